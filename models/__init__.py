@@ -1,0 +1,1 @@
+"""Networks, their configs and their weights: pure torch, nothing of the host."""

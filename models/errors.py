@@ -1,0 +1,50 @@
+"""Everything Longtake raises on purpose.
+
+* LongtakeError
+  x ConfigError        numbers that cannot make a network
+  x CheckpointError    a file that is not the weights it should be
+  x InputError         a value that a user chose
+    + FrameCountError  a number of frames off the latent grid
+    + SizeError        a width or height off the latent grid
+
+Every message is one line: what was asked, what is allowed, the nearest thing that works.
+"""
+
+
+class LongtakeError(Exception):
+    """Base of all errors a user can read and act on."""
+
+
+class ConfigError(LongtakeError, ValueError):
+    """The numbers of a config contradict each other."""
+
+
+class CheckpointError(LongtakeError, ValueError):
+    """A weights file is missing, damaged, of another kind, or does not fit its network."""
+
+
+class InputError(LongtakeError, ValueError):
+    """A value given by the user is outside what is allowed."""
+
+
+class FrameCountError(InputError):
+    """A number of pixel frames that does not fit the latent grid."""
+
+    def __init__(self, frames: int, stride: int):
+        below = max(0, frames - 1) // stride * stride + 1
+        super().__init__(
+            f"{frames} frames do not fit the latent grid: this VAE packs {stride} frames into each "
+            f"latent frame after the first, so the count must be 1 + {stride}·n. "
+            f"Nearest: {below} or {below + stride}."
+        )
+
+
+class SizeError(InputError):
+    """A width or height in pixels that does not fit the latent grid."""
+
+    def __init__(self, name: str, pixels: int, stride: int):
+        below = max(stride, pixels // stride * stride)
+        super().__init__(
+            f"{name} {pixels} does not fit the latent grid: it must be a multiple of {stride}. "
+            f"Nearest: {below} or {below + stride}."
+        )

@@ -1,0 +1,1 @@
+"""The Wan family: transformer, causal VAE, and the names their checkpoints use."""

@@ -1,0 +1,343 @@
+"""Wan video transformer: one module for text to video, image to video and per-frame noise levels.
+
+Axes, everywhere in this file:
+    b  video in the batch     t h w  latent frame, row, column
+    c  channel                f  token frame      s  token within its frame      n = f·s
+    a  attention head         d  channel within a head      m  text or image token
+
+Source: wan/modules/model.py in Wan-Video/Wan2.1@9737cba and Wan-Video/Wan2.2@42bf4cf, whose
+parameter names are kept.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil, log, prod
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..attention import Attention, sdpa
+from ..errors import InputError
+from .config import DiTConfig
+from .rope import rope_table, rotate
+
+KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
+
+
+class Text(NamedTuple):
+    """A prompt as the transformer reads it: every block's keys and values, made once."""
+
+    words: tuple[KeysValues, ...]
+    image: tuple[KeysValues, ...] | None = None  # the same of CLIP image tokens
+
+
+class Segment(NamedTuple):
+    """Latent frames [start, stop) listen to this text."""
+
+    start: int
+    stop: int
+    text: Text
+
+
+AroundBlock = Callable[[int, Callable[[Tensor], Tensor], Tensor], Tensor]
+"""(index, block, x) -> what the block shall give: the place to watch, replace or skip a block."""
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
+        super().__init__()
+        self.heads = config.heads
+        width = config.width
+        self.q = operations.Linear(width, width, **kw)
+        self.k = operations.Linear(width, width, **kw)
+        self.v = operations.Linear(width, width, **kw)
+        self.o = operations.Linear(width, width, **kw)
+        self.norm_q = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
+        self.norm_k = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
+
+    def forward(self, x: Tensor, table: Tensor, attention: Attention) -> Tensor:
+        """x: (b, f, s, c) attends to all of itself; table: from `rope_table`."""
+        f = x.shape[1]
+        q = rearrange(self.norm_q(self.q(x)), "b f s (a d) -> b (f s) a d", a=self.heads)
+        k = rearrange(self.norm_k(self.k(x)), "b f s (a d) -> b (f s) a d", a=self.heads)
+        v = rearrange(self.v(x), "b f s (a d) -> b a (f s) d", a=self.heads)
+        out = attention(rotate(q, table).transpose(1, 2), rotate(k, table).transpose(1, 2), v)
+        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=f))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
+        super().__init__()
+        self.heads = config.heads
+        width = config.width
+        norm = dict(eps=config.eps, elementwise_affine=True, **kw)
+        self.q = operations.Linear(width, width, **kw)
+        self.k = operations.Linear(width, width, **kw)
+        self.v = operations.Linear(width, width, **kw)
+        self.o = operations.Linear(width, width, **kw)
+        self.norm_q = operations.RMSNorm(width, **norm)
+        self.norm_k = operations.RMSNorm(width, **norm)
+        if config.image_width is not None:
+            self.k_img = operations.Linear(width, width, **kw)
+            self.v_img = operations.Linear(width, width, **kw)
+            self.norm_k_img = operations.RMSNorm(width, **norm)
+
+    def read(self, context: Tensor) -> KeysValues:
+        """Keys and values of text tokens (b, m, c)."""
+        return self._in_heads(self.norm_k(self.k(context)), self.v(context))
+
+    def read_image(self, context: Tensor) -> KeysValues:
+        """Keys and values of image tokens (b, m, c)."""
+        return self._in_heads(self.norm_k_img(self.k_img(context)), self.v_img(context))
+
+    def _in_heads(self, k: Tensor, v: Tensor) -> KeysValues:
+        split = "b m (a d) -> b a m d"
+        return rearrange(k, split, a=self.heads), rearrange(v, split, a=self.heads)
+
+    def forward(
+        self,
+        x: Tensor,
+        words: Sequence[tuple[slice, KeysValues]],
+        image: KeysValues | None,
+        attention: Attention,
+    ) -> Tensor:
+        """x: (b, f, s, c), each range of token frames attending to its own text."""
+        f = x.shape[1]
+        q = rearrange(self.norm_q(self.q(x)), "b f s (a d) -> b a f s d", a=self.heads)
+        parts = [attention(q[:, :, span].flatten(2, 3), *kv) for span, kv in words]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        if image is not None:
+            out = out + attention(q.flatten(2, 3), *image)
+        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=f))
+
+
+class Block(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
+        super().__init__()
+        width, bare = config.width, dict(eps=config.eps, elementwise_affine=False, **kw)
+        self.norm1 = operations.LayerNorm(width, **bare)
+        self.self_attn = SelfAttention(config, operations, **kw)
+        self.norm3 = operations.LayerNorm(width, eps=config.eps, elementwise_affine=True, **kw)
+        self.cross_attn = CrossAttention(config, operations, **kw)
+        self.norm2 = operations.LayerNorm(width, **bare)
+        self.ffn = nn.Sequential(
+            operations.Linear(width, config.mlp_width, **kw),
+            nn.GELU(approximate="tanh"),
+            operations.Linear(config.mlp_width, width, **kw),
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, width, **kw) / width**0.5)
+
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor,
+        table: Tensor,
+        words: Sequence[tuple[slice, KeysValues]],
+        image: KeysValues | None,
+        attention: Attention,
+    ) -> Tensor:
+        """One residual step.
+
+        Args:
+            x: (b, f, s, c) video tokens.
+            level: (b, f or 1, 6, c) embedded noise level of each token frame.
+            table: from `rope_table`.
+            words: token frames, and the text keys and values they attend to.
+            image: keys and values of CLIP image tokens, attended to by all.
+            attention: the kernel.
+        """
+        rows = (self.modulation.to(x) + level).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
+        y = torch.addcmul(shift_a, self.norm1(x), 1 + scale_a)
+        x = torch.addcmul(x, gate_a, self.self_attn(y, table, attention))
+        x = x + self.cross_attn(self.norm3(x), words, image, attention)
+        y = torch.addcmul(shift_m, self.norm2(x), 1 + scale_m)
+        return torch.addcmul(x, gate_m, self.ffn(y))
+
+
+class Head(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
+        super().__init__()
+        width = config.width
+        self.norm = operations.LayerNorm(width, eps=config.eps, elementwise_affine=False, **kw)
+        self.head = operations.Linear(width, config.out_channels * prod(config.patch), **kw)
+        self.modulation = nn.Parameter(torch.randn(1, 2, width, **kw) / width**0.5)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """x: (b, f, s, c), level: (b, f or 1, c) -> (b, f, s, patch·channels)."""
+        rows = self.modulation.to(x) + level.unsqueeze(2)
+        shift, scale = rows.unsqueeze(2).unbind(3)
+        return self.head(torch.addcmul(shift, self.norm(x), 1 + scale))
+
+
+class ImageEmbedding(nn.Module):
+    """CLIP image tokens -> the transformer's width; FLF2V adds positions to those of two images."""
+
+    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
+        super().__init__()
+        wide, width = config.image_width, config.width
+        self.proj = nn.Sequential(
+            operations.LayerNorm(wide, **kw),
+            operations.Linear(wide, wide, **kw),
+            nn.GELU(),
+            operations.Linear(wide, width, **kw),
+            operations.LayerNorm(width, **kw),
+        )
+        if config.image_positions is not None:
+            self.emb_pos = nn.Parameter(torch.zeros(1, config.image_positions, wide, **kw))
+
+    def forward(self, image: Tensor) -> Tensor:
+        if hasattr(self, "emb_pos"):
+            image = image + self.emb_pos[:, : image.shape[1]].to(image)
+        return self.proj(image)
+
+
+class WanDiT(nn.Module):
+    """Predicts the velocity, noise - clean, of a noisy latent video.
+
+    Args:
+        config: sizes.
+        operations: where layers come from, `torch.nn` or ComfyUI's `comfy.ops` classes.
+        attention: the kernel used unless a call names another.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        config: DiTConfig,
+        *,
+        operations: Any = nn,
+        attention: Attention = sdpa,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        linear, width = operations.Linear, config.width
+        self.config = config
+        self.attention = attention
+        self.patch_embedding = operations.Conv3d(
+            config.in_channels, width, config.patch, config.patch, **kw
+        )
+        self.text_embedding = nn.Sequential(
+            linear(config.text_width, width, **kw),
+            nn.GELU(approximate="tanh"),
+            linear(width, width, **kw),
+        )
+        self.time_embedding = nn.Sequential(
+            linear(config.freq_width, width, **kw), nn.SiLU(), linear(width, width, **kw)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), linear(width, 6 * width, **kw))
+        if config.image_width is not None:
+            self.img_emb = ImageEmbedding(config, operations, **kw)
+        self.blocks = nn.ModuleList(Block(config, operations, **kw) for _ in range(config.depth))
+        self.head = Head(config, operations, **kw)
+
+    def read_text(self, context: Tensor, image: Tensor | None = None) -> Text:
+        """What every block needs of a prompt; it does not change from step to step.
+
+        Args:
+            context: (b, m, text_width) from the text encoder, zero beyond its end. Fewer than
+                `text_length` tokens are filled up with zeros, as Wan was trained.
+            image: (b, i, image_width) CLIP image tokens, for checkpoints that take them.
+        """
+        missing = self.config.text_length - context.shape[1]
+        if missing > 0:
+            context = F.pad(context, (0, 0, 0, missing))
+        context = self.text_embedding(context)
+        words = tuple(block.cross_attn.read(context) for block in self.blocks)
+        if image is None or self.config.image_width is None:
+            return Text(words)
+        tokens = self.img_emb(image)
+        return Text(words, tuple(block.cross_attn.read_image(tokens) for block in self.blocks))
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        text: Text | Sequence[Segment],
+        *,
+        first_frame: int = 0,
+        attention: Attention | None = None,
+        around_block: AroundBlock | None = None,
+    ) -> Tensor:
+        """The velocity at x.
+
+        Args:
+            x: (b, c, t, h, w) noisy latents, and for I2V the mask and image channels after them.
+                Heights and widths off the patch grid are wrapped around and cut again.
+            timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
+            text: from `read_text`, or segments of it that cover every latent frame in order.
+            first_frame: where in its video x begins, in latent frames.
+            attention: a kernel for this call.
+            around_block: see `AroundBlock`.
+
+        Returns:
+            (b, out_channels, t, h, w), such that clean = x - sigma·velocity.
+        """
+        t, h, w = x.shape[2:]
+        tokens = self.patch_embedding(pad_to_patch(x, self.config.patch))
+        grid = tuple(tokens.shape[2:])
+        tokens = rearrange(tokens, "b c f h w -> b f (h w) c")
+        table = rope_table(
+            grid, self.config.head_dim, tokens.device, first_frame // self.config.patch[0]
+        )
+        level = self._embed_level(timestep, tokens.dtype)
+        levels = self.time_projection(level).unflatten(-1, (6, -1))
+        listeners = self._listeners(text, t)
+        for i, block in enumerate(self.blocks):
+            words = [(span, heard.words[i]) for span, heard in listeners]
+            image = listeners[0][1].image
+            step = _bound(block, levels, table, words, image and image[i], attention or self.attention)
+            tokens = around_block(i, step, tokens) if around_block else step(tokens)
+        return self._unpatch(self.head(tokens, level), grid)[:, :, :t, :h, :w]
+
+    def _embed_level(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
+        """timestep: (b,) or (b, t) -> (b, 1 or f, c)."""
+        by_frame = timestep[:, None] if timestep.ndim == 1 else timestep[:, :: self.config.patch[0]]
+        return self.time_embedding(sinusoid(by_frame, self.config.freq_width).to(dtype))
+
+    def _listeners(self, text: Text | Sequence[Segment], frames: int) -> list[tuple[slice, Text]]:
+        """Ranges of token frames, and the text each listens to."""
+        if isinstance(text, Text):
+            return [(slice(None), text)]
+        edges = [(segment.start, segment.stop) for segment in text]
+        bounds = [0, *(stop for _, stop in edges)]
+        if [start for start, _ in edges] != bounds[:-1] or bounds[-1] != frames:
+            raise InputError(
+                f"text segments must follow one another from 0 to {frames} latent frames, "
+                f"got {edges}."
+            )
+        step = self.config.patch[0]
+        return [(slice(ceil(s.start / step), ceil(s.stop / step)), s.text) for s in text]
+
+    def _unpatch(self, tokens: Tensor, grid: tuple[int, ...]) -> Tensor:
+        """(b, f, s, patch·channels) -> (b, c, t, h, w)."""
+        p, q, r = self.config.patch
+        pattern = "b f (h w) (p q r c) -> b c (f p) (h q) (w r)"
+        return rearrange(tokens, pattern, h=grid[1], w=grid[2], p=p, q=q, r=r)
+
+
+def _bound(block: Block, *args: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: block(x, *args)
+
+
+def pad_to_patch(x: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """x: (b, c, t, h, w) continued by its own beginning up to whole patches."""
+    t, h, w = (-size % p for size, p in zip(x.shape[2:], patch, strict=True))
+    return F.pad(x, (0, w, 0, h, 0, t), mode="circular") if t or h or w else x
+
+
+def sinusoid(position: Tensor, width: int) -> Tensor:
+    """position: (...) -> (..., width) float32: cosines, then sines, from fast to slow.
+
+    Source: `sinusoidal_embedding_1d` in wan/modules/model.py, Wan-Video/Wan2.1@9737cba.
+    """
+    half = width // 2
+    speed = torch.exp(
+        torch.arange(half, dtype=torch.float64, device=position.device) * (-log(10_000) / half)
+    )
+    angle = position.double().unsqueeze(-1) * speed
+    return torch.cat((angle.cos(), angle.sin()), dim=-1).float()

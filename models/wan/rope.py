@@ -1,0 +1,58 @@
+"""Rotary positions on three axes: latent frame, row, column."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=4)  # a sampling run asks for one shape at every block of every step
+def rope_table(
+    grid: tuple[int, int, int], head_dim: int, device: torch.device, first_frame: int = 0
+) -> Tensor:
+    """Cosine and sine of every token's rotation.
+
+    Args:
+        grid: (t, h, w) in tokens, not pixels or latent cells.
+        head_dim: channels per attention head; even, at least 6.
+        device: where the table shall lie.
+        first_frame: index of the grid's first token frame in its video.
+
+    Returns:
+        (2, t·h·w, 1, head_dim / 2) float32, frames varying slowest.
+
+    Source:
+        Su et al. 2021, arXiv:2104.09864, one axis at a time. The channel split, the base and
+        float64 follow `rope_params` in wan/modules/model.py, Wan-Video/Wan2.1@9737cba.
+    """
+    with torch.inference_mode(False):  # made in a sampler, the table must still serve training
+        along_hw = 2 * (head_dim // 6)
+        dims = (head_dim - 2 * along_hw, along_hw, along_hw)
+        starts = (first_frame, 0, 0)
+        axes = [
+            torch.outer(torch.arange(start, start + size, dtype=torch.float64), speeds(dim))
+            for start, size, dim in zip(starts, grid, dims, strict=True)
+        ]
+        t, h, w = grid
+        angles = torch.cat(
+            (
+                axes[0][:, None, None].expand(t, h, w, -1),
+                axes[1][None, :, None].expand(t, h, w, -1),
+                axes[2][None, None, :].expand(t, h, w, -1),
+            ),
+            dim=-1,
+        )
+        table = torch.stack((angles.cos(), angles.sin())).flatten(1, 3)
+        return table.unsqueeze(2).float().to(device)
+
+
+def speeds(dim: int, base: float = 10_000.0) -> Tensor:
+    """Radians per position of an axis's dim / 2 channel pairs: 1 down to almost 1 / base."""
+    return base ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Neighbouring channels of x: (b, n, h, d) turned as pairs; table from `rope_table`."""
+    cos, sin = table  # float32 throughout: bfloat16 cannot tell frame 257 from 258
+    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)

@@ -1,0 +1,408 @@
+"""Wan's causal video VAE, layouts 2.1 and 2.2.
+
+Axes, everywhere in this file:
+    b  video in the batch     t  frame, at whatever rate the stage runs
+    c  channel                h  row      w  column
+
+A frame is computed from itself and earlier frames only, so a video can pass through in pieces.
+What a piece leaves behind for the next is a tuple of tensors that the caller keeps; the modules
+remember nothing, and one module can serve several videos at once.
+
+Source: wan/modules/vae.py in Wan-Video/Wan2.1@9737cba and wan/modules/vae2_2.py in
+Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from ..attention import sdpa
+from ..errors import FrameCountError
+from .config import VAEConfig
+
+State = tuple[Tensor, ...]
+
+
+class Past:
+    """The past of one video, handed to the convolutions in the order in which they ask."""
+
+    def __init__(self, state: State | None):
+        self.fresh = state is None  # the piece at hand begins the video
+        self._old: Iterator[Tensor] = iter(state or ())
+        self._new: list[Tensor] = []
+
+    def before(self, x: Tensor, frames: int) -> Tensor:
+        """x: (b, c, t, h, w) with the `frames` before it in front, and its own last ones kept."""
+        b, c, _, h, w = x.shape
+        old = x.new_zeros(b, c, frames, h, w) if self.fresh else next(self._old)
+        return self.keep(torch.cat((old, x), dim=2), frames)
+
+    def keep(self, x: Tensor, frames: int) -> Tensor:
+        """Returns x, of which the last `frames` go to the next piece."""
+        self._new.append(x[:, :, x.shape[2] - frames :].clone())  # a view would hold all of x
+        return x
+
+    def state(self) -> State:
+        return tuple(self._new)
+
+
+def causal(conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
+    """A convolution that sees no later frame. x: (b, c, t, h, w) -> (b, c', t, h, w)."""
+    memory = conv.kernel_size[0] - 1
+    return conv(past.before(x, memory) if memory else x)
+
+
+class ChannelNorm(nn.Module):
+    """Each pixel's channels scaled to a root mean square of gamma (RMS norm over channels)."""
+
+    def __init__(self, channels: int, axes: int, **kw: Any):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels, *(1,) * axes, **kw))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (b, c, ...) -> the same shape."""
+        channels = x.shape[1]
+        gamma = self.gamma.to(x).flatten()
+        # Wan divides by max(norm, 1e-12); an eps this small is that, without a branch.
+        y = F.rms_norm(x.movedim(1, -1), (channels,), gamma, eps=1e-24 / channels)
+        return y.movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, operations: Any, **kw: Any):
+        super().__init__()
+        conv = operations.Conv3d
+        self.residual = nn.Sequential(
+            ChannelNorm(in_channels, 3, **kw),
+            nn.SiLU(),
+            conv(in_channels, out_channels, 3, padding=(0, 1, 1), **kw),
+            ChannelNorm(out_channels, 3, **kw),
+            nn.SiLU(),
+            nn.Identity(),  # holds the place of Wan's dropout, so that names agree
+            conv(out_channels, out_channels, 3, padding=(0, 1, 1), **kw),
+        )
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else conv(in_channels, out_channels, 1, **kw)
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        norm_a, silu, conv_a, norm_b, _, _, conv_b = self.residual
+        y = causal(conv_a, silu(norm_a(x)), past)
+        y = causal(conv_b, silu(norm_b(y)), past)
+        return self.shortcut(x) + y
+
+
+class AttentionBlock(nn.Module):
+    """Every pixel of a frame attends to the whole frame, with a single head."""
+
+    def __init__(self, channels: int, operations: Any, **kw: Any):
+        super().__init__()
+        self.norm = ChannelNorm(channels, 2, **kw)
+        self.to_qkv = operations.Conv2d(channels, 3 * channels, 1, **kw)
+        self.proj = operations.Conv2d(channels, channels, 1, **kw)
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        b, _, _, h, _ = x.shape
+        frames = rearrange(x, "b c t h w -> (b t) c h w")
+        qkv = rearrange(self.to_qkv(self.norm(frames)), "n (k c) h w -> k n 1 (h w) c", k=3)
+        y = rearrange(sdpa(*qkv), "n 1 (h w) c -> n c h w", h=h)
+        return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
+
+
+def each_frame(module: nn.Module, x: Tensor) -> Tensor:
+    """A two-dimensional module applied to every frame of x: (b, c, t, h, w)."""
+    b = x.shape[0]
+    return rearrange(
+        module(rearrange(x, "b c t h w -> (b t) c h w")), "(b t) c h w -> b c t h w", b=b
+    )
+
+
+class Downsample(nn.Module):
+    """Halves height and width; halves time as well, except that the first frame stays alone."""
+
+    def __init__(self, channels: int, temporal: bool, operations: Any, **kw: Any):
+        super().__init__()
+        conv = operations.Conv2d(channels, channels, 3, stride=2, **kw)
+        self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), conv)
+        if temporal:
+            self.time_conv = operations.Conv3d(channels, channels, (3, 1, 1), (2, 1, 1), **kw)
+        self.temporal = temporal
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        x = each_frame(self.resample, x)
+        if not self.temporal:
+            return x
+        if not past.fresh:
+            return self.time_conv(past.before(x, 1))
+        past.keep(x, 1)
+        first = x[:, :, :1]
+        return first if x.shape[2] == 1 else torch.cat((first, self.time_conv(x)), dim=2)
+
+
+class Upsample(nn.Module):
+    """Doubles height and width; doubles time as well, except for the first frame."""
+
+    def __init__(
+        self, channels: int, out_channels: int, temporal: bool, operations: Any, **kw: Any
+    ):
+        super().__init__()
+        conv = operations.Conv2d(channels, out_channels, 3, padding=1, **kw)
+        self.resample = nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), conv)
+        if temporal:
+            self.time_conv = operations.Conv3d(channels, 2 * channels, (3, 1, 1), **kw)
+        self.temporal = temporal
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        return each_frame(self.resample, self._double_time(x, past) if self.temporal else x)
+
+    def _double_time(self, x: Tensor, past: Past) -> Tensor:
+        if not past.fresh:
+            return self._in_pairs(past.before(x, 2))
+        # Wan's first frame passes untouched, and is not remembered by what follows it either.
+        first, rest = x[:, :, :1], past.before(x[:, :, 1:], 2)
+        return first if rest.shape[2] == 2 else torch.cat((first, self._in_pairs(rest)), dim=2)
+
+    def _in_pairs(self, x: Tensor) -> Tensor:
+        return rearrange(self.time_conv(x), "b (p c) t h w -> b c (t p) h w", p=2)
+
+
+class AverageDown(nn.Module):
+    """Shortcut of a 2.2 encoder stage: cells folded into channels, channels averaged in groups."""
+
+    def __init__(self, out_channels: int, factor_t: int, factor_hw: int):
+        super().__init__()
+        self.out_channels, self.factor_t, self.factor_hw = out_channels, factor_t, factor_hw
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        if past.fresh:  # the first frame makes a cell with the nothing before it
+            x = F.pad(x, (0, 0, 0, 0, self.factor_t - 1, 0))
+        x = rearrange(
+            x,
+            "b c (t p) (h q) (w r) -> b (c p q r) t h w",
+            p=self.factor_t,
+            q=self.factor_hw,
+            r=self.factor_hw,
+        )
+        return reduce(x, "b (c g) t h w -> b c t h w", "mean", c=self.out_channels)
+
+
+class DuplicateUp(nn.Module):
+    """Shortcut of a 2.2 decoder stage: channels repeated, then unfolded into cells."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor_t: int, factor_hw: int):
+        super().__init__()
+        self.factor_t, self.factor_hw = factor_t, factor_hw
+        self.repeats = out_channels * factor_t * factor_hw**2 // in_channels
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        x = rearrange(
+            x.repeat_interleave(self.repeats, dim=1),
+            "b (c p q r) t h w -> b c (t p) (h q) (w r)",
+            p=self.factor_t,
+            q=self.factor_hw,
+            r=self.factor_hw,
+        )
+        return x[:, :, self.factor_t - 1 :] if past.fresh else x
+
+
+class DownStage(nn.Module):
+    """One stage of a 2.2 encoder."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, blocks: int, down: tuple[bool, bool], **kw: Any
+    ):
+        super().__init__()
+        temporal, spatial = down
+        widths = [in_channels] + [out_channels] * blocks
+        stack: list[nn.Module] = [
+            ResidualBlock(a, b, **kw) for a, b in zip(widths, widths[1:], strict=False)
+        ]
+        if spatial:
+            stack.append(Downsample(out_channels, temporal, **kw))
+        self.downsamples = nn.Sequential(*stack)
+        self.avg_shortcut = AverageDown(out_channels, 1 + temporal, 1 + spatial)
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        return through(self.downsamples, x, past) + self.avg_shortcut(x, past)
+
+
+class UpStage(nn.Module):
+    """One stage of a 2.2 decoder."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, blocks: int, up: tuple[bool, bool], **kw: Any
+    ):
+        super().__init__()
+        temporal, spatial = up
+        widths = [in_channels] + [out_channels] * blocks
+        stack: list[nn.Module] = [
+            ResidualBlock(a, b, **kw) for a, b in zip(widths, widths[1:], strict=False)
+        ]
+        if spatial:
+            stack.append(Upsample(out_channels, out_channels, temporal, **kw))
+        self.upsamples = nn.Sequential(*stack)
+        self.avg_shortcut = (
+            DuplicateUp(in_channels, out_channels, 1 + temporal, 1 + spatial) if spatial else None
+        )
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        y = through(self.upsamples, x, past)
+        return y if self.avg_shortcut is None else y + self.avg_shortcut(x, past)
+
+
+def through(stages: nn.Sequential, x: Tensor, past: Past) -> Tensor:
+    """x: (b, c, t, h, w) through every stage in turn."""
+    for stage in stages:
+        x = stage(x, past)
+    return x
+
+
+def middle(channels: int, **kw: Any) -> nn.Sequential:
+    return nn.Sequential(
+        ResidualBlock(channels, channels, **kw),
+        AttentionBlock(channels, **kw),
+        ResidualBlock(channels, channels, **kw),
+    )
+
+
+def head(channels: int, out_channels: int, operations: Any, **kw: Any) -> nn.Sequential:
+    conv = operations.Conv3d(channels, out_channels, 3, padding=(0, 1, 1), **kw)
+    return nn.Sequential(ChannelNorm(channels, 3, **kw), nn.SiLU(), conv)
+
+
+def read_out(head: nn.Sequential, x: Tensor, past: Past) -> Tensor:
+    norm, silu, conv = head
+    return causal(conv, silu(norm(x)), past)
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
+        super().__init__()
+        kw["operations"] = operations
+        widths = [config.width * m for m in (1, *config.multipliers)]
+        first = dict(padding=(0, 1, 1), **{k: v for k, v in kw.items() if k != "operations"})
+        self.conv1 = operations.Conv3d(config.pixel_channels, widths[0], 3, **first)
+        self.downsamples = nn.Sequential(*self._stages(config, widths, kw))
+        self.middle = middle(widths[-1], **kw)
+        self.head = head(widths[-1], 2 * config.latent_channels, **kw)
+
+    @staticmethod
+    def _stages(config: VAEConfig, widths: list[int], kw: dict) -> Iterator[nn.Module]:
+        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            last = i == len(config.temporal)
+            temporal = not last and config.temporal[i]
+            if config.residual:
+                yield DownStage(a, b, config.res_blocks, (temporal, not last), **kw)
+                continue
+            for j in range(config.res_blocks):
+                yield ResidualBlock(a if j == 0 else b, b, **kw)
+            if not last:
+                yield Downsample(b, temporal, **kw)
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        x = causal(self.conv1, x, past)
+        x = through(self.downsamples, x, past)
+        return read_out(self.head, through(self.middle, x, past), past)
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
+        super().__init__()
+        kw["operations"] = operations
+        up = config.multipliers[::-1]
+        widths = [config.decoder_width * m for m in (up[0], *up)]
+        first = dict(padding=(0, 1, 1), **{k: v for k, v in kw.items() if k != "operations"})
+        self.conv1 = operations.Conv3d(config.latent_channels, widths[0], 3, **first)
+        self.middle = middle(widths[0], **kw)
+        self.upsamples = nn.Sequential(*self._stages(config, widths, kw))
+        self.head = head(widths[-1], config.pixel_channels, **kw)
+
+    @staticmethod
+    def _stages(config: VAEConfig, widths: list[int], kw: dict) -> Iterator[nn.Module]:
+        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            last = i == len(config.temporal)
+            temporal = not last and config.temporal[::-1][i]
+            blocks = config.res_blocks + 1
+            if config.residual:
+                yield UpStage(a, b, blocks, (temporal, not last), **kw)
+                continue
+            a = a if i == 0 else a // 2  # 2.1 halves the channels as it upsamples
+            for j in range(blocks):
+                yield ResidualBlock(a if j == 0 else b, b, **kw)
+            if not last:
+                yield Upsample(b, b // 2, temporal, **kw)
+
+    def forward(self, x: Tensor, past: Past) -> Tensor:
+        x = causal(self.conv1, x, past)
+        x = through(self.upsamples, through(self.middle, x, past), past)
+        return read_out(self.head, x, past)
+
+
+class WanVAE(nn.Module):
+    """Pixels (b, 3, 1 + 4n, h, w) in [-1, 1] <-> latents (b, z, 1 + n, h / s, w / s).
+
+    Args:
+        config: sizes and layout.
+        operations: where layers come from, `torch.nn` or ComfyUI's `comfy.ops` classes.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        config: VAEConfig,
+        *,
+        operations: Any = nn,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        z = config.latent_channels
+        self.config = config
+        self.encoder = Encoder(config, operations, **kw)
+        self.conv1 = operations.Conv3d(2 * z, 2 * z, 1, **kw)
+        self.conv2 = operations.Conv3d(z, z, 1, **kw)
+        self.decoder = Decoder(config, operations, **kw)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The mean latent of a whole clip: (b, 3, 1 + 4n, h, w) -> (b, z, 1 + n, h / s, w / s)."""
+        return self.encode_piece(pixels, None)[0]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The pixels of a whole clip, not clamped: the reverse of `encode`."""
+        return self.decode_piece(latents, None)[0]
+
+    def encode_piece(self, pixels: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The next latents of a video, and what the piece after will need.
+
+        Args:
+            pixels: (b, 3, t, h, w) in [-1, 1]; t is 1 + 4n when `state` is None, 4n after.
+            state: what the call before returned; None begins a video.
+
+        Raises:
+            FrameCountError: if t does not fill whole latent frames.
+        """
+        frames = pixels.shape[2] + (state is not None)
+        if frames % self.config.stride_t != 1 % self.config.stride_t or not pixels.shape[2]:
+            raise FrameCountError(frames, self.config.stride_t)
+        past = Past(state)
+        p = self.config.patch
+        x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
+        mean, _log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
+        return mean, past.state()
+
+    def decode_piece(self, latents: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The next pixels of a video, and what the piece after will need.
+
+        Args:
+            latents: (b, z, t, h, w), any t from 1 on. The video's first latent frame gives one
+                frame, every other four.
+            state: what the call before returned; None begins a video.
+        """
+        past = Past(state)
+        x = self.decoder(self.conv2(latents), past)
+        p = self.config.patch
+        return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p), past.state()
