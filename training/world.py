@@ -49,9 +49,13 @@ SWELL = 1.9  # times larger or smaller, in two seconds
 ZOOM = 1.5  # times closer or farther, in two seconds
 _TRIES = 12  # layouts drawn for each shot; the one with the most room wins
 
-_GROUND_RGB = ((0.46, 0.66, 0.28), (0.86, 0.74, 0.50), (0.93, 0.95, 0.98), (0.42, 0.42, 0.45))
+_GROUND_RGB = (  # by ground, by time
+    ((0.46, 0.66, 0.28), (0.48, 0.50, 0.16), (0.13, 0.27, 0.13)),
+    ((0.86, 0.74, 0.50), (0.86, 0.60, 0.36), (0.42, 0.35, 0.24)),
+    ((0.93, 0.95, 0.98), (0.96, 0.80, 0.78), (0.42, 0.47, 0.64)),
+    ((0.42, 0.42, 0.45), (0.40, 0.33, 0.36), (0.15, 0.15, 0.20)),
+)
 _RIPPLE = (0.13, 0.11, 0.07, 0.07)
-_GROUND_LIGHT = ((1.0, 1.0, 1.0), (1.0, 0.80, 0.72), (0.34, 0.38, 0.56))
 _THING_LIGHT = ((1.0, 1.0, 1.0), (1.0, 0.94, 0.92), (0.80, 0.80, 0.86))
 _SKY_TOP = ((0.36, 0.62, 0.94), (0.52, 0.36, 0.62), (0.02, 0.03, 0.12))
 _SKY_LOW = ((0.80, 0.91, 1.00), (1.00, 0.68, 0.42), (0.09, 0.12, 0.28))
@@ -286,7 +290,7 @@ def _place(now: Layout, seconds: Tensor, aspect: float) -> Place:
         phase=2 * pi * now.mood,
         sky_top=by_time(_SKY_TOP),
         sky_low=by_time(_SKY_LOW),
-        ground=torch.tensor(_GROUND_RGB)[now.ground] * by_time(_GROUND_LIGHT),
+        ground=torch.tensor(_GROUND_RGB)[now.ground, now.time],
         hill=by_time(_HILL),
         cloud=by_time(_CLOUD),
         sun=by_time(_SUN),
@@ -297,3 +301,25 @@ def _place(now: Layout, seconds: Tensor, aspect: float) -> Place:
         dashes=(now.ground == GROUNDS.index("road")).float(),
         ripple=torch.tensor(_RIPPLE)[now.ground],
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sheet", required=True, help="PNG to write")
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+
+    from .sheet import contact_sheet, to_frames  # pictures are not needed to render
+
+    rng, generator = Random(args.seed), torch.Generator().manual_seed(args.seed)
+    scenes = [sample_scene(rng) for _ in range(args.clips)]
+    clips = render(scenes, args.frames, generator, width=args.width).pixels
+    texts = [caption(scene, rng) for scene in scenes]
+    contact_sheet(list(to_frames(clips)), texts).save(args.sheet)
+
+
+if __name__ == "__main__":
+    main()
