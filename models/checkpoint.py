@@ -65,15 +65,15 @@ def read_tensors(header: Header, names: Mapping[str, str]) -> dict[str, Tensor]:
     by_file: dict[Path, list[str]] = {}
     for name in names:
         by_file.setdefault(header.tensors[name].file, []).append(name)
-    weights = {}
-    for path, wanted in by_file.items():
-        try:
+    weights: dict[str, Tensor] = {}
+    try:
+        for path, wanted in by_file.items():
             with safe_open(path, framework="pt", device="cpu") as file:
                 weights |= {names[name]: file.get_tensor(name) for name in wanted}
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"'{path.name}' cannot be read: {one_line(error)}. Get another copy of it."
-            ) from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"'{header.name}' cannot be read: {one_line(error)}. Get another copy of it."
+        ) from None
     return weights
 
 
