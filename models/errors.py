@@ -6,6 +6,8 @@
   x InputError         a value that a user chose
     + FrameCountError  a number of frames off the latent grid
     + SizeError        a width or height off the latent grid
+  x NotFiniteError     NaN or infinity where numbers should be
+  x OutputError        a file that cannot be written
 
 Every message is one line: what was asked, what is allowed, the nearest thing that works.
 """
@@ -48,3 +50,11 @@ class SizeError(InputError):
             f"{name} {pixels} does not fit the latent grid: it must be a multiple of {stride}. "
             f"Nearest: {below} or {below + stride}."
         )
+
+
+class NotFiniteError(LongtakeError, ArithmeticError):
+    """A network gave NaN or infinity, which must never become a black video."""
+
+
+class OutputError(LongtakeError, OSError):
+    """A file cannot be written where it was asked for."""

@@ -1,0 +1,78 @@
+"""Which frames are known, and that they stay."""
+
+import pytest
+import torch
+
+from longtake.engine.canvas import Canvas
+from longtake.engine.size import LatentGrid
+from longtake.models.errors import FrameCountError, InputError, SizeError
+
+GRID = LatentGrid(channels=7, stride_t=5, stride_hw=3, patch=1)
+B, C, T, H, W = SHAPE = (2, 7, 11, 13, 17)
+
+
+@pytest.fixture
+def canvas():
+    return Canvas.blank(GRID, frames=1 + 5 * (T - 1), height=3 * H, width=3 * W, batch=B)
+
+
+def test_blank_is_all_to_be_painted(canvas):
+    assert canvas.latents.shape == SHAPE
+    assert not canvas.latents.any()
+    assert not canvas.known.any()
+
+
+def test_blank_off_the_grid_is_refused():
+    with pytest.raises(FrameCountError, match="Nearest: 1 or 6"):
+        Canvas.blank(GRID, frames=5, height=39, width=51)
+    with pytest.raises(SizeError, match="height 40"):
+        Canvas.blank(GRID, frames=6, height=40, width=51)
+
+
+def test_pinned_frames_are_known_and_the_original_is_untouched(canvas):
+    clip = torch.randn(1, C, 3, H, W)
+
+    pinned = canvas.pin(5, clip)
+
+    assert pinned.known.nonzero().flatten().tolist() == [5, 6, 7]
+    assert torch.equal(pinned.latents[:, :, 5:8], clip.expand(B, -1, -1, -1, -1))
+    assert not pinned.latents[:, :, :5].any()
+    assert not canvas.known.any()
+    assert not canvas.latents.any()
+
+
+def test_known_frames_are_put_back(canvas):
+    clip = torch.randn(B, C, 2, H, W)
+    pinned = canvas.pin(3, clip).pin(0, clip)
+    x = torch.randn(SHAPE)
+
+    kept = pinned.keep_known(x)
+
+    painted = ~pinned.known
+    assert torch.equal(kept[:, :, painted], x[:, :, painted])
+    assert torch.equal(kept[:, :, 3:5], clip)
+    assert torch.equal(kept[:, :, 0:2], clip)
+
+
+@pytest.mark.parametrize("at", [-1, T - 1, T])
+def test_frames_past_the_ends_are_refused(canvas, at):
+    with pytest.raises(InputError, match=f"canvas of {T}"):
+        canvas.pin(at, torch.zeros(B, C, 2, H, W))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 3, 4])
+def test_latents_of_another_size_are_refused(canvas, axis):
+    shape = [B, C, 2, H, W]
+    shape[axis] += 1
+    with pytest.raises(InputError, match="must be the same"):
+        canvas.pin(0, torch.zeros(shape))
+
+
+def test_an_image_is_not_a_canvas():
+    with pytest.raises(InputError, match=r"\(7, 13, 17\)"):
+        Canvas(torch.zeros(C, H, W), torch.zeros(1, dtype=torch.bool))
+
+
+def test_one_mark_for_each_frame():
+    with pytest.raises(InputError, match="11 latent frames"):
+        Canvas(torch.zeros(SHAPE), torch.zeros(T - 1, dtype=torch.bool))
