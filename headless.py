@@ -84,6 +84,7 @@ class Server:
     def __exit__(self, *_) -> None:
         end(self.process)
         self.reader.join(10)
+        self.process.stdout.close()
 
     def _read(self) -> None:
         with self.log.open("w", encoding="utf-8") as log:

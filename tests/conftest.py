@@ -1,11 +1,13 @@
-"""Gives the tests the names they import by: the pack as `longtake`, and `training`, `tests`, `dev`.
+"""Gives the tests the names they import by, and the fixtures they share.
 
-The repository root is kept off sys.path, because the pack's own nodes/ would hide ComfyUI's
-nodes.py there.
+The pack is `longtake`; beside it there are `training`, `tests`, `dev` and `headless`. The
+repository root is kept off sys.path, because the pack's own nodes/ would hide ComfyUI's nodes.py
+there.
 """
 
 import importlib.machinery
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +38,14 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != RO
 register("longtake", ROOT / "__init__.py")
 register("training", ROOT / "training" / "__init__.py")
 register("tests", ROOT / "tests" / "__init__.py")
+register("headless", ROOT / "headless.py")
+register("dev", ROOT / "dev.py")
+
+from tests.in_process import comfyui, host  # noqa: E402, F401
+from tests.server import server  # noqa: E402, F401
+
+# A kill ends the tests as Ctrl-C does: with their fixtures torn down and no server left behind.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 # The same examples on every run: a test that fails today fails tomorrow. Time limits per example
 # would only measure how busy the machine is.
