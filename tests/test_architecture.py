@@ -1,0 +1,185 @@
+"""Holds the layers apart: nodes -> host -> engine -> models, and never back."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ["models", "engine", "host", "nodes"]  # each may import itself and those before it
+MAY_IMPORT = {
+    **{layer: set(LAYERS[: i + 1]) for i, layer in enumerate(LAYERS)},
+    "training": {"training", "engine", "models"},
+}
+COMFYUI = {
+    *("comfy", "comfy_api", "comfy_config", "comfy_execution", "comfy_extras"),
+    *("execution", "folder_paths", "latent_preview", "node_helpers", "nodes", "server"),
+}
+# Weights and workflows come from strangers, and a node pack has no business on the network.
+BARRED_MODULES = {
+    *("pickle", "dill", "cloudpickle", "marshal", "shelve", "subprocess", "importlib", "runpy"),
+    *("requests", "urllib", "http", "socket", "aiohttp", "httpx", "ftplib"),
+}
+BARRED_NAMES = {"eval", "exec", "compile", "__import__"}
+BARRED_ATTRIBUTES = {("torch", "load"), ("torch", "hub"), ("os", "system"), ("os", "popen")}
+
+FILES = [path.relative_to(ROOT) for layer in MAY_IMPORT for path in (ROOT / layer).rglob("*.py")]
+SHIPPED = [path for path in FILES if path.parts[0] in LAYERS]
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.Module, file: Path) -> Iterator[str]:
+    """Dotted names of all that `file` imports, wherever it stands; "." for the pack's root."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            inside = file.parent.parts[: len(file.parent.parts) - node.level + 1]
+            base = [*inside, *([node.module] if node.module else [])]
+            yield from (".".join(["", *base, alias.name]) for alias in node.names)
+
+
+def breaches(tree: ast.Module, file: Path) -> Iterator[str]:
+    """What in `file` goes against the layers."""
+    layer = file.parts[0]
+    for name in imports(tree, file):
+        own, first = name.startswith("."), name.lstrip(".").split(".")[0]
+        if own and first not in MAY_IMPORT[layer]:
+            yield f"imports {name}, which is not below {layer}/"
+        if not own and first in {"longtake", *MAY_IMPORT} - COMFYUI and layer != "training":
+            yield f"imports {name} by an absolute name; within the pack only relative ones work"
+        if not own and first in COMFYUI and layer not in ("host", "nodes"):
+            yield f"imports {name}: only host/ and nodes/ may know ComfyUI"
+
+
+def hazards(tree: ast.Module) -> Iterator[str]:
+    """What in a file could run a stranger's code or reach the network."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found = {alias.name.split(".")[0] for alias in names} & BARRED_MODULES
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                found = {module.split(".")[0]} & BARRED_MODULES
+                found |= {
+                    alias.name for alias in names if (module, alias.name) in BARRED_ATTRIBUTES
+                }
+            case ast.Name(id=name) if name in BARRED_NAMES:
+                found = {name}
+            case ast.Attribute(value=ast.Name(id=owner), attr=attribute):
+                found = (
+                    {f"{owner}.{attribute}"} if (owner, attribute) in BARRED_ATTRIBUTES else set()
+                )
+            case _:
+                continue
+        yield from (f"line {node.lineno}: {name}" for name in found)
+
+
+def runs_on_import(tree: ast.Module) -> Iterator[str]:
+    """Statements that do something as soon as the module is imported."""
+    quiet = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in tree.body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_main = isinstance(node, ast.If) and ast.unparse(node.test) in (
+            "__name__ == '__main__'",
+            "TYPE_CHECKING",
+        )
+        if not isinstance(node, (*quiet, ast.Assign, ast.AnnAssign)) and not is_docstring | is_main:
+            yield f"line {node.lineno}: {ast.unparse(node).splitlines()[0]}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_layer_imports_only_itself_and_those_below(file):
+    assert not list(breaches(tree(file), file))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=str)
+def test_nothing_shipped_runs_strange_code_or_reaches_the_network(file):
+    assert not list(hazards(tree(file)))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=str)
+def test_nothing_happens_on_import(file):
+    assert not list(runs_on_import(tree(file)))
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parts[0] == "engine"], ids=str)
+def test_the_engine_defines_no_networks(file):
+    bases = [base for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef)
+             for base in node.bases]  # fmt: skip
+    assert not [base for base in bases if ast.unparse(base).split(".")[-1] == "Module"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_files_and_functions_stay_short(file):
+    lines = (ROOT / file).read_text(encoding="utf-8").count("\n")
+    assert lines <= 400
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node for node in ast.walk(tree(file)) if isinstance(node, functions)]
+    assert not [f.name for f in found if f.end_lineno - f.lineno >= 60]
+
+
+def test_the_root_module_imports_nothing_until_it_is_asked():
+    doc, *body = tree(Path("__init__.py")).body
+    assert isinstance(doc, ast.Expr)
+    assert [type(node) for node in body] == [ast.Assign, ast.AsyncFunctionDef]
+    assert [ast.unparse(body[0]), body[1].name] == ["WEB_DIRECTORY = './web'", "comfy_entrypoint"]
+
+
+# The tests above find nothing when all is well; these show that they would find something.
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("models/wan/dit.py", "from ...engine import canvas"),
+        ("models/wan/dit.py", "from ... import engine"),
+        ("models/errors.py", "def f():\n    from ..host.model import load"),
+        ("engine/stream.py", "from ..nodes.decode import Decode"),
+        ("engine/stream.py", "import comfy.utils as u"),
+        ("engine/stream.py", "import models.errors"),
+        ("host/model.py", "from ..nodes import load"),
+        ("host/model.py", "from longtake.models import errors"),
+        ("training/run.py", "from longtake import nodes\nfrom .. import host"),
+    ],
+)
+def test_a_breach_is_seen(file, source):
+    assert list(breaches(ast.parse(source), Path(file)))
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("nodes/decode.py", "from ..host.vae import load\nimport nodes, comfy.utils"),
+        ("engine/stream.py", "from ..models.wan.vae import WanVAE\nfrom . import noise"),
+        ("models/wan/dit.py", "from .config import DiTConfig\nfrom ..attention import sdpa"),
+    ],
+)
+def test_what_is_allowed_is_let_through(file, source):
+    assert not list(breaches(ast.parse(source), Path(file)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from urllib.request import urlopen",
+        "def f(x):\n    return eval(x)",
+        "torch.load('x')",
+        "from torch import load",
+        "os.system('ls')",
+    ],
+)
+def test_a_hazard_is_seen(source):
+    assert list(hazards(ast.parse(source)))
+    assert not list(hazards(ast.parse("model.eval()\nre.compile('x')\nsafetensors.torch.load(b)")))
+
+
+def test_work_on_import_is_seen():
+    assert list(runs_on_import(ast.parse("print('hello')")))
+    assert list(runs_on_import(ast.parse("for x in y:\n    pass")))

