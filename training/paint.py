@@ -58,20 +58,30 @@ def paint(place: Place, bodies: tuple[Bodies, ...], height: int, width: int):
     Returns:
         pixels: (n, 3, h, w) in [-1, 1]; mask: (n, h, w) in [0, 1], where objects are.
     """
-    zoom = _column(place.zoom)
-    device = place.zoom.device
-    x = ((torch.arange(width, device=device) + 0.5 - width / 2) / height)[None, None] / zoom
-    y = ((torch.arange(height, device=device) + 0.5 - height / 2) / height)[None, :, None] / zoom
-    soft = 1 / (height * zoom)
+    x, y, soft = _grid(place.zoom, height, width)
     image = _background(place, x, y, soft)
     mask = torch.zeros_like(image[0])
     for body in bodies:
         shade = _shadow(body, x, y)
         image = [channel * shade for channel in image]
-        cover, colour = _body(body, x, y, soft)
-        image = [_mix(channel, c, cover) for channel, c in zip(image, colour, strict=True)]
-        mask = torch.maximum(mask, cover)
+        solid, colour = _body(body, x, y, soft)
+        image = [_mix(channel, c, solid) for channel, c in zip(image, colour, strict=True)]
+        mask = torch.maximum(mask, solid)
     return torch.stack(image, 1).clamp(0, 1) * 2 - 1, mask
+
+
+def cover(body: Bodies, height: int, width: int) -> Tensor:
+    """(n, h, w) in [0, 1]: where one object is, under a camera at rest."""
+    return _body(body, *_grid(torch.ones_like(body.x), height, width))[0]
+
+
+def _grid(zoom: Tensor, height: int, width: int):
+    """World x (n, 1, w), y (n, h, 1) and the size of a pixel (n, 1, 1)."""
+    zoom = _column(zoom)
+    across = torch.arange(width, device=zoom.device) + 0.5 - width / 2
+    down = torch.arange(height, device=zoom.device) + 0.5 - height / 2
+    x, y = across[None, None] / height / zoom, down[None, :, None] / height / zoom
+    return x, y, 1 / (height * zoom)
 
 
 def _column(v: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from math import pi
 from random import Random
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from .captions import (
     caption,
     sample_scene,
 )
-from .paint import DEPTH, HORIZON, Bodies, Place, paint
+from .paint import DEPTH, HORIZON, Bodies, Place, cover, paint
 
 RGB = {
     "red": (0.87, 0.08, 0.10),
@@ -301,6 +302,31 @@ def _place(now: Layout, seconds: Tensor, aspect: float) -> Place:
         dashes=(now.ground == GROUNDS.index("road")).float(),
         ripple=torch.tensor(_RIPPLE)[now.ground],
     )
+
+
+def palette(time: str) -> dict[str, np.ndarray]:
+    """Colours at a time of day, as (3,) or (k, 3) arrays in [0, 1]."""
+    at = TIMES.index(time)
+    light = np.array(_THING_LIGHT[at])
+    return {
+        "sky_top": np.array(_SKY_TOP[at]),
+        "sky_low": np.array(_SKY_LOW[at]),
+        "hill": np.array(_HILL[at]),
+        "cloud": np.array(_CLOUD[at]),
+        "sun": np.array(_SUN[at]),
+        "grounds": np.array([row[at] for row in _GROUND_RGB]),
+        "things": np.array([RGB[c] for c in COLOURS]) * light,
+    }
+
+
+def silhouettes(size: int = 128) -> list[np.ndarray]:
+    """Masks (size, size) of every shape, upright."""
+    one, zero = torch.ones(1), torch.zeros(1)
+    masks = []
+    for shape in torch.eye(len(SHAPES)):
+        shot = (one, zero, zero, 0.35 * one, zero, 0.4 * one, zero, torch.ones(1, 3), shape[None])
+        masks.append(cover(Bodies(*shot), size, size)[0].numpy() > 0.5)
+    return masks
 
 
 def main() -> None:

@@ -1,0 +1,336 @@
+"""Classical computer vision that says what a clip of the little world shows.
+
+No learning: the palettes and silhouettes the renderer uses, colour distances, connected
+components, least squares. Clips are uint8 (frames, h, w, 3). Each detector makes mistakes of its
+own; `training.evaluate` measures them on rendered clips and prints them beside every score.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import ndimage
+
+from .captions import COLOURS, GROUNDS, SHAPES, TIMES
+from .paint import DEPTH, HORIZON
+from .world import palette
+
+ANGLES = 72  # directions of a silhouette's support function
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object through the clip, everything per frame.
+
+    x, y: the middle of what is seen, in picture widths and heights; radius: half the mean width
+    of the silhouette over all directions, in picture heights; whole: not cut off by the picture's
+    edge; outline: (frames, ANGLES) the silhouette, free of place and size; band: direction of the
+    white band in radians, modulo pi. Frames in which it is not seen are NaN.
+    """
+
+    colour: str
+    share: float
+    x: np.ndarray
+    y: np.ndarray
+    radius: np.ndarray
+    whole: np.ndarray
+    outline: np.ndarray
+    band: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a clip, or one shot of it, shows."""
+
+    ground: str
+    time: str
+    tracks: tuple[Track, ...]  # the largest first
+    lumps: float  # share of frames that show exactly one coherent lump of one colour
+    camera: str
+
+
+def find_cut(clip: np.ndarray, threshold: float = 0.1) -> int | None:
+    """First frame of the second shot, or None.
+
+    A cut changes sky or ground between two frames and for good; an object that falls apart
+    changes neither median.
+    """
+    if len(clip) < 4:
+        return None
+    levels = clip.astype(np.float32) / 255
+    horizon = round(clip.shape[1] * (0.5 + HORIZON))
+    parts = (levels[:, : horizon // 2], levels[:, horizon + clip.shape[1] // 12 :])
+    colour = np.concatenate([np.median(part, axis=(1, 2)) for part in parts], -1)  # (frames, 6)
+    jumps = [
+        np.abs(colour[t : t + 3].mean(0) - colour[max(0, t - 3) : t].mean(0)).max()
+        for t in range(1, len(colour))
+    ]
+    at = int(np.argmax(jumps)) + 1
+    sudden = np.abs(colour[min(at + 1, len(colour) - 1)] - colour[at - 1]).max()
+    return at if sudden > threshold and jumps[at - 1] > threshold else None
+
+
+def read(clip: np.ndarray) -> Reading:
+    """Everything about a clip of one shot."""
+    levels = clip.astype(np.float32) / 255
+    time = _time(levels)
+    ground = _ground(levels, time)
+    labels = _labels(levels, ground, time)
+    tracks = _tracks(levels, labels)
+    return Reading(ground, time, tracks, _one_lump(labels), _camera(levels, labels >= 0))
+
+
+def motion_of(track: Track, fps: float = 8) -> str:
+    """One of nine; meant for cameras at rest."""
+    seen = np.isfinite(track.x)
+    good = seen & track.whole if (seen & track.whole).sum() >= 5 else seen
+    if good.sum() < 3:
+        return "still"
+    seconds = np.flatnonzero(good) / fps
+    across, _ = _slope(seconds, track.x[good])
+    down, swing = _slope(seconds, track.y[good])
+    swell, _ = _slope(seconds, np.log(np.maximum(track.radius[good], 1e-3)))
+    scores = {
+        "left": -across / 0.25,
+        "right": across / 0.25,
+        "rises": -down / 0.21,
+        "falls": down / 0.21,
+        "bounces": swing / 0.075,
+        "grows": swell / 0.32,
+        "shrinks": -swell / 0.32,
+        "spins": _turning(track.band, fps) / np.pi,
+    }
+    best = max(scores, key=scores.get)
+    return best if scores[best] > 0.45 else "still"
+
+
+def shape_of(track: Track, spinning: bool = False) -> str:
+    """The silhouette that fits best; upright unless `spinning`, when every turn is tried."""
+    good = track.whole & np.isfinite(track.x)
+    good = good if good.any() else np.isfinite(track.x)
+    if not good.any():
+        return SHAPES[0]
+    outlines = track.outline[good]
+    fits = []
+    for template in _templates():
+        turns = range(ANGLES) if spinning else range(-2, 3)
+        turned = np.stack([np.roll(template, k) for k in turns])
+        gaps = ((outlines[:, None] - turned) ** 2).mean(-1).min(1)
+        fits.append(np.median(gaps))
+    return SHAPES[int(np.argmin(fits))]
+
+
+def _time(levels: np.ndarray) -> str:
+    top = np.median(levels[:, : levels.shape[1] // 4], axis=(0, 1, 2))
+    gaps = [np.abs(top - (0.6 * p["sky_top"] + 0.4 * p["sky_low"])).sum() for p in _by_time()]
+    return TIMES[int(np.argmin(gaps))]
+
+
+def _ground(levels: np.ndarray, time: str) -> str:
+    """The ground colour that most pixels below the horizon are nearest to."""
+    below = levels[:, round(levels.shape[1] * 0.66) :].reshape(-1, 3)
+    colours = palette(time)["grounds"]
+    near = np.linalg.norm(below[:, None] - colours, axis=-1)
+    votes = np.bincount(near.argmin(1)[near.min(1) < 0.2], minlength=len(GROUNDS))
+    return GROUNDS[int(votes.argmax())]
+
+
+@cache
+def _by_time() -> list[dict[str, np.ndarray]]:
+    return [palette(time) for time in TIMES]
+
+
+def _ray(pixels: np.ndarray, colour: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Distance of pixels (..., 3) to the colour under light between `low` and `high`."""
+    light = np.clip(pixels @ colour / (colour @ colour), low, high)
+    return np.linalg.norm(pixels - light[..., None] * colour, axis=-1)
+
+
+def _segment(pixels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance of pixels (..., 3) to the mixtures of a and b."""
+    share = np.clip((pixels - a) @ (b - a) / max((b - a) @ (b - a), 1e-9), 0, 1)
+    return np.linalg.norm(pixels - a - share[..., None] * (b - a), axis=-1)
+
+
+def _labels(levels: np.ndarray, ground: str, time: str) -> np.ndarray:
+    """(frames, h, w) index of the object colour a pixel shows, -1 for everything else."""
+    p = palette(time)
+    near = p["grounds"][GROUNDS.index(ground)]
+    others = [_ray(levels, near, 0.45, 1.2), _segment(levels, p["sky_top"], p["sky_low"])]
+    others += [_segment(levels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
+    others += [_segment(levels, near, p["hill"]), _segment(levels, near, 0.25 + 0.9 * near)]
+    things = np.stack([_ray(levels, c, 0.55, 1.3) for c in p["things"]])
+    label = things.argmin(0)
+    gap = things.min(0)
+    clear = (gap < 0.2) & (gap + 0.03 < np.minimum.reduce(others))
+    label = np.where(clear, label, -1)
+    cross = ndimage.generate_binary_structure(2, 1)[None]
+    opened = np.zeros_like(clear)
+    for i in range(len(COLOURS)):
+        opened |= ndimage.binary_opening(label == i, cross)
+    return np.where(opened, label, -1)
+
+
+def _closed(mask: np.ndarray) -> np.ndarray:
+    """The mask with the white band filled: closing by a disc that grows with the object."""
+    reach = 2 + round(0.34 * np.sqrt(mask.sum() / np.pi))
+    padded = np.pad(mask, reach)
+    away = ndimage.distance_transform_edt(~padded) > reach
+    return (ndimage.distance_transform_edt(~away) > reach)[reach:-reach, reach:-reach]
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece."""
+    pieces, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+
+
+def _one_lump(labels: np.ndarray) -> float:
+    """Share of frames in which one connected lump of one colour holds nearly all there is."""
+    good = 0
+    for frame in labels:
+        mask = frame >= 0
+        areas = np.bincount(frame[mask], minlength=len(COLOURS))
+        whole = _largest(_closed(mask)) & mask
+        pure = areas.max() > 0.75 * mask.sum()
+        good += bool(mask.sum() > 40 and pure and whole.sum() > 0.88 * mask.sum())
+    return good / len(labels)
+
+
+def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Track, ...]:
+    """A track for every colour that is there for most of the clip, largest first, two at most."""
+    areas = np.stack([(labels == i).sum((1, 2)) for i in range(len(COLOURS))])
+    typical = np.sort(areas, 1)[:, len(labels) // 3 :].mean(1) / labels[0].size
+    order = np.argsort(-typical)[:2]
+    return tuple(
+        _track(levels, labels == i, COLOURS[i], float(typical[i])) for i in order if typical[i] > 4e-3
+    )
+
+
+def _track(levels: np.ndarray, masks: np.ndarray, colour: str, share: float) -> Track:
+    frames, height, width = masks.shape
+    place = np.full((4, frames), np.nan)
+    outline = np.full((frames, ANGLES), np.nan)
+    whole = np.zeros(frames, bool)
+    for t, mask in enumerate(masks):
+        if mask.sum() < 30:
+            continue
+        piece = _largest(_closed(mask))
+        x, y, radius, outline[t] = _support(piece)
+        place[:3, t] = x / width, y / height, radius / height
+        place[3, t] = _band(levels[t], piece, x, y, radius)
+        edges = (piece[0], piece[-1], piece[:, 0], piece[:, -1])
+        whole[t] = not any(edge.any() for edge in edges)
+    return Track(colour, share, *place[:3], whole, outline, place[3])
+
+
+def _directions() -> np.ndarray:
+    theta = np.arange(ANGLES) * 2 * np.pi / ANGLES
+    return np.stack([np.cos(theta), np.sin(theta)])
+
+
+def _support(mask: np.ndarray):
+    """x, y, radius in pixels and the outline of the mask's convex hull.
+
+    The support function's mean is the radius, its first harmonic the middle (the Steiner point);
+    without both what is left is the shape, and turning it is rolling it.
+    """
+    rows, columns = np.nonzero(mask)
+    reach = (np.stack([columns, rows], 1) @ _directions()).max(0) + 0.5
+    radius = reach.mean()
+    middle = 2 * (_directions() * reach).mean(1)
+    radius = max(radius, 1.0)
+    outline = (reach - middle @ _directions()) / radius - 1
+    return middle[0] + 0.5, middle[1] + 0.5, radius, outline
+
+
+@cache
+def _templates() -> tuple[np.ndarray, ...]:
+    """Outlines of the renderer's own silhouettes, upright."""
+    from .world import silhouettes
+
+    return tuple(_support(mask)[3] for mask in silhouettes())
+
+
+def _band(levels: np.ndarray, piece: np.ndarray, x: float, y: float, radius: float) -> float:
+    """Direction of the white band inside the object, modulo pi; NaN where none is clear."""
+    rows, columns = np.nonzero(piece)
+    u, v = columns + 0.5 - x, rows + 0.5 - y
+    inner = np.hypot(u, v) < 0.8 * radius
+    if inner.sum() < 12:
+        return np.nan
+    pale = levels[rows, columns].min(-1)[inner]  # white is the only thing without a dark channel
+    weight = np.clip((pale - np.median(pale)) / max(np.ptp(pale), 1e-3) - 0.25, 0, None)
+    if np.ptp(pale) < 0.15 or weight.sum() < 1:
+        return np.nan
+    u, v = (a[inner] - (a[inner] * weight).sum() / weight.sum() for a in (u, v))
+    xx, yy, xy = ((weight * a * b).sum() for a, b in ((u, u), (v, v), (u, v)))
+    return 0.5 * np.arctan2(2 * xy, xx - yy)
+
+
+def _slope(seconds: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Least-squares slope, and the spread of what it leaves over."""
+    centred = seconds - seconds.mean()
+    slope = float((centred * values).sum() / max((centred**2).sum(), 1e-9))
+    return slope, float(np.std(values - values.mean() - slope * centred))
+
+
+def _turning(band: np.ndarray, fps: float) -> float:
+    """Speed in radians a second at which the band turns, either way, 0 where it is not seen."""
+    seen = np.isfinite(band)
+    both = seen[1:] & seen[:-1]
+    if both.sum() < 4:
+        return 0.0
+    steps = np.diff(band)[both]
+    steps = (steps + np.pi / 2) % np.pi - np.pi / 2
+    return float(abs(np.median(steps)) * fps)
+
+
+def _camera(levels: np.ndarray, things: np.ndarray) -> str:
+    """Pan and zoom by least squares on brightness: what does not belong to an object flows.
+
+    Near ground flows as in the renderer's perspective, so one number is the pan's speed.
+    """
+    pan, zoom = _flow(levels, things)
+    scores = {
+        "pan left": -pan / 0.15,
+        "pan right": pan / 0.15,
+        "zoom in": zoom / 0.2,
+        "zoom out": -zoom / 0.2,
+    }
+    best = max(scores, key=scores.get)
+    return best if scores[best] > 0.4 else "static"
+
+
+def _surroundings(mask: np.ndarray) -> np.ndarray:
+    """The mask with a wide rim, because shadows and soft edges move with the object."""
+    reach = 5 + 0.45 * np.sqrt(mask.sum() / np.pi)
+    column = mask.any(0)
+    below = np.logical_or.accumulate(mask, 0) & column  # a shadow lies anywhere under its object
+    return ndimage.distance_transform_edt(~(mask | below)) < reach
+
+
+def _flow(levels: np.ndarray, things: np.ndarray, fps: float = 8) -> tuple[float, float]:
+    """Pan in picture widths and zoom in natural logs, a second."""
+    frames, height, width = things.shape
+    grey = levels.mean(-1)
+    grey = ndimage.gaussian_filter(grey, (0, 1.5, 1.5))
+    x = ((np.arange(width) + 0.5 - width / 2) / height)[None]
+    y = ((np.arange(height) + 0.5 - height / 2) / height)[:, None]
+    near = np.where(y > HORIZON, (y - HORIZON) / DEPTH, 0.0)
+    near = np.where((y <= HORIZON) & (y > HORIZON - 0.12), 0.55, near) + 0 * x
+    near = np.where(y < HORIZON - 0.2, 0.35, near)
+    covered = np.stack([_surroundings(mask) for mask in things])
+    normal, right = np.zeros((2, 2)), np.zeros(2)
+    for t in range(1, frames):
+        middle = (grey[t] + grey[t - 1]) / 2
+        down, across = (g * height for g in np.gradient(middle))
+        weight = ~(covered[t] | covered[t - 1]) / (np.hypot(down, across) + 0.3)
+        terms = np.stack([near * across * width / height, -(x * across + y * down)])
+        change = (grey[t] - grey[t - 1]) * fps
+        normal += np.einsum("ihw,jhw,hw->ij", terms, terms, weight)
+        right += np.einsum("ihw,hw,hw->i", terms, change, weight)
+    pan, zoom = np.linalg.solve(normal + 1e-6 * np.eye(2), right)
+    return float(pan), float(zoom)
