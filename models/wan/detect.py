@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError
 from ..weights_file import DTYPES, Header, one_line, shortened
 from .config import DiTConfig, VAEConfig
 from .keys import DIT_UNUSED, dit_from_diffusers, vae_from_diffusers
@@ -41,6 +41,8 @@ UNSUPPORTED: tuple[tuple[str, str, str], ...] = (
     (r"blocks\.\d+\..*to_gate_compress\.", "FastWan with sparse attention", ""),
     (r"blocks\.\d+\..*local_attn\.proj_l\.", "TurboDiffusion with sparse attention", ""),
 )
+# What text that anybody may have written can raise on its way to a config.
+NOT_A_NOTE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 FUN_CONTROL = "core's WanFunControlToVideo or Wan22FunControlToVideo"
 
 # Files that are chosen by mistake: a sign in their names, what they are, what to do.
@@ -168,7 +170,7 @@ def built_in(header: Header) -> Checkpoint:
         note = json.loads(header.metadata["longtake"])
         kind, numbers = note["kind"], note["config"]
         config = configs[kind](numbers)
-    except (ValueError, KeyError, TypeError, ConfigError, RecursionError) as error:
+    except NOT_A_NOTE as error:
         raise CheckpointError(
             f"'{header.name}' was made by Longtake, but its note on what it is cannot be read "
             f"({one_line(error)}). Get another copy of it."
