@@ -1,0 +1,143 @@
+"""Our transformer behind the call that core's samplers make."""
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from einops import rearrange
+from torch import Tensor
+
+from ..models.attention import Attention, exact
+from ..models.wan.config import DiTConfig
+from ..models.wan.dit import AroundBlock, WanDiT
+from .text_memory import TextMemory
+
+SHORT = 512  # tokens; up to here a CPU is faster with attention written out
+DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+
+
+class ComfyDiT(WanDiT):
+    """WanDiT with core's call, its wrappers, its attention and its block replacements.
+
+    It is a WanDiT and does not hold one, so that parameters keep the official names that LoRAs go
+    by. `texts` is opened and closed by the callbacks in `model`.
+    """
+
+    def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
+        super().__init__(config, operations=operations, device=device, dtype=dtype)
+        self.dtype = dtype  # core asks for it
+        self.patch_size = config.patch  # and other packs for this
+        self.texts = TextMemory()
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None = None,
+        time_dim_concat: Tensor | None = None,
+        transformer_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The velocity at x, as core calls for it.
+
+        Args:
+            x: (b, c, t, h, w) noisy latents with any image channels after them.
+            timestep: (b,) or (b, t), 1000·sigma.
+            context: (b, m, text_width).
+            clip_fea: (b, i, image_width) CLIP image tokens.
+            time_dim_concat: (b, c, r, h, w) reference latents that follow the video in time.
+            transformer_options: core's, with wrappers, overrides and replacements.
+        """
+        options = {} if transformer_options is None else transformer_options
+        if "easycache" in options:
+            # EasyCache adds to x in place, which in float32 is the sampler's own tensor.
+            x = x.clone()
+        wrappers = comfy.patcher_extension.get_all_wrappers(DIFFUSION_MODEL, options)
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(
+            self._velocity, self, wrappers
+        )
+        # Wrappers look for the options in last place.
+        return executor.execute(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+
+    def _velocity(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None,
+        time_dim_concat: Tensor | None,
+        options: dict[str, Any],
+        **_: Any,
+    ) -> Tensor:
+        frames = x.shape[2]
+        if time_dim_concat is not None:
+            x = torch.cat((x, time_dim_concat.to(x)), dim=2)
+        image = clip_fea if self.config.image_width is not None else None
+        text = self.texts.read(self.read_text, context, image)
+        out = super().forward(
+            x,
+            timestep,
+            text,
+            attention=attention_with(options),
+            around_block=around_block_with(options, context, timestep, self.config.depth),
+        )
+        return out[:, :, :frames]
+
+
+def attention_with(options: dict[str, Any]) -> Attention:
+    """The host's attention, whichever it is set to, or what a node puts in its place."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
+        free = "optimized_attention_override" not in options
+        if free and q.device.type == "cpu" and q.shape[2] <= SHORT and k.shape[2] <= SHORT:
+            return exact(q, k, v)
+        return optimized_attention(
+            q,
+            k,
+            v,
+            heads=q.shape[1],
+            skip_reshape=True,
+            skip_output_reshape=True,
+            transformer_options=options,
+        )
+
+    return attend
+
+
+def around_block_with(
+    options: dict[str, Any], context: Tensor, timestep: Tensor, depth: int
+) -> AroundBlock:
+    """Runs what other nodes put in a block's place: `patches_replace["dit"]["double_block", i]`.
+
+    Such a node is given the tokens flat, (b, n, c), as core's Wan has them. It may change them
+    before and after the block; changes to text and noise level have no effect.
+    """
+    replacements = options.get("patches_replace", {}).get("dit", {})
+    options["total_blocks"] = depth
+
+    def around(i: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        options["block_index"] = i  # attention overrides tell layers apart by it
+        replacement = replacements.get(("double_block", i))
+        if replacement is None:
+            return block(x)
+        f = x.shape[1]
+
+        def original(args: dict[str, Any]) -> dict[str, Any]:
+            tokens = rearrange(args["img"], "b (f s) c -> b f s c", f=f)
+            return {"img": rearrange(block(tokens), "b f s c -> b (f s) c")}
+
+        args = {
+            "img": rearrange(x, "b f s c -> b (f s) c"),
+            "txt": context,
+            "vec": timestep,
+            "pe": None,
+            "transformer_options": options,
+        }
+        out = replacement(args, {"original_block": original})
+        return rearrange(out["img"], "b (f s) c -> b f s c", f=f)
+
+    return around

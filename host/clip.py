@@ -1,0 +1,115 @@
+"""The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.sd
+import folder_paths
+import torch
+from comfy import sd1_clip
+from comfy.supported_models_base import ClipTarget
+from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
+from comfy.text_encoders.t5 import T5
+from torch import Tensor
+
+from ..models.errors import CheckpointError
+
+NAME = "longtake_umt5"
+VOCABULARY = "spiece_model"  # the tensor that holds the tokenizer, as ComfyUI's UMT5 files have it
+UMT5: Mapping[str, Any] = {  # what the shapes of a file do not show
+    "dense_act_fn": "gelu_pytorch_tanh",
+    "is_gated_act": True,
+    "model_type": "umt5",
+}
+FILLED_TO = 64  # tokens; what the built-in model was trained with
+
+
+def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> comfy.sd.CLIP:
+    """A CLIP from a UMT5 encoder of any size.
+
+    Args:
+        sizes: UMT5's d_model, d_kv, d_ff, num_heads, num_layers, vocab_size.
+        weights: by transformers' names, with the tokenizer among them. Their dtype is kept.
+        source: the file's name, for messages.
+
+    Raises:
+        CheckpointError: if weights or the tokenizer are missing.
+    """
+    weights = dict(weights)
+    vocabulary = weights.pop(VOCABULARY, None)
+    if vocabulary is None:
+        raise CheckpointError(
+            f"'{source}' holds no tokenizer (a tensor '{VOCABULARY}'): get the version of this "
+            f"text encoder that was made for ComfyUI."
+        )
+    clip = comfy.sd.CLIP(
+        target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        tokenizer_data={VOCABULARY: vocabulary},
+        parameters=sum(weight.numel() for weight in weights.values()),
+    )
+    missing, unexpected = clip.load_sd(weights)
+    if missing or unexpected:
+        raise CheckpointError(
+            f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "
+            f"unexpected {sorted(unexpected) or 'none'}."
+        )
+    return clip
+
+
+def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
+    """Tokenizer and network classes for core's CLIP, which makes them itself."""
+
+    class Encoder(sd1_clip.SDClipModel):
+        def __init__(self, device, dtype, model_options):
+            super().__init__(
+                device=device,
+                dtype=dtype,
+                textmodel_json_config=dict(sizes),
+                model_class=T5,
+                special_tokens={"end": 1, "pad": 0},
+                enable_attention_masks=True,
+                zero_out_masked=True,
+                model_options=model_options,
+            )
+
+    class Network(sd1_clip.SD1ClipModel):
+        def __init__(self, device, dtype, model_options):
+            # Not core's choice of dtype, which is fp16 on most cards: the file's own.
+            super().__init__(device, stored, model_options, name=NAME, clip_model=Encoder)
+
+    class Tokens(sd1_clip.SDTokenizer):
+        def __init__(self, embedding_directory, tokenizer_data):
+            super().__init__(
+                tokenizer_data[VOCABULARY],
+                tokenizer_class=SPieceTokenizer,
+                embedding_directory=embedding_directory,
+                embedding_size=sizes["d_model"],
+                embedding_key=NAME,
+                has_start_token=False,
+                pad_with_end=False,
+                pad_to_max_length=False,
+                pad_token=0,
+                max_length=99_999_999,
+                min_length=FILLED_TO,
+                tokenizer_data=tokenizer_data,
+            )
+
+        def state_dict(self):
+            return {VOCABULARY: self.tokenizer.serialize_model()}
+
+    class Tokenizer(sd1_clip.SD1Tokenizer):
+        def __init__(self, embedding_directory, tokenizer_data):
+            super().__init__(embedding_directory, tokenizer_data, name=NAME, tokenizer=Tokens)
+
+    stored = dtype
+    return ClipTarget(Tokenizer, Network)
+
+
+def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
+    """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
+    return comfy.sd.load_clip(
+        [path],
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        clip_type=comfy.sd.CLIPType.WAN,
+    )

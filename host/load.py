@@ -1,0 +1,102 @@
+"""Loaders: a name in a menu -> MODEL, VAE or CLIP, shared by all that ask for the same file.
+
+Whatever can be told from a file's name and header is told before any weight is read.
+"""
+
+import json
+from math import prod
+from typing import Any
+
+import comfy.sd
+from comfy.model_patcher import ModelPatcher
+
+from ..models.checkpoint import Checkpoint, Header, detect, load_weights, read_header
+from ..models.errors import InputError
+from . import clip as clips
+from . import folders
+from . import model as dits
+from . import vae as vaes
+from .cache import Key, models
+from .latent_format import RGB, format_for
+from .model import DTYPES
+
+VAE_DTYPES = tuple(name for name in DTYPES if not name.startswith("fp8"))
+
+
+def load_model(name: str, dtype: str = "auto") -> ModelPatcher:
+    """A MODEL from the built-in weights or a file in ComfyUI's diffusion_models folders.
+
+    Args:
+        name: an entry of `folders.menu("dit")`.
+        dtype: of the weights, one of DTYPES.
+
+    Raises:
+        InputError: for a name or dtype that there is not.
+        CheckpointError: if the file is damaged, or another network.
+    """
+    header, found = look_into("dit", name)
+    parameters = sum(prod(info.shape) for info in header.tensors.values())
+    stored = dits.dtype_for(dtype, found.dtype, parameters)
+
+    def load() -> ModelPatcher:
+        weights = load_weights(header, found.names)
+        latents = format_for(found.config, found.built_in, preview_colours(header))
+        return dits.build(found.config, weights, latents, stored, header.name)
+
+    return models.get(Key.of(header.path, "dit", short(stored)), load)
+
+
+def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
+    """A VAE from the built-in weights or a file in ComfyUI's vae folders.
+
+    Args:
+        name: an entry of `folders.menu("vae")`.
+        dtype: one of VAE_DTYPES.
+
+    Raises: as `load_model`.
+    """
+    if dtype not in VAE_DTYPES:
+        raise InputError(f"no dtype is called {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
+    header, found = look_into("vae", name)
+    chosen = DTYPES[dtype] or vaes.best_dtype()
+
+    def load() -> comfy.sd.VAE:
+        weights = load_weights(header, found.names, dtype=chosen)
+        return vaes.build(found.config, weights, chosen, header.name)
+
+    return models.get(Key.of(header.path, "vae", short(chosen)), load)
+
+
+def load_text_encoder(name: str) -> comfy.sd.CLIP:
+    """A CLIP from the built-in weights or a file in ComfyUI's text_encoders folders.
+
+    Args:
+        name: an entry of `folders.menu("text_encoder")`.
+
+    Raises: as `load_model`.
+    """
+    header, found = look_into("text_encoder", name)
+
+    def load() -> comfy.sd.CLIP:
+        if found.config["d_model"] == 4096:
+            return clips.load_umt5_xxl(str(header.path))
+        return clips.build(found.config, load_weights(header, found.names), header.name)
+
+    return models.get(Key.of(header.path, "text_encoder", short(found.dtype)), load)
+
+
+def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
+    """The header of a file, and what network it holds; refuses all but `kind`."""
+    header = read_header(folders.find(kind, name))
+    return header, detect(header, kind)
+
+
+def preview_colours(header: Header) -> RGB | None:
+    """The fit from latents to colours that a built-in model's file carries."""
+    note = json.loads(header.metadata.get("longtake", "{}")).get("preview")
+    return RGB(note["factors"], note["bias"]) if note else None
+
+
+def short(dtype: Any) -> str:
+    """torch.bfloat16 -> "bfloat16"."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,172 @@
+"""Our transformer as ComfyUI's MODEL.
+
+It stands in for core's network inside core's own Wan model classes, so that everything they do to
+a video's conditioning (image channels, CLIP tokens, references, noise levels per frame) and all
+that nodes do to a MODEL (LoRA, offloading, hooks, other samplings) goes on working.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import torch
+from comfy import latent_formats, model_base, supported_models
+from torch import Tensor
+
+from ..engine.defaults import DEFAULTS, family
+from ..models.checkpoint import load_into
+from ..models.errors import InputError
+from ..models.wan.config import DiTConfig
+from . import patching
+from .adapter import ComfyDiT
+
+DTYPES: Mapping[str, torch.dtype | None] = {
+    "auto": None,  # what ComfyUI finds best for the device and the file
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+}
+
+
+class OurNetwork:
+    """What both model classes below have of their own. Stands in front of core's class."""
+
+    def __init__(self, config: DiTConfig, model_config: supported_models.WAN21_T2V):
+        def network(dtype=None, operations=None, **_core_sizes: Any) -> ComfyDiT:
+            # On the meta device: the weights are taken over from the file, not copied into it.
+            return ComfyDiT(config, operations=operations, device="meta", dtype=dtype)
+
+        flow = model_base.ModelType.FLOW
+        # Past WAN21's own __init__, which would build core's network: as core's variants do.
+        super(model_base.WAN21, self).__init__(model_config, flow, unet_model=network)
+        self.image_to_video = config.in_channels > config.out_channels
+
+    @property
+    def sizes(self) -> DiTConfig:
+        return self.diffusion_model.config
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """Conditioning for a run; the first place that sees text, latents and model together."""
+        check_text(kwargs.get("cross_attn"), self.sizes)
+        check_channels(kwargs.get("noise"), self.sizes)
+        return super().extra_conds(**kwargs)
+
+    def _apply_model(
+        self,
+        x,
+        t,
+        c_concat=None,
+        c_crossattn=None,
+        control=None,
+        transformer_options=None,
+        **kwargs,
+    ):
+        options = {} if transformer_options is None else transformer_options
+        # Context windows of 0.3.75 cut x, but no conditioning with five axes.
+        window = options.get("context_window")
+        kwargs = {name: in_window(value, window, x.shape[2]) for name, value in kwargs.items()}
+        c_concat = in_window(c_concat, window, x.shape[2])
+        return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+    def memory_required(self, input_shape, cond_shapes=None) -> float:
+        """Bytes that a step needs besides the weights, remembered text included."""
+        rows, sizes = min(input_shape[0], 2), self.sizes
+        dtype = self.manual_cast_dtype or self.get_dtype()
+        text = 2 * rows * sizes.depth * sizes.text_length * sizes.width * mm.dtype_size(dtype)
+        return super().memory_required(input_shape, cond_shapes or {}) + text
+
+
+class FrameLevels(OurNetwork, model_base.WAN22):
+    """Checkpoints that take a noise level for each latent frame: known frames are at 0."""
+
+
+class OneLevel(OurNetwork, model_base.WAN21):
+    """Checkpoints with one noise level for the whole video."""
+
+
+def in_window(value: Any, window: Any, frames: int) -> Any:
+    """Five-axis conditioning cut to the latent frames of a context window, if it is not yet."""
+    if window is None or not torch.is_tensor(value) or value.ndim != 5 or value.shape[2] == frames:
+        return value
+    return value[:, :, window.index_list].to(value.device)
+
+
+def check_text(text: Tensor | None, config: DiTConfig) -> None:
+    if text is None or text.shape[-1] == config.text_width:
+        return
+    encoder = "UMT5-XXL" if config.text_width == 4096 else "the built-in one, nano"
+    raise InputError(
+        f"the conditioning is {text.shape[-1]} channels wide, but this model reads text of "
+        f"{config.text_width}: encode the prompt with the text encoder it was made for ({encoder})."
+    )
+
+
+def check_channels(noise: Tensor | None, config: DiTConfig) -> None:
+    if noise is None or noise.shape[1] == config.out_channels:
+        return
+    raise InputError(
+        f"the latents have {noise.shape[1]} channels, but this model paints "
+        f"{config.out_channels}: make the canvas, or encode, with the VAE that belongs to it."
+    )
+
+
+def build(
+    config: DiTConfig,
+    weights: Mapping[str, Tensor],
+    latent_format: latent_formats.LatentFormat,
+    dtype: torch.dtype,
+    source: str,
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL from the weights of one of our transformers.
+
+    Args:
+        config: its sizes.
+        weights: by official name, on the CPU. They are taken over.
+        latent_format: see `latent_format.format_for`.
+        dtype: of the weights; arithmetic is in what the device can do.
+        source: the file's name, for messages.
+    """
+    kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
+    settings = kind({"image_model": "wan2.1", "dim": config.width})
+    settings.latent_format = latent_format
+    if family(config) == "nano":  # the others keep core's, so that a graph made for core's
+        settings.sampling_settings["shift"] = DEFAULTS["nano"].shift  # loader stays as it was
+    device, offload = mm.get_torch_device(), mm.unet_offload_device()
+    computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
+    settings.set_inference_dtype(dtype, computing)
+    model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
+    load_into(model.diffusion_model, stored_as(weights, dtype), source)
+    model.diffusion_model.requires_grad_(False).to(offload)
+    patcher_class = getattr(
+        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
+    )
+    patcher = patcher_class(model, load_device=device, offload_device=offload)
+    patching.watch(patcher)
+    return patcher
+
+
+def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights in `dtype`; of 8 bits only the blocks' matrices, since little else bears it."""
+
+    def suits(name: str, weight: Tensor) -> torch.dtype:
+        matrix = name.startswith("blocks.") and weight.ndim == 2
+        return dtype if dtype.itemsize > 1 or matrix else torch.bfloat16
+
+    return {name: weight.to(suits(name, weight)) for name, weight in weights.items()}
+
+
+def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
+    """The dtype that a loader's menu entry means. Raises InputError for one not in DTYPES."""
+    if name not in DTYPES:
+        raise InputError(f"no dtype is called {name!r}: choose from {', '.join(DTYPES)}.")
+    if (chosen := DTYPES[name]) is not None:
+        return chosen
+    supported = supported_models.WAN21_T2V.supported_inference_dtypes
+    return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
+
+
+def config_of(model: comfy.model_patcher.ModelPatcher) -> DiTConfig | None:
+    """The sizes of a MODEL that is one of ours; None for any other."""
+    return model.model.sizes if isinstance(model.model, OurNetwork) else None

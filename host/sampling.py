@@ -1,0 +1,139 @@
+"""Sampling: core's samplers on our noise, with known frames returned exactly."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..engine.noise import check_seed, video_noise
+from ..models.errors import InputError, NotFiniteError
+from .latent import facts_of, mask_of, samples_of
+from .model import check_channels, check_text, config_of
+from .progress import Playback, reporter
+
+SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
+Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
+
+
+class FrameNoise:
+    """ComfyUI's NOISE: each latent frame has the noise of its place in the video.
+
+    A LATENT that is a window of a longer video says so by the fact `first_frame`.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = check_seed(seed)
+
+    def generate_noise(self, latent: Mapping[str, Any]) -> Tensor:
+        """Noise on the CPU for a LATENT of (b, c, t, h, w), the same on every machine."""
+        b, c, t, h, w = samples_of(latent).shape
+        first = facts_of(latent).get("first_frame", 0)
+        return video_noise(self.seed, range(first, first + t), (c, h, w), b)
+
+
+def sample(
+    model: ModelPatcher,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Mapping[str, Any],
+    sigmas: Tensor,
+    *,
+    seed: int,
+    cfg: float,
+    sampler: str = "euler",
+) -> dict[str, Any]:
+    """Paint every latent frame that the mask does not keep.
+
+    Args:
+        model: any MODEL for videos, ours or core's.
+        positive, negative: CONDITIONING.
+        latent: LATENT; what its mask keeps comes back bit for bit.
+        sigmas: (steps + 1,) decreasing noise levels. They are not changed.
+        seed: 0 … 2⁶⁴ - 1.
+        cfg: how far to go from the negative prompt to the positive one and beyond; 1 leaves the
+            negative out.
+        sampler: one of SAMPLERS.
+
+    Returns:
+        A LATENT with the same facts and mask.
+
+    Raises:
+        InputError: for anything that does not fit together, before weights are moved.
+        NotFiniteError: for NaN or infinite latents, before or after.
+    """
+    check_sampling(sampler, sigmas, cfg)
+    samples = comfy.sample.fix_empty_latent_channels(model, samples_of(latent))
+    latent = {**latent, "samples": samples}
+    check_fit(model, positive, negative, samples)
+    mask = mask_of(latent)
+    noise = FrameNoise(seed).generate_noise(latent)
+    painted = run(model, positive, negative, samples, mask, noise, sigmas, cfg, sampler, seed)
+    if not torch.isfinite(painted).all():
+        raise NotFiniteError(
+            f"sampling gave NaN or infinite latents at cfg {cfg} with {sampler}: lower cfg, take "
+            f"more steps, or load the model in bf16 or fp32."
+        )
+    if mask is not None:  # scaling in and out rounds what was kept
+        painted = torch.where(mask.to(painted.device) == 0, samples.to(painted), painted)
+    return {**latent, "samples": painted}
+
+
+def run(
+    model: ModelPatcher,
+    positive: Conditioning,
+    negative: Conditioning,
+    samples: Tensor,
+    mask: Tensor | None,
+    noise: Tensor,
+    sigmas: Tensor,
+    cfg: float,
+    sampler: str,
+    seed: int,
+) -> Tensor:
+    """One run of core's guider and sampler: (b, c, t, h, w) -> the same shape."""
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
+    with Playback(len(sigmas) - 1) as playback:
+        painted = guider.sample(
+            noise,
+            samples,
+            comfy.samplers.sampler_object(sampler),
+            sigmas.clone(),  # uni_pc writes into them
+            denoise_mask=mask,
+            callback=reporter(model, playback),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
+    return painted.to(mm.intermediate_device())
+
+
+def check_sampling(sampler: str, sigmas: Tensor, cfg: float) -> None:
+    if sampler not in SAMPLERS:
+        raise InputError(f"no sampler is called {sampler!r}: choose from {', '.join(SAMPLERS)}.")
+    if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all():
+        raise InputError(
+            f"SIGMAS must be two or more numbers that decrease to 0, got "
+            f"{[round(s, 4) for s in sigmas.flatten().tolist()[:4]]} of shape "
+            f"{tuple(sigmas.shape)}: connect the Schedule node."
+        )
+    if not abs(cfg) <= 1000:  # also false for NaN
+        raise InputError(f"cfg {cfg}: choose a number around 1 to 10.")
+
+
+def check_fit(
+    model: ModelPatcher, positive: Conditioning, negative: Conditioning, samples: Tensor
+) -> None:
+    """Refuse prompts and latents made for another model, before its weights are moved."""
+    config = config_of(model)
+    if config is None:
+        return
+    check_channels(samples, config)
+    for prompt in (*positive, *negative):
+        check_text(prompt[0], config)
