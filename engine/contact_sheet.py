@@ -30,7 +30,7 @@ def read_tiles(video: Path, most: int) -> list[tuple[float, Image.Image]]:
         ValueError: if there is no picture in the file.
     """
     with av.open(str(video)) as file:
-        count = sum(1 for _ in file.decode(video=0))
+        count = sum(1 for _ in file.decode(video=0)) if file.streams.video else 0
     if not count:
         raise ValueError(f"{video} has no frames")
     wanted = set(evenly_spaced(count, most))
