@@ -24,6 +24,9 @@ def frame_rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1000) or Fraction(1, 1000)
 
 
+MAX_VALUES = 2**32  # of a LATENT, 16 GiB: an hour of 720p at 24 frames a second fits
+
+
 @dataclass(frozen=True)
 class LatentGrid:
     """How a VAE packs pixels into latents, and how the transformer packs latents into tokens.
@@ -86,7 +89,18 @@ class LatentGrid:
     def latent_shape(
         self, frames: int, height: int, width: int, batch: int = 1
     ) -> tuple[int, int, int, int, int]:
-        """(b, c, t, h, w) of the latents of `batch` clips. Raises off the grid."""
+        """(b, c, t, h, w) of the latents of `batch` clips.
+
+        Raises:
+            FrameCountError, SizeError: off the grid.
+            InputError: if they would never fit into memory.
+        """
         self.check_size(width, height)
         h, w = height // self.stride_hw, width // self.stride_hw
-        return batch, self.channels, self.latent_frames(frames), h, w
+        shape = batch, self.channels, self.latent_frames(frames), h, w
+        if (values := math.prod(shape)) > MAX_VALUES:
+            raise InputError(
+                f"{batch} × {frames} frames of {width}×{height} are {values * 4 / 2**30:.0f} GiB "
+                f"of latents; at most {MAX_VALUES * 4 // 2**30} GiB are allowed."
+            )
+        return shape

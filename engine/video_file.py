@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from ..models.errors import InputError, OutputError
@@ -26,7 +26,7 @@ from ..models.errors import InputError, OutputError
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
 _WHILE_MADE = {"movflags": "frag_keyframe+delay_moov+use_metadata_tags", "flush_packets": "1"}
-_FINISHED = {"movflags": "faststart+use_metadata_tags"}
+BT709 = 1  # the number of this standard in each of a stream's three colour tags
 _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
@@ -165,8 +165,8 @@ def _h264(
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.time_base = 1 / fps
     context = stream.codec_context
-    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries = context.color_trc = context.colorspace = BT709
+    context.color_range = ColorRange.MPEG
     stream.options = {
         "crf": str(quality.crf),
         "preset": quality.preset,
@@ -187,8 +187,6 @@ def _yuv_frames(
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
-                dst_color_trc=ColorTrc.BT709,
-                dst_color_primaries=ColorPrimaries.BT709,
             )
 
 
@@ -198,7 +196,7 @@ def _tag(container: av.container.OutputContainer, metadata: Mapping[str, Any]) -
 
 
 def _remux(source: Path, whole: Path, metadata: Mapping[str, Any]) -> None:
-    with av.open(source) as old, av.open(whole, "w", options=_FINISHED) as new:
+    with av.open(source) as old, av.open(whole, "w", options=_finished(old, source)) as new:
         kept = {k: v for k, v in old.metadata.items() if k not in _OF_THE_CONTAINER}
         _tag(new, {**kept, **metadata})
         copies = {
@@ -210,6 +208,14 @@ def _remux(source: Path, whole: Path, metadata: Mapping[str, Any]) -> None:
             if packet.dts is not None:  # the last packet of a stream is empty
                 packet.stream = copies[packet.stream.index]
                 new.mux(packet)
+
+
+def _finished(old: av.container.InputContainer, source: Path) -> dict[str, str]:
+    if not old.streams.video:
+        raise InputError(f"{source.name} has no pictures in it, so it is not a video.")
+    # Older PyAV would round times to 1/90000 s, which has no place for 24000/1001 frames a second.
+    ticks = old.streams.video[0].time_base.denominator
+    return {"movflags": "faststart+use_metadata_tags", "video_track_timescale": str(ticks)}
 
 
 def _to_disk(file: Path) -> None:

@@ -56,6 +56,11 @@ def test_a_refused_size_is_told_its_neighbours():
         WAN.check_size(640, 360)
 
 
+def test_what_never_fits_into_memory_is_refused_before_it_is_tried():
+    with pytest.raises(InputError, match=r"1 × 86401 frames of 8192×8192 are 1350 GiB"):
+        WAN.latent_shape(86401, 8192, 8192)
+
+
 @pytest.mark.parametrize("pixels", [0, -16, 8])
 def test_a_size_is_at_least_one_token(pixels):
     with pytest.raises(SizeError, match="width"):

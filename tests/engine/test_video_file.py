@@ -112,6 +112,18 @@ def test_nothing_is_said_that_was_not_given(tmp_path):
     assert str(tmp_path).encode() not in path.read_bytes()
 
 
+def test_sound_alone_is_not_a_video(tmp_path):
+    sound = tmp_path / "a.wav"
+    with av.open(sound, "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(InputError, match=r"a\.wav has no pictures"):
+        copy_video(sound, tmp_path / "a.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+
+
 def test_nothing_is_overwritten(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"somebody's")
