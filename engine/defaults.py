@@ -61,3 +61,9 @@ def family(config: DiTConfig) -> str:
     if config.in_channels > config.out_channels:
         return "14b-i2v" if config.image_width else "14b-i2v-2.2"
     return "14b-t2v" if config.width >= 5120 else "1.3b"
+
+
+def fps_for(channels: int) -> int:
+    """Frames per second of videos whose latents have so many channels."""
+    made_for = {16: "1.3b", 48: "5b"}
+    return DEFAULTS[made_for.get(channels, "nano")].fps

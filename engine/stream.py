@@ -66,6 +66,14 @@ def frame_stream(decode_piece: DecodePiece, latents: Tensor, size: int = 1) -> I
     yield from decoded_pieces(decode_piece, latents, size, to_bytes)
 
 
+def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
+    """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream; rounded."""
+    for piece in images[..., :3].split(size):
+        if not torch.isfinite(piece).all():
+            raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
+        yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+
+
 def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: int = 1) -> Tensor:
     """All the frames at once, as ComfyUI's IMAGE has them.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longtake.engine.defaults import DEFAULTS, family
+from longtake.engine.defaults import DEFAULTS, family, fps_for
 from longtake.engine.schedule import sigmas
 from longtake.engine.size import LatentGrid
 from longtake.models.wan.config import DIT_PRESETS
@@ -27,3 +27,8 @@ def test_image_to_video_at_480p_has_a_shift_of_its_own():
     assert DEFAULTS["14b-i2v"].shift_at(480, 832) == 3
     assert DEFAULTS["14b-i2v"].shift_at(1280, 720) == 5
     assert DEFAULTS["5b"].shift_at(64, 64) == 5
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_latents_tell_the_frame_rate(name):
+    assert fps_for(DIT_PRESETS[name].out_channels) == DEFAULTS[name].fps

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.stream import all_frames, decoded_pieces, frame_stream, to_bytes
+from longtake.engine.stream import all_frames, decoded_pieces, frame_stream, image_stream, to_bytes
 from longtake.models.errors import InputError, NotFiniteError
 
 STRIDE = 3
@@ -58,6 +58,17 @@ def test_every_byte_survives_the_way_to_pixels_and_back():
     pixels = (levels / 127.5 - 1).bfloat16()
     assert (to_bytes(pixels.view(1, 1, 1, 1, -1)).flatten() - levels).abs().max() <= 1
     assert torch.equal(to_bytes((levels / 127.5 - 1).view(1, 1, 1, 1, -1)).flatten().int(), levels)
+
+
+def test_images_are_rounded_a_few_at_a_time_and_alpha_is_left_out():
+    levels = torch.randint(0, 256, (19, 3, 5, 4), generator=torch.Generator().manual_seed(3))
+    images = levels / 255 + 0.4 / 255
+    chunks = list(image_stream(images, size=8))
+    assert [len(chunk) for chunk in chunks] == [8, 8, 3]
+    assert torch.equal(torch.cat(chunks).int(), levels[..., :3].int())
+    assert (images != levels / 255).all()  # left alone
+    with pytest.raises(NotFiniteError):
+        next(image_stream(torch.full((1, 2, 2, 3), torch.nan)))
 
 
 def test_the_decoders_own_tensor_is_left_alone():

@@ -1,0 +1,83 @@
+"""What is loaded, and how to get rid of it."""
+
+from comfy_api.latest import io, ui
+
+from ..host.cache import Entry, models
+from ..host.node_text import show_text
+from ..models.errors import InputError
+from . import checks
+
+ACTIONS = ("show", "drop", "drop all")
+
+
+class ModelCache(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeModelCache",
+            display_name="Model Cache (Longtake)",
+            category="Longtake/Load",
+            description="Shows the models that Longtake's loaders hold: file, kind, dtype, size "
+            "and where the weights are. Can drop them. Runs every time.",
+            inputs=[
+                io.Combo.Input(
+                    "action",
+                    options=list(ACTIONS),
+                    default="show",
+                    tooltip="show: list what is loaded. drop: forget the models whose file name "
+                    "has the text below in it. drop all: forget every model.",
+                ),
+                io.String.Input(
+                    "file",
+                    default="",
+                    tooltip="For drop: any part of a file's name, as 'nano' or 'wan2.1_t2v'.",
+                ),
+                io.AnyType.Input(
+                    "after",
+                    optional=True,
+                    tooltip="Anything. The node waits for it: connect Sample's latent, to see "
+                    "what is loaded after sampling.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="report", tooltip="What the node shows.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, action=None) -> bool | str:
+        return checks.verdict(checks.one_of, "action", action, ACTIONS)
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> float:
+        return float("nan")  # unlike itself, so that the node always runs
+
+    @classmethod
+    def execute(cls, action: str, file: str, after=None) -> io.NodeOutput:
+        checks.one_of("action", action, ACTIONS)
+        entries = models.entries()
+        dropped = [entry for entry in entries if is_meant(entry, action, file)]
+        for entry in dropped:
+            models.drop(entry.key)
+        report = report_of(entries, dropped)
+        show_text(report)
+        return io.NodeOutput(report, ui=ui.PreviewText(report))
+
+
+def is_meant(entry: Entry, action: str, file: str) -> bool:
+    """Whether `action` drops this model."""
+    if action == "drop" and not file.strip():
+        raise InputError("file is empty: to drop needs a part of a file's name; or use 'drop all'.")
+    name = f"{entry.key.file.parent.name}/{entry.key.file.name}"
+    return action == "drop all" or (action == "drop" and file.strip().lower() in name.lower())
+
+
+def report_of(entries: list[Entry], dropped: list[Entry]) -> str:
+    """A line for each model, for people."""
+    lines = [line_of(entry) + ("  dropped" if entry in dropped else "") for entry in entries]
+    return "\n".join(lines) or "Longtake holds no models."
+
+
+def line_of(entry: Entry) -> str:
+    file, kind, dtype = entry.key.file, entry.key.kind.replace("_", " "), entry.key.dtype
+    size = f"{entry.bytes / 2**20:,.1f} MiB"
+    return f"{file.parent.name}/{file.name}  {kind}  {dtype}  {size}  {entry.where}"

@@ -1,0 +1,82 @@
+"""LATENT -> VIDEO or IMAGE."""
+
+from fractions import Fraction
+
+from comfy_api.latest import io
+
+from ..engine.defaults import fps_for
+from ..engine.size import frame_rate
+from ..host.latent import facts_of, samples_of
+from ..host.vae import decode_frames
+from ..host.video import film
+from . import checks
+
+CATEGORY = "Longtake/Decode"
+FPS = (0.0, 240.0)
+
+
+class Decode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeDecode",
+            display_name="Decode (Longtake)",
+            category=CATEGORY,
+            description="Turns latents into a VIDEO, frame by frame straight into a file, so that "
+            "a long video needs no more memory than a short one.",
+            inputs=[
+                io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=FPS[0],
+                    max=FPS[1],
+                    step=0.01,
+                    round=0.001,
+                    tooltip="Frames per second. 0: what the Canvas said, or else what the VAE's "
+                    "model was trained at. Another number plays the video slower or faster.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    display_name="video",
+                    is_output_list=True,
+                    tooltip="One VIDEO for each of the batch, for Save Video or core's.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent, vae, fps: float) -> io.NodeOutput:
+        fps = checks.number("fps", fps, *FPS)
+        latents = samples_of(latent)
+        known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
+        rate = frame_rate(fps) if fps else known
+        return io.NodeOutput([film(vae, one, rate) for one in latents.split(1)])
+
+
+class DecodeFrames(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeDecodeFrames",
+            display_name="Decode Frames (Longtake)",
+            category=CATEGORY,
+            description="Turns latents into an IMAGE batch, for nodes that work on frames. All "
+            "frames are in memory at once; for a long video use Decode.",
+            inputs=[
+                io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="image",
+                    tooltip="The frames of the video as one batch, one video after another.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent, vae) -> io.NodeOutput:
+        return io.NodeOutput(decode_frames(vae, samples_of(latent)))

@@ -1,0 +1,53 @@
+"""IMAGE -> LATENT."""
+
+from comfy_api.latest import io
+
+from ..engine.size import frame_rate
+from ..host.latent import with_facts
+from ..host.vae import encode
+from . import checks
+
+FPS = (0.0, 240.0)
+
+
+class Encode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeEncode",
+            display_name="Encode (Longtake)",
+            category="Longtake/Canvas",
+            description="Turns the frames of a clip into latents, a few at a time.",
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="The frames, as one batch. Their number must be 1 + a multiple of 4; "
+                    "width and height multiples of 8 (Wan 2.1) or of 16 (TI2V-5B, built-in).",
+                ),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=FPS[0],
+                    max=FPS[1],
+                    step=0.01,
+                    round=0.001,
+                    tooltip="Frames per second of the clip, for Decode. 0: not known; then Decode "
+                    "takes what the VAE's model was trained at.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="For Sample with a Schedule whose denoise is below 1, or for Decode.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, vae, fps: float) -> io.NodeOutput:
+        fps = checks.number("fps", fps, *FPS)
+        facts = {"fps": frame_rate(fps)} if fps else {}
+        latents = encode(vae, image)
+        height, width = image.shape[1:3]
+        return io.NodeOutput(with_facts({"samples": latents}, width=width, height=height, **facts))

@@ -1,0 +1,140 @@
+"""Weights file -> MODEL, CLIP, VAE."""
+
+from comfy_api.latest import io
+
+from ..host import folders, load
+from ..host.cache import Key
+from . import checks
+
+CATEGORY = "Longtake/Load"
+SHARED = (
+    " Loaded once, however many nodes and open workflows use the same file. Choose "
+    "'nano (built in)' to start at once: it is part of the pack."
+)
+DTYPE_TIP = (
+    "How numbers are stored. auto: what ComfyUI finds best for this machine and file. "
+    "bf16 halves memory against fp32; fp8_e4m3fn halves it again, at some loss of quality."
+)
+
+
+def version(kind: str, file: str, dtype: str = "") -> str:
+    """Changes when the file does, so that the node runs again."""
+    return str(Key.of(folders.find(kind, file), kind, dtype))
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadModel",
+            display_name="Load Model (Longtake)",
+            category=CATEGORY,
+            description="Loads a video model of the Wan family as MODEL." + SHARED,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.menu("dit"),
+                    default=folders.BUILT_IN,
+                    tooltip="The built-in model, or a .safetensors file from ComfyUI's "
+                    "models/diffusion_models folder.",
+                ),
+                io.Combo.Input(
+                    "dtype", options=list(load.DTYPES), default="auto", tooltip=DTYPE_TIP
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="model",
+                    tooltip="For Schedule and Sample, or core's KSampler, LoRA loaders and so on.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file=None) -> bool | str:
+        return checks.verdict(folders.find, "dit", file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, dtype: str) -> str:
+        return version("dit", file, dtype)
+
+    @classmethod
+    def execute(cls, file: str, dtype: str) -> io.NodeOutput:
+        return io.NodeOutput(load.load_model(file, dtype))
+
+
+class LoadTextEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadTextEncoder",
+            display_name="Load Text Encoder (Longtake)",
+            category=CATEGORY,
+            description="Loads the text encoder that belongs to a video model as CLIP." + SHARED,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.menu("text_encoder"),
+                    default=folders.BUILT_IN,
+                    tooltip="The built-in one (for the built-in model), or a .safetensors file "
+                    "from ComfyUI's models/text_encoders folder: UMT5-XXL for Wan.",
+                ),
+            ],
+            outputs=[
+                io.Clip.Output(display_name="clip", tooltip="For Prompt, or core's CLIPTextEncode.")
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file=None) -> bool | str:
+        return checks.verdict(folders.find, "text_encoder", file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> str:
+        return version("text_encoder", file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        return io.NodeOutput(load.load_text_encoder(file))
+
+
+class LoadVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadVAE",
+            display_name="Load VAE (Longtake)",
+            category=CATEGORY,
+            description="Loads the VAE that turns a video model's latents into pictures, and "
+            "back." + SHARED,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.menu("vae"),
+                    default=folders.BUILT_IN,
+                    tooltip="The built-in one (for the built-in model), or a .safetensors file "
+                    "from ComfyUI's models/vae folder: Wan 2.1's, or Wan 2.2's for TI2V-5B.",
+                ),
+                io.Combo.Input(
+                    "dtype", options=list(load.VAE_DTYPES), default="auto", tooltip=DTYPE_TIP
+                ),
+            ],
+            outputs=[
+                io.Vae.Output(
+                    display_name="vae",
+                    tooltip="For Canvas, Decode and Encode, or core's VAEDecode and VAEEncode.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file=None) -> bool | str:
+        return checks.verdict(folders.find, "vae", file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, dtype: str) -> str:
+        return version("vae", file, dtype)
+
+    @classmethod
+    def execute(cls, file: str, dtype: str) -> io.NodeOutput:
+        return io.NodeOutput(load.load_vae(file, dtype))

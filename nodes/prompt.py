@@ -1,0 +1,39 @@
+"""Prompt -> CONDITIONING."""
+
+from comfy_api.latest import io
+
+from . import checks
+
+
+class Prompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakePrompt",
+            display_name="Prompt (Longtake)",
+            category="Longtake/Prompt",
+            description="Says what the video should show, or (as the negative) what it should not.",
+            inputs=[
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+                io.String.Input(
+                    "text",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    default="",
+                    placeholder="a small red ball bounces on the grass, sunset",
+                    tooltip="What is to be seen, and how it moves. (word:1.3) weighs a word more, "
+                    "(word:0.7) less; {red|blue} picks one at random each time it is queued.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="conditioning",
+                    tooltip="For Sample's positive or negative, or any other sampler's.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip, text: str) -> io.NodeOutput:
+        tokens = clip.tokenize(checks.prompt("the text", text))
+        return io.NodeOutput(clip.encode_from_tokens_scheduled(tokens))

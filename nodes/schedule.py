@@ -1,0 +1,87 @@
+"""Steps, shift, curve -> SIGMAS."""
+
+from comfy_api.latest import io
+
+from ..engine.schedule import CURVES, MAX_STEPS, SHIFTS, sigmas
+from ..host.node_text import show_text
+from ..host.shift import shift_for
+from . import checks
+
+DENOISE = (0.01, 1.0)
+
+
+class Schedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeSchedule",
+            display_name="Schedule (Longtake)",
+            category="Longtake/Sample",
+            description="The noise levels that Sample goes through on its way from noise to video.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model they are for; it decides on the shift."),
+                io.Int.Input(
+                    "steps",
+                    default=24,
+                    min=1,
+                    max=MAX_STEPS,
+                    tooltip="How many times the model is asked. More is slower and, up to a "
+                    "point, better: 24 for the built-in model, 20 to 50 for Wan.",
+                ),
+                io.Float.Input(
+                    "shift",
+                    default=0.0,
+                    min=0.0,
+                    max=SHIFTS[1],
+                    step=0.1,
+                    round=0.001,
+                    tooltip="0: what the checkpoint was made for at this size (the node shows "
+                    "it). Higher spends more steps on layout and motion, lower more on detail.",
+                ),
+                io.Combo.Input(
+                    "curve",
+                    options=list(CURVES),
+                    default="linear",
+                    tooltip="How the levels are spaced before the shift. linear: evenly, as in "
+                    "diffusers' Wan. wan: as in Wan's own code. simple: as ComfyUI's of that name. "
+                    "beta: denser at both ends. flow_match: as in diffusers' Euler.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=DENOISE[0],
+                    max=DENOISE[1],
+                    step=0.01,
+                    tooltip="Below 1, sampling begins part of the way, at a clip from Encode: 0.3 "
+                    "changes it a little, 0.8 a lot. Leave it at 1 for an empty canvas.",
+                ),
+                io.Latent.Input(
+                    "latent",
+                    optional=True,
+                    tooltip="The canvas, for models that want another shift for small frames. "
+                    "Without it, large ones are assumed.",
+                ),
+            ],
+            outputs=[
+                io.Sigmas.Output(
+                    display_name="sigmas",
+                    tooltip="Noise levels from 1 to 0, for Sample or core's SamplerCustomAdvanced.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, curve=None) -> bool | str:
+        return checks.verdict(checks.one_of, "curve", curve, tuple(CURVES))
+
+    @classmethod
+    def execute(
+        cls, model, steps: int, shift: float, curve: str, denoise: float, latent=None
+    ) -> io.NodeOutput:
+        steps = checks.whole("steps", steps, 1, MAX_STEPS)
+        shift = checks.number("shift", shift, 0.0, SHIFTS[1])
+        denoise = checks.number("denoise", denoise, *DENOISE)
+        shift = shift or shift_for(model, latent)
+        levels = sigmas(steps, shift, curve, denoise)
+        show_text(f"shift {shift:g}")
+        return io.NodeOutput(levels)
