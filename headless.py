@@ -121,7 +121,8 @@ class Server:
         try:
             return self.ask("/prompt", {"prompt": workflow, **more})["prompt_id"]
         except urllib.error.HTTPError as refusal:
-            raise Stop(f"ComfyUI refused the workflow: {reasons(refusal, workflow)}") from None
+            why = reasons(refusal, workflow)
+            raise Stop(f"ComfyUI refused the workflow: {why} (more in {self.log})") from None
 
     def wait(self, prompt_id: str) -> dict:
         """That prompt's entry in the history, once it has been run."""
