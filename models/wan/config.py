@@ -104,7 +104,7 @@ DIT_PRESETS: Mapping[str, DiTConfig] = MappingProxyType(
     {
         "nano": DiTConfig(
             width=256,
-            depth=8,
+            depth=6,
             heads=4,
             mlp_width=768,
             in_channels=24,
@@ -135,7 +135,7 @@ DIT_PRESETS: Mapping[str, DiTConfig] = MappingProxyType(
 VAE_PRESETS: Mapping[str, VAEConfig] = MappingProxyType(
     {
         "nano": VAEConfig(
-            width=48,
+            width=32,
             decoder_width=48,
             latent_channels=24,
             multipliers=(1, 2, 2),

@@ -1,0 +1,111 @@
+"""A pool of encoded windows, refreshed all the time: rendering costs more than a training step.
+
+Axes:  b window   c latent channel   t latent frame   h w latent row, column
+"""
+
+from random import Random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
+
+from .captions import EASY_WORLD, WHOLE_WORLD, Mix, Scene, caption, sample_scene
+from .world import render
+
+WINDOW = 5  # latent frames: 17 frames, two seconds and a bit
+LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
+
+
+class Batch(NamedTuple):
+    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts."""
+
+    latents: Tensor
+    known: Tensor
+    weight: Tensor
+    prompts: list[str]
+
+
+class Pool:
+    """Windows of the world; the oldest give way to new ones.
+
+    Args:
+        encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
+        size: windows held.
+        rng: decides on everything.
+    """
+
+    def __init__(self, encode, size: int, rng: Random):
+        self.encode, self.size, self.rng = encode, size, rng
+        self.windows: list[tuple[Tensor, Tensor, bool, Scene]] = []
+        self.at = 0
+
+    def add(self, count: int, progress: float) -> None:
+        """Render `count` new windows, one in four from the middle of a longer clip."""
+        mix = world_at(progress)
+        middle = self.rng.random() < 0.25
+        scenes = [sample_scene(self.rng, mix) for _ in range(count)]
+        if middle:  # windows after a cut show the second shot only, so no cuts here
+            scenes = [Scene(scene.shots[-1:]) for scene in scenes]
+        lead = LEAD if middle else 0
+        start = [self.rng.randrange(1, 25) if middle else 0 for _ in scenes]
+        generator = torch.Generator().manual_seed(self.rng.randrange(2**31))
+        frames = 4 * (WINDOW + lead) - 3
+        clips = render(scenes, frames, generator, start=start, compiled=True)
+        latents = self.encode(clips.pixels)[:, :, lead:].bfloat16()
+        masks = at_latent_frames(clips.masks, latents.shape[3:])[:, lead:].bfloat16()
+        for new in zip(latents, masks, [middle] * count, scenes, strict=True):
+            if len(self.windows) < self.size:
+                self.windows.append(new)
+            else:
+                self.windows[self.at] = new
+                self.at = (self.at + 1) % self.size
+
+    def batch(self, count: int, progress: float) -> Batch:
+        """A random batch with fresh captions and fresh choices of what is known."""
+        picked = [self.rng.choice(self.windows) for _ in range(count)]
+        latents, masks, middles, scenes = zip(*picked, strict=True)
+        known = torch.stack([self._known(middle) for middle in middles])
+        mix = world_at(progress)
+        prompts = [caption(scene, self.rng, mix) for scene in scenes]
+        free = [self.rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
+        prompts = ["" if f else prompt for f, prompt in zip(free, prompts, strict=True)]
+        # Objects are a tenth of the picture and nearly all of what prompts are about.
+        weight = 1 + 3 * torch.stack(masks).float().unsqueeze(1)
+        return Batch(torch.stack(latents), known, weight, prompts)
+
+    def _known(self, middle: bool) -> Tensor:
+        """(t,) which latent frames are given: none, first, some at either end, or any."""
+        known = torch.zeros(WINDOW, dtype=torch.bool)
+        if middle:
+            known[: self.rng.choice((1, 1, 2, 2, 3))] = True
+        kind = self.rng.random()
+        if not middle and kind < 0.65:
+            return known
+        if kind < 0.8:
+            known[: self.rng.choice((1, 1, 1, 2))] = True
+        elif kind < 0.88:
+            known[-self.rng.choice((1, 2)) :] = True
+        elif kind < 0.95:
+            known[0] = known[-1] = True
+        else:
+            known |= torch.tensor([self.rng.random() < 0.4 for _ in range(WINDOW)])
+        known[self.rng.randrange(WINDOW) if known.all() else 0] &= not known.all()
+        return known
+
+
+def world_at(progress: float) -> Mix:
+    """An easy world first, the whole one from a third of the run on."""
+    if progress < 0.1:
+        return EASY_WORLD
+    if progress < 0.35:
+        return Mix(two=0.15, cut=0.08, camera=0.2, size=0.5, synonyms=0.8)
+    return WHOLE_WORLD
+
+
+def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """masks: (b, frames, h, w) -> (b, t, *size): how much of a cell an object covers at most."""
+    b, frames = masks.shape[:2]
+    cells = adaptive_avg_pool2d(masks, size)
+    rest = max_pool2d(cells[:, 1:].flatten(2).transpose(1, 2), (1, 4)).transpose(1, 2)
+    return torch.cat((cells[:, :1], rest.unflatten(2, size)), dim=1).view(b, -1, *size)

@@ -1,0 +1,157 @@
+"""Muon on the matrices, Adam on the rest, for a bfloat16 model with float32 masters.
+
+All parameters lie in one flat buffer, all gradients in another: one all-reduce a step, and a
+checkpoint is a handful of tensors.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
+    """matrix: (n, rows, columns) with every singular value pushed towards 1.
+
+    Source: Jordan et al. 2024, Muon, the quintic Newton-Schulz iteration and its coefficients.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    x = x.transpose(1, 2) if tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+def ordered(
+    model: nn.Module, adam_names: tuple[str, ...]
+) -> tuple[list[tuple[str, nn.Parameter]], int]:
+    """Parameters in the order of the flat buffers, matrices first, and how many are matrices."""
+
+    def is_matrix(name: str, p: Tensor) -> bool:
+        big = p.ndim > 1 and min(p.shape[0], p[0].numel()) > 8
+        return big and not any(part in name for part in adam_names)
+
+    named = sorted(model.named_parameters(), key=lambda item: not is_matrix(*item))
+    return named, sum(is_matrix(*item) for item in named)
+
+
+@torch.no_grad()
+def load_average(model: nn.Module, adam_names: tuple[str, ...], flat: Tensor) -> None:
+    """Give a model the running average of weights that an optimizer of its like kept."""
+    at = 0
+    for _, p in ordered(model, adam_names)[0]:
+        p.copy_(flat[at : at + p.numel()].view(p.shape))
+        at += p.numel()
+
+
+class FlatOptimizer:
+    """Steps all parameters of a model whose processes each saw part of the batch.
+
+    Args:
+        model: its parameters become views of one flat buffer of their own dtype.
+        muon_rate: learning rate of the matrices (linear and convolution weights of the body).
+        adam_rate: learning rate of everything else: norms, biases, embeddings, ends.
+        adam_names: parts of names that go to Adam although they are matrices.
+        ema: decay of the running average of the weights, which is what is shipped.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        muon_rate: float,
+        adam_rate: float,
+        adam_names: tuple[str, ...] = (),
+        ema: float = 0.999,
+    ):
+        named, self.matrices = ordered(model, adam_names)
+        self.parameters = [p for _, p in named]
+        self.rates = (muon_rate, adam_rate)
+        self.ema_decay = ema
+        self.step_count = 0
+        self.weights = torch.cat([p.detach().flatten() for p in self.parameters])
+        self.grads = torch.zeros_like(self.weights)
+        self.master = self.weights.float()
+        self.ema = self.master.clone()
+        self.momentum = torch.zeros_like(self.master)
+        self._adopt()
+        self.boundary = ([stop for _, stop in self.spans] + [0])[self.matrices - 1]
+        self.square = torch.zeros_like(self.master[self.boundary :])
+        self.groups = self._by_shape()
+
+    def _adopt(self) -> None:
+        """Make every parameter and its gradient a view of the flat buffers."""
+        self.spans, at = [], 0
+        for p in self.parameters:
+            span = (at, at + p.numel())
+            p.data = self.weights[slice(*span)].view(p.shape)
+            p.grad = self.grads[slice(*span)].view(p.shape)
+            self.spans.append(span)
+            at = span[1]
+
+    def _by_shape(self) -> list[tuple[tuple[int, int], list[slice]]]:
+        """Matrices of one shape are orthogonalised together; each process takes its share."""
+        groups: dict[tuple[int, int], list[slice]] = {}
+        for span, p in zip(self.spans[: self.matrices], self.parameters, strict=False):
+            groups.setdefault((p.shape[0], p[0].numel()), []).append(slice(*span))
+        rank, world = place()
+        shares = ((shape, spans[rank::world]) for shape, spans in groups.items())
+        return [(shape, spans) for shape, spans in shares if spans]
+
+    def step(self, scale: float, clip: float = 1.0) -> float:
+        """One step at `scale` times the learning rates. Returns the gradient's norm."""
+        grads = self.grads.float()
+        if place()[1] > 1:
+            dist.all_reduce(grads)
+            grads /= place()[1]
+        norm = grads.norm().item()
+        if norm > clip:
+            grads *= clip / norm
+        self.step_count += 1
+        self._muon(grads[: self.boundary], self.rates[0] * scale)
+        self._adam(grads[self.boundary :], self.rates[1] * scale)
+        warm = (1 + self.step_count) / (20 + self.step_count)
+        self.ema.lerp_(self.master, 1 - min(self.ema_decay, warm))
+        self.weights.copy_(self.master)
+        self.grads.zero_()
+        return norm
+
+    def _adam(self, grads: Tensor, rate: float) -> None:
+        momentum = self.momentum[self.boundary :].lerp_(grads, 0.1)
+        square = self.square.lerp_(grads.square(), 0.01)
+        root = (square / (1 - 0.99**self.step_count)).sqrt_().add_(1e-8)
+        rate /= 1 - 0.9**self.step_count
+        self.master[self.boundary :].addcdiv_(momentum, root, value=-rate)
+
+    def _muon(self, grads: Tensor, rate: float) -> None:
+        """Orthogonalised Nesterov momentum; each process moves its share of the matrices."""
+        momentum = self.momentum[: self.boundary].lerp_(grads, 0.05)
+        ahead = grads.lerp_(momentum, 0.95)
+        update = torch.zeros_like(ahead, dtype=torch.bfloat16)
+        for (rows, columns), spans in self.groups:
+            moved = orthogonal(torch.stack([ahead[i] for i in spans]).view(-1, rows, columns))
+            moved *= max(1, rows / columns) ** 0.5
+            for i, one in zip(spans, moved, strict=True):
+                update[i] = one.flatten()
+        if place()[1] > 1:
+            dist.all_reduce(update)
+        self.master[: self.boundary].add_(update, alpha=-rate)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on, by name."""
+        keep = ("master", "ema", "momentum", "square")
+        return {k: getattr(self, k) for k in keep} | {"step": torch.tensor(self.step_count)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        for k in ("master", "ema", "momentum", "square"):
+            getattr(self, k).copy_(state[k])
+        self.step_count = int(state["step"])
+        self.weights.copy_(self.master)
+
+
+def place() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)

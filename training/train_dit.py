@@ -1,0 +1,127 @@
+"""Trains the built-in transformer together with its text encoder, in the exported VAE's latents.
+
+    python -m training.train_dit --minutes 100
+
+Checkpoints every two minutes into training/runs/dit.safetensors and goes on from there when it
+is called again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from .pack import register
+
+register()
+
+from longtake.models.attention import exact  # noqa: E402
+from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
+from longtake.models.wan.dit import WanDiT  # noqa: E402
+
+from .data import Batch, Pool  # noqa: E402
+from .export import RUNS, load_vae  # noqa: E402
+from .optim import FlatOptimizer, place  # noqa: E402
+from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
+from .text import TextEncoder, train_tokenizer  # noqa: E402
+
+RUN = RUNS / "dit.safetensors"
+TOKENIZER = RUNS / "tokenizer.model"
+ADAM = ("patch_embedding", "head.head", "shared", "relative_attention_bias", "time_embedding.0")
+SHIFT = 2.5  # noise levels lean towards 1, where text decides what goes where
+
+
+def build() -> nn.ModuleDict:
+    """The networks to train, in float32; the tokenizer is made on first use."""
+    if not TOKENIZER.exists():
+        TOKENIZER.parent.mkdir(parents=True, exist_ok=True)
+        TOKENIZER.write_bytes(train_tokenizer())
+    dit = WanDiT(DIT_PRESETS["nano"], attention=exact)
+    nn.init.zeros_(dit.head.head.weight)
+    nn.init.zeros_(dit.head.head.bias)
+    return nn.ModuleDict({"dit": dit, "text": TextEncoder(TOKENIZER.read_bytes())})
+
+
+def draw_levels(known: Tensor) -> Tensor:
+    """known: (b, t) -> (b, t) noise levels: one for each window, 0 where frames are given."""
+    u = torch.rand(len(known), 1)
+    return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
+
+
+def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
+    """Weighted mean square error of the velocity, over what is not given."""
+    clean = batch.latents.float()
+    sigma = draw_levels(batch.known)
+    level = sigma[:, None, :, None, None]
+    noise = torch.randn_like(clean)
+    noisy = clean + level * (noise - clean)
+    dtype = model["dit"].patch_embedding.weight.dtype
+    text = model["dit"].read_text(model["text"](batch.prompts).to(dtype))
+    velocity = model["dit"](noisy.to(dtype), sigma * 1000, text).float()
+    weight = batch.weight * ~batch.known[:, None, :, None, None]
+    error = (velocity - (noise - clean)).square() * weight
+    return error.sum() / (weight.sum() * clean.shape[1])
+
+
+def train(minutes: float, per_process: int, fresh: int, pool_size: int, seed: int) -> None:
+    rank, _ = place()
+    torch.manual_seed(seed)
+    model = build().bfloat16()
+    optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
+    clock = Clock(minutes)
+    seen = resume(RUN, optimizer, clock)
+    rng = Random(f"{seed} {rank} {optimizer.step_count}")
+    torch.manual_seed(rng.randrange(2**31))
+    pool = Pool(encoder(), pool_size, rng)
+    while len(pool.windows) < min(pool_size, 60 * fresh):
+        pool.add(4, clock.tick())
+    saved, average = time.monotonic(), 0.0
+    while (progress := clock.tick()) < 1:
+        pool.add(fresh, progress)
+        loss = loss_of(model, pool.batch(per_process, progress))
+        loss.backward()
+        norm = optimizer.step(rate_scale(progress, optimizer.step_count))
+        seen += per_process * place()[1]
+        average = 0.98 * average + 0.02 * loss.item() if average else loss.item()
+        if optimizer.step_count % 50 == 0 and rank == 0:
+            print(
+                f"{clock.spent:6.1f} min  step {optimizer.step_count}  windows {seen}  "
+                f"loss {average:.4f}  gradient {norm:.3f}  pool {len(pool.windows)}",
+                flush=True,
+            )
+        if time.monotonic() - saved > 120:
+            save(RUN, optimizer, clock, seen)
+            saved = time.monotonic()
+    save(RUN, optimizer, clock, seen)
+
+
+def encoder():
+    """The shipped VAE's encoder in bfloat16, for pixels on the CPU."""
+    vae = load_vae().bfloat16()
+
+    @torch.inference_mode()
+    def encode(pixels: Tensor) -> Tensor:
+        return vae.encode(pixels.bfloat16()).clone()
+
+    return encode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=100, help="of this run, all told")
+    parser.add_argument("--batch", type=int, default=24, help="windows a step in each process")
+    parser.add_argument("--fresh", type=int, default=3, help="windows rendered each step")
+    parser.add_argument("--pool", type=int, default=6000, help="windows each process holds")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    Path(RUN).parent.mkdir(parents=True, exist_ok=True)
+    build()  # the tokenizer, before two processes want to make it
+    spawn(train, args.processes, args.minutes, args.batch, args.fresh, args.pool, args.seed)
+
+
+if __name__ == "__main__":
+    main()
