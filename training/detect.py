@@ -16,6 +16,7 @@ from .paint import DEPTH, HORIZON
 from .world import palette
 
 ANGLES = 72  # directions of a silhouette's support function
+HALF_SECOND = 4  # frames
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read(clip: np.ndarray) -> Reading:
     ground = _ground(levels, time)
     labels = _labels(levels, ground, time)
     tracks = _tracks(levels, labels)
-    return Reading(ground, time, tracks, _one_lump(labels), _camera(levels, labels >= 0))
+    return Reading(ground, time, tracks, _one_lump(labels), _camera(levels, labels >= 0, time))
 
 
 def motion_of(track: Track, fps: float = 8) -> str:
@@ -121,14 +122,14 @@ def shape_of(track: Track, spinning: bool = False) -> str:
 
 
 def _time(levels: np.ndarray) -> str:
-    top = np.median(levels[:, : levels.shape[1] // 4], axis=(0, 1, 2))
+    top = np.median(levels[:, : levels.shape[1] // 4 : 2, ::2], axis=(0, 1, 2))
     gaps = [np.abs(top - (0.6 * p["sky_top"] + 0.4 * p["sky_low"])).sum() for p in _by_time()]
     return TIMES[int(np.argmin(gaps))]
 
 
 def _ground(levels: np.ndarray, time: str) -> str:
     """The ground colour that most pixels below the horizon are nearest to."""
-    below = levels[:, round(levels.shape[1] * 0.66) :].reshape(-1, 3)
+    below = levels[:, round(levels.shape[1] * 0.66) :: 2, ::2].reshape(-1, 3)
     colours = palette(time)["grounds"]
     near = np.linalg.norm(below[:, None] - colours, axis=-1)
     votes = np.bincount(near.argmin(1)[near.min(1) < 0.2], minlength=len(GROUNDS))
@@ -154,7 +155,7 @@ def _segment(pixels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _labels(levels: np.ndarray, ground: str, time: str) -> np.ndarray:
     """(frames, h, w) index of the object colour a pixel shows, -1 for everything else."""
-    p = palette(time)
+    p = {name: colour.astype(np.float32) for name, colour in palette(time).items()}
     near = p["grounds"][GROUNDS.index(ground)]
     others = [_ray(levels, near, 0.45, 1.2), _segment(levels, p["sky_top"], p["sky_low"])]
     others += [_segment(levels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
@@ -173,10 +174,16 @@ def _labels(levels: np.ndarray, ground: str, time: str) -> np.ndarray:
 
 def _closed(mask: np.ndarray) -> np.ndarray:
     """The mask with the white band filled: closing by a disc that grows with the object."""
+    box = ndimage.find_objects(mask.view(np.uint8))
+    if not box:
+        return mask
     reach = 2 + round(0.34 * np.sqrt(mask.sum() / np.pi))
-    padded = np.pad(mask, reach)
+    padded = np.pad(mask[box[0]], reach + 1)
     away = ndimage.distance_transform_edt(~padded) > reach
-    return (ndimage.distance_transform_edt(~away) > reach)[reach:-reach, reach:-reach]
+    closed = np.zeros_like(mask)
+    inner = slice(reach + 1, -reach - 1)
+    closed[box[0]] = (ndimage.distance_transform_edt(~away) > reach)[inner, inner]
+    return closed
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
@@ -288,49 +295,62 @@ def _turning(band: np.ndarray, fps: float) -> float:
     return float(abs(np.median(steps)) * fps)
 
 
-def _camera(levels: np.ndarray, things: np.ndarray) -> str:
-    """Pan and zoom by least squares on brightness: what does not belong to an object flows.
+def _camera(levels: np.ndarray, things: np.ndarray, time: str) -> str:
+    """The move that carries each frame best into the one half a second later.
 
-    Near ground flows as in the renderer's perspective, so one number is the pan's speed.
+    Every move the camera may make, at several speeds, is tried on what does not belong to an
+    object, the ground in the renderer's own perspective.
     """
-    pan, zoom = _flow(levels, things)
-    scores = {
-        "pan left": -pan / 0.15,
-        "pan right": pan / 0.15,
-        "zoom in": zoom / 0.2,
-        "zoom out": -zoom / 0.2,
-    }
-    best = max(scores, key=scores.get)
-    return best if scores[best] > 0.4 else "static"
+    if len(levels) <= HALF_SECOND:
+        return "static"
+    grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, ::2, ::2]
+    free = ~np.stack([_surroundings(mask[::2, ::2]) for mask in things])
+    x, y = _half_grid(things.shape)
+    # In the sky clouds pan but sun and stars do not; at night zooms show best in the stars.
+    low = free & (y > HORIZON - 0.13)
+    near = np.where(y > HORIZON, (y - HORIZON) / DEPTH, 0.55)
+    regions = {"pan": low, "zoom": free if time == "night" else low}
+    still = {name: _misfit(grey, region, x, y) for name, region in regions.items()}
+    best, least = "static", 0.85
+    for speed in (0.09, 0.15, 0.21):
+        shift = speed * things.shape[2] / things.shape[1] * near / 2
+        moves = [("pan right", x + shift, y), ("pan left", x - shift, y)]
+        scale = np.exp(speed * 0.2 / 0.15 / 2)
+        moves += [("zoom in", x / scale, y / scale), ("zoom out", x * scale, y * scale)]
+        for name, u, v in moves:
+            kind = name.split()[0]
+            misfit = _misfit(grey, regions[kind], u, v) / max(still[kind], 1e-9)
+            if misfit < least:
+                best, least = name, misfit
+    return best
 
 
 def _surroundings(mask: np.ndarray) -> np.ndarray:
     """The mask with a wide rim, because shadows and soft edges move with the object."""
-    reach = 5 + 0.45 * np.sqrt(mask.sum() / np.pi)
-    column = mask.any(0)
-    below = np.logical_or.accumulate(mask, 0) & column  # a shadow lies anywhere under its object
-    return ndimage.distance_transform_edt(~(mask | below)) < reach
+    reach = 3 + 0.45 * np.sqrt(mask.sum() / np.pi)
+    below = np.logical_or.accumulate(mask, 0)  # a shadow lies anywhere under its object
+    return ndimage.distance_transform_edt(~below) < reach if mask.any() else mask
 
 
-def _flow(levels: np.ndarray, things: np.ndarray, fps: float = 8) -> tuple[float, float]:
-    """Pan in picture widths and zoom in natural logs, a second."""
-    frames, height, width = things.shape
-    grey = levels.mean(-1)
-    grey = ndimage.gaussian_filter(grey, (0, 1.5, 1.5))
-    x = ((np.arange(width) + 0.5 - width / 2) / height)[None]
-    y = ((np.arange(height) + 0.5 - height / 2) / height)[:, None]
-    near = np.where(y > HORIZON, (y - HORIZON) / DEPTH, 0.0)
-    near = np.where((y <= HORIZON) & (y > HORIZON - 0.12), 0.55, near) + 0 * x
-    near = np.where(y < HORIZON - 0.2, 0.35, near)
-    covered = np.stack([_surroundings(mask) for mask in things])
-    normal, right = np.zeros((2, 2)), np.zeros(2)
-    for t in range(1, frames):
-        middle = (grey[t] + grey[t - 1]) / 2
-        down, across = (g * height for g in np.gradient(middle))
-        weight = ~(covered[t] | covered[t - 1]) / (np.hypot(down, across) + 0.3)
-        terms = np.stack([near * across * width / height, -(x * across + y * down)])
-        change = (grey[t] - grey[t - 1]) * fps
-        normal += np.einsum("ihw,jhw,hw->ij", terms, terms, weight)
-        right += np.einsum("ihw,hw,hw->i", terms, change, weight)
-    pan, zoom = np.linalg.solve(normal + 1e-6 * np.eye(2), right)
-    return float(pan), float(zoom)
+def _half_grid(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """World coordinates of every other pixel in every other row."""
+    _, height, width = shape
+    x = (np.arange(0, width, 2) + 0.5 - width / 2) / height
+    y = (np.arange(0, height, 2) + 0.5 - height / 2) / height
+    return np.broadcast_to(x, (len(y), len(x))), np.broadcast_to(y[:, None], (len(y), len(x)))
+
+
+def _misfit(grey: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    """Mean square difference of frames and those half a second earlier, looked up at (x, y)."""
+    _, height, width = grey.shape
+    columns, rows = x * height + width / 2 - 0.25, y * height + height / 2 - 0.25
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    total = count = 0.0
+    for now, then in zip(range(HALF_SECOND, len(grey), 2), range(0, len(grey), 2), strict=False):
+        here = (rows[inside], columns[inside])
+        nearest = tuple(np.rint(c).astype(int) for c in here)
+        good = free[now][inside] & free[then][nearest]
+        moved = ndimage.map_coordinates(grey[then], here, order=1)
+        total += ((grey[now][inside] - moved)[good] ** 2).sum()
+        count += good.sum()
+    return total / max(count, 1)
