@@ -164,4 +164,9 @@ def comfyui_folder() -> Path:
 def server(tmp_path_factory) -> Iterator[ComfyUI]:
     """One server for all tests, because it takes ten seconds to start."""
     with ComfyUI(comfyui_folder(), tmp_path_factory.mktemp("server")) as running:
+        told = running.log.read_text(encoding="utf-8")
+        if (
+            "(IMPORT FAILED)" in told
+        ):  # "IMPORT FAILED:" is one of core's own, which we can do without
+            pytest.fail(f"ComfyUI could not load the pack:\n{told}")
         yield running

@@ -45,3 +45,15 @@ def test_an_executor_keeps_its_cache(comfyui):
     executor = comfyui.executor()
     assert comfyui.run(IMAGE, executor=executor).executed == {"1", "2"}
     assert comfyui.run(IMAGE, executor=executor).executed == set()
+
+
+def test_comfyui_loads_every_node_of_the_pack_by_itself(server, host):
+    ours = [name for name in host.nodes.NODE_CLASS_MAPPINGS if name.startswith("Longtake")]
+    assert "LongtakeSample" in ours
+    for name in ours:
+        assert server.info(name)["python_module"] == "custom_nodes.longtake"
+
+
+def test_a_refused_node_is_named(server):
+    with pytest.raises(Stop, match="node LongtakeNoSuch does not exist"):
+        server.run({"1": {"class_type": "LongtakeNoSuch", "inputs": {}}})
