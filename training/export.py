@@ -60,7 +60,7 @@ def averaged(run: Path) -> Tensor:
 
 
 @torch.inference_mode()
-def fold_statistics(vae: WanVAE, clips: int = 128) -> None:
+def fold_statistics(vae: WanVAE, clips: int = 96) -> None:
     """Make latents of the world unit normal, channel by channel, inside the VAE's own ends.
 
     Both ends are 1x1x1 convolutions, so scaling the latent changes nothing but its units.
@@ -69,7 +69,7 @@ def fold_statistics(vae: WanVAE, clips: int = 128) -> None:
     for _ in range(clips // 8):
         scenes = [sample_scene(rng) for _ in range(8)]
         generator = torch.Generator().manual_seed(rng.randrange(2**31))
-        z = vae.encode(render(scenes, 17, generator).pixels.to(vae.conv1.weight.dtype))
+        z = vae.encode(render(scenes, 17, generator, compiled=True).pixels)
         sums.append(torch.stack((z.mean((0, 2, 3, 4)), z.square().mean((0, 2, 3, 4)))))
     mean, square = torch.stack(sums).mean(0).float()
     std = (square - mean.square()).sqrt()

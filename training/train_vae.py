@@ -12,7 +12,6 @@ from pathlib import Path
 from random import Random
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .pack import ROOT, register
@@ -20,7 +19,7 @@ from .pack import ROOT, register
 register()
 
 from longtake.models.wan.config import VAE_PRESETS  # noqa: E402
-from longtake.models.wan.vae import Past, WanVAE  # noqa: E402
+from longtake.models.wan.vae import WanVAE  # noqa: E402
 
 from .captions import sample_scene  # noqa: E402
 from .optim import FlatOptimizer, place  # noqa: E402
@@ -29,35 +28,52 @@ from .world import render  # noqa: E402
 
 RUN = ROOT / "training" / "runs" / "vae.safetensors"
 ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")  # trained by Adam, not by Muon
+OBJECT_WEIGHT = 3  # of a pixel on an object, over one elsewhere
 KL_WEIGHT = 2e-5  # keeps latents near unit size; an order below what the decoder could use
 
 
-def crops(rng: Random, clips: int, per_clip: int, frames: int, size: int) -> Tensor:
-    """(clips·per_clip, 3, frames, size, size) in [-1, 1], cut from fresh clips at random."""
+def crops(
+    rng: Random, clips: int, per_clip: int, frames: int, size: int
+) -> tuple[Tensor, Tensor]:
+    """Pieces of fresh clips, most of them with an object inside.
+
+    Returns:
+        pixels (clips·per_clip, 3, frames, size, size) in [-1, 1], and the weight of every pixel
+        in the loss (clips·per_clip, 1, frames, size, size): objects are small, but what moves.
+    """
     scenes = [sample_scene(rng) for _ in range(clips)]
     generator = torch.Generator().manual_seed(rng.randrange(2**31))
-    pixels = render(scenes, 17, generator, compiled=True).pixels
-    cut = []
-    for clip in pixels:
+    clip = render(scenes, 17, generator, compiled=True)
+    pixels, weights = [], []
+    for rgb, mask in zip(clip.pixels, clip.masks, strict=True):
         for _ in range(per_clip):
             t = rng.randrange(17 - frames + 1)
-            y, x = rng.randrange(128 - size + 1), rng.randrange(128 - size + 1)
-            cut.append(clip[:, t : t + frames, y : y + size, x : x + size])
-    return torch.stack(cut)
+            y, x = corner(rng, mask[t + frames // 2], size)
+            span = (slice(None), slice(t, t + frames), slice(y, y + size), slice(x, x + size))
+            pixels.append(rgb[span])
+            weights.append(1 + OBJECT_WEIGHT * mask[None][span])
+    return torch.stack(pixels), torch.stack(weights)
 
 
-def loss_of(vae: WanVAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The training loss, and the mean square error in it. pixels: (b, 3, f, h, w)."""
-    p = vae.config.patch
-    folded = pixels.unflatten(3, (-1, p)).unflatten(5, (-1, p))
-    folded = folded.permute(0, 1, 6, 4, 2, 3, 5).flatten(1, 3)  # b (c r q) t h w
-    mean, log_variance = vae.conv1(vae.encoder(folded, Past(None))).float().chunk(2, dim=1)
-    log_variance = log_variance.clamp(-20, 5)
+def corner(rng: Random, mask: Tensor, size: int) -> tuple[int, int]:
+    """Top left of a crop: around a random spot of an object, or one time in four anywhere."""
+    height, width = mask.shape
+    spots = (mask > 0.5).nonzero()
+    if len(spots) == 0 or rng.random() < 0.25:
+        return rng.randrange(height - size + 1), rng.randrange(width - size + 1)
+    y, x = (int(v) - rng.randrange(size) for v in spots[rng.randrange(len(spots))])
+    return min(max(y, 0), height - size), min(max(x, 0), width - size)
+
+
+def loss_of(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The training loss, and the plain mean square error. pixels: (b, 3, f, h, w)."""
+    mean, log_variance = vae.encode_distribution(pixels)
+    mean, log_variance = mean.float(), log_variance.float().clamp(-20, 5)
     noisy = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-    back = vae.decode(noisy.to(pixels.dtype)).float()
-    error = F.mse_loss(back, pixels.float())
+    off = vae.decode(noisy.to(pixels.dtype)).float() - pixels.float()
     kl = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
-    return error + 0.05 * F.l1_loss(back, pixels.float()) + KL_WEIGHT * kl, error
+    error = (off.square() * weight).mean() + 0.05 * (off.abs() * weight).mean()
+    return error + KL_WEIGHT * kl, off.square().mean()
 
 
 def train(minutes: float, seed: int) -> None:
@@ -72,8 +88,8 @@ def train(minutes: float, seed: int) -> None:
     saved, average = time.monotonic(), 0.0
     while (progress := clock.tick()) < 1:
         frames = 17 if progress > 0.8 else 9
-        batch = crops(rng, clips=2, per_clip=3 if frames == 9 else 2, frames=frames, size=64)
-        loss, error = loss_of(vae, batch.bfloat16())
+        batch, weight = crops(rng, 2, per_clip=3 if frames == 9 else 2, frames=frames, size=64)
+        loss, error = loss_of(vae, batch.bfloat16(), weight)
         loss.backward()
         norm = optimizer.step(rate_scale(progress, optimizer.step_count))
         seen += 2 * len(batch)

@@ -371,6 +371,16 @@ class WanVAE(nn.Module):
         """The mean latent of a whole clip: (b, 3, 1 + 4n, h, w) -> (b, z, 1 + n, h / s, w / s)."""
         return self.encode_piece(pixels, None)[0]
 
+    def encode_distribution(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of a whole clip's latent, for training."""
+        return self._moments(pixels, Past(None))
+
+    def _moments(self, pixels: Tensor, past: Past) -> tuple[Tensor, Tensor]:
+        p = self.config.patch
+        x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
+        mean, log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
+        return mean, log_variance
+
     def decode(self, latents: Tensor) -> Tensor:
         """The pixels of a whole clip, not clamped: the reverse of `encode`."""
         return self.decode_piece(latents, None)[0]
@@ -389,10 +399,7 @@ class WanVAE(nn.Module):
         if frames % self.config.stride_t != 1 % self.config.stride_t or not pixels.shape[2]:
             raise FrameCountError(frames, self.config.stride_t)
         past = Past(state)
-        p = self.config.patch
-        x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
-        mean, _log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
-        return mean, past.state()
+        return self._moments(pixels, past)[0], past.state()
 
     def decode_piece(self, latents: Tensor, state: State | None) -> tuple[Tensor, State]:
         """The next pixels of a video, and what the piece after will need.
