@@ -91,19 +91,25 @@ def stamp_text() -> str:
 def set_up_python() -> None:
     """Make .venv and install requirements-dev.txt into it, unless that has been done."""
     stamp = VENV / "longtake.stamp"
-    if stamp.is_file() and stamp.read_text() == stamp_text():
+    finished = stamp.is_file() and python().is_file()
+    if finished and stamp.read_text() == stamp_text():
         return
     start = time.monotonic()
-    if not python().is_file():
-        say("making .venv")
-        if call([sys.executable, "-m", "venv", VENV], stdout=sys.stderr):
-            shutil.rmtree(VENV, ignore_errors=True)
-            raise Stop("could not make .venv; on Debian and Ubuntu: apt install python3-venv")
+    if not finished:
+        make_venv()
     say(f"installing {REQUIREMENTS.name} into .venv; the first time this takes some minutes")
     pip("install", "-r", REQUIREMENTS)
     pip("install", *torchvision_for(installed_version("torch")))
     stamp.write_text(stamp_text())
     say(f".venv is ready ({time.monotonic() - start:.0f} s)")
+
+
+def make_venv() -> None:
+    say("making .venv")
+    # The link to a Python that is no longer there is all in the way of a new one.
+    anew = [] if python().is_file() else ["--clear"]
+    if call([sys.executable, "-m", "venv", *anew, VENV], stdout=sys.stderr):
+        raise Stop("could not make .venv; on Debian and Ubuntu: apt install python3-venv")
 
 
 def ask_python(program: str) -> str:

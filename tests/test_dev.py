@@ -174,26 +174,51 @@ def test_a_wrong_comfyui_is_not_unpacked(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_python_is_set_up_again_only_when_the_requirements_change(tmp_path, monkeypatch):
-    requirements, calls = tmp_path / "requirements.txt", []
-    requirements.write_text("one==1\n")
-    monkeypatch.setattr(dev, "REQUIREMENTS", requirements)
-    monkeypatch.setattr(dev, "VENV", tmp_path / "venv")
-    monkeypatch.setattr(dev, "pip", lambda *words: calls.append(words))
-    monkeypatch.setattr(dev, "installed_version", lambda name: "2.13.0+cpu")
-    dev.python().parent.mkdir(parents=True)
-    dev.python().touch()
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """What is asked of venv and pip; venv makes an interpreter, as the real one does."""
+    done = []
 
-    dev.set_up_python()
-    assert calls == [
-        ("install", "-r", requirements),
+    def call(command, **options):
+        done.append(("venv", *command[3:-1]))
+        dev.python().parent.mkdir(parents=True, exist_ok=True)
+        dev.python().touch()
+        return 0
+
+    (tmp_path / "requirements.txt").write_text("one==1\n")
+    monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path / "requirements.txt")
+    monkeypatch.setattr(dev, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(dev, "call", call)
+    monkeypatch.setattr(dev, "pip", lambda *words: done.append(words))
+    monkeypatch.setattr(dev, "installed_version", lambda name: "2.13.0+cpu")
+    return done
+
+
+def test_python_is_set_up_once_and_again_when_the_requirements_change(calls):
+    install = [
+        ("install", "-r", dev.REQUIREMENTS),
         ("install", "--no-deps", "torchvision==0.16.2"),
     ]
     dev.set_up_python()
-    assert len(calls) == 2
-    requirements.write_text("one==2\n")
+    assert calls == [("venv", "--clear"), *install]
+    calls.clear()
     dev.set_up_python()
-    assert len(calls) == 4
+    assert calls == []
+    dev.REQUIREMENTS.write_text("one==2\n")
+    dev.set_up_python()
+    assert calls == install
+
+
+def test_a_set_up_that_was_cut_short_or_lost_its_python_is_done_again(calls):
+    dev.set_up_python()
+    (dev.VENV / "longtake.stamp").unlink()
+    calls.clear()
+    dev.set_up_python()
+    assert calls[0] == ("venv",)  # what is there is completed, not deleted
+    dev.python().unlink()
+    calls.clear()
+    dev.set_up_python()
+    assert calls[0] == ("venv", "--clear")
 
 
 def test_torchvision_suits_the_torch_that_is_there():
