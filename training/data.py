@@ -105,7 +105,6 @@ def world_at(progress: float) -> Mix:
 
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """masks: (b, frames, h, w) -> (b, t, *size): how much of a cell an object covers at most."""
-    b, frames = masks.shape[:2]
     cells = adaptive_avg_pool2d(masks, size)
     rest = max_pool2d(cells[:, 1:].flatten(2).transpose(1, 2), (1, 4)).transpose(1, 2)
-    return torch.cat((cells[:, :1], rest.unflatten(2, size)), dim=1).view(b, -1, *size)
+    return torch.cat((cells[:, :1], rest.unflatten(2, size)), dim=1)

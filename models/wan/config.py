@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from ..errors import ConfigError
+
+Config = TypeVar("Config", bound="_Stored")
 
 
 class _Stored:
@@ -16,7 +18,7 @@ class _Stored:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, numbers: Mapping[str, Any]) -> Self:
+    def from_json(cls: type[Config], numbers: Mapping[str, Any]) -> Config:
         """The config that `to_json` wrote. Raises ConfigError for numbers it does not know."""
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()}
         try:

@@ -10,6 +10,7 @@ parameter names are kept.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import ceil, log, prod
 from typing import Any, NamedTuple
 
@@ -290,7 +291,9 @@ class WanDiT(nn.Module):
         for i, block in enumerate(self.blocks):
             words = [(span, heard.words[i]) for span, heard in listeners]
             image = listeners[0][1].image
-            step = _bound(block, levels, table, words, image and image[i], attention or self.attention)
+            step = _bound(
+                block, levels, table, words, image and image[i], attention or self.attention
+            )
             tokens = around_block(i, step, tokens) if around_block else step(tokens)
         return self._unpatch(self.head(tokens, level), grid)[:, :, :t, :h, :w]
 
@@ -305,7 +308,8 @@ class WanDiT(nn.Module):
             return [(slice(None), text)]
         edges = [(segment.start, segment.stop) for segment in text]
         bounds = [0, *(stop for _, stop in edges)]
-        if [start for start, _ in edges] != bounds[:-1] or bounds[-1] != frames:
+        in_order = edges == list(pairwise(bounds)) and bounds == sorted(set(bounds))
+        if not in_order or bounds[-1] != frames:
             raise InputError(
                 f"text segments must follow one another from 0 to {frames} latent frames, "
                 f"got {edges}."

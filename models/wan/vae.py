@@ -13,6 +13,7 @@ Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -93,6 +94,12 @@ class ResidualBlock(nn.Module):
         y = causal(conv_a, silu(norm_a(x)), past)
         y = causal(conv_b, silu(norm_b(y)), past)
         return self.shortcut(x) + y
+
+
+def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:
+    """Blocks in a row, of which the first changes the number of channels."""
+    widths = [in_channels] + [out_channels] * blocks
+    return [ResidualBlock(a, b, **kw) for a, b in pairwise(widths)]
 
 
 class AttentionBlock(nn.Module):
@@ -216,10 +223,7 @@ class DownStage(nn.Module):
     ):
         super().__init__()
         temporal, spatial = down
-        widths = [in_channels] + [out_channels] * blocks
-        stack: list[nn.Module] = [
-            ResidualBlock(a, b, **kw) for a, b in zip(widths, widths[1:], strict=False)
-        ]
+        stack = residual_blocks(in_channels, out_channels, blocks, **kw)
         if spatial:
             stack.append(Downsample(out_channels, temporal, **kw))
         self.downsamples = nn.Sequential(*stack)
@@ -237,10 +241,7 @@ class UpStage(nn.Module):
     ):
         super().__init__()
         temporal, spatial = up
-        widths = [in_channels] + [out_channels] * blocks
-        stack: list[nn.Module] = [
-            ResidualBlock(a, b, **kw) for a, b in zip(widths, widths[1:], strict=False)
-        ]
+        stack = residual_blocks(in_channels, out_channels, blocks, **kw)
         if spatial:
             stack.append(Upsample(out_channels, out_channels, temporal, **kw))
         self.upsamples = nn.Sequential(*stack)
@@ -281,24 +282,22 @@ def read_out(head: nn.Sequential, x: Tensor, past: Past) -> Tensor:
 class Encoder(nn.Module):
     def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
         super().__init__()
-        kw["operations"] = operations
         widths = [config.width * m for m in (1, *config.multipliers)]
-        first = dict(padding=(0, 1, 1), **{k: v for k, v in kw.items() if k != "operations"})
-        self.conv1 = operations.Conv3d(config.pixel_channels, widths[0], 3, **first)
+        self.conv1 = operations.Conv3d(config.pixel_channels, widths[0], 3, padding=(0, 1, 1), **kw)
+        kw["operations"] = operations
         self.downsamples = nn.Sequential(*self._stages(config, widths, kw))
         self.middle = middle(widths[-1], **kw)
         self.head = head(widths[-1], 2 * config.latent_channels, **kw)
 
     @staticmethod
     def _stages(config: VAEConfig, widths: list[int], kw: dict) -> Iterator[nn.Module]:
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             last = i == len(config.temporal)
             temporal = not last and config.temporal[i]
             if config.residual:
                 yield DownStage(a, b, config.res_blocks, (temporal, not last), **kw)
                 continue
-            for j in range(config.res_blocks):
-                yield ResidualBlock(a if j == 0 else b, b, **kw)
+            yield from residual_blocks(a, b, config.res_blocks, **kw)
             if not last:
                 yield Downsample(b, temporal, **kw)
 
@@ -311,18 +310,19 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
         super().__init__()
-        kw["operations"] = operations
         up = config.multipliers[::-1]
         widths = [config.decoder_width * m for m in (up[0], *up)]
-        first = dict(padding=(0, 1, 1), **{k: v for k, v in kw.items() if k != "operations"})
-        self.conv1 = operations.Conv3d(config.latent_channels, widths[0], 3, **first)
+        self.conv1 = operations.Conv3d(
+            config.latent_channels, widths[0], 3, padding=(0, 1, 1), **kw
+        )
+        kw["operations"] = operations
         self.middle = middle(widths[0], **kw)
         self.upsamples = nn.Sequential(*self._stages(config, widths, kw))
         self.head = head(widths[-1], config.pixel_channels, **kw)
 
     @staticmethod
     def _stages(config: VAEConfig, widths: list[int], kw: dict) -> Iterator[nn.Module]:
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             last = i == len(config.temporal)
             temporal = not last and config.temporal[::-1][i]
             blocks = config.res_blocks + 1
@@ -330,8 +330,7 @@ class Decoder(nn.Module):
                 yield UpStage(a, b, blocks, (temporal, not last), **kw)
                 continue
             a = a if i == 0 else a // 2  # 2.1 halves the channels as it upsamples
-            for j in range(blocks):
-                yield ResidualBlock(a if j == 0 else b, b, **kw)
+            yield from residual_blocks(a, b, blocks, **kw)
             if not last:
                 yield Upsample(b, b // 2, temporal, **kw)
 
