@@ -11,6 +11,16 @@ with warnings.catch_warnings():
     # torchvision's compiled half may be missing beside a CPU build of torch; nothing here uses it.
     warnings.filterwarnings("ignore", "Failed to load image Python extension", UserWarning)
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+__all__ = [
+    "AutoencoderKLWan",
+    "UMT5Config",
+    "UMT5EncoderModel",
+    "WanTransformer3DModel",
+    "diffusers_dit",
+    "diffusers_vae",
+]
 
 
 def diffusers_dit(config: DiTConfig, device: str = "cpu") -> WanTransformer3DModel:
