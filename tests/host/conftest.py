@@ -1,0 +1,141 @@
+"""A tiny built-in model of random weights, in a real ComfyUI in this process."""
+
+import importlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from longtake.models.wan.config import DiTConfig, VAEConfig
+from longtake.models.wan.dit import WanDiT
+from longtake.models.wan.vae import WanVAE
+from tests.host.vocabulary import train_vocabulary
+
+# As the built-in model, but tiny: a noise level for each frame, latents of 8 × 8 pixel cells.
+DIT = DiTConfig(
+    width=32,
+    depth=2,
+    heads=2,
+    mlp_width=48,
+    in_channels=6,
+    out_channels=6,
+    text_width=24,
+    text_length=16,
+    freq_width=16,
+    frame_levels=True,
+)
+VAE = VAEConfig(
+    width=8,
+    decoder_width=8,
+    latent_channels=6,
+    multipliers=(1, 2, 2),
+    res_blocks=1,
+    temporal=(True, True),
+    patch=2,
+    residual=True,
+)
+TEXT = {
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 40,
+    "num_heads": 3,
+    "num_layers": 2,
+    "vocab_size": 64,
+}
+MODULES = [
+    *("adapter", "cache", "clip", "folders", "latent", "latent_format", "load", "model"),
+    *("patching", "progress", "sampling", "text_memory", "vae"),
+]
+
+
+def random_weights(module: torch.nn.Module, seed: int, scale: float = 0.2) -> dict:
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(weight.shape, generator=rng) * scale
+        for name, weight in module.state_dict().items()
+    }
+
+
+def write(path: Path, kind: str, config: dict, weights: dict, **note) -> Path:
+    weights = {k: w.to(torch.bfloat16) if w.is_floating_point() else w for k, w in weights.items()}
+    metadata = {"longtake": json.dumps({"kind": kind, "config": config, **note})}
+    save_file({k: w.contiguous() for k, w in weights.items()}, path, metadata)
+    return path
+
+
+def write_dit(path: Path, config: DiTConfig = DIT, seed: int = 1) -> Path:
+    weights = random_weights(WanDiT(config), seed)
+    return write(path, "dit", config.to_json(), weights)
+
+
+def write_vae(path: Path, config: VAEConfig = VAE, seed: int = 2) -> Path:
+    return write(path, "vae", config.to_json(), random_weights(WanVAE(config), seed))
+
+
+def write_text_encoder(path: Path, folder: Path) -> Path:
+    import comfy.ops
+    from comfy.text_encoders.t5 import T5
+
+    sizes = {
+        **TEXT,
+        "dense_act_fn": "gelu_pytorch_tanh",
+        "is_gated_act": True,
+        "model_type": "umt5",
+    }
+    network = T5(sizes, torch.float32, "cpu", comfy.ops.disable_weight_init)
+    weights = random_weights(network, 3)
+    weights["spiece_model"] = torch.frombuffer(
+        bytearray(train_vocabulary(folder)), dtype=torch.uint8
+    )
+    return write(path, "text_encoder", sizes, weights)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """For networks this small, threads spend their time waiting for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def nano(comfyui, tmp_path_factory) -> Path:
+    """A folder with the three files of a built-in model."""
+    folder = tmp_path_factory.mktemp("nano")
+    write_dit(folder / "dit.safetensors")
+    write_vae(folder / "vae.safetensors")
+    write_text_encoder(folder / "text_encoder.safetensors", tmp_path_factory.mktemp("spm"))
+    return folder
+
+
+@pytest.fixture
+def pack(nano, monkeypatch) -> SimpleNamespace:
+    """The modules of host/, with the tiny model built in."""
+    modules = {name: importlib.import_module(f"longtake.host.{name}") for name in MODULES}
+    monkeypatch.setattr(modules["folders"], "NANO", nano)
+    return SimpleNamespace(**modules)
+
+
+@pytest.fixture(autouse=True)
+def as_the_executor_runs_nodes():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def model(pack):
+    return pack.load.load_model(pack.folders.BUILT_IN)
+
+
+@pytest.fixture
+def vae(pack):
+    return pack.load.load_vae(pack.folders.BUILT_IN)
+
+
+@pytest.fixture
+def clip(pack):
+    return pack.load.load_text_encoder(pack.folders.BUILT_IN)

@@ -1,0 +1,57 @@
+"""Sampling runs through core's nodes and classes, as graphs would make them."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SHAPE = (1, 6, 3, 5, 7)  # (b, c, t, h, w): no two alike, and off the patch grid
+
+
+def prompt(model: Any, seed: int, tokens: int = 7, **extras: Any) -> list:
+    """CONDITIONING of random numbers, as wide as the model reads."""
+    rng = torch.Generator().manual_seed(seed)
+    width = model.model.diffusion_model.config.text_width
+    return [[torch.randn(1, tokens, width, generator=rng), extras]]
+
+
+def latents(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ksampler(model: Any, **settings: Any) -> Tensor:
+    """Core's KSampler on an empty LATENT, or on another."""
+    import nodes
+
+    given = {
+        "seed": 11,
+        "steps": 4,
+        "cfg": 3.0,
+        "sampler_name": "euler",
+        "scheduler": "simple",
+        "latent_image": {"samples": torch.zeros(SHAPE)},
+        "denoise": 1.0,
+        **settings,
+    }
+    for seed, name in enumerate(("positive", "negative"), start=1):
+        if name not in given:
+            given[name] = prompt(model, seed)
+    return nodes.KSampler().sample(model, **given)[0]["samples"]
+
+
+@contextmanager
+def seen(model: Any, record: Callable[..., Any]):
+    """Calls `record` with every call of the network, through core's own wrappers."""
+    from comfy.patcher_extension import WrappersMP
+
+    calls: list = []
+
+    def wrapper(executor, *args, **kwargs):
+        calls.append(record(*args, **kwargs))
+        return executor(*args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", wrapper)
+    yield calls
+    model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, "test")

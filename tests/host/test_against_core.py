@@ -1,0 +1,95 @@
+"""The same weights, loaded by core and by us: core's nodes must give the same video.
+
+Sizes are such as core recognises: heads of 128 channels, text of 4096.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from longtake.models.wan.config import DiTConfig
+from longtake.models.wan.dit import WanDiT
+from tests.host.conftest import random_weights
+from tests.host.runs import ksampler, latents, prompt
+
+SMALL = DiTConfig(width=256, depth=1, heads=2, mlp_width=96, text_length=7)
+T2V = SMALL
+TI2V = replace(SMALL, in_channels=48, out_channels=48, frame_levels=True)
+I2V = replace(SMALL, in_channels=36)
+I2V_CLIP = replace(I2V, image_width=1280)
+
+
+def pair(pack, config):
+    """MODELs of the same random weights: core's and ours."""
+    import comfy.sd
+
+    weights = random_weights(WanDiT(config), 7, scale=0.05)
+    core = comfy.sd.load_diffusion_model_state_dict(dict(weights))
+    latent_format = pack.latent_format.format_for(config, built_in=False)
+    ours = pack.model.build(config, weights, latent_format, torch.float32, "test")
+    return core, ours
+
+
+def assert_same_video(pair, shape, latent=None, **extras):
+    core, ours = pair
+    settings = {
+        "latent_image": latent or {"samples": torch.zeros(shape)},
+        "positive": prompt(ours, 1, **extras),
+        "negative": prompt(ours, 2, **extras),
+        "steps": 3,
+    }
+    expected, got = ksampler(core, **settings), ksampler(ours, **settings)
+    error = (got - expected).norm() / expected.norm()
+    assert error < 1e-5
+
+
+def test_text_to_video(pack):
+    assert_same_video(pair(pack, T2V), (1, 16, 3, 5, 6))
+
+
+def test_known_frames_of_text_to_video(pack):
+    shape = (1, 16, 3, 5, 6)
+    mask = torch.ones(1, 1, 3, 5, 6)
+    mask[:, :, 1:2] = 0
+    assert_same_video(pair(pack, T2V), shape, {"samples": latents(3, shape), "noise_mask": mask})
+
+
+def test_noise_level_per_frame(pack):
+    shape = (2, 48, 3, 4, 6)
+    mask = torch.ones(2, 1, 3, 4, 6)
+    mask[:, :, :1] = 0
+    assert_same_video(pair(pack, TI2V), shape, {"samples": latents(3, shape), "noise_mask": mask})
+
+
+def test_image_to_video(pack):
+    shape = (1, 16, 3, 4, 6)
+    mask = torch.ones(1, 1, 3, 4, 6)
+    mask[:, :, :1] = 0
+    image = {"concat_latent_image": latents(4, shape), "concat_mask": mask}
+    assert_same_video(pair(pack, I2V), shape, **image)
+
+
+def test_image_to_video_with_clip(pack):
+    from types import SimpleNamespace
+
+    shape = (1, 16, 3, 4, 6)
+    seen = SimpleNamespace(penultimate_hidden_states=latents(5, (1, 5, 1280)))
+    image = {"concat_latent_image": latents(4, shape), "clip_vision_output": seen}
+    assert_same_video(pair(pack, I2V_CLIP), shape, **image)
+
+
+def test_reference_frames_behind_the_video(pack):
+    reference = latents(6, (1, 16, 1, 4, 6))
+    assert_same_video(pair(pack, T2V), (1, 16, 3, 4, 6), time_dim_concat=reference)
+
+
+@pytest.mark.parametrize("config", [T2V, TI2V])
+def test_memory_estimates_and_formats_are_cores(pack, config):
+    core, ours = pair(pack, config)
+    shape = (2, config.out_channels, 5, 8, 8)
+    text = 2 * 2 * config.depth * config.text_length * config.width * 4
+    assert ours.model.memory_required(shape) == core.model.memory_required(shape) + text
+    assert type(ours.model.latent_format) is type(core.model.latent_format)
+    assert ours.model.model_sampling.shift == core.model.model_sampling.shift
+    assert set(ours.model_state_dict()) == set(core.model_state_dict())

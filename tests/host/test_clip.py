@@ -1,0 +1,94 @@
+"""The text encoder as CLIP, under core's nodes."""
+
+import pytest
+import torch
+
+from longtake.models.checkpoint import load_weights, read_header
+from longtake.models.errors import CheckpointError
+from tests.host.conftest import TEXT
+
+
+def encode(clip, text):
+    import nodes
+
+    return nodes.CLIPTextEncode().encode(clip, text)[0][0][0]
+
+
+def tokens(clip, text):
+    return [token for token, _ in clip.tokenize(text)["longtake_umt5"][0]]
+
+
+def test_text_is_zero_beyond_its_end(clip):
+    ids = tokens(clip, "a red ball")
+    end = ids.index(1) + 1
+    out = encode(clip, "a red ball")
+
+    assert len(ids) == 64
+    assert out.shape == (1, 64, TEXT["d_model"])
+    assert out.dtype == torch.float32
+    assert (out[0, :end].abs().sum(dim=-1) > 0).all()
+    assert not out[0, end:].any()
+
+
+def test_an_empty_prompt_is_its_end_token(clip):
+    out = encode(clip, "")
+    assert out[0, 0].any()
+    assert not out[0, 1:].any()
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+def test_it_is_what_transformers_computes(clip, nano):
+    import transformers
+
+    ours = encode(clip, "a blue cube bounces")
+    ids = tokens(clip, "a blue cube bounces")
+    end = ids.index(1) + 1
+    config = transformers.UMT5Config(
+        **TEXT, feed_forward_proj="gated-gelu", tie_word_embeddings=False, dropout_rate=0.0
+    )
+    network = transformers.UMT5EncoderModel(config).eval()
+    weights = load_weights(read_header(nano / "text_encoder.safetensors"), dtype=torch.float32)
+    del weights["spiece_model"]
+    weights["encoder.embed_tokens.weight"] = weights["shared.weight"]
+    network.load_state_dict(weights)
+    mask = torch.tensor([[1] * end + [0] * (64 - end)])
+    theirs = network(input_ids=torch.tensor([ids]), attention_mask=mask).last_hidden_state
+
+    error = (ours - theirs)[0, :end].norm() / theirs[0, :end].norm()
+    assert error < 1e-5
+
+
+def test_the_files_dtype_is_kept(clip):
+    assert clip.cond_stage_model.longtake_umt5.transformer.shared.weight.dtype == torch.bfloat16
+
+
+def test_words_can_be_weighted(clip):
+    plain, strong = encode(clip, "a red ball"), encode(clip, "a (red:1.5) ball")
+    assert tokens(clip, "a red ball") == tokens(clip, "a (red:1.5) ball")
+    assert (plain - strong).abs().max() > 1e-3
+
+
+def test_layers_before_the_last(clip):
+    import nodes
+
+    earlier = nodes.CLIPSetLastLayer().set_last_layer(clip, -2)[0]
+    assert (encode(earlier, "a red ball") - encode(clip, "a red ball")).abs().max() > 1e-3
+
+
+def test_the_tokenizer_can_be_saved_again(clip, nano):
+    stored = load_weights(read_header(nano / "text_encoder.safetensors"))["spiece_model"]
+    assert torch.equal(clip.get_sd()["spiece_model"], stored)
+
+
+def test_a_file_without_its_tokenizer(pack, nano):
+    weights = load_weights(read_header(nano / "text_encoder.safetensors"))
+    del weights["spiece_model"]
+    with pytest.raises(CheckpointError, match="no tokenizer"):
+        pack.clip.build(TEXT, weights, "te.safetensors")
+
+
+def test_a_file_with_a_hole(pack, nano):
+    weights = load_weights(read_header(nano / "text_encoder.safetensors"))
+    del weights["encoder.block.1.layer.0.SelfAttention.q.weight"]
+    with pytest.raises(CheckpointError, match=r"missing.*block\.1\.layer\.0\.SelfAttention\.q"):
+        pack.clip.build(TEXT, weights, "te.safetensors")
