@@ -1,7 +1,7 @@
 """Turns checkpoints of training into the files that the pack ships.
 
-    python -m training.export vae
-    python -m training.export dit
+python -m training.export vae
+python -m training.export dit
 """
 
 import argparse
@@ -24,10 +24,10 @@ from longtake.models.wan.vae import WanVAE  # noqa: E402
 from . import train_vae  # noqa: E402
 from .captions import sample_scene  # noqa: E402
 from .optim import load_average  # noqa: E402
+from .train_vae import RUNS  # noqa: E402
 from .world import render  # noqa: E402
 
 NANO = ROOT / "models" / "nano"
-RUNS = ROOT / "training" / "runs"
 
 
 def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor]) -> None:
@@ -87,6 +87,14 @@ def export_vae() -> None:
     write(NANO / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
+def export_decoder() -> None:
+    """The decoder trained on, beside the encoder that the transformer knows."""
+    vae = load_vae()
+    part = torch.nn.ModuleDict({"conv2": vae.conv2, "decoder": vae.decoder})
+    load_average(part, train_vae.ADAM, averaged(RUNS / "decoder.safetensors"))
+    write(NANO / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+
+
 def export_dit() -> None:
     from . import train_dit  # which itself needs the VAE that this file wrote
 
@@ -101,5 +109,5 @@ def export_dit() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("vae", "dit"))
-    {"vae": export_vae, "dit": export_dit}[parser.parse_args().what]()
+    parser.add_argument("what", choices=("vae", "decoder", "dit"))
+    {"vae": export_vae, "decoder": export_decoder, "dit": export_dit}[parser.parse_args().what]()
