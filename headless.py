@@ -135,13 +135,20 @@ class Server:
 
 
 def reasons(refusal: urllib.error.HTTPError, workflow: dict) -> str:
+    """What ComfyUI's answer says is wrong, node by node."""
     answer = json.loads(refusal.read())
     found = [
-        f"{title(workflow, node)}: {error['message']} ({error['details']})"
+        f"{title(workflow, node)}: {told(error)}"
         for node, entry in (answer.get("node_errors") or {}).items()
         for error in entry["errors"]
     ]
     return "; ".join(found) or answer["error"]["message"]
+
+
+def told(error: dict) -> str:
+    if error.get("type") == "exception_during_inner_validation":  # the node's own words
+        return error["details"]
+    return f"{error['message']} ({error['details']})"
 
 
 def failure(entry: dict, workflow: dict) -> str | None:
