@@ -156,20 +156,48 @@ def _segment(pixels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _labels(levels: np.ndarray, ground: str, time: str) -> np.ndarray:
     """(frames, h, w) index of the object colour a pixel shows, -1 for everything else."""
     p = {name: colour.astype(np.float32) for name, colour in palette(time).items()}
-    near = p["grounds"][GROUNDS.index(ground)]
-    others = [_ray(levels, near, 0.45, 1.2), _segment(levels, p["sky_top"], p["sky_low"])]
-    others += [_segment(levels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
-    others += [_segment(levels, near, p["hill"]), _segment(levels, near, 0.25 + 0.9 * near)]
+    p["ground"] = p["grounds"][GROUNDS.index(ground)]
+    present = _present(levels[:, ::2, ::2], p)
+    if not present:
+        return np.full(levels.shape[:3], -1)
+    gaps = np.stack([_faded(levels, p["things"][i]) for i in present])
+    clear = (gaps.min(0) < 0.25) & (gaps.min(0) + 0.02 < _scenery(levels, p))
+    clear = ndimage.binary_opening(clear, ndimage.generate_binary_structure(2, 1)[None])
+    return np.where(clear, np.array(present)[gaps.argmin(0)], -1)
+
+
+def _present(levels: np.ndarray, p: dict[str, np.ndarray]) -> list[int]:
+    """The one or two object colours that are in the clip for certain, by pixels of full colour.
+
+    Where red meets white there is pink: a second colour counts only away from the first.
+    """
     things = np.stack([_ray(levels, c, 0.55, 1.3) for c in p["things"]])
-    label = things.argmin(0)
-    gap = things.min(0)
-    clear = (gap < 0.2) & (gap + 0.03 < np.minimum.reduce(others))
-    label = np.where(clear, label, -1)
-    cross = ndimage.generate_binary_structure(2, 1)[None]
-    opened = np.zeros_like(clear)
-    for i in range(len(COLOURS)):
-        opened |= ndimage.binary_opening(label == i, cross)
-    return np.where(opened, label, -1)
+    label, gap = things.argmin(0), things.min(0)
+    label = np.where((gap < 0.15) & (gap + 0.04 < _scenery(levels, p)), label, -1)
+    areas = np.bincount(label[label >= 0], minlength=len(COLOURS)) / len(label)
+    first = int(areas.argmax())
+    if areas[first] < 8:
+        return []
+    rim = ndimage.generate_binary_structure(2, 2)
+    apart = [ndimage.binary_dilation(_closed(f == first), rim, 2) for f in label]
+    others = label[~np.stack(apart) & (label >= 0)]
+    areas = np.bincount(others, minlength=len(COLOURS)) / len(label)
+    second = int(areas.argmax())
+    return [first, second] if areas[second] > 10 and second != first else [first]
+
+
+def _faded(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Distance to the colour in light and shade, or on the way to white."""
+    return np.minimum(_ray(pixels, colour, 0.5, 1.3), _segment(pixels, colour, (colour + 1) / 2))
+
+
+def _scenery(levels: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
+    """Distance to the nearest colour that is no object's."""
+    near = p["ground"]
+    gaps = [_ray(levels, near, 0.45, 1.2), _segment(levels, p["sky_top"], p["sky_low"])]
+    gaps += [_segment(levels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
+    gaps += [_segment(levels, near, p["hill"]), _segment(levels, near, 0.25 + 0.9 * near)]
+    return np.minimum.reduce(gaps)
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:
@@ -196,13 +224,12 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 def _one_lump(labels: np.ndarray) -> float:
     """Share of frames in which one connected lump of one colour holds nearly all there is."""
+    if len(np.unique(labels[labels >= 0])) != 1:
+        return 0.0
     good = 0
-    for frame in labels:
-        mask = frame >= 0
-        areas = np.bincount(frame[mask], minlength=len(COLOURS))
+    for mask in labels >= 0:
         whole = _largest(_closed(mask)) & mask
-        pure = areas.max() > 0.75 * mask.sum()
-        good += bool(mask.sum() > 40 and pure and whole.sum() > 0.88 * mask.sum())
+        good += bool(mask.sum() > 40 and whole.sum() > 0.88 * mask.sum())
     return good / len(labels)
 
 
@@ -212,7 +239,9 @@ def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Track, ...]:
     typical = np.sort(areas, 1)[:, len(labels) // 3 :].mean(1) / labels[0].size
     order = np.argsort(-typical)[:2]
     return tuple(
-        _track(levels, labels == i, COLOURS[i], float(typical[i])) for i in order if typical[i] > 4e-3
+        _track(levels, labels == i, COLOURS[i], float(typical[i]))
+        for i in order
+        if typical[i] > 4e-3
     )
 
 

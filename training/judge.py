@@ -79,7 +79,9 @@ def _thing(shot: Shot, thing: Thing, track: Track | None) -> Verdicts:
             wrong |= {"motion": False} | ({"left_right": False} if sideways else {})
         return wrong
     motion = motion_of(track)
-    verdicts = {"shape": shape_of(track, motion == "spins" or thing.motion == "spins") == thing.shape}
+    verdicts = {
+        "shape": shape_of(track, motion == "spins" or thing.motion == "spins") == thing.shape
+    }
     if shot.camera != "static":
         return verdicts
     verdicts["motion"] = motion == thing.motion

@@ -75,7 +75,7 @@ def loss_of(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
 
 
 def decoder_loss(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for the decoder alone; the latents, which a transformer may know, stay as they are."""
+    """The same for the decoder alone; latents stay what a transformer has learned."""
     with torch.no_grad():
         latents = vae.encode(pixels)
         latents += LATENT_NOISE * torch.randn_like(latents)
