@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import comfy.model_management as mm
@@ -27,7 +27,7 @@ class Key(NamedTuple):
     dtype: str
 
     @classmethod
-    def of(cls, path: Path, kind: str, dtype: str) -> Self:
+    def of(cls, path: Path, kind: str, dtype: str) -> "Key":
         """The key of a file as it is now: a file written anew is another one."""
         real = path.resolve()
         found = real.stat()

@@ -4,7 +4,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Self
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -52,7 +52,7 @@ class Playback:
         context = get_executing_context()
         self._node = None if context is None else context.node_id
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Playback":
         if self._node is not None:  # otherwise there is nobody to show it to
             run = contextvars.copy_context().run
             self._thread = threading.Thread(target=run, args=(self._play,), daemon=True)

@@ -1,6 +1,6 @@
 """Our causal VAE as ComfyUI's VAE, and any Wan VAE as something that decodes piece by piece."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -72,12 +72,8 @@ class ComfyVAE(comfy.sd.VAE):
         self.upscale_index_formula = (t, s, s)
         self.downscale_ratio = (lambda frames: max(0, (frames + t - 1) // t), s, s)
         self.downscale_index_formula = (t, s, s)
-        self.memory_used_encode = lambda shape, dtype: piece_bytes(
-            config, config.width, shape[-2] * shape[-1], dtype
-        )
-        self.memory_used_decode = lambda shape, dtype: piece_bytes(
-            config, config.decoder_width, shape[-2] * shape[-1] * s * s, dtype
-        )
+        self.memory_used_encode = lambda shape, dtype: encode_bytes(config, shape, dtype)
+        self.memory_used_decode = lambda shape, dtype: decode_bytes(config, shape, dtype)
         self.process_input = lambda image: image * 2.0 - 1.0
         # In place: newer hosts ignore what it returns.
         self.process_output = lambda image: image.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
@@ -94,14 +90,23 @@ def patcher_for(network: nn.Module, device: torch.device) -> comfy.model_patcher
     return patcher_class(network, load_device=device, offload_device=mm.vae_offload_device())
 
 
-def piece_bytes(config: VAEConfig, width: int, pixels: int, dtype: torch.dtype) -> float:
-    """Bytes that coding one latent frame takes besides the weights, of frames of `pixels`.
+def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
+    """What encoding takes besides weights and pixels: (b, 3, f, h, w), for one of the batch."""
+    return 8 * widest(config, config.width, pixels[-2] * pixels[-1]) * mm.dtype_size(dtype)
 
-    The widest moment is at full resolution, where a piece and its causal past are held about six
-    times over: before and after a convolution, its past joined on, its norm, its shortcut.
+
+def decode_bytes(config: VAEConfig, latents: Sequence[int], dtype: torch.dtype) -> float:
+    """What decoding takes besides the weights: (b, z, t, h, w), for one of the batch."""
+    pixels = latents[-2] * latents[-1] * config.stride_hw**2
+    return 13 * widest(config, config.decoder_width, pixels) * mm.dtype_size(dtype)
+
+
+def widest(config: VAEConfig, width: int, pixels: int) -> float:
+    """Numbers in the largest tensor of one piece, a latent frame of so many pixels.
+
+    How many times over it is held, with the past of all the convolutions, was measured.
     """
-    values = pixels / config.patch**2 * width * max(config.multipliers[:2]) * config.stride_t
-    return 6 * values * mm.dtype_size(dtype)
+    return pixels / config.patch**2 * width * max(config.multipliers[:2]) * config.stride_t
 
 
 def best_dtype() -> torch.dtype:
