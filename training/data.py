@@ -41,9 +41,9 @@ class Pool:
         self.at = 0
 
     def add(self, count: int, progress: float) -> None:
-        """Render `count` new windows, one in four from the middle of a longer clip."""
+        """Render `count` new windows, one in six from the middle of a longer clip."""
         mix = world_at(progress)
-        middle = self.rng.random() < 0.25
+        middle = self.rng.random() < 1 / 6
         scenes = [sample_scene(self.rng, mix) for _ in range(count)]
         if middle:  # windows after a cut show the second shot only, so no cuts here
             scenes = [Scene(scene.shots[-1:]) for scene in scenes]
@@ -80,7 +80,7 @@ class Pool:
         if middle:
             known[: self.rng.choice((1, 1, 2, 2, 3))] = True
         kind = self.rng.random()
-        if not middle and kind < 0.65:
+        if not middle and kind < 0.7:
             return known
         if kind < 0.8:
             known[: self.rng.choice((1, 1, 1, 2))] = True
