@@ -1,11 +1,18 @@
-"""The networks of diffusers and transformers that ours are compared with, built as published."""
+"""The networks that ours are compared with: diffusers', transformers' and ComfyUI's.
+
+`import comfy` must work where one of ComfyUI's is built; the fixture `comfyui` sees to that.
+"""
 
 import warnings
 from typing import Any
 
 import torch
+from torch import nn
 
 from longtake.models.wan.config import DiTConfig, VAEConfig
+from longtake.models.wan.dit import WanDiT
+from longtake.models.wan.keys import dit_to_diffusers, vae_from_diffusers
+from longtake.models.wan.vae import WanVAE
 
 with warnings.catch_warnings():
     # torchvision's compiled half may be missing beside a CPU build of torch; nothing here uses it.
@@ -18,8 +25,11 @@ __all__ = [
     "UMT5Config",
     "UMT5EncoderModel",
     "WanTransformer3DModel",
+    "core_dit",
+    "core_vae",
     "diffusers_dit",
     "diffusers_vae",
+    "with_weights_of",
 ]
 
 
@@ -66,3 +76,54 @@ def diffusers_vae_config(config: VAEConfig) -> dict[str, Any]:
         "scale_factor_temporal": config.stride_t,
         "scale_factor_spatial": config.stride_hw,
     }
+
+
+def core_dit(config: DiTConfig) -> nn.Module:
+    import comfy.ops
+    from comfy.ldm.wan.model import WanModel
+
+    return WanModel(
+        model_type="i2v" if config.image_width else "t2v",
+        patch_size=config.patch,
+        in_dim=config.in_channels,
+        dim=config.width,
+        ffn_dim=config.mlp_width,
+        freq_dim=config.freq_width,
+        text_dim=config.text_width,
+        out_dim=config.out_channels,
+        num_heads=config.heads,
+        num_layers=config.depth,
+        eps=config.eps,
+        flf_pos_embed_token_number=config.image_positions,
+        operations=comfy.ops.disable_weight_init,
+        dtype=torch.float32,
+    )
+
+
+def core_vae(config: VAEConfig) -> nn.Module:
+    from comfy.ldm.wan import vae, vae2_2
+
+    sizes = {
+        "dim": config.width,
+        "z_dim": config.latent_channels,
+        "dim_mult": list(config.multipliers),
+        "num_res_blocks": config.res_blocks,
+        "temperal_downsample": list(config.temporal),
+    }
+    if config.residual:
+        return vae2_2.WanVAE(dec_dim=config.decoder_width, **sizes)
+    return vae.WanVAE(**sizes)  # one width for encoder and decoder
+
+
+def with_weights_of(ours: WanDiT | WanVAE, theirs: nn.Module) -> nn.Module:
+    """`theirs`, one of the networks above, with a copy of our weights."""
+    official = ours.state_dict()
+    if isinstance(theirs, WanTransformer3DModel):
+        weights = {dit_to_diffusers(name): weight for name, weight in official.items()}
+    elif isinstance(theirs, AutoencoderKLWan):
+        rename = vae_from_diffusers(theirs.state_dict())
+        weights = {name: official[rename(name)] for name in theirs.state_dict()}
+    else:
+        weights = official
+    theirs.load_state_dict(weights, strict=True)
+    return theirs.eval().requires_grad_(False)

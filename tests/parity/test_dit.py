@@ -4,47 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtake.models.attention import exact
 from longtake.models.wan.config import DiTConfig
 from longtake.models.wan.dit import WanDiT
-from longtake.models.wan.keys import dit_to_diffusers
-from tests.models.reference import diffusers_dit
+from tests.models.reference import core_dit, diffusers_dit, with_weights_of
 from tests.models.tiny import DIT, randomised
 
 I2V = replace(DIT, in_channels=11, image_width=1280, text_length=512)  # 1280 and 512 are fixed
 FLF2V = replace(I2V, image_positions=14)
 FRAMES, ROWS, COLUMNS = 5, 6, 14  # 105 tokens of 5, 3 and 7
 LEVELS = torch.tensor([0.0, 3.0, 257.0, 733.0, 999.0])
-
-
-def with_weights_of(theirs: nn.Module, ours: WanDiT, diffusers: bool) -> nn.Module:
-    rename = dit_to_diffusers if diffusers else str
-    theirs.load_state_dict({rename(k): v for k, v in ours.state_dict().items()}, strict=True)
-    return theirs.eval().requires_grad_(False)
-
-
-def core_dit(config: DiTConfig) -> nn.Module:
-    import comfy.ops
-    from comfy.ldm.wan.model import WanModel
-
-    return WanModel(
-        model_type="i2v" if config.image_width else "t2v",
-        patch_size=config.patch,
-        in_dim=config.in_channels,
-        dim=config.width,
-        ffn_dim=config.mlp_width,
-        freq_dim=config.freq_width,
-        text_dim=config.text_width,
-        out_dim=config.out_channels,
-        num_heads=config.heads,
-        num_layers=config.depth,
-        eps=config.eps,
-        flf_pos_embed_token_number=config.image_positions,
-        operations=comfy.ops.disable_weight_init,
-        dtype=torch.float32,
-    )
 
 
 def inputs(config: DiTConfig, rng, rows=ROWS, columns=COLUMNS) -> tuple[Tensor, Tensor]:
@@ -66,7 +37,7 @@ TIMES = [torch.tensor([17.0, 911.5]), torch.tensor([1000.0, 0.0])]
 @pytest.mark.parametrize("timestep", TIMES, ids=["inner", "ends"])
 def test_text_to_video_is_diffusers(ours, rng, same, timestep):
     x, context = inputs(DIT, rng)
-    theirs = with_weights_of(diffusers_dit(DIT), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(DIT))
     expected = theirs(x, timestep, context).sample
     same(ours(x, timestep, ours.read_text(context)), expected)
     same(ours(x, timestep, ours.read_text(context), attention=exact), expected, "exact attention")
@@ -75,14 +46,14 @@ def test_text_to_video_is_diffusers(ours, rng, same, timestep):
 @pytest.mark.parametrize("timestep", TIMES, ids=["inner", "ends"])
 def test_text_to_video_is_core(ours, rng, same, comfyui, timestep):
     x, context = inputs(DIT, rng)
-    theirs = with_weights_of(core_dit(DIT), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(DIT))
     same(ours(x, timestep, ours.read_text(context)), theirs(x, timestep, context))
 
 
 def test_short_texts_are_filled_up_as_the_pipelines_do(ours, rng, same):
     x, context = inputs(DIT, rng)
     context[:, 4:] = 0
-    theirs = with_weights_of(diffusers_dit(DIT), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(DIT))
     expected = theirs(x, TIMES[0], context).sample
     same(ours(x, TIMES[0], ours.read_text(context[:, :4])), expected)
 
@@ -91,7 +62,7 @@ def test_short_texts_are_filled_up_as_the_pipelines_do(ours, rng, same):
 @pytest.mark.parametrize("columns", [13, 14])
 def test_odd_sizes_are_core(ours, rng, same, comfyui, rows, columns):
     x, context = inputs(DIT, rng, rows, columns)
-    theirs = with_weights_of(core_dit(DIT), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(DIT))
     same(ours(x, TIMES[0], ours.read_text(context)), theirs(x, TIMES[0], context))
 
 
@@ -100,14 +71,14 @@ def test_a_level_per_frame_is_diffusers_level_per_token(ours, rng, same):
     x, context = inputs(DIT, rng)
     levels = torch.stack((LEVELS, LEVELS.flip(0)))
     by_token = levels.repeat_interleave(ROWS * COLUMNS // 4, dim=1)
-    theirs = with_weights_of(diffusers_dit(DIT), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(DIT))
     same(ours(x, levels, ours.read_text(context)), theirs(x, by_token, context).sample)
 
 
 def test_a_level_per_frame_is_core(ours, rng, same, comfyui):
     x, context = inputs(DIT, rng)
     levels = torch.stack((LEVELS, LEVELS.flip(0)))
-    theirs = with_weights_of(core_dit(DIT), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(DIT))
     same(ours(x, levels, ours.read_text(context)), theirs(x, levels, context))
 
 
@@ -115,7 +86,7 @@ def test_a_level_per_frame_is_core(ours, rng, same, comfyui):
 def test_image_tokens_are_diffusers(ours, rng, same):
     x, context = inputs(I2V, rng)
     image = torch.randn(2, 13, 1280, generator=rng)
-    theirs = with_weights_of(diffusers_dit(I2V), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(I2V))
     expected = theirs(x, TIMES[0], context, image).sample
     same(ours(x, TIMES[0], ours.read_text(context, image)), expected)
 
@@ -124,7 +95,7 @@ def test_image_tokens_are_diffusers(ours, rng, same):
 def test_image_tokens_are_core(ours, rng, same, comfyui):
     x, context = inputs(I2V, rng)
     image = torch.randn(2, 13, 1280, generator=rng)
-    theirs = with_weights_of(core_dit(I2V), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(I2V))
     expected = theirs(x, TIMES[0], context, clip_fea=image)
     same(ours(x, TIMES[0], ours.read_text(context, image)), expected)
 
@@ -134,26 +105,18 @@ def test_two_images_are_diffusers_and_core(ours, rng, same, comfyui):
     x, context = inputs(FLF2V, rng)
     image = torch.randn(2, 14, 1280, generator=rng)
     ours_out = ours(x, TIMES[0], ours.read_text(context, image))
-    theirs = with_weights_of(diffusers_dit(FLF2V), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(FLF2V))
     pairs = image.reshape(4, 7, 1280)  # diffusers counts the two images as a batch
     same(ours_out, theirs(x, TIMES[0], context, pairs).sample, "diffusers")
-    theirs = with_weights_of(core_dit(FLF2V), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(FLF2V))
     same(ours_out, theirs(x, TIMES[0], context, clip_fea=image), "core")
-
-
-def test_a_window_from_the_middle_is_core_with_shifted_positions(ours, rng, same, comfyui):
-    x, context = inputs(DIT, rng)
-    theirs = with_weights_of(core_dit(DIT), ours, diffusers=False)
-    options = {"rope_options": {"shift_t": 101.0}}
-    expected = theirs(x, TIMES[0], context, transformer_options=options)
-    same(ours(x, TIMES[0], ours.read_text(context), first_frame=101), expected)
 
 
 @pytest.mark.parametrize("ours", [replace(DIT, width=256, heads=2)], indirect=True, ids=["128"])
 def test_heads_of_the_published_size(ours, rng, same, comfyui):
     x, context = inputs(DIT, rng)
     ours_out = ours(x, TIMES[0], ours.read_text(context))
-    theirs = with_weights_of(diffusers_dit(ours.config), ours, diffusers=True)
+    theirs = with_weights_of(ours, diffusers_dit(ours.config))
     same(ours_out, theirs(x, TIMES[0], context).sample, "diffusers")
-    theirs = with_weights_of(core_dit(ours.config), ours, diffusers=False)
+    theirs = with_weights_of(ours, core_dit(ours.config))
     same(ours_out, theirs(x, TIMES[0], context), "core")

@@ -18,7 +18,7 @@ LENGTHS = (5, 29, 1)  # of the prompts in a batch; with 160 below also beyond th
 
 def transformers_umt5(sizes: dict, rng) -> nn.Module:
     config = UMT5Config(**sizes, dropout_rate=0.0, feed_forward_proj="gated-gelu")
-    return randomised(UMT5EncoderModel(config), rng)
+    return randomised(UMT5EncoderModel(config), rng, scale=0.5)
 
 
 def core_t5(sizes: dict, weights: dict) -> nn.Module:

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from longtake.models.wan.config import VAEConfig
-from longtake.models.wan.keys import vae_from_diffusers
 from longtake.models.wan.vae import WanVAE
-from tests.models.reference import diffusers_vae
+from tests.models.reference import core_vae, diffusers_vae, with_weights_of
 from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, randomised
 
 # Core gives the decoder no width of its own in layout 2.1.
@@ -42,38 +40,11 @@ def network(config: VAEConfig, rng) -> WanVAE:
     return ours
 
 
-def diffusers_with_weights_of(ours: WanVAE) -> nn.Module:
-    theirs = diffusers_vae(ours.config)
-    rename = vae_from_diffusers(theirs.state_dict())
-    weights = ours.state_dict()
-    theirs.load_state_dict({k: weights[rename(k)] for k in theirs.state_dict()}, strict=True)
-    return theirs
-
-
-def core_with_weights_of(ours: WanVAE) -> nn.Module:
-    from comfy.ldm.wan import vae, vae2_2
-
-    config = ours.config
-    sizes = {
-        "dim": config.width,
-        "z_dim": config.latent_channels,
-        "dim_mult": list(config.multipliers),
-        "num_res_blocks": config.res_blocks,
-        "temperal_downsample": list(config.temporal),
-    }
-    if config.residual:
-        theirs = vae2_2.WanVAE(dec_dim=config.decoder_width, **sizes)
-    else:
-        theirs = vae.WanVAE(**sizes)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    return theirs.eval().requires_grad_(False)
-
-
 @pytest.mark.parametrize("config", [*CONFIGS.values(), *BEYOND_CORE.values()],
                          ids=[*CONFIGS, *BEYOND_CORE])  # fmt: skip
 def test_it_is_diffusers(config, rng, same):
     ours = network(config, rng)
-    theirs = diffusers_with_weights_of(ours)
+    theirs = with_weights_of(ours, diffusers_vae(config))
     x, z = pixels(config, rng), latents(config, rng)
     same(ours.encode(x), theirs.encode(x).latent_dist.mean, "encode")
     decoded = ours.decode(z)
@@ -84,7 +55,7 @@ def test_it_is_diffusers(config, rng, same):
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_it_is_core(config, rng, same, comfyui):
     ours = network(config, rng)
-    theirs = core_with_weights_of(ours)
+    theirs = with_weights_of(ours, core_vae(config))
     x, z = pixels(config, rng), latents(config, rng)
     same(ours.encode(x), theirs.encode(x), "encode")
     same(ours.decode(z), theirs.decode(z), "decode")

@@ -1,0 +1,136 @@
+"""What the benchmarks share: imports, fair timing, the table and the JSON at its end."""
+
+import argparse
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parent.parent
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Call = Callable[[], Tensor]
+
+
+def register() -> None:
+    """Make the pack importable as `longtake`, and `tests`, without the root on sys.path."""
+    longtake = importlib.util.spec_from_file_location(
+        "longtake", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    tests = ModuleSpec("tests", None, is_package=True)
+    tests.submodule_search_locations = [str(ROOT / "tests")]
+    for spec in (longtake, tests):
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+
+
+def import_core() -> None:
+    """Make `import comfy` work as in a server on this machine's best device."""
+    folder = os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI"
+    if not (Path(folder) / "comfy").is_dir():
+        raise SystemExit(f"no ComfyUI in {folder}: run `python dev.py bench`, or set COMFYUI_PATH")
+    sys.path.insert(0, str(folder))
+    own, sys.argv = sys.argv, ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("comfy.options").enable_args_parsing()
+        importlib.import_module("comfy.model_management")
+    sys.argv = own
+
+
+def core_attention(module: ModuleType) -> dict[str, Callable[[], None]]:
+    """Switches of a core module to each attention that core could choose on this machine."""
+    attention = importlib.import_module("comfy.ldm.modules.attention")
+    return {
+        name: partial(
+            setattr, module, "optimized_attention", getattr(attention, f"attention_{name}")
+        )
+        for name in ("pytorch", "sub_quad")
+    }
+
+
+def arguments(doc: str, dtypes: tuple[str, ...]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds; the median counts")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=dtypes)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice without it")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu counts this process's own time on all cores, for a machine that is busy",
+    )
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return options
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def medians(calls: Mapping[str, Call], rounds: int, clock: str) -> dict[str, float]:
+    """Milliseconds of each call, taken in turns after one to warm up, so that all meet the same
+    weather."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            gc.collect()
+            start = now()
+            call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn:
+                taken[name].append(1000 * (now() - start))
+    return {name: round(statistics.median(times), 2) for name, times in taken.items()}
+
+
+def row(what: str, dtype: str, times: Mapping[str, float], error: float, **more: object) -> dict:
+    """One line of the report; of several ways to run an original its fastest counts."""
+
+    def best(which: str) -> float | None:
+        return min((t for name, t in times.items() if name.startswith(which)), default=None)
+
+    return {
+        "what": what,
+        "dtype": dtype,
+        "ours_ms": best("ours"),
+        "core_ms": best("core"),
+        "diffusers_ms": best("diffusers"),
+        "error": float(f"{error:.2g}"),
+        **more,
+        "all_ms": dict(times),
+    }
+
+
+def report(rows: list[dict], options: argparse.Namespace) -> None:
+    """The table for people, then one line of JSON."""
+    print(f"{'':26}{'dtype':>9}{'ours':>9}{'core':>9}{'diffusers':>10}{'gain':>7}{'error':>9}")
+    for r in rows:
+        others = [t for t in (r["core_ms"], r["diffusers_ms"]) if t is not None]
+        gain = f"{min(others) / r['ours_ms']:.2f}x" if others else "-"
+        times = [f"{t:.1f}" if t is not None else "-" for t in
+                 (r["ours_ms"], r["core_ms"], r["diffusers_ms"])]  # fmt: skip
+        print(
+            f"{r['what']:26}{r['dtype']:>9}{times[0]:>9}{times[1]:>9}{times[2]:>10}{gain:>7}"
+            f"{r['error']:>9.1e}"
+        )
+    print(f"milliseconds, {options.clock} clock; gain over the better of core and diffusers")
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    facts = {"device": where, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    print(json.dumps({**facts, "clock": options.clock, "rounds": options.rounds, "rows": rows}))

@@ -1,0 +1,115 @@
+"""One denoising step: our transformer, ComfyUI's and diffusers', with the same weights and input.
+
+All three get the same random weights. Ours reads the text once per prompt, beforehand, as it does
+while sampling; the others embed it at every step, because that is how they are made. Of core's
+two attention kernels the faster counts. In float32 the error is ours against diffusers', relative
+L2; in other dtypes each is compared with diffusers' in float32.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from _measure import (
+    DTYPES,
+    arguments,
+    core_attention,
+    device,
+    import_core,
+    medians,
+    register,
+    report,
+    row,
+)
+from torch import Tensor, nn
+
+register()
+
+from longtake.models.attention import exact, sdpa  # noqa: E402
+from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
+from longtake.models.wan.dit import WanDiT  # noqa: E402
+from tests.models.reference import core_dit, diffusers_dit, with_weights_of  # noqa: E402
+from tests.models.tiny import randomised, relative_error  # noqa: E402
+
+
+class Case(NamedTuple):
+    config: DiTConfig
+    size: tuple[int, int, int]  # latent frames, rows, columns
+    by_frame: bool = False  # a noise level for each latent frame
+
+
+CASES = {
+    "nano": Case(DIT_PRESETS["nano"], (5, 8, 8), by_frame=True),
+    "1.3B, 1 of 30 blocks": Case(replace(DIT_PRESETS["1.3b"], depth=1), (5, 16, 26)),
+    "5B, 1 of 30 blocks": Case(replace(DIT_PRESETS["5b"], depth=1), (3, 14, 14), by_frame=True),
+}
+
+
+def measure(name: str, case: Case, dtype_name: str, options) -> dict:
+    rng, where, dtype = torch.Generator().manual_seed(0), device(), DTYPES[dtype_name]
+    ours = randomised(WanDiT(case.config), rng)
+    core = with_weights_of(ours, core_dit(case.config))
+    diffusers = with_weights_of(ours, diffusers_dit(case.config))
+    x, context, levels, by_token = inputs(case, rng)
+    truth = diffusers(x, by_token, context).sample
+
+    def there(thing):
+        return thing.to(where, dtype)
+
+    ours, core, diffusers = (module.to(where, dtype) for module in (ours, core, diffusers))
+    core.patch_embedding.float()  # as core makes it, whatever the rest is
+    x, context, levels, by_token = map(there, (x, context, levels, by_token))
+    calls = calls_of(ours, core, diffusers, x, context, levels, by_token)
+    outputs = {which: call().float().cpu() for which, call in calls.items()}
+    errors = {which: relative_error(out, truth) for which, out in outputs.items()}
+    times = medians(calls, options.rounds, options.clock)
+    more = {"core_error": float(f"{errors['core pytorch']:.2g}")} if dtype_name != "float32" else {}
+    return row(name, dtype_name, times, errors["ours"], **more)
+
+
+def inputs(case: Case, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Latents, text, and noise levels by latent frame (or one) and by token, for diffusers."""
+    config, (t, h, w) = case.config, case.size
+    x = torch.randn(1, config.in_channels, t, h, w, generator=rng)
+    context = torch.randn(1, config.text_length, config.text_width, generator=rng)
+    if not case.by_frame:
+        level = torch.tensor([733.0])
+        return x, context, level, level
+    levels = torch.linspace(0, 733, t)[None]
+    return x, context, levels, levels.repeat_interleave(h * w // 4, dim=1)
+
+
+def calls_of(ours, core: nn.Module, diffusers: nn.Module, x, context, levels, by_token) -> dict:
+    from comfy.ldm.wan import model
+
+    text = ours.read_text(context)
+    kernels = core_attention(model)
+
+    def core_with(kernel: str) -> Tensor:
+        kernels[kernel]()
+        return core(x, levels, context)
+
+    return {
+        "ours": lambda: ours(x, levels, text, attention=sdpa),
+        "ours exact attention": lambda: ours(x, levels, text, attention=exact),
+        "core pytorch": lambda: core_with("pytorch"),
+        "core sub_quad": lambda: core_with("sub_quad"),
+        "diffusers": lambda: diffusers(x, by_token, context).sample,
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__, ("float32", "bfloat16"))
+    import_core()
+    with torch.inference_mode():
+        rows = [
+            measure(name, case, dtype, options)
+            for name, case in CASES.items()
+            for dtype in options.dtypes
+            if options.only in name
+        ]
+    report(rows, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Decoding latents to pixels: our VAE, ComfyUI's and diffusers', with the same weights and input.
+
+Core's has no patch of 4 and one width for both halves in layout 2.1, so it sits out where the
+case is beyond it. The error is ours against diffusers' in float32, relative L2.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from _measure import DTYPES, arguments, device, import_core, medians, register, report, row
+
+register()
+
+from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
+from longtake.models.wan.vae import WanVAE  # noqa: E402
+from tests.models.reference import (  # noqa: E402
+    core_vae,
+    diffusers_vae,
+    with_weights_of,
+)
+from tests.models.tiny import randomised, relative_error  # noqa: E402
+
+
+class Case(NamedTuple):
+    config: VAEConfig
+    size: tuple[int, int, int]  # latent frames, rows, columns
+    core: bool = True
+
+
+CASES = {
+    "nano, 17 of 128x128": Case(VAE_PRESETS["nano"], (5, 8, 8), core=False),
+    "2.1 / 3, 5 of 96x96": Case(
+        replace(VAE_PRESETS["2.1"], width=32, decoder_width=32), (2, 12, 12)
+    ),
+    "2.2 / 8, 9 of 128x128": Case(
+        replace(VAE_PRESETS["2.2"], width=20, decoder_width=32), (3, 8, 8)
+    ),
+}
+
+
+def measure(name: str, case: Case, dtype_name: str, options) -> dict:
+    rng, where, dtype = torch.Generator().manual_seed(0), device(), DTYPES[dtype_name]
+    ours = randomised(WanVAE(case.config), rng)
+    for p in ours.decoder.head[2].parameters():
+        p.mul_(0.05)  # diffusers clamps to [-1, 1]; stay within
+    networks = {"ours": ours, "diffusers": with_weights_of(ours, diffusers_vae(case.config))}
+    if case.core:
+        networks["core"] = with_weights_of(ours, core_vae(case.config))
+    z = torch.randn(1, case.config.latent_channels, *case.size, generator=rng)
+    truth = networks["diffusers"].decode(z).sample
+
+    z = z.to(where, dtype)
+    networks = {which: module.to(where, dtype) for which, module in networks.items()}
+    calls = {
+        which: lambda module=module: pixels(module.decode(z)) for which, module in networks.items()
+    }
+    errors = {which: relative_error(call().float().cpu(), truth) for which, call in calls.items()}
+    calls["ours, frame by frame"] = lambda: streamed(ours, z)
+    times = medians(calls, options.rounds, options.clock)
+    more = {"core_error": float(f"{errors['core']:.2g}")} if case.core else {}
+    return row(name, dtype_name, times, errors["ours"], **more)
+
+
+def pixels(decoded) -> torch.Tensor:
+    return decoded if isinstance(decoded, torch.Tensor) else decoded.sample
+
+
+def streamed(vae: WanVAE, z: torch.Tensor) -> torch.Tensor:
+    """As the nodes decode: one latent frame after the other, none of the pixels kept."""
+    state = None
+    for piece in z.split(1, dim=2):
+        decoded, state = vae.decode_piece(piece, state)
+    return decoded
+
+
+def main() -> None:
+    options = arguments(__doc__, ("float32", "bfloat16"))
+    import_core()
+    with torch.inference_mode():
+        rows = [
+            measure(name, case, dtype, options)
+            for name, case in CASES.items()
+            for dtype in options.dtypes
+            if options.only in name
+        ]
+    report(rows, options)
+
+
+if __name__ == "__main__":
+    main()
