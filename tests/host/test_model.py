@@ -160,7 +160,10 @@ def test_attention_can_be_overridden(model):
     assert calls == [(0, 2), (0, 2), (1, 2), (1, 2)]  # itself, then text, in each block
 
 
-def test_the_hosts_attention_is_used_for_long_videos(model, pack, monkeypatch):
+@pytest.mark.parametrize(
+    ("flag", "calls"), [("use_split_cross_attention", 4), ("use_quad_cross_attention", 4), ("", 0)]
+)
+def test_the_hosts_attention_is_used_where_it_was_chosen(model, pack, monkeypatch, flag, calls):
     heads = []
     real = pack.adapter.optimized_attention
 
@@ -170,10 +173,11 @@ def test_the_hosts_attention_is_used_for_long_videos(model, pack, monkeypatch):
 
     plain = ksampler(model, steps=1)
     monkeypatch.setattr(pack.adapter, "optimized_attention", counted)
-    monkeypatch.setattr(pack.adapter, "SHORT", 0)
+    if flag:
+        monkeypatch.setattr(pack.adapter.args, flag, True)
 
     torch.testing.assert_close(ksampler(model, steps=1), plain, rtol=1e-4, atol=1e-4)
-    assert heads == [2] * 4
+    assert heads == [2] * calls
 
 
 def test_blocks_can_be_replaced(model):
