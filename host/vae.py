@@ -23,27 +23,45 @@ WORKING = [torch.bfloat16, torch.float16, torch.float32]
 
 
 class ComfyWanVAE(WanVAE):
-    """WanVAE as core's VAE calls it: whole clips in and out, the work done a piece at a time."""
+    """WanVAE as core's VAE calls it: whole clips in and out, the work done a piece at a time.
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """(b, 3, f, h, w) -> (b, z, t, h / s, w / s); frames that fill no latent are left out."""
-        return torch.cat(list(encoded_pieces(self, pixels)), dim=2)
+    Newer hosts ask for `comfy_has_chunked_io`: they hand over the tensor to be filled, and pixels
+    that are not on the device yet.
+    """
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """(b, z, t, h, w) -> (b, 3, f, h·s, w·s) float32 where the host keeps finished images.
+    comfy_has_chunked_io = True
 
-        On the device there is never more than one piece.
+    def decode_output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """(b, z, t, h, w) of latents -> (b, 3, f, h·s, w·s) of their pixels."""
+        (b, _, t, h, w), config = shape, self.config
+        frames = 1 + (t - 1) * config.stride_t
+        return b, 3, frames, h * config.stride_hw, w * config.stride_hw
+
+    def decode(self, latents: Tensor, output_buffer: Tensor | None = None) -> Tensor:
+        """Pixels of latents: (b, z, t, h, w), not clamped.
+
+        Returns:
+            (b, 3, f, h·s, w·s) float32 where the host keeps finished images, or `output_buffer`,
+            filled. On the device there is never more than one piece.
         """
-        frames = 1 + (latents.shape[2] - 1) * self.config.stride_t
-        out, at, state = torch.empty(0), 0, None
+        out, at, state = output_buffer, 0, None
+        if out is None:
+            shape = self.decode_output_shape(latents.shape)
+            out = torch.empty(shape, device=mm.intermediate_device())
         for latent in latents.split(1, dim=2):
             pixels, state = self.decode_piece(latent, state)
-            if at == 0:
-                b, c, _, h, w = pixels.shape
-                out = torch.empty(b, c, frames, h, w, device=mm.intermediate_device())
             out[:, :, at : at + pixels.shape[2]] = pixels
             at += pixels.shape[2]
         return out
+
+    def encode(self, pixels: Tensor, device: torch.device | None = None) -> Tensor:
+        """(b, 3, f, h, w) -> (b, z, t, h / s, w / s); frames that fill no latent are left out."""
+        weight = self.conv1.weight
+
+        def on_device(frames: Tensor) -> Tensor:
+            return frames if device is None else frames.to(device, weight.dtype)
+
+        return torch.cat(list(encoded_pieces(self, pixels, on_device)), dim=2)
 
 
 def encoded_pieces(

@@ -125,6 +125,19 @@ def test_core_saves_what_we_decode(vae, comfyui):
     assert (len(frames), frames[0].width, frames[0].height) == (FRAMES, WIDTH, HEIGHT)
 
 
+def test_newer_hosts_hand_over_the_tensor_to_fill(vae):
+    network = vae.first_stage_model
+    z = latents(5, SHAPE)
+    whole = network.decode(z)
+    buffer = torch.zeros(network.decode_output_shape(z.shape), dtype=torch.float16)
+    assert network.decode(z, output_buffer=buffer) is buffer
+    assert torch.equal(buffer, whole.half())
+
+    clip = torch.rand(1, 3, FRAMES, HEIGHT, WIDTH, dtype=torch.float64)
+    moved = network.encode(clip, device=torch.device("cpu"))
+    assert torch.equal(moved, network.encode(clip.float()))
+
+
 def test_grid(pack, vae):
     assert pack.vae.grid_of(vae) == LatentGrid(channels=6, stride_t=4, stride_hw=8)
 
