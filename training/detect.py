@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from .captions import COLOURS, GROUNDS, SHAPES, TIMES
 from .paint import DEPTH, HORIZON
-from .world import palette
+from .world import palette, silhouettes
 
 ANGLES = 72  # directions of a silhouette's support function
 HALF_SECOND = 4  # frames
@@ -99,10 +99,11 @@ def motion_of(track: Track, fps: float = 8) -> str:
         "bounces": swing / 0.075,
         "grows": swell / 0.32,
         "shrinks": -swell / 0.32,
-        "spins": _turning(track.band, fps) / np.pi,
     }
     best = max(scores, key=scores.get)
-    return best if scores[best] > 0.45 else "still"
+    if scores[best] > 0.45:
+        return best
+    return "spins" if _turning(track.band, fps) > 0.45 * np.pi else "still"
 
 
 def shape_of(track: Track, spinning: bool = False) -> str:
@@ -112,12 +113,13 @@ def shape_of(track: Track, spinning: bool = False) -> str:
     if not good.any():
         return SHAPES[0]
     outlines = track.outline[good]
+    if not spinning:
+        outlines = np.median(outlines, axis=0, keepdims=True)
     fits = []
-    for template in _templates():
+    for templates in _templates():
         turns = range(ANGLES) if spinning else range(-2, 3)
-        turned = np.stack([np.roll(template, k) for k in turns])
-        gaps = ((outlines[:, None] - turned) ** 2).mean(-1).min(1)
-        fits.append(np.median(gaps))
+        turned = np.stack([np.roll(template, k) for template in templates for k in turns])
+        fits.append(np.median(((outlines[:, None] - turned) ** 2).mean(-1).min(1)))
     return SHAPES[int(np.argmin(fits))]
 
 
@@ -161,7 +163,7 @@ def _labels(levels: np.ndarray, ground: str, time: str) -> np.ndarray:
     if not present:
         return np.full(levels.shape[:3], -1)
     gaps = np.stack([_faded(levels, p["things"][i]) for i in present])
-    clear = (gaps.min(0) < 0.25) & (gaps.min(0) + 0.02 < _scenery(levels, p))
+    clear = _stands_out(levels, gaps.min(0), p, 0.25, 0.02)
     clear = ndimage.binary_opening(clear, ndimage.generate_binary_structure(2, 1)[None])
     return np.where(clear, np.array(present)[gaps.argmin(0)], -1)
 
@@ -173,7 +175,7 @@ def _present(levels: np.ndarray, p: dict[str, np.ndarray]) -> list[int]:
     """
     things = np.stack([_ray(levels, c, 0.55, 1.3) for c in p["things"]])
     label, gap = things.argmin(0), things.min(0)
-    label = np.where((gap < 0.15) & (gap + 0.04 < _scenery(levels, p)), label, -1)
+    label = np.where(_stands_out(levels, gap, p, 0.15, 0.04), label, -1)
     areas = np.bincount(label[label >= 0], minlength=len(COLOURS)) / len(label)
     first = int(areas.argmax())
     if areas[first] < 8:
@@ -191,13 +193,17 @@ def _faded(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return np.minimum(_ray(pixels, colour, 0.5, 1.3), _segment(pixels, colour, (colour + 1) / 2))
 
 
-def _scenery(levels: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
-    """Distance to the nearest colour that is no object's."""
-    near = p["ground"]
-    gaps = [_ray(levels, near, 0.45, 1.2), _segment(levels, p["sky_top"], p["sky_low"])]
-    gaps += [_segment(levels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
-    gaps += [_segment(levels, near, p["hill"]), _segment(levels, near, 0.25 + 0.9 * near)]
-    return np.minimum.reduce(gaps)
+def _stands_out(
+    levels: np.ndarray, gap: np.ndarray, p: dict[str, np.ndarray], most: float, margin: float
+) -> np.ndarray:
+    """Where the distance to an object's colour is small, and to everything else's larger."""
+    near = gap < most
+    pixels, ground = levels[near], p["ground"]
+    others = [_ray(pixels, ground, 0.45, 1.2), _segment(pixels, p["sky_top"], p["sky_low"])]
+    others += [_segment(pixels, p["sky_low"], p[k]) for k in ("hill", "cloud", "sun")]
+    others += [_segment(pixels, ground, end) for end in (p["hill"], 0.25 + 0.9 * ground)]
+    near[near] = gap[near] + margin < np.minimum.reduce(others)
+    return near
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:
@@ -283,11 +289,14 @@ def _support(mask: np.ndarray):
 
 
 @cache
-def _templates() -> tuple[np.ndarray, ...]:
-    """Outlines of the renderer's own silhouettes, upright."""
-    from .world import silhouettes
-
-    return tuple(_support(mask)[3] for mask in silhouettes())
+def _templates() -> list[list[np.ndarray]]:
+    """For each shape, outlines of the renderer's own silhouette, upright: sharp, and blurred as
+    small autoencoders blur."""
+    blurs = {"ball": (0,), "cube": (3,), "cone": (0, 5, 9)}  # pixels; the radius is about 45
+    return [
+        [_support(ndimage.gaussian_filter(mask.astype(float), b) > 0.5)[3] for b in blurs[shape]]
+        for shape, mask in zip(SHAPES, silhouettes(), strict=True)
+    ]
 
 
 def _band(levels: np.ndarray, piece: np.ndarray, x: float, y: float, radius: float) -> float:
