@@ -10,6 +10,7 @@ from typing import Any
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
 
+from ..engine.preview import Colours
 from ..models.checkpoint import Checkpoint, Header, detect, load_weights, read_header
 from ..models.errors import InputError
 from . import clip as clips
@@ -17,7 +18,7 @@ from . import folders
 from . import model as dits
 from . import vae as vaes
 from .cache import Key, models
-from .latent_format import RGB, format_for
+from .latent_format import format_for
 from .model import DTYPES
 
 VAE_DTYPES = tuple(name for name in DTYPES if not name.startswith("fp8"))
@@ -91,10 +92,10 @@ def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
     return header, detect(header, kind)
 
 
-def preview_colours(header: Header) -> RGB | None:
+def preview_colours(header: Header) -> Colours | None:
     """The fit from latents to colours that a built-in model's file carries."""
     note = json.loads(header.metadata.get("longtake", "{}")).get("preview")
-    return RGB(note["factors"], note["bias"]) if note else None
+    return Colours(note["factors"], note["bias"]) if note else None
 
 
 def short(dtype: Any) -> str:

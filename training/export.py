@@ -18,6 +18,7 @@ from .pack import ROOT, register
 
 register()
 
+from longtake.engine.preview import fit_colours  # noqa: E402
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
 from longtake.models.wan.vae import WanVAE  # noqa: E402
 
@@ -30,13 +31,13 @@ from .world import render  # noqa: E402
 NANO = ROOT / "models" / "nano"
 
 
-def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor]) -> None:
+def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:
     """bfloat16 weights (tokenizers stay bytes) with what they are in the file's metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = {
         k: (v if v.dtype == torch.uint8 else v.bfloat16()).contiguous() for k, v in weights.items()
     }
-    save_file(small, path, {"longtake": json.dumps({"kind": kind, "config": config})})
+    save_file(small, path, {"longtake": json.dumps({"kind": kind, "config": config, **notes})})
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -95,13 +96,26 @@ def export_decoder() -> None:
     write(NANO / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
+@torch.inference_mode()
+def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
+    """Colours of latents, by which the host shows a video while it is sampled."""
+    rng, latents, pixels = Random(2), [], []
+    for _ in range(clips // 8):
+        scenes = [sample_scene(rng) for _ in range(8)]
+        generator = torch.Generator().manual_seed(rng.randrange(2**31))
+        pixels.append(render(scenes, 17, generator, compiled=True).pixels)
+        latents.append(vae.encode(pixels[-1]))
+    return fit_colours(torch.cat(latents), torch.cat(pixels))._asdict()
+
+
 def export_dit() -> None:
     from . import train_dit  # which itself needs the VAE that this file wrote
 
     model = train_dit.build()
     load_average(model, train_dit.ADAM, averaged(RUNS / "dit.safetensors"))
     dit, text = model["dit"], model["text"]
-    write(NANO / "dit.safetensors", "dit", dit.config.to_json(), dit.state_dict())
+    preview = fit_preview(load_vae())
+    write(NANO / "dit.safetensors", "dit", dit.config.to_json(), dit.state_dict(), preview=preview)
     weights = {k: v for k, v in text.t5.state_dict().items() if k != "encoder.embed_tokens.weight"}
     weights["spiece_model"] = torch.frombuffer(bytearray(text.spiece_model), dtype=torch.uint8)
     write(NANO / "text_encoder.safetensors", "text_encoder", text.sizes, weights)

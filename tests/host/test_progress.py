@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
+from longtake.engine.preview import Colours
 from tests.host.runs import SHAPE, prompt
 
 
 def test_pictures_are_the_latents_in_colour(pack):
     latent_format = pack.latent_format.UnitLatents(
-        6, pack.latent_format.RGB([[0.5, 0, 0]] + [[0, 0, 0]] * 5, [0.0, 1.0, -1.0])
+        6, Colours([[0.5, 0.0, 0.0]] + [[0.0] * 3] * 5, [0.0, 1.0, -1.0])
     )
     clean = torch.zeros(1, 6, 3, 5, 7)
     clean[0, 0] = torch.tensor([-4.0, 0.0, 1.0]).reshape(3, 1, 1)
