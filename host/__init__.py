@@ -4,29 +4,34 @@ What the nodes build on, one function per need (import each from its own module)
 
     load.load_model(name, dtype="auto") -> MODEL          our DiT under ComfyUI's model management
     load.load_vae(name, dtype="auto") -> VAE              our causal VAE, streaming or whole
-    load.load_text_encoder(name, dtype="auto") -> CLIP    nano's, or UMT5-XXL
-    load.DTYPES                                           what `dtype` may be
+    load.load_text_encoder(name) -> CLIP                  nano's, or UMT5-XXL
+    load.DTYPES, load.VAE_DTYPES                          what `dtype` may be
     folders.menu(kind) -> [names]                         what a loader's menu lists
     model.config_of(model) -> DiTConfig | None            None: not one of our networks
+    shift.shift_for(model, latent=None) -> float          what it was made for at that size
 
     sampling.sample(model, positive, negative, latent, sigmas,
                     seed=, cfg=, sampler="euler") -> LATENT
     sampling.SAMPLERS                                     names that `sampler` may be
     sampling.FrameNoise(seed)                             NOISE: drawn per absolute latent frame
 
-    vae.grid_of(vae) -> Grid(channels, stride_t, stride_hw)
+    vae.grid_of(vae) -> LatentGrid                        how it packs pixels
     vae.decoder(vae, latents) -> decode_piece             for engine.stream, weights on device
-    vae.decode_frames(vae, latent) -> IMAGE               (frames, h, w, 3) in [0, 1]
+    vae.decode_frames(vae, latents) -> IMAGE              (frames, h, w, 3) in [0, 1]
     vae.encode(vae, image) -> latents                     (1, c, t, h, w), as the VAE gives them
+    video.film(vae, latents, fps) -> VIDEO                decoded straight into a file
+    video.save(video, prefix, metadata) -> (path, name)   an mp4 in the output folder
 
     latent.to_canvas(latent) -> Canvas                    LATENT in, checked
     latent.to_latent(canvas, **facts) -> LATENT           mask 5-D; facts ride under "longtake"
     latent.facts_of(latent) -> dict                       fps, width, height...
 
-    progress.reporter(model, steps) -> on_step            bar, moving preview, Cancel
+    progress.Playback(steps), progress.reporter(...)      bar, moving preview, Cancel
     progress.check_cancelled()
+    node_text.show_text(text)                             a line on the running node
 
-    cache.models.entries() / .drop(key) / .keep(key, bytes)
+    cache.models.entries() / .drop(key) / .retain(bytes)
 
+`adapter`, `patching`, `text_memory` and `latent_format` are parts of what `model` makes.
 Every error that a user can do something about is a LongtakeError of one line.
 """

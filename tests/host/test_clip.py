@@ -1,7 +1,10 @@
 """The text encoder as CLIP, under core's nodes."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from longtake.models.checkpoint import load_weights, read_header
 from longtake.models.errors import CheckpointError
@@ -92,3 +95,31 @@ def test_a_file_with_a_hole(pack, nano):
     del weights["encoder.block.1.layer.0.SelfAttention.q.weight"]
     with pytest.raises(CheckpointError, match=r"missing.*block\.1\.layer\.0\.SelfAttention\.q"):
         pack.clip.build(TEXT, weights, "te.safetensors")
+
+
+def test_umt5_xxl_is_left_to_core(pack, comfyui, monkeypatch):
+    """By its width, and before its weights are looked at: core also reads its scaled versions."""
+    import comfy.sd
+
+    wide = {
+        "shared.weight": torch.zeros(3, 4096),
+        "encoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(64, 4096),
+        "encoder.block.0.layer.1.DenseReluDense.wi_0.weight": torch.zeros(5, 4096),
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": torch.zeros(32, 1),
+        "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight": torch.zeros(32, 1),
+    }
+    folder = comfyui.base / "models" / "text_encoders"
+    folder.mkdir(exist_ok=True)
+    save_file(wide, folder / "umt5_xxl.safetensors")
+    made = []
+
+    def load_clip(paths, embedding_directory, clip_type):
+        made.append((Path(paths[0]).name, clip_type))
+        weights = load_weights(read_header(pack.folders.built_in("text_encoder")))
+        return pack.clip.build(TEXT, weights, "")
+
+    monkeypatch.setattr(comfy.sd, "load_clip", load_clip)
+    clip = pack.load.load_text_encoder("umt5_xxl.safetensors")
+    assert made == [("umt5_xxl.safetensors", comfy.sd.CLIPType.WAN)]
+    assert encode(clip, "a ball").any()
+    (folder / "umt5_xxl.safetensors").unlink()
