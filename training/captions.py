@@ -117,19 +117,21 @@ def sample_scene(rng: Random, mix: Mix = WHOLE_WORLD) -> Scene:
 
 def held_out_scenes(n: int, seed: int, mix: Mix = WHOLE_WORLD) -> list[Scene]:
     """`n` scenes whose first object is a pair training never shows; motions take turns."""
-    rng, pairs = Random(seed), []
-    while len(pairs) < n:
-        motions = list(mix.motions)
-        rng.shuffle(motions)
-        pairs += [_held_out_thing(rng, mix, motion) for motion in motions]
     scenes = []
-    for thing in pairs[:n]:
-        scene = sample_scene(rng, mix)
-        shot = scene.shots[0]
-        others = tuple(o for o in shot.things[1:] if o.colour != thing.colour)
-        shot = Shot(shot.ground, shot.time, (thing, *others), shot.camera)
-        scenes.append(Scene((shot, *scene.shots[1:])))
+    for k in range(n):
+        motions = list(mix.motions)
+        Random(f"{seed} {k // len(motions)}").shuffle(motions)
+        scenes.append(_held_out_scene(Random(f"{seed} {k}"), mix, motions[k % len(motions)]))
     return scenes
+
+
+def _held_out_scene(rng: Random, mix: Mix, motion: str) -> Scene:
+    """A random scene, its first object replaced by a held-out one with this motion."""
+    first, *rest = sample_scene(rng, mix).shots
+    while True:
+        thing = _held_out_thing(rng, mix, motion)
+        if thing.colour not in {other.colour for other in first.things[1:]}:
+            return Scene((replace(first, things=(thing, *first.things[1:])), *rest))
 
 
 def _sample_shot(rng: Random, mix: Mix) -> Shot:

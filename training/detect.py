@@ -357,7 +357,7 @@ def _camera(levels: np.ndarray, things: np.ndarray, time: str) -> str:
         moves += [("zoom in", x / scale, y / scale), ("zoom out", x * scale, y * scale)]
         for name, u, v in moves:
             kind = name.split()[0]
-            misfit = _misfit(grey, regions[kind], u, v) / max(still[kind], 1e-9)
+            misfit = _misfit(grey, regions[kind], u, v) / still[kind]
             if misfit < least:
                 best, least = name, misfit
     return best
@@ -365,7 +365,7 @@ def _camera(levels: np.ndarray, things: np.ndarray, time: str) -> str:
 
 def _surroundings(mask: np.ndarray) -> np.ndarray:
     """The mask with a wide rim, because shadows and soft edges move with the object."""
-    reach = 3 + 0.45 * np.sqrt(mask.sum() / np.pi)
+    reach = 2 + 0.25 * np.sqrt(mask.sum() / np.pi)
     below = np.logical_or.accumulate(mask, 0)  # a shadow lies anywhere under its object
     return ndimage.distance_transform_edt(~below) < reach if mask.any() else mask
 
@@ -391,4 +391,4 @@ def _misfit(grey: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarray) ->
         moved = ndimage.map_coordinates(grey[then], here, order=1)
         total += ((grey[now][inside] - moved)[good] ** 2).sum()
         count += good.sum()
-    return total / max(count, 1)
+    return total / max(count, 1) + 1e-7  # so that nothing to see is no reason to move

@@ -79,7 +79,7 @@ def evaluate(
 
 
 def calibrate(scenes: list[Scene], seed: int, through: Callable[[Tensor], Tensor] | None = None):
-    """How often the detectors are right on rendered clips, sent `through` a codec if one is given."""
+    """How often the detectors are right on rendered clips, sent `through` a codec if given."""
     generator, tally = torch.Generator().manual_seed(seed), Tally()
     for at in range(0, len(scenes), 6):
         part = scenes[at : at + 6]
