@@ -67,18 +67,24 @@ def save(
         InputError: for a name that is not allowed.
         OutputError: if the disk does not take it.
     """
-    folder, stem = place_for(prefix, *video.get_dimensions())
-    part = folder / f".{secrets.token_hex(6)}.part.mp4"
+    name = safe_name(filled_in(prefix, *video.get_dimensions()))
     try:
-        write_part(video, part)
-        path = published(part, folder, stem, metadata)
+        path = put(video, folder_for(name), name.name, metadata)
     except OutputError:
         raise
     except OSError as error:
         raise OutputError(f"the video cannot be written: {error.strerror or error}") from error
+    return path, PurePosixPath(path.relative_to(output_folder()).as_posix())
+
+
+def put(video: Input.Video, folder: Path, stem: str, metadata: Mapping[str, Any]) -> Path:
+    """The VIDEO as a new file in `folder`, and nothing else there, whatever happens."""
+    part = folder / f".{secrets.token_hex(6)}.part.mp4"
+    try:
+        write_part(video, part)
+        return published(part, folder, stem, metadata)
     finally:
         part.unlink(missing_ok=True)
-    return path, PurePosixPath(path.relative_to(output_folder()).as_posix())
 
 
 def write_part(video: Input.Video, part: Path) -> None:
@@ -107,20 +113,19 @@ def published(part: Path, folder: Path, stem: str, metadata: Mapping[str, Any]) 
     raise AssertionError("numbers do not end")
 
 
-def place_for(prefix: str, width: int = 0, height: int = 0) -> tuple[Path, str]:
-    """(folder, beginning of the name) for an output; makes the folder.
+def folder_for(name: PurePosixPath) -> Path:
+    """The folder of an output, which is made if need be.
 
     Raises:
-        InputError: if the name is not allowed or a link in it leads out of the output folder.
+        InputError: if a link leads out of the output folder.
     """
-    name = safe_name(filled_in(prefix, width, height))
     folder = output_folder() / name.parent
     if not folder.resolve().is_relative_to(output_folder()):
         raise InputError(
-            f"{prefix!r} is no name for a file: a link in it leads out of the output folder."
+            f"'{name}' is no name for a file: a link in it leads out of the output folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return folder, name.name
+    return folder
 
 
 def filled_in(prefix: str, width: int, height: int) -> str:

@@ -54,6 +54,8 @@ class ModelCache(io.ComfyNode):
     @classmethod
     def execute(cls, action: str, file: str, after=None) -> io.NodeOutput:
         checks.one_of("action", action, ACTIONS)
+        if action == "drop" and not file.strip():
+            raise InputError("file is empty: name a part of a file's name, or use 'drop all'.")
         entries = models.entries()
         dropped = [entry for entry in entries if is_meant(entry, action, file)]
         for entry in dropped:
@@ -65,8 +67,6 @@ class ModelCache(io.ComfyNode):
 
 def is_meant(entry: Entry, action: str, file: str) -> bool:
     """Whether `action` drops this model."""
-    if action == "drop" and not file.strip():
-        raise InputError("file is empty: to drop needs a part of a file's name; or use 'drop all'.")
     name = f"{entry.key.file.parent.name}/{entry.key.file.name}"
     return action == "drop all" or (action == "drop" and file.strip().lower() in name.lower())
 

@@ -1,5 +1,7 @@
 """Duration and size -> an empty LATENT."""
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..engine.canvas import Canvas as Latents
@@ -10,7 +12,7 @@ from ..host.vae import grid_of
 from . import checks
 
 SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)
-FINEST = LatentGrid(channels=1)  # of all the VAEs; the one connected may ask for more
+FINEST = LatentGrid(channels=1)  # of all Wan VAEs
 
 
 class Canvas(io.ComfyNode):
@@ -83,7 +85,7 @@ class Canvas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, width=None, height=None) -> bool | str:
-        return checks.verdict(FINEST.check_size, width, height)
+        return checks.verdict(check_size, width, height)
 
     @classmethod
     def execute(
@@ -91,11 +93,17 @@ class Canvas(io.ComfyNode):
     ) -> io.NodeOutput:
         seconds = checks.number("seconds", seconds, *SECONDS)
         rate = frame_rate(checks.number("fps", fps, *FPS))
-        width = checks.whole("width", width, *PIXELS)
-        height = checks.whole("height", height, *PIXELS)
+        width, height = check_size(width, height)
         batch = checks.whole("batch_size", batch_size, *BATCH)
         grid = grid_of(vae)
         frames = grid.nearest_frames(seconds, rate)
         canvas = Latents.blank(grid, frames, height, width, batch)
         show_text(f"{frames} frames, {float(frames / rate):.2f} s")
         return io.NodeOutput(to_latent(canvas, fps=rate, width=width, height=height))
+
+
+def check_size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height that some VAE can do; the one connected may ask for coarser ones."""
+    width, height = checks.whole("width", width, *PIXELS), checks.whole("height", height, *PIXELS)
+    FINEST.check_size(width, height)
+    return width, height

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..models.errors import InputError
+from ..models.errors import InputError, LongtakeError
 
 LONGEST_PROMPT = 20_000  # characters
 
@@ -57,7 +57,7 @@ def verdict(check: Callable[..., Any], *values: Any) -> bool | str:
         return True
     try:
         check(*values)
-    except InputError as error:
+    except LongtakeError as error:
         return str(error)
     return True
 

@@ -20,7 +20,7 @@ class Prompt(io.ComfyNode):
                     multiline=True,
                     dynamic_prompts=True,
                     default="",
-                    placeholder="What to see and how it moves; or, as the negative, what not to see.",
+                    placeholder="What to see and how it moves; as the negative, what not to see.",
                     tooltip="What is to be seen, and how it moves. (word:1.3) weighs a word more, "
                     "(word:0.7) less; {red|blue} picks one at random each time it is queued.",
                 ),

@@ -30,7 +30,7 @@ class Run:
 
     success: bool
     error: str | None
-    values: dict[str, list]  # node id -> its outputs
+    values: dict[str, list]  # node id -> its outputs; one of several values is a list
     ui: dict[str, dict]  # node id -> what an output node showed
     executed: set[str]  # ids of the nodes that ran, as against those still cached
     events: list[tuple[str, Any]]
@@ -107,7 +107,11 @@ class Host:
         return Run(
             success=executor.success,
             error=messages[0].strip() if messages else None,
-            values={node: [v for (v,) in entry.outputs] for node, entry in cached.items() if entry},
+            values={
+                node: [v[0] if len(v) == 1 else v for v in entry.outputs]
+                for node, entry in cached.items()
+                if entry
+            },
             ui=executor.history_result["outputs"],
             executed={data["node"] for event, data in events if event == "executing"} - {None},
             events=events,
@@ -131,6 +135,8 @@ def import_comfyui(folder: Path, base: Path) -> None:
 async def load_core_nodes() -> None:
     nodes, server = importlib.import_module("nodes"), importlib.import_module("server")
     server.PromptServer(asyncio.get_running_loop())  # some nodes reach for its instance
+    # Its loop ends here; what prompts send goes to a Listener.
+    server.PromptServer.instance.send_sync = lambda event, data, sid=None: None
     await nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False)
 
 

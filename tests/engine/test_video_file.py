@@ -201,12 +201,16 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 WRITER = """
-import sys, time
+import importlib.util, sys
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, str(Path(sys.argv[1]) / "tests"))
-import conftest
+
+root = sys.argv[1]
+spec = importlib.util.spec_from_file_location(
+    "longtake", root + "/__init__.py", submodule_search_locations=[root]
+)
+sys.modules["longtake"] = importlib.util.module_from_spec(spec)
 from longtake.engine.video_file import write_video
 
 def chunks():

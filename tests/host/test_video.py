@@ -1,0 +1,67 @@
+"""What is left behind when a video cannot be finished: nothing."""
+
+import importlib
+from fractions import Fraction
+
+import pytest
+import torch
+
+from longtake.models.errors import OutputError
+
+
+@pytest.fixture
+def video(pack):
+    return importlib.import_module("longtake.host.video")
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(1, 6, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+
+
+def files(folder) -> set:
+    return set(folder.rglob("*")) if folder.is_dir() else set()
+
+
+def test_cancel_leaves_no_file(video, vae, latents, comfyui):
+    import comfy.model_management as mm
+
+    temp = comfyui.base / "temp"
+    before = files(temp)
+    mm.interrupt_current_processing(True)
+    with pytest.raises(mm.InterruptProcessingException):
+        video.film(vae, latents, Fraction(8))
+    assert {file for file in files(temp) - before if file.is_file()} == set()
+
+
+def test_a_part_of_the_name_that_is_a_file_is_told(video, vae, latents, comfyui):
+    output = comfyui.base / "output"
+    (output / "taken").write_bytes(b"")
+    made = video.film(vae, latents, Fraction(8))
+    before = files(output)
+    with pytest.raises(OutputError, match="the video cannot be written: "):
+        video.save(made, "taken/x", {})
+    assert files(output) == before
+
+
+def test_a_disk_that_fails_leaves_no_stub(video, vae, latents, comfyui, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    output = comfyui.base / "output"
+    made = video.film(vae, latents, Fraction(8))
+    before = files(output)
+    monkeypatch.setattr("longtake.engine.video_file.os.fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        video.save(made, "stub", {})
+    assert files(output) == before
+
+
+def test_a_name_taken_meanwhile_is_passed_over(video, vae, latents, comfyui, monkeypatch):
+    made = video.film(vae, latents, Fraction(8))
+    first, _ = video.save(made, "quick", {})
+    monkeypatch.setattr(video, "highest", lambda folder, stem: 0)  # as if it were not there yet
+    second, name = video.save(made, "quick", {})
+    assert first.name == "quick_00001_.mp4"
+    assert name.as_posix() == "quick_00002_.mp4"
+    assert second.read_bytes() == first.read_bytes()

@@ -1,0 +1,75 @@
+"""Graphs of our nodes with a tiny model built in, run in this process."""
+
+import copy
+
+import pytest
+
+from tests.host.conftest import nano, one_thread, pack  # noqa: F401
+
+BUILT_IN = "nano (built in)"
+
+
+class Graph(dict):
+    """An API-format prompt whose nodes are known by name."""
+
+    def but(self, **changes) -> "Graph":
+        """A copy with inputs changed: graph.but(canvas={"width": 48})."""
+        new = copy.deepcopy(self)
+        for node, inputs in changes.items():
+            new[node]["inputs"].update(inputs)
+        return new
+
+    def add(self, **nodes: tuple[str, dict]) -> "Graph":
+        new = copy.deepcopy(self)
+        for name, (class_type, inputs) in nodes.items():
+            new[name] = {"class_type": class_type, "inputs": inputs}
+        return new
+
+
+@pytest.fixture
+def graph(pack, host) -> Graph:  # noqa: F811
+    """Text to video on the tiny model: 9 frames of 32 × 48 in 2 steps."""
+    return Graph().add(
+        model=("LongtakeLoadModel", {"file": BUILT_IN, "dtype": "fp32"}),
+        encoder=("LongtakeLoadTextEncoder", {"file": BUILT_IN}),
+        vae=("LongtakeLoadVAE", {"file": BUILT_IN, "dtype": "fp32"}),
+        prompt=("LongtakePrompt", {"clip": ["encoder", 0], "text": "a red ball"}),
+        negative=("LongtakePrompt", {"clip": ["encoder", 0], "text": ""}),
+        canvas=(
+            "LongtakeCanvas",
+            {
+                "vae": ["vae", 0],
+                "seconds": 1.0,
+                "fps": 8.0,
+                "width": 32,
+                "height": 48,
+                "batch_size": 1,
+            },
+        ),
+        schedule=(
+            "LongtakeSchedule",
+            {
+                "model": ["model", 0],
+                "steps": 2,
+                "shift": 0.0,
+                "curve": "linear",
+                "denoise": 1.0,
+                "latent": ["canvas", 0],
+            },
+        ),
+        sample=(
+            "LongtakeSample",
+            {
+                "model": ["model", 0],
+                "positive": ["prompt", 0],
+                "negative": ["negative", 0],
+                "latent": ["canvas", 0],
+                "sigmas": ["schedule", 0],
+                "seed": 7,
+                "cfg": 4.0,
+                "sampler": "euler",
+            },
+        ),
+        decode=("LongtakeDecode", {"latent": ["sample", 0], "vae": ["vae", 0], "fps": 0.0}),
+        save=("LongtakeSaveVideo", {"video": ["decode", 0], "filename_prefix": "takes/a"}),
+    )

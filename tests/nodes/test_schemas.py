@@ -1,0 +1,97 @@
+"""What people see of a node before they run it, and what saved workflows rely on."""
+
+import asyncio
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+import longtake
+
+PAGES = Path(longtake.__file__).parent / "web" / "docs"
+
+# Ids, and inputs in order, are for ever: workflows save a widget's value by its place. What is new
+# goes to the end, as optional.
+INPUTS = {
+    "LongtakeLoadModel": ["file", "dtype"],
+    "LongtakeLoadTextEncoder": ["file"],
+    "LongtakeLoadVAE": ["file", "dtype"],
+    "LongtakePrompt": ["clip", "text"],
+    "LongtakeCanvas": ["vae", "seconds", "fps", "width", "height", "batch_size"],
+    "LongtakeEncode": ["image", "vae", "fps"],
+    "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],
+    "LongtakeSample": [
+        "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
+    ],
+    "LongtakeDecode": ["latent", "vae", "fps"],
+    "LongtakeDecodeFrames": ["latent", "vae"],
+    "LongtakeSaveVideo": ["video", "filename_prefix"],
+    "LongtakeModelCache": ["action", "file", "after"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schemas(host) -> dict:
+    extension = asyncio.run(longtake.comfy_entrypoint())
+    nodes = asyncio.run(extension.get_node_list())
+    return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
+
+
+def test_ids_and_inputs_are_as_saved_workflows_know_them(schemas):
+    found = {name: [i.id for i in schema.inputs] for name, schema in schemas.items()}
+    assert {name: found.get(name, [])[: len(known)] for name, known in INPUTS.items()} == INPUTS
+    assert set(found) == set(INPUTS)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_node_introduces_itself(schemas, name):
+    schema = schemas[name]
+    assert schema.category.startswith("Longtake/")
+    assert schema.display_name.endswith(" (Longtake)")
+    assert schema.description.endswith(".")
+    for part in (*schema.inputs, *schema.outputs):
+        words = part.tooltip or ""
+        assert len(words) > 10, part
+        assert words.endswith("."), words
+    assert all(output.display_name for output in schema.outputs)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_optional_inputs_come_last(schemas, name):
+    order = [bool(i.optional) for i in schemas[name].inputs]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_defaults_are_allowed(schemas, name):
+    for widget in schemas[name].inputs:
+        default = getattr(widget, "default", None)
+        if hasattr(widget, "options"):
+            assert default in widget.options
+        elif hasattr(widget, "min"):
+            assert widget.min <= default <= widget.max
+            assert math.isfinite(widget.max)
+
+
+def test_every_node_has_a_page_and_every_page_a_node():
+    assert {page.stem for page in PAGES.glob("*.md")} == set(INPUTS)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_page_names_every_input_and_output(schemas, name):
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    schema = schemas[name]
+    title = schema.display_name.removesuffix(" (Longtake)")
+    assert page.startswith(f"# {title}\n")
+    inputs = page.partition("## Input")[2].partition("\n## Output")[0]
+    outputs = page.partition("\n## Output")[2].partition("\n## ")[0]
+    assert [i.id for i in schema.inputs if f"**{i.id}**" not in inputs] == []
+    assert [o.display_name for o in schema.outputs if f"**{o.display_name}**" not in outputs] == []
+    assert "## Messages" in page
+    assert max(len(line) for line in page.split("\n") if not line.startswith("|")) <= 100
+
+
+def test_pages_use_only_formatting_that_the_browser_shows():
+    for page in PAGES.glob("*.md"):
+        assert not re.search(r"<[a-z]+[ >]", page.read_text(encoding="utf-8")), page.name

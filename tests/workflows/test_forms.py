@@ -1,0 +1,128 @@
+"""Graphs for the browser and prompts for headless runs say the same, and are fit to be seen."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.workflows.conftest import FOLDER, load
+
+NOTES = {"Note", "MarkdownNote"}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+@pytest.fixture
+def graph(name) -> dict:
+    return load(f"{name}.json")
+
+
+@pytest.fixture
+def api(name) -> dict:
+    return load(f"api/{name}.json")
+
+
+def nodes_in(graph: dict) -> list[dict]:
+    return [node for node in graph["nodes"] if node["type"] not in NOTES]
+
+
+def widgets_of(host, node_type: str) -> Iterator[str | None]:
+    """Names of a node's widgets in the order of `widgets_values`; None for one without an input."""
+    kinds = host.nodes.NODE_CLASS_MAPPINGS[node_type].INPUT_TYPES()
+    for section in ("required", "optional"):
+        for name, (kind, *options) in kinds.get(section, {}).items():
+            if isinstance(kind, list) or kind in WIDGETS:
+                yield name
+                if options and options[0].get("control_after_generate"):
+                    yield None  # "fixed", "randomize"...
+
+
+def inputs_of(host, graph: dict, node: dict) -> dict:
+    """A node's inputs as the API form has them."""
+    names = list(widgets_of(host, node["type"]))
+    values = node.get("widgets_values") or []
+    assert len(values) == len(names), f"{node['title']}: {values} for {names}"
+    inputs = {name: value for name, value in zip(names, values, strict=True) if name}
+    sources = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
+    for socket in node["inputs"]:
+        if socket.get("link") is not None:
+            inputs[socket["name"]] = sources[socket["link"]]
+    return inputs
+
+
+def test_every_workflow_has_both_forms():
+    forms = {path.name for path in FOLDER.glob("*.json")}
+    assert {path.name for path in (FOLDER / "api").glob("*.json")} == forms
+
+
+def test_both_forms_are_the_same_graph(host, graph, api):
+    from_graph = {
+        str(node["id"]): (node["type"], node["title"], inputs_of(host, graph, node))
+        for node in nodes_in(graph)
+    }
+    from_api = {
+        key: (node["class_type"], node["_meta"]["title"], node["inputs"])
+        for key, node in api.items()
+    }
+    assert from_graph == from_api
+
+
+@pytest.mark.usefixtures("pack")
+def test_comfyui_accepts_it(host, api):
+    assert host.refusal(api) is None
+
+
+def test_titles_tell_nodes_apart(api):
+    titles = [node["_meta"]["title"] for node in api.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_the_titles_and_inputs_that_commands_rely_on():
+    inputs = {
+        node["_meta"]["title"]: node["inputs"] for node in load("api/text_to_video.json").values()
+    }
+    relied_on = {
+        "LoadModel": {"file"}, "LoadTextEncoder": {"file"}, "LoadVAE": {"file"},
+        "Prompt": {"text"}, "Negative": {"text"},
+        "Canvas": {"seconds", "fps", "width", "height"},
+        "Schedule": {"steps"}, "Sample": {"seed", "cfg"}, "Decode": {"fps"},
+        "Save": {"filename_prefix"},
+    }  # fmt: skip
+    assert set(inputs) == set(relied_on)
+    assert all(names <= set(inputs[title]) for title, names in relied_on.items())
+
+
+def test_it_reads_from_left_to_right(graph):
+    boxes = {node["id"]: (*node["pos"], *node["size"]) for node in nodes_in(graph)}
+    for _, source, _, target, _, _ in graph["links"]:
+        (x, y, *_), (to_x, to_y, *_) = boxes[source], boxes[target]
+        assert (x, y) < (to_x, to_y), (source, target)
+
+
+def test_nothing_overlaps_and_everything_is_in_a_group(graph):
+    header = 30  # a node's title is drawn above its position
+    boxes = [(n["pos"][0], n["pos"][1] - header, n["size"][0], n["size"][1] + header)
+             for n in graph["nodes"]]  # fmt: skip
+    for i, (x, y, w, h) in enumerate(boxes):
+        for X, Y, W, H in boxes[:i]:
+            assert x + w <= X or x >= X + W or y + h <= Y or y >= Y + H
+    groups = [group["bounding"] for group in graph["groups"]]
+    for node in nodes_in(graph):
+        x, y, w, h = (*node["pos"], *node["size"])
+        assert any(
+            x >= X and y - header >= Y and x + w <= X + W and y + h <= Y + H
+            for X, Y, W, H in groups
+        ), node["title"]
+
+
+def test_a_note_explains_it(graph):
+    (note,) = [node for node in graph["nodes"] if node["type"] in NOTES]
+    words = note["widgets_values"][0]
+    titles = {node["title"] for node in nodes_in(graph)} | {n["type"] for n in nodes_in(graph)}
+    assert len(words) > 200
+    named = set(re.findall(r"\*\*([A-Z]\w+)\*\*", words))
+    assert named - titles <= {"Wan", "Decode"}, "it speaks of nodes that are not there"
+
+
+def test_nothing_of_anybodys_machine_is_in_it(name):
+    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    assert not re.search(r"/home/|/Users/|/tmp/|/work/|C:\\\\|127\.0\.0\.1", text)

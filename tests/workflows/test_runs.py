@@ -1,0 +1,97 @@
+"""Every workflow in a real ComfyUI, over HTTP and websocket, and what comes out of it."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from tests.workflows.conftest import load
+from training.detect import read
+
+LOOKS = {  # workflow -> what its prompt says
+    "text_to_video": ("red", "grass", "sunset"),
+    "core_nodes": ("red", "grass", "sunset"),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(server) -> dict:
+    """Each workflow is run once, as the browser would queue it."""
+    return {
+        name: server.run(load(f"api/{name}.json"), workflow=load(f"{name}.json")) for name in LOOKS
+    }
+
+
+@pytest.fixture
+def file(runs, name):
+    run = runs[name]
+    assert run.error is None
+    (path,) = run.files
+    return path
+
+
+def frames_of(path) -> np.ndarray:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_it_has_the_frames_the_size_and_the_rate_of_the_canvas(file):
+    assert frames_of(file).shape == (17, 128, 128, 3)
+    with av.open(file) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.average_rate == 8
+
+
+def test_it_shows_what_the_prompt_says(file, name):
+    seen = read(frames_of(file))
+    assert seen.tracks, "no object in it"
+    assert (seen.tracks[0].colour, seen.ground, seen.time) == LOOKS[name]
+
+
+def test_it_is_not_black_and_not_a_still(file):
+    frames = frames_of(file).astype(float)
+    assert frames.mean() > 20
+    assert frames.std(axis=(1, 2)).min() > 5
+    assert np.abs(np.diff(frames, axis=0)).max() > 30
+
+
+def test_the_graph_is_in_the_file(file, name):
+    with av.open(file) as container:
+        assert json.loads(container.metadata["workflow"]) == load(f"{name}.json")
+        assert json.loads(container.metadata["prompt"]) == load(f"api/{name}.json")
+
+
+def test_previews_move_and_progress_is_told(runs):
+    run = runs["text_to_video"]
+    previews = {bytes(event.data["image"]) for event in run.of("preview")}
+    assert len(previews) >= 12
+    steps = [event.data["value"] for event in run.of("progress") if event.data["max"] == 24]
+    assert steps == sorted(steps)
+    assert steps[-1] == 24
+
+
+def test_both_workflows_make_nearly_the_same_video(runs):
+    """Not the same: core draws all noise at once, and spaces the steps by its own curve."""
+    ours, cores = (read(frames_of(run.files[0])) for run in runs.values())
+    assert ours.tracks[0].colour == cores.tracks[0].colour
+
+
+def test_a_second_run_loads_and_paints_nothing_anew(server, runs):
+    run = server.run(load("api/text_to_video.json"))
+    assert run.executed == set()
+
+
+def test_two_workflows_share_the_weights(server, runs):
+    look = {
+        "1": {
+            "class_type": "LongtakeModelCache",
+            "inputs": {"action": "show", "file": ""},
+            "_meta": {"title": "Look"},
+        }
+    }
+    (report,) = server.run({**load("api/core_nodes.json"), "look": look["1"]}).outputs["look"][
+        "text"
+    ]
+    assert sorted(line.split()[1] for line in report.split("\n")) == ["dit", "text", "vae"]
