@@ -95,10 +95,10 @@ class Pool:
 
 
 def world_at(progress: float) -> Mix:
-    """An easy world first, the whole one from a third of the run on."""
+    """An easy world first, the whole one for the last quarter of the run."""
     if progress < 0.1:
         return EASY_WORLD
-    if progress < 0.35:
+    if progress < 0.75:
         return Mix(two=0.15, cut=0.08, camera=0.2, size=0.5, synonyms=0.8)
     return WHOLE_WORLD
 
