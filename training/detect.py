@@ -17,6 +17,7 @@ from .world import palette, silhouettes
 
 ANGLES = 72  # directions of a silhouette's support function
 HALF_SECOND = 4  # frames
+SOLID = 0.84  # least share of its convex hull that one object fills
 
 
 @dataclass(frozen=True)
@@ -229,14 +230,28 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _one_lump(labels: np.ndarray) -> float:
-    """Share of frames in which one connected lump of one colour holds nearly all there is."""
+    """Share of frames in which one lump of one colour holds nearly all there is and bulges
+    nowhere inward, as no shape of this world does."""
     if len(np.unique(labels[labels >= 0])) != 1:
         return 0.0
     good = 0
     for mask in labels >= 0:
-        whole = _largest(_closed(mask)) & mask
-        good += bool(mask.sum() > 40 and whole.sum() > 0.88 * mask.sum())
+        if mask.sum() <= 40:
+            continue
+        whole = _largest(_closed(mask))
+        together = (whole & mask).sum() > 0.88 * mask.sum()
+        good += bool(together and whole.sum() > SOLID * _hull_area(whole))
     return good / len(labels)
+
+
+def _hull_area(mask: np.ndarray) -> float:
+    """Area of the mask's convex hull, in pixels."""
+    rows, columns = np.nonzero(mask)
+    middles = np.stack([columns, rows], 1)
+    x, y = middles[(middles @ _directions()).argmax(0)].T  # corners, in order
+    around = np.hypot(x - np.roll(x, 1), y - np.roll(y, 1)).sum()
+    inner = 0.5 * abs((x * np.roll(y, 1) - y * np.roll(x, 1)).sum())
+    return inner + around / 2 + 1  # half a pixel of rim all round
 
 
 def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Track, ...]:

@@ -103,13 +103,18 @@ def grid(pixels: Tensor, period: int) -> float:
 
 
 @torch.inference_mode()
+def round_trip(vae, pixels: Tensor) -> Tensor:
+    """What is left of pixels after encoding and decoding."""
+    dtype = next(vae.parameters()).dtype
+    return vae.decode(vae.encode(pixels.to(dtype))).float().clamp(-1, 1)
+
+
 def measure_vae(vae, scenes: list[Scene], seed: int) -> dict[str, float]:
     """PSNR in dB, and block grids of reconstructions divided by those of the originals."""
     generator, errors, grids = torch.Generator().manual_seed(seed), [], []
-    dtype = next(vae.parameters()).dtype
     for scene in scenes:
         pixels = render([scene], 17, generator).pixels
-        back = vae.decode(vae.encode(pixels.to(dtype))).float().clamp(-1, 1)
+        back = round_trip(vae, pixels)
         errors.append((back - pixels).square().mean())
         grids.append([grid(back, p) / grid(pixels, p) for p in (4, 16)])
     psnr = 10 * torch.log10(4 / torch.stack(errors))
@@ -154,10 +159,43 @@ def save_sheets(answers: list[Answer], folder: Path, each: int = 12) -> None:
         contact_sheet(clips, texts).save(folder / f"clips-{at // each + 1:02}.png")
 
 
+def examine(pipeline, clips: int, calibration: int, seed: int, folder: Path) -> dict:
+    """The whole evaluation: what is printed, report.json and contact sheets in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    answers = list(evaluate(pipeline, questions(clips, seed), seed))
+    seconds = time.monotonic() - begun
+    save_sheets(answers, folder)
+    scenes = exam(calibration, seed + 1)
+    rendered = calibrate(scenes, seed)
+    decoded = calibrate(scenes, seed, lambda pixels: round_trip(pipeline.vae, pixels))
+    rows = table(Tally().add(answer.verdicts for answer in answers), rendered, decoded)
+    show(rows)
+    report = {
+        "scores": rows,
+        "vae": measure_vae(pipeline.vae, scenes[:30], seed) if scenes else {},
+        "clips": clips,
+        "calibration_clips": calibration,
+        "seed": seed,
+        "steps": pipeline.steps,
+        "cfg": pipeline.cfg,
+        "shift": pipeline.shift,
+        "seconds_per_clip": round(seconds / clips, 2),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=60)
-    parser.add_argument("--weights", type=Path, default=ROOT / "models" / "nano")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=ROOT / "models" / "nano",
+        help="folder of shipped weights, or the checkpoint of a run, such as "
+        "training/runs/dit.safetensors",
+    )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--cfg", type=float)
     parser.add_argument("--seed", type=int, default=1)
@@ -168,43 +206,14 @@ def main() -> None:
 
     from .pipeline import Pipeline  # renders and detectors do not need the networks
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    load = Pipeline.load if args.weights.is_dir() else Pipeline.watch
     settings = {k: v for k in ("steps", "cfg") if (v := getattr(args, k)) is not None}
-    pipeline = Pipeline.load(args.weights, getattr(torch, args.dtype), **settings)
-    begun = time.monotonic()
-    answers = list(evaluate(pipeline, questions(args.clips, args.seed), args.seed))
-    seconds = time.monotonic() - begun
-    save_sheets(answers, args.out)
-
-    scenes = exam(args.calibrate, args.seed + 1)
-    rendered = calibrate(scenes, args.seed)
-    decoded = calibrate(scenes, args.seed, lambda x: round_trip(pipeline.vae, x))
-    rows = table(Tally().add(answer.verdicts for answer in answers), rendered, decoded)
-    show(rows)
-    report = {
-        "scores": rows,
-        "vae": measure_vae(pipeline.vae, exam(min(30, args.calibrate), args.seed + 2), args.seed),
-        "settings": {
-            "clips": args.clips,
-            "seed": args.seed,
-            "steps": pipeline.steps,
-            "cfg": pipeline.cfg,
-            "shift": pipeline.shift,
-            "dtype": args.dtype,
-            "calibration_clips": args.calibrate,
-        },
-        "seconds_per_clip": round(seconds / max(1, args.clips), 2),
-    }
-    print("VAE: {psnr_db} dB, grid {grid_4} at 4 px, {grid_16} at 16 px".format(**report["vae"]))
-    (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    pipeline = load(args.weights, getattr(torch, args.dtype), **settings)
+    report = examine(pipeline, args.clips, args.calibrate, args.seed, args.out)
+    if report["vae"]:
+        line = "VAE: {psnr_db} dB, block grid {grid_4} at 4 px, {grid_16} at 16 px"
+        print(line.format(**report["vae"]))
     print(json.dumps(report))
-
-
-@torch.inference_mode()
-def round_trip(vae, pixels: Tensor) -> Tensor:
-    """What is left of pixels after encoding and decoding."""
-    dtype = next(vae.parameters()).dtype
-    return vae.decode(vae.encode(pixels.to(dtype))).float()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from longtake.models.wan.config import DiTConfig  # noqa: E402
 from longtake.models.wan.dit import WanDiT  # noqa: E402
 from longtake.models.wan.vae import WanVAE  # noqa: E402
 
-from .export import load_vae, read_config  # noqa: E402
+from .export import averaged, load_vae, read_config  # noqa: E402
+from .optim import load_average  # noqa: E402
 from .text import TextEncoder, load_text_encoder  # noqa: E402
 
 NANO = DEFAULTS["nano"]
@@ -55,6 +56,16 @@ class Pipeline:
         text = load_text_encoder(folder / "text_encoder.safetensors")
         vae = load_vae(folder / "vae.safetensors")
         return cls(text.to(dtype).eval(), dit.eval(), vae.to(dtype).eval(), **settings)
+
+    @classmethod
+    def watch(cls, run: Path, dtype: torch.dtype = torch.float32, **settings) -> "Pipeline":
+        """The averaged weights of a training run's checkpoint, and the shipped VAE."""
+        from . import train_dit
+
+        model = train_dit.build()
+        load_average(model, train_dit.ADAM, averaged(run))
+        model = model.to(dtype).eval()
+        return cls(model["text"], model["dit"], load_vae().to(dtype), **settings)
 
     @torch.inference_mode()
     def __call__(
