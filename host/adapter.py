@@ -13,6 +13,7 @@ from torch import Tensor
 from ..models.attention import Attention, sdpa
 from ..models.wan.config import DiTConfig
 from ..models.wan.dit import AroundBlock, WanDiT
+from ..models.wan.rope import Axis
 from .text_memory import TextMemory
 
 DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -83,8 +84,18 @@ class ComfyDiT(WanDiT):
             text,
             attention=attention_with(options),
             around_block=around_block_with(options, context, timestep, self.config.depth),
+            axes=axes_with(options.get("rope_options") or {}),
         )
         return out[:, :, :frames]
+
+
+def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
+    """What core's ScaleROPE asks for: positions stretched and moved along t, y and x."""
+    t, y, x = (
+        (rope_options.get(f"shift_{axis}", 0.0), rope_options.get(f"scale_{axis}", 1.0))
+        for axis in ("t", "y", "x")
+    )
+    return t, y, x
 
 
 def attention_with(options: dict[str, Any]) -> Attention:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..attention import Attention, sdpa
 from ..errors import InputError
 from .config import DiTConfig
-from .rope import rope_table, rotate
+from .rope import AS_TRAINED, Axis, rope_table, rotate
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
 
@@ -261,6 +261,7 @@ class WanDiT(nn.Module):
         text: Text | Sequence[Segment],
         *,
         first_frame: int = 0,
+        axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
         attention: Attention | None = None,
         around_block: AroundBlock | None = None,
     ) -> Tensor:
@@ -272,6 +273,7 @@ class WanDiT(nn.Module):
             timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
             text: from `read_text`, or segments of it that cover every latent frame in order.
             first_frame: where in its video x begins, in latent frames.
+            axes: for positions other than those trained on, see `rope_table`.
             attention: a kernel for this call.
             around_block: see `AroundBlock`.
 
@@ -282,9 +284,8 @@ class WanDiT(nn.Module):
         tokens = self.patch_embedding(pad_to_patch(x, self.config.patch))
         grid = tuple(tokens.shape[2:])
         tokens = rearrange(tokens, "b c f h w -> b f (h w) c")
-        table = rope_table(
-            grid, self.config.head_dim, tokens.device, first_frame // self.config.patch[0]
-        )
+        start = first_frame // self.config.patch[0]
+        table = rope_table(grid, self.config.head_dim, tokens.device, start, axes)
         level = self._embed_level(timestep, tokens.dtype)
         levels = self.time_projection(level).unflatten(-1, (6, -1))
         listeners = self._listeners(text, t)

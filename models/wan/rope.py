@@ -5,10 +5,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+Axis = tuple[float, float]  # token i of an axis stands at shift + scale·i
+AS_TRAINED: tuple[Axis, Axis, Axis] = ((0, 1), (0, 1), (0, 1))
+
 
 @lru_cache(maxsize=4)  # a sampling run asks for one shape at every block of every step
 def rope_table(
-    grid: tuple[int, int, int], head_dim: int, device: torch.device, first_frame: int = 0
+    grid: tuple[int, int, int],
+    head_dim: int,
+    device: torch.device,
+    first_frame: int = 0,
+    axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
 ) -> Tensor:
     """Cosine and sine of every token's rotation.
 
@@ -17,6 +24,7 @@ def rope_table(
         head_dim: channels per attention head; even, at least 6.
         device: where the table shall lie.
         first_frame: index of the grid's first token frame in its video.
+        axes: positions stretched or moved along t, h and w.
 
     Returns:
         (2, t·h·w, 1, head_dim / 2) float32, frames varying slowest.
@@ -29,16 +37,16 @@ def rope_table(
         along_hw = 2 * (head_dim // 6)
         dims = (head_dim - 2 * along_hw, along_hw, along_hw)
         starts = (first_frame, 0, 0)
-        axes = [
-            torch.outer(torch.arange(start, start + size, dtype=torch.float64), speeds(dim))
-            for start, size, dim in zip(starts, grid, dims, strict=True)
+        turns = [
+            torch.outer(shift + scale * torch.arange(start, start + size).double(), speeds(dim))
+            for start, size, dim, (shift, scale) in zip(starts, grid, dims, axes, strict=True)
         ]
         t, h, w = grid
         angles = torch.cat(
             (
-                axes[0][:, None, None].expand(t, h, w, -1),
-                axes[1][None, :, None].expand(t, h, w, -1),
-                axes[2][None, None, :].expand(t, h, w, -1),
+                turns[0][:, None, None].expand(t, h, w, -1),
+                turns[1][None, :, None].expand(t, h, w, -1),
+                turns[2][None, None, :].expand(t, h, w, -1),
             ),
             dim=-1,
         )

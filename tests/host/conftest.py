@@ -13,6 +13,7 @@ from longtake.models.wan.config import DiTConfig, VAEConfig
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests.host.vocabulary import train_vocabulary
+from tests.models.tiny import randomised
 
 # As the built-in model, but tiny: a noise level for each frame, latents of 8 × 8 pixel cells.
 DIT = DiTConfig(
@@ -51,12 +52,9 @@ MODULES = [
 ]
 
 
-def random_weights(module: torch.nn.Module, seed: int, scale: float = 0.2) -> dict:
-    rng = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.randn(weight.shape, generator=rng) * scale
-        for name, weight in module.state_dict().items()
-    }
+def random_weights(module: torch.nn.Module, seed: int) -> dict:
+    """Weights under which every part of a network matters to what comes out."""
+    return randomised(module, torch.Generator().manual_seed(seed)).state_dict()
 
 
 def write(path: Path, kind: str, config: dict, weights: dict, **note) -> Path:
@@ -128,6 +126,10 @@ def as_the_executor_runs_nodes():
 
 @pytest.fixture
 def model(pack):
+    """The built-in MODEL, without what core may have left patched into it after another test."""
+    import comfy.model_management as mm
+
+    mm.unload_all_models()
     return pack.load.load_model(pack.folders.BUILT_IN)
 
 

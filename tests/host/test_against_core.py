@@ -24,7 +24,7 @@ def pair(pack, config):
     """MODELs of the same random weights: core's and ours."""
     import comfy.sd
 
-    weights = random_weights(WanDiT(config), 7, scale=0.05)
+    weights = random_weights(WanDiT(config), 7)
     core = comfy.sd.load_diffusion_model_state_dict(dict(weights))
     latent_format = pack.latent_format.format_for(config, built_in=False)
     ours = pack.model.build(config, weights, latent_format, torch.float32, "test")
@@ -82,6 +82,18 @@ def test_image_to_video_with_clip(pack):
 def test_reference_frames_behind_the_video(pack):
     reference = latents(6, (1, 16, 1, 4, 6))
     assert_same_video(pair(pack, T2V), (1, 16, 3, 4, 6), time_dim_concat=reference)
+
+
+def test_scale_rope(pack):
+    from comfy_extras.nodes_rope import ScaleROPE
+
+    scales = {"scale_x": 1.5, "shift_x": 3.0, "scale_y": 0.7, "shift_y": -2.0}
+    both = pair(pack, T2V)
+    scaled = [ScaleROPE.execute(m, **scales, scale_t=2.5, shift_t=5.0)[0] for m in both]
+    assert_same_video(scaled, (1, 16, 3, 4, 6))
+    empty = {"samples": torch.zeros(1, 16, 3, 4, 6)}
+    plain, stretched = (ksampler(m, steps=1, latent_image=empty) for m in (both[1], scaled[1]))
+    assert (plain - stretched).norm() > 1e-3 * plain.norm()
 
 
 @pytest.mark.parametrize("config", [T2V, TI2V])

@@ -98,3 +98,13 @@ def test_a_table_from_a_sampler_serves_training():
     x = torch.ones(1, 30, 1, 10, requires_grad=True)
     rotate(x, table).sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_axes_can_be_stretched_and_moved():
+    cpu = torch.device("cpu")
+    table = rope_table((2, 3, 5), 16, cpu)
+    moved = rope_table((4, 3, 5), 16, cpu, axes=((-2, 1), (0, 1), (0, 1)))
+    torch.testing.assert_close(moved[:, 30:], table)  # its frames 2 and 3 stand at 0 and 1
+    dense = rope_table((2, 3, 9), 16, cpu, axes=((0, 1), (0, 1), (0, 0.5)))
+    every_other = dense.unflatten(1, (2, 3, 9))[:, :, :, ::2].flatten(1, 3)
+    torch.testing.assert_close(every_other, table)
