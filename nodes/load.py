@@ -3,7 +3,6 @@
 from comfy_api.latest import io
 
 from ..host import folders, load
-from ..host.cache import Key
 from . import checks
 
 CATEGORY = "Longtake/Load"
@@ -17,9 +16,13 @@ DTYPE_TIP = (
 )
 
 
-def version(kind: str, file: str, dtype: str = "") -> str:
-    """Changes when the file does, so that the node runs again."""
-    return str(Key.of(folders.find(kind, file), kind, dtype))
+def version(kind: str, file: str) -> str:
+    """Changes when the file does, so that the node runs again.
+
+    ComfyUI writes it into the graph that saved files carry: nothing private may be in it.
+    """
+    found = folders.find(kind, file).stat()
+    return f"{found.st_size} bytes, {found.st_mtime_ns}"
 
 
 class LoadModel(io.ComfyNode):
@@ -56,7 +59,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, dtype: str) -> str:
-        return version("dit", file, dtype)
+        return version("dit", file)
 
     @classmethod
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:
@@ -133,7 +136,7 @@ class LoadVAE(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, dtype: str) -> str:
-        return version("vae", file, dtype)
+        return version("vae", file)
 
     @classmethod
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:

@@ -1,11 +1,14 @@
 """Every workflow in a real ComfyUI, over HTTP and websocket, and what comes out of it."""
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from dev import ROOT
+from headless import set_input
 from tests.workflows.conftest import load
 from training.detect import read
 
@@ -57,10 +60,15 @@ def test_it_is_not_black_and_not_a_still(file):
     assert np.abs(np.diff(frames, axis=0)).max() > 30
 
 
-def test_the_graph_is_in_the_file(file, name):
+def test_the_graph_is_in_the_file_and_nothing_of_this_machine(file, name, server):
     with av.open(file) as container:
         assert json.loads(container.metadata["workflow"]) == load(f"{name}.json")
-        assert json.loads(container.metadata["prompt"]) == load(f"api/{name}.json")
+        prompt = json.loads(container.metadata["prompt"])
+    for node in prompt.values():
+        node.pop("is_changed", None)  # ComfyUI's own note
+    assert prompt == load(f"api/{name}.json")
+    for folder in (server.output.parent, ROOT, Path.home()):
+        assert str(folder).encode() not in file.read_bytes()
 
 
 def test_previews_move_and_progress_is_told(runs):
@@ -79,8 +87,7 @@ def test_both_workflows_make_nearly_the_same_video(runs):
 
 
 def test_a_second_run_loads_and_paints_nothing_anew(server, runs):
-    run = server.run(load("api/text_to_video.json"))
-    assert run.executed == set()
+    assert server.run(load("api/core_nodes.json")).executed == set()  # the last one that ran
 
 
 def test_two_workflows_share_the_weights(server, runs):
@@ -95,3 +102,23 @@ def test_two_workflows_share_the_weights(server, runs):
         "text"
     ]
     assert sorted(line.split()[1] for line in report.split("\n")) == ["dit", "text", "vae"]
+
+
+def test_cancel_ends_it_within_a_step_and_leaves_nothing(server, runs):
+    prompt = load("api/text_to_video.json")
+    set_input(prompt, "Sample.seed=8")
+    before = set(server.output.parent.rglob("*.mp4"))
+    steps = []
+
+    def cancel(event):
+        if event.type == "progress" and event.data["max"] == 24:
+            steps.append(event.data["value"])
+            if len(steps) == 1:
+                server.interrupt()
+
+    run = server.run(prompt, on_event=cancel)
+
+    assert run.error is not None
+    assert max(steps) <= steps[0] + 2  # one may have been on its way
+    assert set(server.output.parent.rglob("*.mp4")) == before
+    assert server.run(load("api/core_nodes.json")).error is None
