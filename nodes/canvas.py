@@ -15,6 +15,19 @@ SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)
 FINEST = LatentGrid(channels=1)  # of all Wan VAEs
 
 
+def side(name: str) -> io.Int.Input:
+    """The widget for width or height."""
+    return io.Int.Input(
+        name,
+        default=128,
+        min=PIXELS[0],
+        max=PIXELS[1],
+        step=16,
+        tooltip="Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
+        "model was made for 128.",
+    )
+
+
 class Canvas(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -48,24 +61,8 @@ class Canvas(io.ComfyNode):
                     tooltip="Frames per second, as the model was trained: 8 for the built-in one, "
                     "16 for Wan 2.1, 24 for TI2V-5B. 23.976 means 24000/1001.",
                 ),
-                io.Int.Input(
-                    "width",
-                    default=128,
-                    min=PIXELS[0],
-                    max=PIXELS[1],
-                    step=16,
-                    tooltip="Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). "
-                    "The built-in model was made for 128.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=128,
-                    min=PIXELS[0],
-                    max=PIXELS[1],
-                    step=16,
-                    tooltip="Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). "
-                    "The built-in model was made for 128.",
-                ),
+                side("width"),
+                side("height"),
                 io.Int.Input(
                     "batch_size",
                     default=1,
