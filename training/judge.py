@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .camera import find_cut
 from .captions import Scene, Shot, Thing
-from .detect import Reading, Track, find_cut, motion_of, read, shape_of
+from .detect import Reading, Track, motion_of, read, shape_of
 
 SCORES = {  # what each score counts
     "colour": "colour of the object (one-object prompts)",

@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from training.camera import find_cut
 from training.captions import Scene, Shot, Thing
-from training.detect import find_cut, read
+from training.detect import read
 from training.evaluate import Answer, calibrate, evaluate, exam, grid, questions
 from training.judge import SCORES, Tally, judge
 from training.sheet import contact_sheet, to_frames
