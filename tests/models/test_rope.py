@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longtake.models.wan.rope import rope_table, rotate
+from longtake.models.wan.rope import AS_TRAINED, rope_table, rotate
 
 CPU = torch.device("cpu")
 
@@ -17,15 +17,15 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def by_definition(x: Tensor, grid, dims, first_frame=0) -> Tensor:
+def by_definition(x: Tensor, grid, dims, first_frame=0, axes=AS_TRAINED) -> Tensor:
     """Pair i of an axis with d channels turns by position / 10000^(2i / d). x: (n, h, d)."""
     t, h, w = grid
     places = itertools.product(range(first_frame, first_frame + t), range(h), range(w))
     turned = []
     for token, place in zip(x.double(), places, strict=True):
         turns = [
-            cmath.rect(1.0, position / 10_000 ** (2 * i / d))
-            for position, d in zip(place, dims, strict=True)
+            cmath.rect(1.0, (shift + scale * index) / 10_000 ** (2 * i / d))
+            for index, d, (shift, scale) in zip(place, dims, axes, strict=True)
             for i in range(d // 2)
         ]
         pairs = torch.view_as_complex(token.unflatten(-1, (-1, 2)).contiguous())
@@ -45,6 +45,23 @@ def test_it_is_its_definition(rng, head_dim, dims, first_frame):
     ours = rotate(x, rope_table(grid, head_dim, CPU, first_frame))
     expected = by_definition(x[0], grid, dims, first_frame)
     torch.testing.assert_close(ours[0].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_axes_can_be_stretched_and_moved(rng):
+    axes = ((2.5, 0.5), (-3, 1.25), (0, 2))
+    x = torch.randn(1, 5 * 3 * 7, 2, 22, generator=rng)
+    ours = rotate(x, rope_table((5, 3, 7), 22, CPU, axes=axes))
+    expected = by_definition(x[0], (5, 3, 7), (10, 6, 6), axes=axes)
+    torch.testing.assert_close(ours[0].double(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_ways_of_turning_agree(rng, monkeypatch, dtype):
+    """A CPU multiplies complex numbers; a compiler and a GPU write the product out."""
+    x, table = torch.randn(2, 30, 3, 22, generator=rng).to(dtype), rope_table((2, 3, 5), 22, CPU)
+    complex_product = rotate(x, table)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(rotate(x, table), complex_product, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -100,11 +117,10 @@ def test_a_table_from_a_sampler_serves_training():
     assert x.grad.isfinite().all()
 
 
-def test_axes_can_be_stretched_and_moved():
-    cpu = torch.device("cpu")
-    table = rope_table((2, 3, 5), 16, cpu)
-    moved = rope_table((4, 3, 5), 16, cpu, axes=((-2, 1), (0, 1), (0, 1)))
+def test_a_stretched_grid_holds_the_plain_one():
+    table = rope_table((2, 3, 5), 16, CPU)
+    moved = rope_table((4, 3, 5), 16, CPU, axes=((-2, 1), (0, 1), (0, 1)))
     torch.testing.assert_close(moved[:, 30:], table)  # its frames 2 and 3 stand at 0 and 1
-    dense = rope_table((2, 3, 9), 16, cpu, axes=((0, 1), (0, 1), (0, 0.5)))
+    dense = rope_table((2, 3, 9), 16, CPU, axes=((0, 1), (0, 1), (0, 0.5)))
     every_other = dense.unflatten(1, (2, 3, 9))[:, :, :, ::2].flatten(1, 3)
     torch.testing.assert_close(every_other, table)

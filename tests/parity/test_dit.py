@@ -112,6 +112,15 @@ def test_two_images_are_diffusers_and_core(ours, rng, same, comfyui):
     same(ours_out, theirs(x, TIMES[0], context, clip_fea=image), "core")
 
 
+def test_stretched_positions_are_cores(ours, rng, same, comfyui):
+    x, context = inputs(DIT, rng)
+    theirs = with_weights_of(ours, core_dit(DIT))
+    options = {"scale_t": 0.5, "shift_t": 3.0, "scale_y": 1.75, "scale_x": 1.25, "shift_x": 2.0}
+    expected = theirs(x, TIMES[0], context, transformer_options={"rope_options": options})
+    axes = ((3.0, 0.5), (0.0, 1.75), (2.0, 1.25))
+    same(ours(x, TIMES[0], ours.read_text(context), axes=axes), expected)
+
+
 @pytest.mark.parametrize("ours", [replace(DIT, width=256, heads=2)], indirect=True, ids=["128"])
 def test_heads_of_the_published_size(ours, rng, same, comfyui):
     x, context = inputs(DIT, rng)
