@@ -201,11 +201,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calibrate", type=int, default=60, help="rendered clips for detectors")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--threads", type=int, help="1 is best beside a training run")
     parser.add_argument("--out", type=Path, default=ROOT / "training" / "runs" / "report")
     args = parser.parse_args()
 
     from .pipeline import Pipeline  # renders and detectors do not need the networks
 
+    if args.threads:
+        torch.set_num_threads(args.threads)
     load = Pipeline.load if args.weights.is_dir() else Pipeline.watch
     settings = {k: v for k in ("steps", "cfg") if (v := getattr(args, k)) is not None}
     pipeline = load(args.weights, getattr(torch, args.dtype), **settings)
