@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from diffusers.utils import logging
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +76,7 @@ def arguments(doc: str, dtypes: tuple[str, ...]) -> argparse.Namespace:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    logging.set_verbosity_error()  # it is told to cast, and need not advise against it
     return options
 
 

@@ -40,8 +40,8 @@ class Case(NamedTuple):
 
 CASES = {
     "nano": Case(DIT_PRESETS["nano"], (5, 8, 8), by_frame=True),
-    "1.3B, 1 of 30 blocks": Case(replace(DIT_PRESETS["1.3b"], depth=1), (5, 16, 26)),
-    "5B, 1 of 30 blocks": Case(replace(DIT_PRESETS["5b"], depth=1), (3, 14, 14), by_frame=True),
+    "1.3B, 1 of 30 blocks": Case(replace(DIT_PRESETS["1.3b"], depth=1), (3, 16, 26)),
+    "5B, 1 of 30 blocks": Case(replace(DIT_PRESETS["5b"], depth=1), (3, 10, 10), by_frame=True),
 }
 
 

@@ -30,11 +30,9 @@ class Case(NamedTuple):
 
 CASES = {
     "nano, 17 of 128x128": Case(VAE_PRESETS["nano"], (5, 8, 8), core=False),
-    "2.1 / 3, 5 of 96x96": Case(
-        replace(VAE_PRESETS["2.1"], width=32, decoder_width=32), (2, 12, 12)
-    ),
-    "2.2 / 8, 9 of 128x128": Case(
-        replace(VAE_PRESETS["2.2"], width=20, decoder_width=32), (3, 8, 8)
+    "2.1 / 3, 5 of 64x64": Case(replace(VAE_PRESETS["2.1"], width=32, decoder_width=32), (2, 8, 8)),
+    "2.2 / 8, 5 of 128x128": Case(
+        replace(VAE_PRESETS["2.2"], width=20, decoder_width=32), (2, 8, 8)
     ),
 }
 
