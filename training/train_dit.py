@@ -23,7 +23,7 @@ from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
 from longtake.models.wan.dit import WanDiT  # noqa: E402
 
 from .data import Batch, Pool  # noqa: E402
-from .export import RUNS, load_vae  # noqa: E402
+from .export import NANO, RUNS, load_vae  # noqa: E402
 from .optim import FlatOptimizer, place  # noqa: E402
 from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
 from .text import TextEncoder, train_tokenizer  # noqa: E402
@@ -43,6 +43,15 @@ def build() -> nn.ModuleDict:
     nn.init.zeros_(dit.head.head.weight)
     nn.init.zeros_(dit.head.head.bias)
     return nn.ModuleDict({"dit": dit, "text": TextEncoder(TOKENIZER.read_bytes())})
+
+
+def shipped() -> nn.ModuleDict:
+    """The weights that the pack ships, to train them further when no checkpoint is left."""
+    from .pipeline import Pipeline
+
+    made = Pipeline.load(NANO)
+    made.dit.attention = exact
+    return nn.ModuleDict({"dit": made.dit, "text": made.text}).requires_grad_().train()
 
 
 def draw_levels(known: Tensor) -> Tensor:
@@ -66,10 +75,12 @@ def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
     return error.sum() / (weight.sum() * clean.shape[1])
 
 
-def train(minutes: float, per_process: int, fresh: int, pool_size: int, seed: int) -> None:
+def train(
+    minutes: float, per_process: int, fresh: int, pool_size: int, seed: int, further: bool
+) -> None:
     rank, _ = place()
     torch.manual_seed(seed)
-    model = build().bfloat16()
+    model = (shipped() if further else build()).bfloat16()
     optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
     for block in model["dit"].blocks:
         block.compile(dynamic=False)  # one compilation serves all; forward is a third faster
@@ -117,12 +128,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=24, help="windows a step in each process")
     parser.add_argument("--fresh", type=int, default=1, help="windows rendered each step")
     parser.add_argument("--pool", type=int, default=6000, help="windows each process holds")
+    parser.add_argument("--further", action="store_true", help="begin from the shipped weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     Path(RUN).parent.mkdir(parents=True, exist_ok=True)
     build()  # the tokenizer, before two processes want to make it
-    spawn(train, args.processes, args.minutes, args.batch, args.fresh, args.pool, args.seed)
+    sizes = (args.batch, args.fresh, args.pool)
+    spawn(train, args.processes, args.minutes, *sizes, args.seed, args.further)
 
 
 if __name__ == "__main__":
