@@ -66,7 +66,6 @@ class Playback:
 
     def show(self, step: int, frames: list[Image.Image]) -> None:
         """`step` steps are done, and this is what the video looks like. Honours Cancel."""
-        check_cancelled()
         self._step, self._frames = step, frames
         self._bar.update_absolute(step, self._total, self._picture())
 

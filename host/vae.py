@@ -175,7 +175,6 @@ def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
     load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype))
 
     def decode_piece(piece: Tensor, state: State | None) -> tuple[Tensor, State]:
-        mm.throw_exception_if_processing_interrupted()
         with torch.inference_mode():
             return network.decode_piece(piece.to(vae.device, vae.vae_dtype), state)
 
@@ -208,7 +207,6 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
 
     def on_device(frames: Tensor) -> Tensor:
-        mm.throw_exception_if_processing_interrupted()
         return (frames * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
 
     with torch.inference_mode():

@@ -70,6 +70,14 @@ def test_image_to_video(pack):
     assert_same_video(pair(pack, I2V), shape, **image)
 
 
+def test_image_to_video_without_an_image(pack):
+    """Then only the mask is among the image channels."""
+    shape = (1, 16, 3, 4, 6)
+    mask = torch.ones(1, 1, 3, 4, 6)
+    mask[:, :, :1] = 0
+    assert_same_video(pair(pack, I2V), shape, {"samples": latents(3, shape), "noise_mask": mask})
+
+
 def test_image_to_video_with_clip(pack):
     from types import SimpleNamespace
 
