@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..attention import sdpa
 from ..errors import FrameCountError
-from .causal import Past, State, causal
+from .causal import Past, State, causal, convolve
 from .config import VAEConfig
 
 
@@ -113,10 +113,10 @@ class Downsample(nn.Module):
         if not self.temporal:
             return x
         if not past.fresh:
-            return self.time_conv(past.before(x, 1))
+            return convolve(self.time_conv, past.before(x, 1))
         past.keep(x, 1)
         first = x[:, :, :1]
-        return first if x.shape[2] == 1 else torch.cat((first, self.time_conv(x)), dim=2)
+        return first if x.shape[2] == 1 else torch.cat((first, convolve(self.time_conv, x)), dim=2)
 
 
 class Upsample(nn.Module):
@@ -143,7 +143,7 @@ class Upsample(nn.Module):
         return first if rest.shape[2] == 2 else torch.cat((first, self._in_pairs(rest)), dim=2)
 
     def _in_pairs(self, x: Tensor) -> Tensor:
-        return rearrange(self.time_conv(x), "b (p c) t h w -> b c (t p) h w", p=2)
+        return rearrange(convolve(self.time_conv, x), "b (p c) t h w -> b c (t p) h w", p=2)
 
 
 class AverageDown(nn.Module):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from longtake.models.errors import ConfigError, FrameCountError
+from longtake.models.wan.causal import convolve
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.vae import ChannelNorm, WanVAE
 from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, randomised, relative_error
@@ -303,3 +304,14 @@ def test_a_config_that_makes_no_network_is_refused():
         replace(VAE_21, temporal=(True, True))
     with pytest.raises(ConfigError, match="not a VAEConfig: .*colour"):
         VAEConfig.from_json({"colour": 3})
+
+
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_the_quick_convolution_is_the_plain_one(rng, rows):
+    """Below a size torch takes a slow way, which inference goes round and training does not."""
+    conv = randomised(nn.Conv3d(5, 7, 3, padding=(0, 1, 1)), rng)
+    x = torch.randn(1, 5, 4, rows, 3, generator=rng)
+    with torch.inference_mode():
+        quick = convolve(conv, x)
+    torch.testing.assert_close(quick, convolve(conv, x), rtol=1e-5, atol=1e-6)
+    assert not quick.is_mkldnn
