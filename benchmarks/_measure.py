@@ -90,16 +90,26 @@ def medians(calls: Mapping[str, Call], rounds: int, clock: str) -> dict[str, flo
     weather."""
     now = time.process_time if clock == "cpu" else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in calls}
+    gc.disable()
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            gc.collect()
             start = now()
             call()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:
                 taken[name].append(1000 * (now() - start))
+    gc.enable()
     return {name: round(statistics.median(times), 2) for name, times in taken.items()}
+
+
+@torch.inference_mode()
+def measure_all(cases: Mapping[str, object], measure: Callable, options) -> list[dict]:
+    """A row for every case in every dtype."""
+    chosen = [name for name in cases if options.only in name]
+    return [
+        measure(name, cases[name], dtype, options) for name in chosen for dtype in options.dtypes
+    ]
 
 
 def row(what: str, dtype: str, times: Mapping[str, float], error: float, **more: object) -> dict:
