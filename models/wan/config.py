@@ -44,6 +44,7 @@ class DiTConfig(_Stored):
     image_width: int | None = None  # channels of the CLIP image tokens of I2V 2.1
     image_positions: int | None = None  # FLF2V: learned positions of two images' tokens
     frame_levels: bool = False  # trained with a noise level for each latent frame
+    frame_rates: bool = False  # told its frame rate, as SkyReels-V2 1.3B is
     eps: float = 1e-6
 
     def __post_init__(self):

@@ -25,6 +25,7 @@ from .config import DiTConfig
 from .rope import AS_TRAINED, Axis, rope_table, rotate
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
+HAVE_FLOAT64 = ("cpu", "cuda", "meta")  # kinds of device; on any other, positions go by the CPU
 
 
 class Text(NamedTuple):
@@ -231,6 +232,11 @@ class WanDiT(nn.Module):
             linear(config.freq_width, width, **kw), nn.SiLU(), linear(width, width, **kw)
         )
         self.time_projection = nn.Sequential(nn.SiLU(), linear(width, 6 * width, **kw))
+        if config.frame_rates:
+            self.fps_embedding = operations.Embedding(2, width, **kw)
+            self.fps_projection = nn.Sequential(
+                linear(width, width, **kw), nn.SiLU(), linear(width, 6 * width, **kw)
+            )
         if config.image_width is not None:
             self.img_emb = ImageEmbedding(config, operations, **kw)
         self.blocks = nn.ModuleList(Block(config, operations, **kw) for _ in range(config.depth))
@@ -261,6 +267,7 @@ class WanDiT(nn.Module):
         text: Text | Sequence[Segment],
         *,
         first_frame: int = 0,
+        fps: float = 24,
         axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
         attention: Attention | None = None,
         around_block: AroundBlock | None = None,
@@ -273,6 +280,7 @@ class WanDiT(nn.Module):
             timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
             text: from `read_text`, or segments of it that cover every latent frame in order.
             first_frame: where in its video x begins, in latent frames.
+            fps: frames per second, for checkpoints that were told it.
             axes: for positions other than those trained on, see `rope_table`.
             attention: a kernel for this call.
             around_block: see `AroundBlock`.
@@ -287,7 +295,7 @@ class WanDiT(nn.Module):
         start = first_frame // self.config.patch[0]
         table = rope_table(grid, self.config.head_dim, tokens.device, start, axes)
         level = self._embed_level(timestep, tokens.dtype)
-        levels = self.time_projection(level).unflatten(-1, (6, -1))
+        levels = self._modulate(level, fps)
         listeners = self._listeners(text, t)
         for i, block in enumerate(self.blocks):
             words = [(span, heard.words[i]) for span, heard in listeners]
@@ -302,6 +310,18 @@ class WanDiT(nn.Module):
         """timestep: (b,) or (b, t) -> (b, 1 or f, c)."""
         by_frame = timestep[:, None] if timestep.ndim == 1 else timestep[:, :: self.config.patch[0]]
         return self.time_embedding(sinusoid(by_frame, self.config.freq_width).to(dtype))
+
+    def _modulate(self, level: Tensor, fps: float) -> Tensor:
+        """level: (b, 1 or f, c) -> (b, 1 or f, 6, c).
+
+        Source: `inject_sample_info` in skyreels_v2_infer/modules/transformer.py,
+        SkyworkAI/SkyReels-V2, which tells 16 frames a second from all other rates.
+        """
+        rows = self.time_projection(level)
+        if self.config.frame_rates:
+            rate = torch.tensor([fps != 16], dtype=torch.long, device=level.device)
+            rows = rows + self.fps_projection(self.fps_embedding(rate).to(level))
+        return rows.unflatten(-1, (6, -1))
 
     def _listeners(self, text: Text | Sequence[Segment], frames: int) -> list[tuple[slice, Text]]:
         """Ranges of token frames, and the text each listens to."""
@@ -340,9 +360,11 @@ def sinusoid(position: Tensor, width: int) -> Tensor:
 
     Source: `sinusoidal_embedding_1d` in wan/modules/model.py, Wan-Video/Wan2.1@9737cba.
     """
-    half = width // 2
+    half, home = width // 2, position.device
+    if home.type not in HAVE_FLOAT64:
+        position = position.cpu()
     speed = torch.exp(
         torch.arange(half, dtype=torch.float64, device=position.device) * (-log(10_000) / half)
     )
     angle = position.double().unsqueeze(-1) * speed
-    return torch.cat((angle.cos(), angle.sin()), dim=-1).float()
+    return torch.cat((angle.cos(), angle.sin()), dim=-1).float().to(home)

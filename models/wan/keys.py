@@ -27,6 +27,8 @@ DIT: Mapping[str, str] = {
     "condition_embedder.image_embedder.ff.net.0.proj": "img_emb.proj.1",
     "condition_embedder.image_embedder.ff.net.2": "img_emb.proj.3",
     "condition_embedder.image_embedder.norm2": "img_emb.proj.4",
+    "fps_projection.net.0.proj": "fps_projection.0",
+    "fps_projection.net.2": "fps_projection.2",
     "scale_shift_table": "head.modulation",
     "proj_out": "head.head",
 }

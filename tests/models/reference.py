@@ -17,17 +17,23 @@ from longtake.models.wan.vae import WanVAE
 with warnings.catch_warnings():
     # torchvision's compiled half may be missing beside a CPU build of torch; nothing here uses it.
     warnings.filterwarnings("ignore", "Failed to load image Python extension", UserWarning)
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers import (
+        AutoencoderKLWan,
+        SkyReelsV2Transformer3DModel,
+        WanTransformer3DModel,
+    )
     from transformers import UMT5Config, UMT5EncoderModel
 
 __all__ = [
     "AutoencoderKLWan",
+    "SkyReelsV2Transformer3DModel",
     "UMT5Config",
     "UMT5EncoderModel",
     "WanTransformer3DModel",
     "core_dit",
     "core_vae",
     "diffusers_dit",
+    "diffusers_skyreels",
     "diffusers_vae",
     "with_weights_of",
 ]
@@ -36,6 +42,13 @@ __all__ = [
 def diffusers_dit(config: DiTConfig, device: str = "cpu") -> WanTransformer3DModel:
     with torch.device(device):
         return WanTransformer3DModel(**diffusers_dit_config(config)).eval().requires_grad_(False)
+
+
+def diffusers_skyreels(config: DiTConfig, device: str = "cpu") -> SkyReelsV2Transformer3DModel:
+    with torch.device(device):
+        sizes = diffusers_dit_config(config)
+        network = SkyReelsV2Transformer3DModel(**sizes, inject_sample_info=config.frame_rates)
+    return network.eval().requires_grad_(False)
 
 
 def diffusers_dit_config(config: DiTConfig) -> dict[str, Any]:
@@ -118,7 +131,7 @@ def core_vae(config: VAEConfig) -> nn.Module:
 def with_weights_of(ours: WanDiT | WanVAE, theirs: nn.Module) -> nn.Module:
     """`theirs`, one of the networks above, with a copy of our weights."""
     official = ours.state_dict()
-    if isinstance(theirs, WanTransformer3DModel):
+    if isinstance(theirs, WanTransformer3DModel | SkyReelsV2Transformer3DModel):
         weights = {dit_to_diffusers(name): weight for name, weight in official.items()}
     elif isinstance(theirs, AutoencoderKLWan):
         rename = vae_from_diffusers(theirs.state_dict())

@@ -193,6 +193,23 @@ def test_the_embedding_of_a_level_is_its_definition():
     torch.testing.assert_close(sinusoid(NOW, 6), expected, rtol=0, atol=1e-7)
 
 
+def test_positions_need_no_float64_of_the_device(monkeypatch):
+    """On MPS there is none: the CPU works them out, to the same bits."""
+    expected = sinusoid(NOW, 6)
+    monkeypatch.setattr("longtake.models.wan.dit.HAVE_FLOAT64", ())
+    assert torch.equal(sinusoid(NOW, 6), expected)
+
+
+def test_frame_rates_other_than_16_are_one(rng):
+    dit = randomised(WanDiT(replace(DIT, frame_rates=True)), rng)
+    x, text = torch.randn(1, 5, 2, 4, 6, generator=rng), dit.read_text(torch.zeros(1, 1, 13))
+    at = {fps: dit(x, NOW[:1], text, fps=fps) for fps in (16, 8, 24, 29.97)}
+    assert torch.equal(at[8], at[24])
+    assert torch.equal(at[29.97], at[24])
+    assert not torch.allclose(at[16], at[24])
+    assert torch.equal(dit(x, NOW[:1], text), at[24])
+
+
 # Sizes
 
 

@@ -1,5 +1,6 @@
 """Our transformer against diffusers' WanTransformer3DModel and ComfyUI's WanModel."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,17 @@ from torch import Tensor
 from longtake.models.attention import exact
 from longtake.models.wan.config import DiTConfig
 from longtake.models.wan.dit import WanDiT
-from tests.models.reference import core_dit, diffusers_dit, with_weights_of
+from tests.models.reference import (
+    core_dit,
+    diffusers_dit,
+    diffusers_skyreels,
+    with_weights_of,
+)
 from tests.models.tiny import DIT, randomised
 
 I2V = replace(DIT, in_channels=11, image_width=1280, text_length=512)  # 1280 and 512 are fixed
 FLF2V = replace(I2V, image_positions=14)
+RATES = replace(DIT, frame_rates=True, frame_levels=True, text_length=512)
 FRAMES, ROWS, COLUMNS = 5, 6, 14  # 105 tokens of 5, 3 and 7
 LEVELS = torch.tensor([0.0, 3.0, 257.0, 733.0, 999.0])
 
@@ -129,3 +136,19 @@ def test_heads_of_the_published_size(ours, rng, same, comfyui):
     same(ours_out, theirs(x, TIMES[0], context).sample, "diffusers")
     theirs = with_weights_of(ours, core_dit(ours.config))
     same(ours_out, theirs(x, TIMES[0], context), "core")
+
+
+@pytest.mark.parametrize("ours", [RATES], indirect=True, ids=["rates"])
+@pytest.mark.parametrize(("fps", "entry"), [(16, 0), (24, 1)])
+def test_skyreels_is_told_its_frame_rate(ours, rng, same, fps, entry):
+    """Its own classes take the entry of a table of two, and levels per frame of one video only."""
+    x, context = inputs(RATES, rng)
+    text = ours.read_text(context)
+    theirs = with_weights_of(ours, diffusers_skyreels(RATES))
+    rates = torch.full((2,), entry)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "To copy construct from a tensor", UserWarning)
+        whole = theirs(x, TIMES[0], context, fps=rates).sample
+        frames = theirs(x[:1], LEVELS[None], context[:1], None, True, rates[:1]).sample
+    same(ours(x, TIMES[0], text, fps=fps), whole, "one level")
+    same(ours(x[:1], LEVELS[None], ours.read_text(context[:1]), fps=fps), frames, "per frame")
