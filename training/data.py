@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
-from .captions import EASY_WORLD, WHOLE_WORLD, Mix, Scene, caption, sample_scene
+from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
 from .world import render
 
 WINDOW = 5  # latent frames: 17 frames, two seconds and a bit
 LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
+# Left and right are told apart last of all: their words also belong to the camera, and to both
+# ends of "from right to left".
+OFTEN = (*MOTIONS, "left", "right")
 
 
 class Batch(NamedTuple):
@@ -99,8 +102,8 @@ def world_at(progress: float) -> Mix:
     if progress < 0.1:
         return EASY_WORLD
     if progress < 0.75:
-        return Mix(two=0.15, cut=0.08, camera=0.2, size=0.5, synonyms=0.8)
-    return WHOLE_WORLD
+        return Mix(two=0.15, cut=0.08, camera=0.2, size=0.5, synonyms=0.8, motions=OFTEN)
+    return Mix(motions=OFTEN)
 
 
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:

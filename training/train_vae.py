@@ -29,6 +29,7 @@ from .world import render  # noqa: E402
 RUNS = ROOT / "training" / "runs"
 ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")  # trained by Adam, not by Muon
 OBJECT_WEIGHT = 3  # of a pixel on an object, over one elsewhere
+EDGE_WEIGHT = 0.5  # the decoder's last layer paints blocks of 4 pixels, which shall not show
 LATENT_NOISE = 0.05  # the decoder shall not hang on the last digit of a painted latent
 KL_WEIGHT = 2e-5  # keeps latents near unit size; an order below what the decoder could use
 
@@ -85,7 +86,12 @@ def decoder_loss(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, T
 def pixel_error(back: Tensor, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     off = back.float() - pixels.float()
     error = (off.square() * weight).mean() + 0.05 * (off.abs() * weight).mean()
-    return error, off.square().mean().detach()
+    return error + EDGE_WEIGHT * edge_error(off), off.square().mean().detach()
+
+
+def edge_error(off: Tensor) -> Tensor:
+    """How unevenly the error runs from pixel to pixel, which is worst at the borders of blocks."""
+    return off.diff(dim=-1).square().mean() + off.diff(dim=-2).square().mean()
 
 
 def whole() -> tuple[WanVAE, nn.Module]:
