@@ -1,0 +1,158 @@
+"""The text form of a storyboard: one block a shot.
+
+    [0s] a red ball bounces on the grass at sunset
+    [4s cut] a blue cube on the snow at night
+    [9s dissolve 0.5s seed 7] the cube again,
+        closer, while it spins
+
+A block begins with its time in brackets at the beginning of a line; the prompt goes on until the
+next one. Lines that begin with # are notes.
+"""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from fractions import Fraction
+from typing import NamedTuple
+
+from .storyboard import DISSOLVE, Shot, StoryboardError
+
+_TIME = re.compile(r"(?:(\d+):(?=[0-5]?\d(?:\.\d+)?s?$))?(\d+(?:\.\d+)?)s?", re.IGNORECASE)
+_LIKE_A_TIME = re.compile(r"[-+]?[\d.:]+[a-z]*", re.IGNORECASE)
+_WORDS = ("cut", "dissolve", "seed")
+_MEANT = {
+    **dict.fromkeys(("fade", "crossfade", "xfade", "blend", "mix", "morph"), "dissolve"),
+    **dict.fromkeys(("hard", "hardcut", "jump", "switch"), "cut"),
+}
+_FORM = "a block is [4s], [4s cut] or [4s dissolve 0.5s], and may end with 'seed 7'"
+LONGEST = 200_000  # characters
+
+
+class Word(NamedTuple):
+    """A word of a block's header and where it stands, both counted from 1."""
+
+    text: str
+    line: int
+    column: int
+
+    @property
+    def where(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+    def wrong(self, what: str) -> StoryboardError:
+        return StoryboardError(self.where, what)
+
+
+def parse(text: str) -> tuple[Shot, ...]:
+    """The shots that are written in `text`; their order and times are looked at by `checked`.
+
+    Text without any block is a single shot from 0s on; blank text is none.
+
+    Raises:
+        StoryboardError: for what cannot be read, with line and column.
+    """
+    if len(text) > LONGEST:
+        raise StoryboardError(
+            "the text", f"{len(text)} characters: a storyboard has at most {LONGEST}."
+        )
+    lines = list(_lines(text))
+    if not any(line.startswith("[") for _, line, _ in lines):
+        prompt = " ".join(line for _, line, _ in lines)
+        return (Shot(Fraction(0), prompt, where="line 1"),) if prompt else ()
+    shots: list[tuple[Shot, list[str]]] = []
+    for number, line, indent in lines:
+        if line.startswith("["):
+            header, prompt = _split(line, number, indent)
+            shots.append((_shot(header), [prompt]))
+        elif not shots:
+            raise Word(line, number, indent + 1).wrong(
+                "text before the first shot: begin with [0s]."
+            )
+        else:
+            shots[-1][1].append(line)
+    return tuple(_with_prompt(shot, " ".join(" ".join(parts).split())) for shot, parts in shots)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, int]]:
+    """(number from 1, what is on the line, how far it is indented), but for blanks and notes."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = line.strip()
+        if bare and not bare.startswith("#"):
+            yield number, bare, len(line) - len(line.lstrip())
+
+
+def _split(line: str, number: int, indent: int) -> tuple[list[Word], str]:
+    """A line with a block -> the words of its header, the first one standing for all; its prompt.
+
+    The bracket itself comes first, for messages about the whole block.
+    """
+    inside, closed, prompt = line[1:].partition("]")
+    bracket = Word("[", number, indent + 1)
+    if not closed or "[" in inside:
+        raise bracket.wrong("this block has no closing bracket: write it as [4s cut].")
+    words = [
+        Word(found[0], number, indent + 2 + found.start())
+        for found in re.finditer(r"[^\s,=]+", inside)
+    ]
+    return [bracket, *words], prompt.strip()
+
+
+def _shot(header: list[Word]) -> Shot:
+    bracket, *words = header
+    if not words:
+        raise bracket.wrong(f"an empty block: {_FORM}.")
+    first, *rest = words
+    start, transition, dissolve, seed = _seconds(first), None, Fraction(0), None
+    while rest:
+        word, *rest = rest
+        name = word.text.lower()
+        if name in ("cut", "dissolve") and transition is None:
+            transition = name
+            if name == "dissolve":
+                named = bool(rest) and bool(_LIKE_A_TIME.fullmatch(rest[0].text))
+                dissolve, rest = (_seconds(rest[0]), rest[1:]) if named else (DISSOLVE, rest)
+                if not dissolve:
+                    raise word.wrong("a dissolve of 0 seconds: write cut, or give it a duration.")
+        elif name == "seed" and seed is None:
+            seed, rest = _seed(word, rest)
+        else:
+            raise word.wrong(_unknown(word.text))
+    return Shot(start, "", transition or "cut", dissolve, seed, where=bracket.where)
+
+
+def _seconds(word: Word) -> Fraction:
+    """4, 4s, 4.5s, 1:05 or 1:05.5 -> seconds."""
+    found = _TIME.fullmatch(word.text)
+    if not found:
+        what = f"{word.text!r} is no time: write seconds, as 4s or 4.5s, or 1:05."
+        if word.text.startswith("-"):
+            what = f"{word.text!r}: a time cannot be before 0s."
+        elif word.text.lower() in (*_WORDS, *_MEANT):
+            what = f"a block begins with its time: {_FORM}."
+        raise word.wrong(what)
+    minutes, seconds = found.groups()
+    return 60 * int(minutes or 0) + Fraction(seconds)
+
+
+def _seed(word: Word, rest: list[Word]) -> tuple[int, list[Word]]:
+    if not rest or not rest[0].text.isdecimal():
+        raise (rest[0] if rest else word).wrong("after seed comes a whole number, as in 'seed 7'.")
+    return int(rest[0].text), rest[1:]
+
+
+def _unknown(text: str) -> str:
+    name = text.lower()
+    if name in _WORDS:
+        return f"{text!r} stands where it cannot: {_FORM}."
+    if _LIKE_A_TIME.fullmatch(text):
+        return f"{text!r}: a second time comes only after dissolve; {_FORM}."
+    near = _MEANT.get(name) or next(iter(get_close_matches(name, _WORDS)), None)
+    return f"{text!r} means nothing here: {f'did you mean {near}? ' if near else ''}{_FORM}."
+
+
+def _with_prompt(shot: Shot, prompt: str) -> Shot:
+    if not prompt:
+        raise StoryboardError(
+            shot.where, "this shot has no prompt: say after the bracket what it shows."
+        )
+    return Shot(shot.start, prompt, shot.transition, shot.dissolve, shot.seed, where=shot.where)
