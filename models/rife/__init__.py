@@ -1,0 +1,1 @@
+"""RIFE: networks that draw the frames between two frames."""
