@@ -1,0 +1,102 @@
+"""Several texts in one CONDITIONING: each latent frame listens to its own shot's.
+
+An entry of CONDITIONING that is a storyboard carries, under SHOTS, every shot's text and the latent
+frame at which it begins. Our transformer reads them; any other model reads the entry's own text,
+which is one sentence for all shots. Core's samplers, their batching of prompts and their context
+windows pass it on as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import comfy.conds
+import torch
+from torch import Tensor
+
+SHOTS = "longtake_shots"
+Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
+
+
+class ByFrame(comfy.conds.CONDRegular):
+    """The number of the text that each latent frame listens to: (1, 1, t, 1, 1) int64.
+
+    Prompts of which the frames differ are not put into one batch, for a batch is attended to frame
+    by frame.
+    """
+
+    def can_concat(self, other: "ByFrame") -> bool:
+        return super().can_concat(other) and torch.equal(self.cond, other.cond)
+
+
+def of_shots(
+    joint: Conditioning, texts: Sequence[Conditioning], starts: Sequence[int]
+) -> Conditioning:
+    """One CONDITIONING for a clip of several shots.
+
+    Args:
+        joint: one sentence for all of them, for models that read only one text.
+        texts: what each shot's prompt was encoded to.
+        starts: the latent frame at which each begins, ascending from 0.
+    """
+    shots = {"texts": [text[0][0] for text in texts], "starts": list(starts)}
+    return [[text, {**extras, SHOTS: shots}] for text, extras in joint]
+
+
+def from_frame(conditioning: Conditioning, frame: int) -> Conditioning:
+    """The CONDITIONING for what begins at latent frame `frame` of the clip it was made for."""
+    return [[text, _moved(extras, frame)] for text, extras in conditioning]
+
+
+def _moved(extras: Mapping[str, Any], frame: int) -> dict[str, Any]:
+    if SHOTS not in extras or not frame:
+        return dict(extras)
+    texts, starts = extras[SHOTS]["texts"], [start - frame for start in extras[SHOTS]["starts"]]
+    first = max(i for i, start in enumerate(starts) if start <= 0)
+    kept = {"texts": texts[first:], "starts": [max(0, start) for start in starts[first:]]}
+    return {**extras, SHOTS: kept}
+
+
+def shot_texts(extras: Mapping[str, Any]) -> list[Tensor]:
+    """The texts (b, m, c) of the shots in the extras of an entry; none if it is no storyboard."""
+    return list(extras.get(SHOTS, {}).get("texts", ()))
+
+
+def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
+    """What `extra_conds` of a model adds for a storyboard; nothing for any other prompt.
+
+    Args:
+        extras: of the entry, with `noise` (b, c, t, h, w) and `device` as core adds them.
+    """
+    if SHOTS not in extras:
+        return {}
+    frames, device = extras["noise"].shape[2], extras["device"]
+    numbers = numbers_of(extras[SHOTS]["starts"], frames, device)
+    texts = [text.to(device) for text in extras[SHOTS]["texts"][: int(numbers.max()) + 1]]
+    return {
+        "shot_texts": comfy.conds.CONDList(texts),
+        "shot_frames": ByFrame(numbers.view(1, 1, -1, 1, 1)),
+    }
+
+
+def numbers_of(starts: Sequence[int], frames: int, device: Any = None) -> Tensor:
+    """[0, 3] on 5 frames -> (0, 0, 0, 1, 1): which shot each latent frame belongs to."""
+    edges = torch.tensor(starts[1:], device=device)
+    return torch.bucketize(torch.arange(frames, device=device), edges, right=True)
+
+
+def runs_of(shot_frames: Tensor, frames: int) -> list[tuple[int, int, int]]:
+    """(start, stop, number) of frames that follow one another and listen to the same text.
+
+    Args:
+        shot_frames: (b, 1, t, 1, 1), the same for all of a batch.
+        frames: t, or more if reference frames follow the video: they listen to the last text.
+    """
+    numbers = shot_frames[0].flatten().tolist()
+    numbers += numbers[-1:] * (frames - len(numbers))
+    runs, start = [], 0
+    for number, group in groupby(numbers):
+        stop = start + len(list(group))
+        runs.append((start, stop, number))
+        start = stop
+    return runs
