@@ -1,16 +1,14 @@
-"""Frames to an mp4 that is whole or not there.
+"""Frames to a video file that is whole or not there.
 
 While it is being made, the video is a fragmented mp4 under a hidden name beside its later one: what
-there is of it after a crash can be played. At the end its packets are copied into an ordinary mp4
-whose index comes first; that is put on disk, and only then given its name.
+there is of it after a crash can be played (see salvage.py). At the end its packets are copied into
+the file that was asked for, with its index first; that may be signed, is put on disk, and only then
+given its name.
 """
 
 import json
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -21,26 +19,20 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from ..models.errors import InputError, OutputError
+from ..models.errors import InputError
+from .animation import animate
+from .containers import CLEAR, MP4, Format, Quality, encoder_of, encoder_options
+from .media_file import frames_of, media_facts, open_media
+from .publish import Finish, hidden, publish, refuse_existing
+from .sound import Sound
+from .tracks import Track, copied_track, encoded_track, mux
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
 _WHILE_MADE = {"movflags": "frag_keyframe+delay_moov+use_metadata_tags", "flush_packets": "1"}
 BT709 = 1  # the number of this standard in each of a stream's three colour tags
 _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How x264 spends bits and time."""
-
-    crf: int = (
-        16  # 0 (lossless, but for the colour's half resolution) … 51; 16 looks like the source
-    )
-    preset: str = "medium"
-
-
-CLEAR = Quality()
+_FOR_ANIMATION = Quality(crf=10, preset="veryfast")  # of the part, whose packets are not copied
 
 
 class VideoFacts(NamedTuple):
@@ -51,6 +43,10 @@ class VideoFacts(NamedTuple):
     height: int
 
 
+def nothing() -> None:
+    """A check that finds nothing."""
+
+
 def write_video(
     path: Path,
     chunks: Iterable[Any],
@@ -58,85 +54,120 @@ def write_video(
     *,
     quality: Quality = CLEAR,
     metadata: Mapping[str, Any] | None = None,
+    form: Format = MP4,
+    sound: Sound | Path | None = None,
+    finish: Finish | None = None,
+    check: Callable[[], Any] = nothing,
 ) -> VideoFacts:
-    """Encode a frame stream as h264 in mp4.
+    """Encode a frame stream.
 
     Args:
-        path: where to, ending in .mp4; its folder must exist. Never overwritten.
+        path: where to, with the format's ending; its folder must exist. Never overwritten.
         chunks: uint8 (frames, h, w, 3), tensors on the CPU or arrays, all of one even size.
             Anything it raises ends the writing, and is raised.
         fps: frames per second.
         quality: of the encoder.
         metadata: JSON values by name, to be found in the file's tags; with the names ComfyUI
             uses ("workflow", "prompt") its front-end restores the graph from the file.
+        form: container and codec.
+        sound: samples, which are cut at the end of the pictures, or a file whose sound is taken.
+        finish: see publish.Finish.
+        check: is called for every frame and packet; what it raises ends the writing.
 
     Raises:
         InputError: for no frames, or frames that do not fit what went before.
         OutputError: if the file exists, or the disk does not take it.
     """
-    with _hidden(path, "part") as part:
-        facts = _encode(part, chunks, fps, quality, metadata or {})
-        copy_video(part, path)
-    return facts
+    refuse_existing(path)
+    encoder_of(form)
+    with hidden(path, "part", ".mp4") as part:
+        pictures = _Pictures(chunks, fps, check)
+        _encode(part, pictures, form, quality, metadata or {}, None if form.animation else sound)
+        copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
+    return VideoFacts(pictures.frames, pictures.width, pictures.height)
 
 
-def copy_video(source: Path, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """The same packets in a new mp4 with its index first; nothing is decoded.
+def copy_video(
+    source: Path,
+    path: Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    form: Format = MP4,
+    sound: Sound | None = None,
+    finish: Finish | None = None,
+    check: Callable[[], Any] = nothing,
+    quality: Quality = CLEAR,
+) -> None:
+    """The same pictures, packet for packet, in a new file with its index first.
 
     Args:
-        source: a video file; its tags are kept.
-        path: where to, ending in .mp4; its folder must exist. Never overwritten.
+        source: an mp4 or mov whose pictures are of the format's codec; of any codec for an
+            animation, which is made of the pictures themselves. Its tags are kept.
+        path: where to, with the format's ending; its folder must exist. Never overwritten.
         metadata: tags to add or replace, JSON values by name.
+        form: container and codec.
+        sound: instead of the source's own.
+        finish: see publish.Finish.
+        check: is called for every packet; what it raises ends the writing.
+        quality: of an animation.
 
     Raises:
+        InputError: if the source is no video.
         OutputError: if the file exists, or the disk does not take it.
     """
-    _refuse_existing(path)
-    with _hidden(path, "whole") as whole:
-        _remux(source, whole, metadata or {})
-        _to_disk(whole)
-        _publish(whole, path)
+    refuse_existing(path)
+    with hidden(path, "whole", form.suffix) as whole:
+        if form.animation:
+            _animate(source, whole, form, quality, metadata or {}, check)
+        else:
+            _remux(source, whole, form, sound, metadata or {}, check)
+        publish(whole, path, finish)
 
 
-@contextmanager
-def _hidden(path: Path, stage: str) -> Iterator[Path]:
-    """A new name beside `path` that is gone afterwards; disk errors say which file they are of."""
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.{stage}.mp4")
-    try:
-        yield temporary
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path.name} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+class _Pictures:
+    """The frames of a stream for an encoder, counted; the first says how large all must be."""
+
+    def __init__(self, chunks: Iterable[Any], fps: Fraction, check: Callable[[], Any]):
+        arrays = (np.asarray(chunk) for chunk in chunks)
+        first = next((chunk for chunk in arrays if len(chunk)), None)
+        if first is None:
+            raise InputError("a video needs at least 1 frame, and there is none.")
+        self.height, self.width = _checked(first, first.shape)
+        self._chunks, self._shape = chain([first], arrays), first.shape
+        self.fps, self.frames, self._check = fps, 0, check
+
+    def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
+        for frame in _yuv_frames(self._chunks, self._shape):
+            self._check()
+            frame.pts, frame.time_base = self.frames, 1 / self.fps
+            self.frames += 1
+            yield from stream.encode(frame)
+        yield from stream.encode()
 
 
 def _encode(
     part: Path,
-    chunks: Iterable[Any],
-    fps: Fraction,
+    pictures: _Pictures,
+    form: Format,
     quality: Quality,
     metadata: Mapping[str, Any],
-) -> VideoFacts:
-    chunks = (np.asarray(chunk) for chunk in chunks)
-    first = next((chunk for chunk in chunks if len(chunk)), None)
-    if first is None:
-        raise InputError("a video needs at least 1 frame, and there is none.")
-    height, width = _check(first, first.shape)
-    with av.open(part, "w", options=_WHILE_MADE) as container:
+    sound: Sound | Path | None,
+) -> None:
+    if form.animation:
+        form, quality = MP4, _FOR_ANIMATION
+    with ExitStack() as stack:
+        container = stack.enter_context(av.open(part, "w", format="mp4", options=_WHILE_MADE))
         _tag(container, metadata)
-        stream = _h264(container, width, height, fps, quality)
-        frames = 0
-        for frame in _yuv_frames(chain([first], chunks), first.shape):
-            frame.pts, frame.time_base = frames, 1 / fps
-            container.mux(stream.encode(frame))
-            frames += 1
-        container.mux(stream.encode())
-    return VideoFacts(frames, width, height)
+        stream = _picture_stream(container, pictures, form, quality)
+        tracks = [Track(stream, pictures.packets(stream))]
+        if isinstance(sound, Path):
+            tracks += copied_track(stack, container, sound, "audio", form.sounds)
+        elif sound is not None:
+            tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
+        mux(container, tracks, cut=isinstance(sound, Sound))
 
 
-def _check(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
+def _checked(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
     if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[3] != 3:
         raise InputError(
             f"frames must be uint8 of shape (frames, height, width, 3), "
@@ -154,24 +185,19 @@ def _check(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def _h264(
-    container: av.container.OutputContainer,
-    width: int,
-    height: int,
-    fps: Fraction,
-    quality: Quality,
+def _picture_stream(
+    container: av.container.OutputContainer, pictures: _Pictures, form: Format, quality: Quality
 ) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=fps)
-    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.time_base = 1 / fps
+    options = encoder_options(form, quality, pictures.fps)
+    stream = container.add_stream(encoder_of(form), rate=pictures.fps)
+    stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "yuv420p"
+    stream.time_base = 1 / pictures.fps
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = ColorRange.MPEG
-    stream.options = {
-        "crf": str(quality.crf),
-        "preset": quality.preset,
-        "g": str(max(1, round(fps))),  # a keyframe a second: at most that much is lost in a crash
-    }
+    if form.tag:
+        context.codec_tag = form.tag
+    stream.options = options
     return stream
 
 
@@ -180,7 +206,7 @@ def _yuv_frames(
 ) -> Iterator[av.VideoFrame]:
     convert = VideoReformatter()
     for chunk in chunks:
-        _check(chunk, first)
+        _checked(chunk, first)
         for rgb in chunk:
             yield convert.reformat(
                 av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
@@ -195,53 +221,57 @@ def _tag(container: av.container.OutputContainer, metadata: Mapping[str, Any]) -
         container.metadata[name] = value if isinstance(value, str) else json.dumps(value)
 
 
-def _remux(source: Path, whole: Path, metadata: Mapping[str, Any]) -> None:
-    with av.open(source) as old, av.open(whole, "w", options=_finished(old, source)) as new:
-        kept = {k: v for k, v in old.metadata.items() if k not in _OF_THE_CONTAINER}
-        _tag(new, {**kept, **metadata})
-        copies = {
-            stream.index: new.add_stream_from_template(stream, opaque=True)
-            for stream in old.streams
-            if stream.type in ("video", "audio")
-        }
-        for packet in old.demux([old.streams[index] for index in copies]):
-            if packet.dts is not None:  # the last packet of a stream is empty
-                packet.stream = copies[packet.stream.index]
-                new.mux(packet)
+def _kept(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name not in _OF_THE_CONTAINER}
 
 
-def _finished(old: av.container.InputContainer, source: Path) -> dict[str, str]:
-    if not old.streams.video:
-        raise InputError(f"{source.name} has no pictures in it, so it is not a video.")
+def _remux(
+    source: Path,
+    whole: Path,
+    form: Format,
+    sound: Sound | None,
+    metadata: Mapping[str, Any],
+    check: Callable[[], Any],
+) -> None:
+    with ExitStack() as stack:
+        old = stack.enter_context(open_media(source))
+        options = _finished(form, old.streams.video[0].time_base)
+        muxer = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}[form.suffix]
+        new = stack.enter_context(av.open(whole, "w", format=muxer, options=options))
+        _tag(new, {**_kept(old.metadata), **metadata})
+        tracks = copied_track(stack, new, source, "video", (form.codec,))
+        if sound is None:
+            tracks += copied_track(stack, new, source, "audio", form.sounds)
+        else:
+            tracks.append(encoded_track(new, sound.frames(), sound.rate, sound.layout, form))
+        mux(new, tracks, cut=sound is not None, check=check)
+
+
+def _finished(form: Format, ticks: Fraction) -> dict[str, str]:
+    if form.suffix != ".mp4":
+        return {"cues_to_front": "1"}
     # Older PyAV would round times to 1/90000 s, which has no place for 24000/1001 frames a second.
-    ticks = old.streams.video[0].time_base.denominator
-    return {"movflags": "faststart+use_metadata_tags", "video_track_timescale": str(ticks)}
+    return {
+        "movflags": "faststart+use_metadata_tags",
+        "video_track_timescale": str(ticks.denominator),
+    }
 
 
-def _to_disk(file: Path) -> None:
-    with file.open("r+b") as opened:
-        os.fsync(opened.fileno())
+def _animate(
+    source: Path,
+    whole: Path,
+    form: Format,
+    quality: Quality,
+    metadata: Mapping[str, Any],
+    check: Callable[[], Any],
+) -> None:
+    with open_media(source) as old:
+        tags = {**_kept(old.metadata), **metadata}
 
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for chunk in frames_of(source):
+            for frame in chunk:
+                check()
+                yield frame.numpy()
 
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise OutputError(
-            f"{path.name} exists already and is never overwritten: choose another name."
-        )
-
-
-def _publish(whole: Path, path: Path) -> None:
-    """Give a finished file its name, in one step and only if nothing has it."""
-    try:
-        os.link(whole, path)  # unlike a rename, this fails if the name is taken
-    except FileExistsError:
-        _refuse_existing(path)
-    except OSError:  # a file system without hard links
-        _refuse_existing(path)
-        whole.rename(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    animate(frames, media_facts(source).fps, whole, form, quality, tags)

@@ -113,15 +113,16 @@ def test_nothing_is_said_that_was_not_given(tmp_path):
 
 
 def test_sound_alone_is_not_a_video(tmp_path):
-    sound = tmp_path / "a.wav"
-    with av.open(sound, "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+    sound = tmp_path / "a.m4a"
+    with av.open(sound, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
-    with pytest.raises(InputError, match=r"a\.wav has no pictures"):
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match=r"a\.m4a has no pictures"):
         copy_video(sound, tmp_path / "a.mp4")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.m4a"]
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -51,7 +51,7 @@ def test_a_disk_that_fails_leaves_no_stub(video, vae, latents, comfyui, monkeypa
     output = comfyui.base / "output"
     made = video.film(vae, latents, Fraction(8))
     before = files(output)
-    monkeypatch.setattr("longtake.engine.video_file.os.fsync", full)
+    monkeypatch.setattr("longtake.engine.publish.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         video.save(made, "stub", {})
     assert files(output) == before
