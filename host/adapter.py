@@ -1,6 +1,6 @@
 """Our transformer behind the call that core's samplers make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.patcher_extension
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..models.attention import Attention, sdpa
 from ..models.wan.config import DiTConfig
-from ..models.wan.dit import AroundBlock, WanDiT
+from ..models.wan.dit import AroundBlock, Segment, Text, WanDiT
 from ..models.wan.rope import Axis
+from .shots import runs_of
 from .text_memory import TextMemory
 
 DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -71,13 +72,15 @@ class ComfyDiT(WanDiT):
         clip_fea: Tensor | None,
         time_dim_concat: Tensor | None,
         options: dict[str, Any],
+        shot_texts: Sequence[Tensor] = (),
+        shot_frames: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
         frames = x.shape[2]
         if time_dim_concat is not None:
             x = torch.cat((x, time_dim_concat.to(x)), dim=2)
         image = clip_fea if self.config.image_width is not None else None
-        text = self.texts.read(self.read_text, context, image)
+        text = self._heard(context, image, shot_texts, shot_frames, x.shape[2])
         out = super().forward(
             x,
             timestep,
@@ -87,6 +90,24 @@ class ComfyDiT(WanDiT):
             axes=axes_with(options.get("rope_options") or {}),
         )
         return out[:, :, :frames]
+
+    def _heard(
+        self,
+        context: Tensor,
+        image: Tensor | None,
+        shot_texts: Sequence[Tensor],
+        shot_frames: Tensor | None,
+        frames: int,
+    ) -> Text | list[Segment]:
+        """What the frames listen to: one text, or each to its own shot's, see `shots`."""
+
+        def read(text: Tensor) -> Text:
+            return self.texts.read(self.read_text, text, image)
+
+        if shot_frames is None:
+            return read(context)
+        runs = runs_of(shot_frames, frames)
+        return [Segment(start, stop, read(shot_texts[shot])) for start, stop, shot in runs]
 
 
 def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:

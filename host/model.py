@@ -20,6 +20,7 @@ from ..models.errors import InputError
 from ..models.wan.config import DiTConfig
 from . import patching
 from .adapter import ComfyDiT
+from .shots import shot_conds, shot_texts
 
 DTYPES: Mapping[str, torch.dtype | None] = {
     "auto": None,  # what ComfyUI finds best for the device and the file
@@ -51,7 +52,9 @@ class OurNetwork:
         """Conditioning for a run; the first place that sees text, latents and model together."""
         check_text(kwargs.get("cross_attn"), self.sizes)
         check_channels(kwargs.get("noise"), self.sizes)
-        return super().extra_conds(**kwargs)
+        for text in shot_texts(kwargs):
+            check_text(text, self.sizes)
+        return super().extra_conds(**kwargs) | shot_conds(kwargs)
 
     def _apply_model(
         self,
