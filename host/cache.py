@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 import comfy.model_management as mm
 from comfy.model_patcher import ModelPatcher
 
+from ..models.weights_file import shards
+
 
 class Key(NamedTuple):
     """What tells two sets of loaded weights apart."""
@@ -25,13 +27,17 @@ class Key(NamedTuple):
     mtime_ns: int
     kind: str
     dtype: str
+    family: str = ""
 
     @classmethod
-    def of(cls, path: Path, kind: str, dtype: str) -> "Key":
-        """The key of a file as it is now: a file written anew is another one."""
-        real = path.resolve()
-        found = real.stat()
-        return cls(real, found.st_size, found.st_mtime_ns, kind, dtype)
+    def of(cls, path: Path, kind: str, dtype: str, family: str = "") -> "Key":
+        """The key of a file as it is now: a file written anew is another one.
+
+        A checkpoint of several files has the bytes of all, and the time of the latest.
+        """
+        found = [part.stat() for part in {path, *shards(path)}]
+        size, time = sum(f.st_size for f in found), max(f.st_mtime_ns for f in found)
+        return cls(path.resolve(), size, time, kind, dtype, family)
 
 
 @dataclass(frozen=True)

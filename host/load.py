@@ -4,47 +4,63 @@ Whatever can be told from a file's name and header is told before any weight is 
 """
 
 import json
+from functools import lru_cache
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import comfy.sd
+import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..engine.defaults import AUTO, told_family, with_family
 from ..engine.preview import Colours
 from ..models.checkpoint import Checkpoint, Header, detect, load_weights, read_header
 from ..models.errors import InputError
 from . import clip as clips
-from . import folders
+from . import folders, storage
 from . import model as dits
 from . import vae as vaes
 from .cache import Key, models
 from .latent_format import format_for
-from .model import DTYPES
+from .storage import DTYPES
 
 VAE_DTYPES = tuple(name for name in DTYPES if not name.startswith("fp8"))
 
 
-def load_model(name: str, dtype: str = "auto") -> ModelPatcher:
+def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatcher:
     """A MODEL from the built-in weights or a file in ComfyUI's diffusion_models folders.
 
     Args:
         name: an entry of `folders.menu("dit")`.
         dtype: of the weights, one of DTYPES.
+        family: what kind of checkpoint it is, one of engine.defaults.TITLES.
 
     Raises:
-        InputError: for a name or dtype that there is not.
+        InputError: for a name, dtype or family that there is not, or that the file cannot be.
         CheckpointError: if the file is damaged, or another network.
     """
+    storage.check_dtype(dtype)
     header, found = look_into("dit", name)
-    parameters = sum(prod(info.shape) for info in header.tensors.values())
-    stored = dits.dtype_for(dtype, found.dtype, parameters)
+    kind, told = told_family(found.config, name, family)
+    config = with_family(found.config, kind)
+    scaled = found.scaled and storage.keeps_scales(dtype)
+    # Of scaled fp8, that of all besides its matrices.
+    held = storage.dtype_for(
+        "auto" if scaled else dtype,
+        torch.bfloat16 if found.scaled else found.dtype,
+        parameters_of(header),
+    )
 
     def load() -> ModelPatcher:
-        weights = load_weights(header, found.names)
-        latents = format_for(found.config, found.built_in, preview_colours(header))
-        return dits.build(found.config, weights, latents, stored, header.name)
+        weights = storage.read_weights(header, found, held, scaled)
+        latents = format_for(config, found.built_in, preview_colours(header))
+        return dits.build(
+            config, weights, latents, held, name, family=kind, told=told, scaled=scaled
+        )
 
-    return models.get(Key.of(header.path, "dit", short(stored)), load)
+    numbers = f"scaled {short(found.dtype)}" if scaled else short(held)
+    return models.get(Key.of(header.path, "dit", numbers, kind.title), load)
 
 
 def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
@@ -88,8 +104,18 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
 
 def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
     """The header of a file, and what network it holds; refuses all but `kind`."""
-    header = read_header(folders.find(kind, name))
-    return header, detect(header, kind)
+    path = folders.find(kind, name)
+    return look(path, Key.of(path, kind, dtype=""))
+
+
+@lru_cache(maxsize=8)  # a checkpoint's header is a thousand lines, asked for at every run
+def look(path: Path, key: Key) -> tuple[Header, Checkpoint]:
+    header = read_header(path)
+    return header, detect(header, key.kind)
+
+
+def parameters_of(header: Header) -> int:
+    return sum(prod(info.shape) for info in header.tensors.values())
 
 
 def preview_colours(header: Header) -> Colours | None:

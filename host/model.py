@@ -11,28 +11,30 @@ from typing import Any
 import comfy.model_management as mm
 import comfy.model_patcher
 import torch
-from comfy import latent_formats, model_base, supported_models
+from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor
 
-from ..engine.defaults import DEFAULTS, family
+from ..engine.defaults import DEFAULTS, Family, told_family
 from ..models.checkpoint import load_into
 from ..models.errors import InputError
 from ..models.wan.config import DiTConfig
-from . import patching
+from . import patching, storage
 from .adapter import ComfyDiT
 from .shots import shot_conds, shot_texts
 
-DTYPES: Mapping[str, torch.dtype | None] = {
-    "auto": None,  # what ComfyUI finds best for the device and the file
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "fp32": torch.float32,
-    "fp8_e4m3fn": torch.float8_e4m3fn,
-}
-
 
 class OurNetwork:
-    """What both model classes below have of their own. Stands in front of core's class."""
+    """What both model classes below have of their own. Stands in front of core's class.
+
+    Attributes:
+        family: what kind of checkpoint it is, for its settings.
+        told: by what that was told, for people.
+        source: the file's name.
+    """
+
+    family: Family
+    told: str
+    source: str
 
     def __init__(self, config: DiTConfig, model_config: supported_models.WAN21_T2V):
         def network(dtype=None, operations=None, **_core_sizes: Any) -> ComfyDiT:
@@ -54,7 +56,10 @@ class OurNetwork:
         check_channels(kwargs.get("noise"), self.sizes)
         for text in shot_texts(kwargs):
             check_text(text, self.sizes)
-        return super().extra_conds(**kwargs) | shot_conds(kwargs)
+        out = super().extra_conds(**kwargs) | shot_conds(kwargs)
+        if self.sizes.frame_rates and (rate := kwargs.get("frame_rate")) is not None:
+            out["fps"] = conds.CONDConstant(float(rate))  # as core's LTXVConditioning names it
+        return out
 
     def _apply_model(
         self,
@@ -121,6 +126,10 @@ def build(
     latent_format: latent_formats.LatentFormat,
     dtype: torch.dtype,
     source: str,
+    *,
+    family: Family | None = None,
+    told: str = "its tensors",
+    scaled: bool = False,
 ) -> comfy.model_patcher.ModelPatcher:
     """A MODEL from the weights of one of our transformers.
 
@@ -130,18 +139,27 @@ def build(
         latent_format: see `latent_format.format_for`.
         dtype: of the weights; arithmetic is in what the device can do.
         source: the file's name, for messages.
+        family, told: from `told_family`; None goes by the sizes.
+        scaled: its fp8 matrices come with scales; dtype is that of the rest.
     """
     kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
     settings = kind({"image_model": "wan2.1", "dim": config.width})
     settings.latent_format = latent_format
-    if family(config) == "nano":  # the others keep core's, so that a graph made for core's
+    family = family or told_family(config)[0]
+    if family.settings == "nano":  # the others keep core's, so that a graph made for core's
         settings.sampling_settings["shift"] = DEFAULTS["nano"].shift  # loader stays as it was
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
     computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
     settings.set_inference_dtype(dtype, computing)
+    if scaled:
+        settings.scaled_fp8 = torch.float8_e4m3fn
+    else:
+        weights = storage.stored_as(weights, dtype)
     model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
-    load_into(model.diffusion_model, stored_as(weights, dtype), source)
-    model.diffusion_model.requires_grad_(False).to(offload)
+    model.family, model.told, model.source = family, told, source
+    network = model.diffusion_model
+    load_into(network, storage.with_all_scales(weights, network) if scaled else weights, source)
+    network.requires_grad_(False).to(offload)
     patcher_class = getattr(
         comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
     )
@@ -150,26 +168,11 @@ def build(
     return patcher
 
 
-def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The weights in `dtype`; of 8 bits only the blocks' matrices, since little else bears it."""
-
-    def suits(name: str, weight: Tensor) -> torch.dtype:
-        matrix = name.startswith("blocks.") and weight.ndim == 2
-        return dtype if dtype.itemsize > 1 or matrix else torch.bfloat16
-
-    return {name: weight.to(suits(name, weight)) for name, weight in weights.items()}
-
-
-def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
-    """The dtype that a loader's menu entry means. Raises InputError for one not in DTYPES."""
-    if name not in DTYPES:
-        raise InputError(f"no dtype is called {name!r}: choose from {', '.join(DTYPES)}.")
-    if (chosen := DTYPES[name]) is not None:
-        return chosen
-    supported = supported_models.WAN21_T2V.supported_inference_dtypes
-    return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
-
-
 def config_of(model: comfy.model_patcher.ModelPatcher) -> DiTConfig | None:
     """The sizes of a MODEL that is one of ours; None for any other."""
     return model.model.sizes if isinstance(model.model, OurNetwork) else None
+
+
+def network_of(model: comfy.model_patcher.ModelPatcher) -> OurNetwork | None:
+    """Our network in a MODEL, with its family and source; None in any other."""
+    return model.model if isinstance(model.model, OurNetwork) else None

@@ -5,10 +5,9 @@ from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 
-from ..engine.defaults import DEFAULTS, family
 from ..models.errors import InputError
 from .latent import facts_of, samples_of
-from .model import config_of
+from .preset import settings_of
 
 CELL = {16: 8}  # pixels along a latent cell, by the latent's channels; 16 for all others
 
@@ -23,9 +22,9 @@ def shift_for(model: ModelPatcher, latent: Mapping[str, Any] | None = None) -> f
     Raises:
         InputError: if the model is no flow model.
     """
-    config = config_of(model)
-    if config is not None and "model_sampling" not in model.object_patches:
-        return DEFAULTS[family(config)].shift_at(*pixels_of(latent))
+    settings = settings_of(model)
+    if settings is not None and "model_sampling" not in model.object_patches:
+        return settings.shift_at(*pixels_of(latent))
     shift = getattr(model.get_model_object("model_sampling"), "shift", None)
     if shift is None:
         raise InputError(

@@ -48,7 +48,7 @@ TEXT = {
 }
 MODULES = [
     *("adapter", "cache", "clip", "folders", "latent", "latent_format", "load", "model"),
-    *("patching", "progress", "sampling", "text_memory", "vae"),
+    *("patching", "preset", "progress", "sampling", "storage", "text_memory", "vae"),
 ]
 
 

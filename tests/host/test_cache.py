@@ -36,6 +36,7 @@ def reads(pack, monkeypatch):
         return real(header, *args, **kwargs)
 
     monkeypatch.setattr(pack.load, "load_weights", counted)
+    monkeypatch.setattr(pack.storage, "load_weights", counted)
     return names
 
 

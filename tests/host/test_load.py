@@ -28,6 +28,7 @@ def no_weights(request, pack, monkeypatch):
             raise AssertionError("weights were read")
 
         monkeypatch.setattr(pack.load, "load_weights", read)
+        monkeypatch.setattr(pack.storage, "load_weights", read)
 
 
 def test_menus(pack, models):

@@ -218,7 +218,7 @@ def test_weights_of_fewer_bits(pack, dtype):
 
     error = (ksampler(model, steps=2, cfg=1.0) - exact).norm() / exact.norm()
 
-    assert stored == pack.model.DTYPES[dtype]
+    assert stored == pack.storage.DTYPES[dtype]
     if dtype == "fp8_e4m3fn":
         assert 1e-4 < error < 0.1
     else:

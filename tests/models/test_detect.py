@@ -11,7 +11,7 @@ from longtake.models.wan.detect import detect
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
 from longtake.models.weights_file import Header, TensorInfo
-from tests.models.reference import diffusers_dit, diffusers_vae
+from tests.models.reference import diffusers_dit, diffusers_skyreels, diffusers_vae
 from tests.models.tiny import NANO_LIKE, REAL_HEADS, VAE_21, VAE_22, header_of
 
 UMT5 = {
@@ -81,6 +81,22 @@ def test_diffusers_transformers_give_the_same(preset):
     config = replace(DIT_PRESETS[preset], depth=3)
     found = detect(header_of(diffusers_dit(config, "meta")))
     assert found.config == config
+    assert set(found.names.values()) == set(WanDiT(config, device="meta").state_dict())
+
+
+def test_an_average_of_the_weights_is_preferred():
+    parts = {}
+    for prefix in ("generator.model.", "generator_ema.model."):
+        parts |= header_of(WanDiT(REAL_HEADS, device="meta"), prefix=prefix).tensors
+    names = detect(replace(header({}), tensors=parts)).names
+    assert all(name.startswith("generator_ema.") for name in names)
+
+
+@pytest.mark.parametrize("made", [WanDiT, diffusers_skyreels])
+def test_skyreels_is_known_by_its_frame_rates(made):
+    config = replace(DIT_PRESETS["1.3b"], depth=2, frame_levels=True, frame_rates=True)
+    found = detect(header_of(made(config, device="meta")))
+    assert (found.family, found.config) == ("SkyReels-V2 DF", config)
     assert set(found.names.values()) == set(WanDiT(config, device="meta").state_dict())
 
 
@@ -197,8 +213,7 @@ def test_an_unreadable_note_is_refused(note):
             "WanAnimateToVideo",
         ),
         ({"ref_conv.weight": (1,)}, "Wan Fun Control", "WanFunControlToVideo"),
-        ({"fps_embedding.weight": (2, 256)}, "SkyReels-V2 1.3B", "Core has no node"),
-        ({"blocks.0.self_attn.to_gate_compress.weight": (1,)}, "FastWan", "Core has no node"),
+        ({"blocks.0.self_attn.to_gate_compress.weight": (1,)}, "FastWan", "full-attention version"),
     ],
 )
 def test_relatives_of_wan_are_named_with_what_runs_them(extra, family, remedy):
@@ -256,20 +271,60 @@ def test_the_wrong_kind_says_where_to_choose_it(made, want, what):
     assert what in refusal(made, want)
 
 
+def scaled(spelling: str, mark: dict, base: Header | None = None) -> Header:
+    """A file whose blocks' matrices are fp8 with a scale each."""
+    base = base or dit_header()
+    fp8 = [n for n, i in base.tensors.items() if "blocks." in n and len(i.shape) == 2]
+    fp8 = [name for name in fp8 if name.endswith(".weight")]
+    tensors = {n: i._replace(dtype="F8_E4M3" if n in fp8 else i.dtype)
+               for n, i in base.tensors.items()}  # fmt: skip
+    scales = {f"{name.removesuffix('weight')}{spelling}": () for name in fp8}
+    marks = header(mark, "F8_E4M3").tensors
+    return replace(base, tensors={**tensors, **header(scales, "F32").tensors, **marks})
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 @pytest.mark.parametrize(
-    "scale",
-    [
-        "scaled_fp8",
-        "blocks.0.self_attn.q.scale_weight",
-        "blocks.0.self_attn.q.weight_scale",
-        "blocks.0.self_attn.q.comfy_quant",
-    ],
+    ("spelling", "mark"), [("scale_weight", {"scaled_fp8": (2,)}), ("weight_scale", {})]
 )
-def test_scaled_fp8_is_refused_for_now(scale):
-    message = refusal(with_extra(dit_header(), {scale: (1,)}, "F32"))
-    assert "scaled fp8" in message
-    assert scale in message
-    assert "core's UNETLoader" in message
+def test_scales_of_fp8_go_with_their_weights(spelling, mark, prefix):
+    network = WanDiT(REAL_HEADS, device="meta")
+    mark = {prefix + name: shape for name, shape in mark.items()}
+    found = detect(scaled(spelling, mark, header_of(network, prefix=prefix)))
+    assert found.scaled
+    assert found.config == REAL_HEADS
+    names = set(found.names.values())
+    matrices = {n for n, p in network.named_parameters() if n.startswith("blocks.") and p.ndim == 2}
+    assert names == set(network.state_dict()) | {
+        n.removesuffix("weight") + "scale_weight" for n in matrices
+    }
+    assert found.names[f"{prefix}blocks.1.ffn.0.{spelling}"] == "blocks.1.ffn.0.scale_weight"
+
+
+def test_scales_of_a_diffusers_file_are_renamed_with_their_weights():
+    base = header_of(diffusers_dit(REAL_HEADS, "meta"))
+    found = detect(scaled("weight_scale", {}, base))
+    assert found.names["blocks.0.attn2.to_q.weight_scale"] == "blocks.0.cross_attn.q.scale_weight"
+
+
+def test_scales_of_activations_are_left_out():
+    base = scaled("scale_weight", {"scaled_fp8": ()})
+    more = with_extra(base, {"blocks.0.self_attn.q.scale_input": ()}, "F32")
+    assert detect(more).names == detect(base).names
+
+
+def test_fp8_that_lost_its_scales_is_refused():
+    whole = scaled("scale_weight", {"scaled_fp8": (2,)})
+    lost = without(whole, "blocks.0.ffn.0.scale_weight")
+    assert "the scales of 1 of its fp8 weights are missing (blocks.0.ffn.0.weight)" in refusal(lost)
+    none = without(whole, *(name for name in whole.tensors if name.endswith("scale_weight")))
+    assert "the scales of 20 of its fp8 weights are missing" in refusal(none)
+
+
+def test_other_quantisations_are_refused():
+    packed = scaled("weight_scale", {})
+    blocks = with_extra(packed, {"blocks.0.ffn.0.weight_scale": (96, 16)}, "U8")
+    assert "holds the scale 'blocks.0.ffn.0.weight_scale' as U8 numbers" in refusal(blocks)
 
 
 def test_integer_weights_are_refused():

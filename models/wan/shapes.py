@@ -1,0 +1,124 @@
+"""A network's sizes, read off the shapes of its tensors."""
+
+import re
+from collections.abc import Mapping
+from math import isqrt, prod
+
+from ..errors import CheckpointError
+from ..weights_file import Header
+from .config import DiTConfig, VAEConfig
+
+HEAD_DIM = 128  # of every published Wan transformer; shapes do not show it
+
+
+class Shapes(dict[str, tuple[int, ...]]):
+    """Shape by official name; asking for one that is not there explains itself to the user."""
+
+    def __init__(self, header: Header, names: Mapping[str, str]):
+        super().__init__({new: header.tensors[old].shape for old, new in names.items()})
+        self.source = header.name
+
+    def __missing__(self, name: str):
+        raise CheckpointError(f"'{self.source}' is incomplete: it has no tensor '{name}'.")
+
+    def of(self, name: str, axes: int) -> tuple[int, ...]:
+        """The shape of a tensor that must have so many axes, none of them empty."""
+        shape = self[name]
+        if len(shape) != axes or not all(shape):
+            raise CheckpointError(
+                f"'{self.source}': '{name}' is {shape}, but it should have {axes} axes; these "
+                f"weights are packed or quantised in a way that cannot be read here."
+            )
+        return shape
+
+
+def dit_config(shapes: Shapes) -> DiTConfig:
+    """A transformer's sizes. Raises CheckpointError where its shapes contradict Wan's."""
+    width, in_channels, *patch = shapes.of("patch_embedding.weight", 5)
+    if width % HEAD_DIM:
+        raise CheckpointError(
+            f"'{shapes.source}' is {width} channels wide; Wan models are multiples of {HEAD_DIM}."
+        )
+    clip = "img_emb.proj.0.weight" in shapes
+    two_images = "img_emb.emb_pos" in shapes
+    out_channels = shapes.of("head.head.weight", 2)[0] // prod(patch)
+    frame_rates = "fps_embedding.weight" in shapes  # SkyReels-V2 1.3B for diffusion forcing
+    return DiTConfig(
+        width=width,
+        depth=count_blocks(shapes, r"blocks\.(\d+)\."),
+        heads=width // HEAD_DIM,
+        mlp_width=shapes.of("blocks.0.ffn.0.weight", 2)[0],
+        in_channels=in_channels,
+        out_channels=out_channels,
+        text_width=shapes.of("text_embedding.0.weight", 2)[1],
+        patch=tuple(patch),
+        freq_width=shapes.of("time_embedding.0.weight", 2)[1],
+        image_width=shapes.of("img_emb.proj.0.weight", 1)[0] if clip else None,
+        image_positions=shapes.of("img_emb.emb_pos", 3)[1] if two_images else None,
+        # Besides it TI2V, which alone works on the 2.2 VAE's 48 channels.
+        frame_levels=out_channels == 48 or frame_rates,
+        frame_rates=frame_rates,
+    )
+
+
+def vae_config(shapes: Shapes) -> VAEConfig:
+    """A VAE's sizes. Raises CheckpointError where its shapes contradict Wan's."""
+    width, channels = shapes.of("encoder.conv1.weight", 5)[:2]
+    residual = any(re.match(r"encoder\.downsamples\.\d+\.downsamples\.", name) for name in shapes)
+    stages = nested_stages(shapes) if residual else flat_stages(shapes)
+    first = stages[0][0]
+    if any(len(blocks) != len(first) or not blocks for blocks, _ in stages):
+        raise CheckpointError(f"'{shapes.source}' is incomplete: its encoder lacks some blocks.")
+    widths = [shapes.of(f"{blocks[0]}.residual.2.weight", 5)[0] for blocks, _ in stages]
+    patch = isqrt(channels // 3)
+    if any(w % width for w in widths) or 3 * patch**2 != channels:
+        raise CheckpointError(f"'{shapes.source}' has the names of a Wan VAE, but not its sizes.")
+    return VAEConfig(
+        width=width,
+        decoder_width=shapes.of("decoder.head.0.gamma", 4)[0] * width // widths[0],
+        latent_channels=shapes.of("conv2.weight", 5)[0],
+        multipliers=tuple(w // width for w in widths),
+        res_blocks=len(first),
+        temporal=tuple(f"{down}.time_conv.weight" in shapes for _, down in stages[:-1]),
+        patch=patch,
+        residual=residual,
+    )
+
+
+Stage = tuple[list[str], str]  # names of an encoder stage's residual blocks, and its downsampling
+
+
+def nested_stages(shapes: Shapes) -> list[Stage]:
+    """Layout 2.2: a list of stages, each a list of blocks with the downsampling last."""
+    stages = []
+    for i in range(count_blocks(shapes, r"encoder\.downsamples\.(\d+)\.")):
+        stage = f"encoder.downsamples.{i}.downsamples"
+        length = count_blocks(shapes, rf"{re.escape(stage)}\.(\d+)\.")
+        parts = [f"{stage}.{j}" for j in range(length)]
+        blocks = [part for part in parts if f"{part}.residual.2.weight" in shapes]
+        stages.append((blocks, parts[-1]))
+    return stages
+
+
+def flat_stages(shapes: Shapes) -> list[Stage]:
+    """Layout 2.1: one list, in which every downsampling ends a stage."""
+    stages, blocks = [], []
+    for i in range(count_blocks(shapes, r"encoder\.downsamples\.(\d+)\.")):
+        part = f"encoder.downsamples.{i}"
+        if f"{part}.residual.2.weight" in shapes:
+            blocks.append(part)
+        else:
+            stages.append((blocks, part))
+            blocks = []
+    return [*stages, (blocks, "")]
+
+
+def count_blocks(shapes: Shapes, pattern: str) -> int:
+    """How many blocks a numbered list has. Raises CheckpointError if some are missing."""
+    numbers = {int(match[1]) for name in shapes if (match := re.match(pattern, name))}
+    if numbers and max(numbers) < len(numbers):
+        return len(numbers)
+    # A set no longer than the file has names; the largest number is up to whoever wrote it.
+    lacking = sorted(set(range(len(numbers) + 1)) - numbers)
+    where = pattern.replace("\\", "").partition("(")[0]
+    raise CheckpointError(f"'{shapes.source}' is incomplete: it has no '{where}{lacking[0]}'.")
