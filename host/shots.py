@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 SHOTS = "longtake_shots"
+MEET = 0.35  # noise level; what it does is said at `of_shots`
 Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
 
 
@@ -30,7 +31,10 @@ class ByFrame(comfy.conds.CONDRegular):
 
 
 def of_shots(
-    joint: Conditioning, texts: Sequence[Conditioning], starts: Sequence[int]
+    joint: Conditioning,
+    texts: Sequence[Conditioning],
+    starts: Sequence[int],
+    meet: float = MEET,
 ) -> Conditioning:
     """One CONDITIONING for a clip of several shots.
 
@@ -38,8 +42,11 @@ def of_shots(
         joint: one sentence for all of them, for models that read only one text.
         texts: what each shot's prompt was encoded to.
         starts: the latent frame at which each begins, ascending from 0.
+        meet: noise level at and below which shots see each other in self-attention: 1 always,
+            0 never. A model that was never shown a cut between two texts makes one picture of
+            shots that see each other while they still are noise.
     """
-    shots = {"texts": [text[0][0] for text in texts], "starts": list(starts)}
+    shots = {"texts": [text[0][0] for text in texts], "starts": list(starts), "meet": meet}
     return [[text, {**extras, SHOTS: shots}] for text, extras in joint]
 
 
@@ -54,7 +61,7 @@ def _moved(extras: Mapping[str, Any], frame: int) -> dict[str, Any]:
     texts, starts = extras[SHOTS]["texts"], [start - frame for start in extras[SHOTS]["starts"]]
     first = max(i for i, start in enumerate(starts) if start <= 0)
     kept = {"texts": texts[first:], "starts": [max(0, start) for start in starts[first:]]}
-    return {**extras, SHOTS: kept}
+    return {**extras, SHOTS: {**extras[SHOTS], **kept}}
 
 
 def shot_texts(extras: Mapping[str, Any]) -> list[Tensor]:
@@ -76,6 +83,7 @@ def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
     return {
         "shot_texts": comfy.conds.CONDList(texts),
         "shot_frames": ByFrame(numbers.view(1, 1, -1, 1, 1)),
+        "shots_meet": comfy.conds.CONDConstant(float(extras[SHOTS].get("meet", MEET))),
     }
 
 
