@@ -1,6 +1,7 @@
 """Our transformer behind the call that core's samplers make."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ..models.attention import Attention, sdpa
 from ..models.wan.config import DiTConfig
-from ..models.wan.dit import AroundBlock, Segment, Text, WanDiT
+from ..models.wan.dit import AroundBlock, Segment, WanDiT
 from ..models.wan.rope import Axis
 from .shots import runs_of
 from .text_memory import TextMemory
@@ -75,41 +76,39 @@ class ComfyDiT(WanDiT):
         fps: float = 24,
         shot_texts: Sequence[Tensor] = (),
         shot_frames: Tensor | None = None,
+        shots_meet: float = 1.0,
         **_: Any,
     ) -> Tensor:
         frames = x.shape[2]
         if time_dim_concat is not None:
             x = torch.cat((x, time_dim_concat.to(x)), dim=2)
         image = clip_fea if self.config.image_width is not None else None
-        text = self._heard(context, image, shot_texts, shot_frames, x.shape[2])
-        out = super().forward(
-            x,
-            timestep,
-            text,
+        velocity = partial(
+            super().forward,
             fps=fps,
             attention=attention_with(options),
             around_block=around_block_with(options, context, timestep, self.config.depth),
             axes=axes_with(options.get("rope_options") or {}),
         )
-        return out[:, :, :frames]
-
-    def _heard(
-        self,
-        context: Tensor,
-        image: Tensor | None,
-        shot_texts: Sequence[Tensor],
-        shot_frames: Tensor | None,
-        frames: int,
-    ) -> Text | list[Segment]:
-        """What the frames listen to: one text, or each to its own shot's, see `shots`."""
-
-        def read(text: Tensor) -> Text:
-            return self.texts.read(self.read_text, text, image)
-
         if shot_frames is None:
-            return read(context)
-        runs = runs_of(shot_frames, frames)
-        return [Segment(start, stop, read(shot_texts[shot])) for start, stop, shot in runs]
+            out = velocity(x, timestep, self.texts.read(self.read_text, context, image))
+            return out[:, :, :frames]
+        segments = [
+            Segment(start, stop, self.texts.read(self.read_text, shot_texts[shot], image))
+            for start, stop, shot in runs_of(shot_frames, x.shape[2])
+        ]
+        if timestep.max() <= 1000 * shots_meet:
+            return velocity(x, timestep, segments)[:, :, :frames]
+        apart = [
+            velocity(x[:, :, at.start : at.stop], in_frames(timestep, at), at.text)
+            for at in segments
+        ]
+        return torch.cat(apart, dim=2)[:, :, :frames]
+
+
+def in_frames(timestep: Tensor, segment: Segment) -> Tensor:
+    """timestep: (b,) or (b, t), of which those of a segment's frames are returned."""
+    return timestep if timestep.ndim == 1 else timestep[:, segment.start : segment.stop]
 
 
 def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
