@@ -1,0 +1,171 @@
+"""Painted windows on disk, so that a take that was stopped goes on where it was.
+
+Each window is a file named by a hash of all that decided it. Nothing is looked up by place or
+order: a window is used again exactly where the same inputs ask for it again, in the same take, in
+one with another shot changed, or in none.
+"""
+
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+ENDING = ".safetensors"
+ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
+README = (
+    "Longtake keeps painted parts of long takes here, so that a take that was stopped or changed\n"
+    "does not start over. The oldest are deleted by themselves; all may be deleted at any time.\n"
+)
+log = logging.getLogger(__name__)
+
+
+class Limits(NamedTuple):
+    """How much is kept. A take that is being made is always kept whole."""
+
+    bytes: int = 4 * 2**30
+    files: int = 4096
+
+
+LIMITS = Limits()
+
+
+class WindowStore:
+    """The windows under one folder.
+
+    Args:
+        folder: made when the first window is saved.
+        limits: beyond which the oldest windows go that this run has not touched.
+    """
+
+    def __init__(self, folder: Path, limits: Limits = LIMITS):
+        self.folder, self.limits = folder, limits
+        self._ours: set[str] = set()
+        self._failed = False
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}{ENDING}"
+
+    def load(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
+        """The window with this key: float32 of `shape`, or None.
+
+        A file that is damaged, or says it is another window, is deleted and not used.
+        """
+        path = self.path(key)
+        try:
+            latents = unpacked(path.read_bytes(), key, shape)
+            os.utime(path)  # what was used last goes last
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            log.warning("longtake: %s is painted anew: %s", path.name[:16], error)
+            path.unlink(missing_ok=True)
+            return None
+        self._ours.add(path.name)
+        return latents
+
+    def save(self, key: str, latents: Tensor) -> None:
+        """Put a window on disk: whole or not at all. A disk that is full is no reason to stop."""
+        if self._failed:
+            return
+        try:
+            self._write(self.path(key), packed(key, latents))
+        except OSError as error:
+            self._failed = True
+            log.warning(
+                "longtake: windows cannot be kept in %s (%s): the take goes on, but could not be "
+                "resumed",
+                self.folder,
+                error.strerror or error,
+            )
+
+    def _write(self, path: Path, data: bytes) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "README.txt").write_text(README, encoding="utf-8")
+        part = self.folder / f".{path.stem[:16]}.{secrets.token_hex(4)}.part"
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._ours.add(path.name)
+
+    def has(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def tidy(self, now: Callable[[], float] = time.time) -> None:
+        """Delete the oldest windows beyond the limits, and what a crash left unfinished."""
+        for part in self.folder.glob(".*.part"):
+            if now() - modified(part) > ABANDONED:
+                part.unlink(missing_ok=True)
+        kept = sorted(self.folder.glob(f"*{ENDING}"), key=modified, reverse=True)
+        total = 0
+        for number, path in enumerate(kept, start=1):
+            total += size(path)
+            beyond = total > self.limits.bytes or number > self.limits.files
+            if beyond and path.name not in self._ours:
+                path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Delete the windows that this run has used or made."""
+        for name in self._ours:
+            (self.folder / name).unlink(missing_ok=True)
+        self._ours.clear()
+
+
+def modified(path: Path) -> float:
+    """When a file was last written or used; 0 if it is gone already."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def packed(key: str, latents: Tensor) -> bytes:
+    """A safetensors file that can be told from a damaged one and from any other window's."""
+    latents = latents.detach().to("cpu", torch.float32).contiguous()
+    about = {"key": key, "sha256": fingerprint(latents)}
+    return save({"latents": latents}, {"longtake_window": json.dumps(about)})
+
+
+def unpacked(data: bytes, key: str, shape: tuple[int, ...]) -> Tensor:
+    """The latents in a file. Raises ValueError, with the reason, if they are not those of `key`."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["longtake_window"])
+        latents = load(data)["latents"]
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"it is damaged ({type(error).__name__})") from None
+    if about.get("key") != key:
+        raise ValueError("it is another window")
+    if tuple(latents.shape) != tuple(shape) or latents.dtype != torch.float32:
+        raise ValueError(f"it holds {latents.dtype} of {tuple(latents.shape)}")
+    if about.get("sha256") != fingerprint(latents):
+        raise ValueError("its numbers are damaged")
+    if not torch.isfinite(latents).all():
+        raise ValueError("it holds NaN")
+    return latents
+
+
+def fingerprint(latents: Tensor) -> str:
+    return sha256(latents.contiguous().numpy().tobytes()).hexdigest()
