@@ -46,7 +46,11 @@ def tile(picture: Image.Image) -> Image.Image:
 
 def contact_sheet(video: Path, columns: int = 6, rows: int = 3) -> Image.Image:
     """A grid of at most `columns` by `rows` frames, in reading order."""
-    tiles = read_tiles(video, columns * rows)
+    return arranged(read_tiles(video, columns * rows), columns)
+
+
+def arranged(tiles: list[tuple[float, Image.Image]], columns: int) -> Image.Image:
+    """A sheet of (seconds, picture)."""
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     wide, high = TILE + GAP, tiles[0][1].height + CAPTION

@@ -6,6 +6,7 @@ claims to hold must be within bounds before a picture is decoded, and is counted
 """
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ..models.errors import InputError
 from .sound import LAYOUTS, Sound
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
+_CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
 _COLOURS = {  # by their number in a file
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -234,6 +236,14 @@ def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
         average = (len(times) - 1) / ((times[-1] - times[0]) * Fraction(stream.time_base))
         return min(Fraction(FASTEST), average.limit_denominator(1001)), False
     return Fraction(1), True
+
+
+def crf_in(path: Path) -> int | None:
+    """The crf that x264 or x265 noted in a file; None if it did not."""
+    with open_media(path) as container:
+        packet = next(container.demux(container.streams.video[0]))
+        found = _CRF.search(bytes(packet)[:4096]) if packet.size else None
+    return round(float(found[1])) if found and float(found[1]).is_integer() else None
 
 
 def frames_of(

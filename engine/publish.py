@@ -5,7 +5,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,9 @@ SPARE = 64 * 2**20  # bytes that are left to others on a disk
 @contextmanager
 def hidden(path: Path, stage: str, suffix: str) -> Iterator[Path]:
     """A new name beside `path` that is gone afterwards; disk errors say which file they are of."""
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.{stage}{suffix}")
+    temporary = path.with_name(
+        f".{path.stem.lstrip('.')[:40]}.{secrets.token_hex(4)}.{stage}{suffix}"
+    )
     try:
         yield temporary
     except LongtakeError:
@@ -78,21 +80,44 @@ def _name(whole: Path, path: Path) -> None:
             os.close(folder)
 
 
-def check_space(folder: Path, frames: int = 0, width: int = 0, height: int = 0) -> None:
-    """Refuse a video that will hardly fit on the disk, before anybody waits for it.
+def claim(file: Path, names: Iterable[Path]) -> Path:
+    """Give a file that is on disk already the first of some names that nothing has."""
+    for path in names:
+        try:
+            _name(file, path)
+        except OutputError:  # noqa: PERF203
+            if not os.path.lexists(path):  # else somebody was quicker
+                raise
+        else:
+            file.unlink(missing_ok=True)
+            return path
+    raise OutputError(f"every name for {file.name} is taken.")
+
+
+def estimate(frames: int, width: int, height: int) -> int:
+    """Bytes that a video may need on the disk while it is made.
 
     Reckons with a quarter of a bit for each pixel, which is much for h264 that looks like its
     source, and with the file being there twice while its index is put in front.
+    """
+    return 2 * frames * width * height // 32
+
+
+def check_space(folder: Path, need: int = 0) -> None:
+    """Refuse what will hardly fit on the disk, before anybody waits for it.
+
+    Args:
+        folder: where to.
+        need: bytes; some are left to others on top of that.
 
     Raises:
         OutputError: if there is less room than that.
     """
     free = shutil.disk_usage(folder).free
-    need = SPARE + 2 * frames * width * height // 32
-    if free < need:
+    if free < need + SPARE:
         raise OutputError(
             f"the disk of '{folder.name}' has {free / 2**20:.0f} MiB free, and this video may need "
-            f"{need / 2**20:.0f} MiB: make room, or make it shorter or smaller."
+            f"{(need + SPARE) / 2**20:.0f} MiB: make room, or make it shorter or smaller."
         )
 
 

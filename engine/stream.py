@@ -4,7 +4,7 @@ A frame stream is an iterator of chunks: uint8 tensors (frames, h, w, 3) on the 
 interpolating, marking and encoding are stages on it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -72,6 +72,15 @@ def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
         if not torch.isfinite(piece).all():
             raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
         yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+
+
+def evened(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The frames with even sides, as most codecs need: an odd one's last row or column twice."""
+    for chunk in chunks:
+        for axis in (1, 2):
+            if chunk.shape[axis] % 2:
+                chunk = torch.cat([chunk, chunk.narrow(axis, chunk.shape[axis] - 1, 1)], axis)
+        yield chunk
 
 
 def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: int = 1) -> Tensor:

@@ -80,10 +80,15 @@ def write_video(
     """
     refuse_existing(path)
     encoder_of(form)
-    with hidden(path, "part", ".mp4") as part:
-        pictures = _Pictures(chunks, fps, check)
-        _encode(part, pictures, form, quality, metadata or {}, None if form.animation else sound)
-        copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
+    try:
+        with hidden(path, "part", ".mp4") as part:
+            pictures = _Pictures(chunks, fps, check)
+            track = None if form.animation else sound
+            _encode(part, pictures, form, quality, metadata or {}, track)
+            copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
+    finally:
+        if hasattr(chunks, "close"):  # now, and not when the last traceback is forgotten
+            chunks.close()
     return VideoFacts(pictures.frames, pictures.width, pictures.height)
 
 
@@ -97,12 +102,13 @@ def copy_video(
     finish: Finish | None = None,
     check: Callable[[], Any] = nothing,
     quality: Quality = CLEAR,
+    keep: bool = True,
 ) -> None:
     """The same pictures, packet for packet, in a new file with its index first.
 
     Args:
         source: an mp4 or mov whose pictures are of the format's codec; of any codec for an
-            animation, which is made of the pictures themselves. Its tags are kept.
+            animation, which is made of the pictures themselves.
         path: where to, with the format's ending; its folder must exist. Never overwritten.
         metadata: tags to add or replace, JSON values by name.
         form: container and codec.
@@ -110,6 +116,7 @@ def copy_video(
         finish: see publish.Finish.
         check: is called for every packet; what it raises ends the writing.
         quality: of an animation.
+        keep: also the tags of the source.
 
     Raises:
         InputError: if the source is no video.
@@ -117,10 +124,11 @@ def copy_video(
     """
     refuse_existing(path)
     with hidden(path, "whole", form.suffix) as whole:
+        tags = {**(_tags_of(source) if keep else {}), **(metadata or {})}
         if form.animation:
-            _animate(source, whole, form, quality, metadata or {}, check)
+            _animate(source, whole, form, quality, tags, check)
         else:
-            _remux(source, whole, form, sound, metadata or {}, check)
+            _remux(source, whole, form, sound, tags, check)
         publish(whole, path, finish)
 
 
@@ -218,11 +226,16 @@ def _yuv_frames(
 
 def _tag(container: av.container.OutputContainer, metadata: Mapping[str, Any]) -> None:
     for name, value in metadata.items():
-        container.metadata[name] = value if isinstance(value, str) else json.dumps(value)
+        container.metadata[name] = _text(value)
 
 
-def _kept(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name not in _OF_THE_CONTAINER}
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _tags_of(source: Path) -> dict[str, str]:
+    with open_media(source) as old:
+        return {k: v for k, v in old.metadata.items() if k not in _OF_THE_CONTAINER}
 
 
 def _remux(
@@ -238,7 +251,7 @@ def _remux(
         options = _finished(form, old.streams.video[0].time_base)
         muxer = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}[form.suffix]
         new = stack.enter_context(av.open(whole, "w", format=muxer, options=options))
-        _tag(new, {**_kept(old.metadata), **metadata})
+        _tag(new, metadata)
         tracks = copied_track(stack, new, source, "video", (form.codec,))
         if sound is None:
             tracks += copied_track(stack, new, source, "audio", form.sounds)
@@ -265,13 +278,17 @@ def _animate(
     metadata: Mapping[str, Any],
     check: Callable[[], Any],
 ) -> None:
-    with open_media(source) as old:
-        tags = {**_kept(old.metadata), **metadata}
-
     def frames() -> Iterator[NDArray[np.uint8]]:
         for chunk in frames_of(source):
             for frame in chunk:
                 check()
                 yield frame.numpy()
 
-    animate(frames, media_facts(source).fps, whole, form, quality, tags)
+    animate(
+        frames,
+        media_facts(source).fps,
+        whole,
+        form,
+        quality,
+        {name: _text(value) for name, value in metadata.items()},
+    )

@@ -20,7 +20,9 @@ What the nodes build on, one function per need (import each from its own module)
     vae.decode_frames(vae, latents) -> IMAGE              (frames, h, w, 3) in [0, 1]
     vae.encode(vae, image) -> latents                     (1, c, t, h, w), as the VAE gives them
     video.film(vae, latents, fps) -> VIDEO                decoded straight into a file
-    video.save(video, prefix, metadata) -> (path, name)   an mp4 in the output folder
+    video.save(video, prefix, metadata, wish, finish) -> Saved   a file in the output folder
+    source.opened(video) -> with Clip                     any VIDEO as a stream, with its sound
+    output.check_prefix(prefix)                           before anything is generated
 
     latent.to_canvas(latent) -> Canvas                    LATENT in, checked
     latent.to_latent(canvas, **facts) -> LATENT           mask 5-D; facts ride under "longtake"

@@ -1,146 +1,190 @@
 """ComfyUI's VIDEO and its folders <-> files that we stream."""
 
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.sd
 import comfy.utils
-import folder_paths
 from comfy.cli_args import args
-from comfy_api.latest import Input, InputImpl, Types
+from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
+from ..engine.containers import CLEAR, MP4, Format, Quality
 from ..engine.file_name import safe_name
-from ..engine.size import frame_rate
-from ..engine.stream import frame_stream, image_stream
+from ..engine.media_file import MOV, crf_in, frames_of, media_facts
+from ..engine.pipe import ahead
+from ..engine.publish import Finish, check_space, claim, estimate
+from ..engine.sound import Sound
+from ..engine.still import NONE, POSTER, write_still
+from ..engine.stream import frame_stream
 from ..engine.video_file import copy_video, write_video
-from ..models.errors import InputError, OutputError
+from ..models.errors import OutputError
+from .output import filled_in, folder_for, names, output_folder, temporary
 from .progress import check_cancelled
+from .source import Clip, opened
 from .vae import decoder, grid_of
 
-DATE = {  # what ComfyUI fills into names, as strftime spells it
-    "year": "%Y",
-    "month": "%m",
-    "day": "%d",
-    "hour": "%H",
-    "minute": "%M",
-    "second": "%S",
-}
 
-
-def film(vae: comfy.sd.VAE, latents: Tensor, fps: Fraction) -> Input.Video:
+def film(
+    vae: comfy.sd.VAE, latents: Tensor, fps: Fraction, quality: Quality = CLEAR
+) -> Input.Video:
     """Decode one video, (1, c, t, h, w), straight into a file in ComfyUI's temp folder."""
-    total = grid_of(vae).frames(latents.shape[2])
+    grid = grid_of(vae)
+    total = grid.frames(latents.shape[2])
+    height, width = (side * grid.stride_hw for side in latents.shape[3:])
     path = temporary("longtake")
-    write_video(path, counted(frame_stream(decoder(vae, latents), latents), total), fps)
+    check_space(path.parent, estimate(total, width, height))
+    chunks = ahead(frame_stream(decoder(vae, latents), latents))
+    write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
     return InputImpl.VideoFromFile(str(path))
 
 
 def counted(chunks: Iterable[Tensor], total: int) -> Iterator[Tensor]:
-    """The chunks themselves, moving the progress bar and stopping at Cancel."""
+    """The chunks themselves, moving the progress bar and stopping at Cancel.
+
+    If it is left early, so are the chunks.
+    """
     bar = comfy.utils.ProgressBar(total)
-    for chunk in chunks:
-        check_cancelled()
-        yield chunk
-        bar.update(len(chunk))
+    try:
+        for chunk in chunks:
+            check_cancelled()
+            yield chunk
+            bar.update(len(chunk))
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a video shall be saved."""
+
+    form: Format = MP4
+    quality: Quality = CLEAR
+    sound: Sound | None = None  # instead of the video's own
+    picture: str = NONE
+
+
+class Saved(NamedTuple):
+    """What was saved; names are relative to the output folder."""
+
+    path: Path
+    name: PurePosixPath
+    picture: PurePosixPath | None
+    told: str  # what was decided, for people
 
 
 def save(
-    video: Input.Video, prefix: str, metadata: Mapping[str, Any]
-) -> tuple[Path, PurePosixPath]:
-    """Put a VIDEO into ComfyUI's output folder as an mp4 that is whole or not there.
+    video: Input.Video,
+    prefix: str,
+    metadata: Mapping[str, Any],
+    wish: Wish = Wish(),
+    finish: Finish | None = None,
+) -> Saved:
+    """Put a VIDEO into ComfyUI's output folder as a file that is whole or not there.
 
     Args:
-        video: from any node. h264 is copied as it is, anything else encoded by ComfyUI.
+        video: from any node. Pictures that are as wished already are copied, others encoded.
         prefix: the beginning of its name, perhaps in folders; a counter is added.
         metadata: to be embedded, JSON values by name.
-
-    Returns:
-        The file, and its name relative to the output folder.
+        wish: how.
+        finish: the last step before the file gets its name; see engine/publish.py.
 
     Raises:
-        InputError: for a name that is not allowed.
+        InputError: for a name that is not allowed, or a VIDEO that cannot be read.
         OutputError: if the disk does not take it.
     """
-    name = safe_name(filled_in(prefix, *video.get_dimensions()))
-    try:
-        path = put(video, folder_for(name), name.name, metadata)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"the video cannot be written: {error.strerror or error}") from error
-    return path, PurePosixPath(path.relative_to(output_folder()).as_posix())
-
-
-def put(video: Input.Video, folder: Path, stem: str, metadata: Mapping[str, Any]) -> Path:
-    """The VIDEO as a new file in `folder`, and nothing else there, whatever happens."""
-    part = folder / f".{secrets.token_hex(6)}.part.mp4"
-    try:
-        write_part(video, part)
-        return published(part, folder, stem, metadata)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_part(video: Input.Video, part: Path) -> None:
-    """A VIDEO as h264 in an mp4."""
-    if isinstance(video, InputImpl.VideoFromComponents):
-        whole = video.get_components()
-        if whole.audio is None:
-            chunks = counted(image_stream(whole.images), len(whole.images))
-            write_video(part, chunks, frame_rate(float(whole.frame_rate)))
-            return
-    # Only ComfyUI knows what else a VIDEO can be: a file, a part of one, tensors with sound.
-    video.save_to(str(part), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
-
-
-def published(part: Path, folder: Path, stem: str, metadata: Mapping[str, Any]) -> Path:
-    """The part under the first name that is free: stem_00001_.mp4 and so on."""
-    for number in count(highest(folder, stem) + 1):
-        path = folder / f"{stem}_{number:05}_.mp4"
+    with opened(video) as clip:
+        name = safe_name(filled_in(prefix, clip.width, clip.height))
         try:
-            copy_video(part, path, metadata=metadata)
+            return _save(clip, name, metadata, wish, finish)
         except OutputError:
-            if not path.exists():  # else somebody was quicker
-                raise
-        else:
-            return path
-    raise AssertionError("numbers do not end")
+            raise
+        except OSError as error:
+            raise OutputError(f"the video cannot be written: {error.strerror or error}") from error
 
 
-def folder_for(name: PurePosixPath) -> Path:
-    """The folder of an output, which is made if need be.
+def _save(
+    clip: Clip,
+    name: PurePosixPath,
+    metadata: Mapping[str, Any],
+    wish: Wish,
+    finish: Finish | None,
+) -> Saved:
+    folder, stem, suffix = folder_for(name), name.name, wish.form.suffix
+    check_space(folder, _bytes(clip))
+    ready = folder / f".{stem[:40]}.{secrets.token_hex(4)}.ready{suffix}"
+    still = ready.with_suffix(".png")
+    try:
+        if wish.picture != NONE:
+            write_still(still, ahead(clip.stream()), clip.frames, clip.fps, wish.picture, metadata)
+        told = _write(clip, ready, metadata, wish, finish)
+        path = claim(ready, names(folder, stem, suffix))
+        picture = claim(still, _beside(path)) if still.exists() else None
+    finally:
+        ready.unlink(missing_ok=True)
+        still.unlink(missing_ok=True)
+    return Saved(path, _relative(path), picture and _relative(picture), f"{path.name}: {told}")
 
-    Raises:
-        InputError: if a link leads out of the output folder.
-    """
-    folder = output_folder() / name.parent
-    if not folder.resolve().is_relative_to(output_folder()):
-        raise InputError(
-            f"'{name}' is no name for a file: a link in it leads out of the output folder."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+
+def _bytes(clip: Clip) -> int:
+    """What a clip may take on the disk."""
+    if clip.file is not None:
+        return 2 * clip.file.stat().st_size
+    return estimate(clip.frames, clip.width, clip.height)
 
 
-def filled_in(prefix: str, width: int, height: int) -> str:
-    """%year%, %width% and so on replaced, as ComfyUI's own nodes do."""
-    size = prefix.replace("%width%", str(width)).replace("%height%", str(height))
-    for word, code in DATE.items():
-        size = size.replace(f"%{word}%", time.strftime(code))
-    return size
+def _relative(path: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(output_folder()).as_posix())
 
 
-def highest(folder: Path, stem: str) -> int:
-    """The highest number that a file of that name has; 0 if there is none."""
-    names = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
-    numbers = (name[len(stem) + 1 :].split("_")[0] for name in names)
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+def _beside(video: Path) -> Iterator[Path]:
+    yield video.with_suffix(".png")
+    yield from (video.with_name(f"{video.stem}{n}.png") for n in count(2))
+
+
+def _write(
+    clip: Clip, path: Path, metadata: Mapping[str, Any], wish: Wish, finish: Finish | None
+) -> str:
+    """Write a clip as wished, and say how."""
+    common = {
+        "metadata": metadata,
+        "form": wish.form,
+        "finish": finish,
+        "check": check_cancelled,
+        "quality": wish.quality,
+    }
+    if clip.file is not None and (wish.form.animation or may_be_copied(clip, wish)):
+        keep = not args.disable_metadata
+        copy_video(clip.file, path, sound=wish.sound, keep=keep, **common)
+        how = "made of its frames" if wish.form.animation else "copied without loss"
+    else:
+        chunks = counted(ahead(clip.stream()), clip.frames)
+        sound = clip.sound if wish.sound is None else wish.sound
+        write_video(path, chunks, clip.fps, sound=sound, **common)
+        crf = wish.form.clear if wish.quality.crf is None else wish.quality.crf
+        how = f"encoded at crf {crf}, {wish.quality.preset}"
+    silent = wish.form.animation or (wish.sound is None and clip.sound is None)
+    return (
+        f"{clip.frames} frames of {clip.width}×{clip.height}, {clip.seconds:.2f} s at "
+        f"{float(clip.fps):.6g}/s, {wish.form.name}, {how}, {'no' if silent else 'with'} sound, "
+        f"{path.stat().st_size / 2**20:.1f} MiB"
+    )
+
+
+def may_be_copied(clip: Clip, wish: Wish) -> bool:
+    """Whether a clip's own packets are what is wished, so that nothing is encoded twice."""
+    facts = clip.facts
+    if facts is None or clip.file is None or facts.container != MOV:
+        return False
+    if facts.codec != wish.form.codec or (facts.rotation and wish.form.suffix != ".mp4"):
+        return False
+    return wish.quality.crf in (None, crf_in(clip.file))
 
 
 def graph_in(hidden: Any) -> dict[str, Any]:
@@ -155,12 +199,25 @@ def graph_in(hidden: Any) -> dict[str, Any]:
     return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}
 
 
-def output_folder() -> Path:
-    return Path(folder_paths.get_output_directory()).resolve()
+def shown(saved: Saved, form: Format) -> dict[str, Any]:
+    """What the browser shows of a saved video, and the files that were made.
+
+    Of a kind that browsers do not play, a frame is shown.
+    """
+    files = [saved.name] + ([saved.picture] if saved.picture else [])
+    made = [_entry(file, "output") for file in files]
+    if form.suffix == ".mkv" or form.codec == "hevc":
+        return {"images": [_entry(_poster(saved.path), "temp")], "files": made}
+    moves = {} if form.name == "gif" else {"animated": (True,)}  # a gif moves by itself
+    return {"images": made[:1], **moves, "files": made}
 
 
-def temporary(stem: str) -> Path:
-    """A new name for an mp4 in ComfyUI's temp folder, which it empties when it starts."""
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{stem}_{secrets.token_hex(8)}.mp4"
+def _poster(video: Path) -> PurePosixPath:
+    path, facts = temporary("preview", ".png"), media_facts(video)
+    write_still(path, frames_of(video), facts.frames, facts.fps, POSTER, {})
+    return PurePosixPath(path.name)
+
+
+def _entry(file: PurePosixPath, kind: str) -> dict[str, str]:
+    folder = "" if str(file.parent) == "." else str(file.parent)
+    return {"filename": file.name, "subfolder": folder, "type": kind}

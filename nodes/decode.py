@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
+from ..engine.containers import MP4, Quality
 from ..engine.defaults import fps_for
 from ..engine.size import frame_rate
 from ..host.latent import facts_of, samples_of
@@ -13,6 +14,7 @@ from . import checks
 
 CATEGORY = "Longtake/Decode"
 FPS = (0.0, 240.0)
+LIKE_THE_SOURCE = MP4.clear
 
 
 class Decode(io.ComfyNode):
@@ -37,6 +39,16 @@ class Decode(io.ComfyNode):
                     tooltip="Frames per second. 0: what the Canvas said, or else what the VAE's "
                     "model was trained at. Another number plays the video slower or faster.",
                 ),
+                io.Int.Input(
+                    "crf",
+                    default=LIKE_THE_SOURCE,
+                    min=0,
+                    max=MP4.coarsest,
+                    optional=True,
+                    tooltip="Quality of the file: lower is better and larger. 16 looks like what "
+                    "the VAE made, 0 loses nothing but colour detail. Save Video copies the file, "
+                    "so this is where to ask for more than 16.",
+                ),
             ],
             outputs=[
                 io.Video.Output(
@@ -48,12 +60,13 @@ class Decode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latent, vae, fps: float) -> io.NodeOutput:
+    def execute(cls, latent, vae, fps: float, crf: int = LIKE_THE_SOURCE) -> io.NodeOutput:
         fps = checks.number("fps", fps, *FPS)
+        quality = Quality(checks.whole("crf", crf, 0, MP4.coarsest))
         latents = samples_of(latent)
         known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
         rate = frame_rate(fps) if fps else known
-        return io.NodeOutput([film(vae, one, rate) for one in latents.split(1)])
+        return io.NodeOutput([film(vae, one, rate, quality) for one in latents.split(1)])
 
 
 class DecodeFrames(io.ComfyNode):

@@ -1,10 +1,17 @@
 """VIDEO -> a file in the output folder."""
 
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 
-from ..engine.file_name import safe_name
-from ..host.video import graph_in, save
+from ..engine.containers import FORMATS, PRESETS, Quality, check_quality, encoder_of
+from ..engine.still import PICTURES
+from ..host.node_text import show_text
+from ..host.output import check_prefix
+from ..host.source import sound_from
+from ..host.video import Wish, graph_in, save, shown
 from . import checks
+
+AS_IT_IS = -1
+COARSEST = 63
 
 
 class SaveVideo(io.ComfyNode):
@@ -14,8 +21,9 @@ class SaveVideo(io.ComfyNode):
             node_id="LongtakeSaveVideo",
             display_name="Save Video (Longtake)",
             category="Longtake/Save",
-            description="Saves a VIDEO as mp4 (h264) in ComfyUI's output folder. The file appears "
-            "when it is whole, never before, and no file is ever overwritten.",
+            description="Saves a VIDEO in ComfyUI's output folder, with its sound and the workflow "
+            "in it. The file appears when it is whole, never before, and no file is ever "
+            "overwritten.",
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Decode or any other node."),
                 io.String.Input(
@@ -25,17 +33,91 @@ class SaveVideo(io.ComfyNode):
                     "folder; a number is added. %year%, %month%, %day%, %hour%, %minute%, "
                     "%second%, %width% and %height% are filled in.",
                 ),
+                *how(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The saved file.")],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix=None) -> bool | str:
-        return checks.verdict(safe_name, filename_prefix)
+    def validate_inputs(cls, filename_prefix=None, format=None, crf=None, preset=None):
+        named = checks.verdict(check_prefix, filename_prefix)
+        if named is not True:
+            return named
+        return checks.verdict(wish_of, format, AS_IT_IS if crf is None else crf, preset or "medium")
 
     @classmethod
-    def execute(cls, video, filename_prefix: str) -> io.NodeOutput:
-        path, name = save(video, filename_prefix, graph_in(cls.hidden))
-        shown = ui.SavedResult(name.name, str(name.parent).removeprefix("."), io.FolderType.output)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=ui.PreviewVideo([shown]))
+    def execute(
+        cls,
+        video,
+        filename_prefix: str,
+        format: str = "mp4 h264",
+        crf: int = AS_IT_IS,
+        preset: str = "medium",
+        audio=None,
+        picture: str = PICTURES[0],
+    ) -> io.NodeOutput:
+        wish = wish_of(format, crf, preset, audio, picture)
+        saved = save(video, filename_prefix, graph_in(cls.hidden), wish)
+        show_text(saved.told)
+        result = InputImpl.VideoFromFile(str(saved.path))
+        return io.NodeOutput(result, ui=shown(saved, wish.form))
+
+
+def how() -> list[io.Input]:
+    """What may be chosen about the file; all of it optional."""
+    return [
+        io.Combo.Input(
+            "format",
+            options=list(FORMATS),
+            default="mp4 h264",
+            optional=True,
+            tooltip="mp4 h264 plays everywhere. h265, av1 and vp9 are smaller and take "
+            "longer to encode; gif and webp are for short clips without sound.",
+        ),
+        io.Int.Input(
+            "crf",
+            default=AS_IT_IS,
+            min=AS_IT_IS,
+            max=COARSEST,
+            optional=True,
+            tooltip="Quality: lower is better and larger, some 6 more halve the file. "
+            "-1: what comes in is copied without loss if it is of this format already, "
+            "or else encoded so that it looks the same.",
+        ),
+        io.Combo.Input(
+            "preset",
+            options=list(PRESETS),
+            default="medium",
+            optional=True,
+            tooltip="How long the encoder may take: slower makes smaller files of the same "
+            "quality. Does not matter where the video is copied.",
+        ),
+        io.Audio.Input(
+            "audio",
+            optional=True,
+            tooltip="Sound to go with the pictures from their first one on, cut at their "
+            "end. Without it, the video keeps the sound it has.",
+        ),
+        io.Combo.Input(
+            "picture",
+            options=list(PICTURES),
+            default=PICTURES[0],
+            optional=True,
+            tooltip="A PNG of the same name beside the video: a contact sheet of frames "
+            "with their times, or its middle frame as a poster.",
+        ),
+    ]
+
+
+def wish_of(
+    format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURES[0]
+) -> Wish:
+    """How the video shall be saved. Raises InputError for what there is not."""
+    form = FORMATS[checks.one_of("format", format, list(FORMATS))]
+    encoder_of(form)
+    crf = checks.whole("crf", crf, AS_IT_IS, COARSEST)
+    quality = Quality(None if crf == AS_IT_IS else crf, checks.one_of("preset", preset, PRESETS))
+    check_quality(form, quality)
+    sound = None if audio is None else sound_from(audio)
+    return Wish(form, quality, sound, checks.one_of("picture", picture, PICTURES))

@@ -59,9 +59,10 @@ def test_a_disk_that_fails_leaves_no_stub(video, vae, latents, comfyui, monkeypa
 
 def test_a_name_taken_meanwhile_is_passed_over(video, vae, latents, comfyui, monkeypatch):
     made = video.film(vae, latents, Fraction(8))
-    first, _ = video.save(made, "quick", {})
-    monkeypatch.setattr(video, "highest", lambda folder, stem: 0)  # as if it were not there yet
-    second, name = video.save(made, "quick", {})
-    assert first.name == "quick_00001_.mp4"
-    assert name.as_posix() == "quick_00002_.mp4"
-    assert second.read_bytes() == first.read_bytes()
+    first = video.save(made, "quick", {})
+    # as if it were not there yet
+    monkeypatch.setattr(importlib.import_module("longtake.host.output"), "highest", lambda *_: 0)
+    second = video.save(made, "quick", {})
+    assert first.path.name == "quick_00001_.mp4"
+    assert second.name.as_posix() == "quick_00002_.mp4"
+    assert second.path.read_bytes() == first.path.read_bytes()

@@ -14,19 +14,25 @@ PAGES = Path(longtake.__file__).parent / "web" / "docs"
 # Ids, and inputs in order, are for ever: workflows save a widget's value by its place. What is new
 # goes to the end, as optional.
 INPUTS = {
-    "LongtakeLoadModel": ["file", "dtype"],
+    "LongtakeLoadModel": ["file", "dtype", "family"],
     "LongtakeLoadTextEncoder": ["file"],
     "LongtakeLoadVAE": ["file", "dtype"],
+    "LongtakePreset": ["model"],
     "LongtakePrompt": ["clip", "text"],
     "LongtakeCanvas": ["vae", "seconds", "fps", "width", "height", "batch_size"],
     "LongtakeEncode": ["image", "vae", "fps"],
     "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],
+    "LongtakeExperts": [
+        "high", "low", "positive", "negative", "cfg_high", "cfg_low", "boundary"
+    ],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
     ],
-    "LongtakeDecode": ["latent", "vae", "fps"],
+    "LongtakeDecode": ["latent", "vae", "fps", "crf"],
     "LongtakeDecodeFrames": ["latent", "vae"],
-    "LongtakeSaveVideo": ["video", "filename_prefix"],
+    "LongtakeSaveVideo": [
+        "video", "filename_prefix", "format", "crf", "preset", "audio", "picture"
+    ],
     "LongtakeModelCache": ["action", "file", "after"],
 }  # fmt: skip
 

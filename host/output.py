@@ -1,0 +1,92 @@
+"""Where saved files go: ComfyUI's output folder, and never out of it."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path, PurePosixPath
+
+import folder_paths
+
+from ..engine.file_name import safe_name
+from ..engine.publish import check_space
+from ..models.errors import InputError, OutputError
+
+DATE = {  # what ComfyUI fills into names, as strftime spells it
+    "year": "%Y",
+    "month": "%m",
+    "day": "%d",
+    "hour": "%H",
+    "minute": "%M",
+    "second": "%S",
+}
+
+
+def output_folder() -> Path:
+    return Path(folder_paths.get_output_directory()).resolve()
+
+
+def temporary(stem: str, suffix: str = ".mp4") -> Path:
+    """A new name for a file in ComfyUI's temp folder, which it empties when it starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
+
+
+def filled_in(prefix: str, width: int, height: int) -> str:
+    """%year%, %width% and so on replaced, as ComfyUI's own nodes do."""
+    size = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+    for word, code in DATE.items():
+        size = size.replace(f"%{word}%", time.strftime(code))
+    return size
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse, before anything is generated, a name under which nothing can be saved.
+
+    Raises:
+        InputError: for a name that is not allowed, or that a link leads out of the output folder.
+        OutputError: if its folder cannot be written to, or the disk is full.
+    """
+    folder = _inside(safe_name(filled_in(prefix, 8192, 8192)))
+    while not folder.is_dir():
+        if os.path.lexists(folder):
+            raise OutputError(f"'{prefix}' cannot be saved: '{folder.name}' is not a folder.")
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"'{prefix}' cannot be saved: nothing may be written to its folder.")
+    check_space(folder)
+
+
+def folder_for(name: PurePosixPath) -> Path:
+    """The folder of an output, which is made if need be.
+
+    Raises:
+        InputError: if a link leads out of the output folder.
+    """
+    folder = _inside(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _inside(name: PurePosixPath) -> Path:
+    folder = output_folder() / name.parent
+    if not folder.resolve().is_relative_to(output_folder()):
+        raise InputError(
+            f"'{name}' is no name for a file: a link in it leads out of the output folder."
+        )
+    return folder
+
+
+def names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """Names for a new file: stem_00001_.mp4 and so on, from the first that may be free."""
+    for number in count(highest(folder, stem) + 1):
+        yield folder / f"{stem}_{number:05}_{suffix}"
+
+
+def highest(folder: Path, stem: str) -> int:
+    """The highest number that a file of that name has; 0 if there is none."""
+    found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
+    numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
