@@ -153,13 +153,12 @@ def _keep(file: Path, text: str) -> None:
             opened.write(text)
         if not file.exists():
             part.replace(file)
+        part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"the key for Content Credentials cannot be kept in {file.parent}: "
             f"{error.strerror or error}. Set credentials to off, or make the folder writable."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _text(file: Path) -> str:
