@@ -6,6 +6,7 @@
     python dev.py comfy [ComfyUI's options] ComfyUI with the pack, for the browser
     python dev.py test [pytest's options]
     python dev.py bench [NAME [options]]    the last line is one JSON document
+    python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
 
 Results go to stdout, everything else to stderr. Set COMFYUI_PATH to use a ComfyUI of your own
@@ -47,6 +48,18 @@ GPU_PROBE = (
     "import torch; "
     "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
 )
+
+# The pack is imported under a name of its own, its folder being nowhere on the path.
+SALVAGE = """
+import importlib.util, sys
+root, *words = sys.argv[1:]
+spec = importlib.util.spec_from_file_location(
+    "longtake", root + "/__init__.py", submodule_search_locations=[root]
+)
+sys.modules["longtake"] = importlib.util.module_from_spec(spec)
+from longtake.engine.salvage import main
+main(words)
+"""
 
 
 def say(text: str) -> None:
@@ -283,6 +296,12 @@ def demo(argv: list[str]) -> int:
     return 0
 
 
+def salvage(argv: list[str]) -> int:
+    set_up_python()
+    words = argv or [ROOT / "output"]
+    return call([python(), "-I", "-c", SALVAGE, ROOT, *words])
+
+
 def comfy(argv: list[str]) -> int:
     set_up_python()
     comfyui, _ = set_up_comfyui()
@@ -335,6 +354,7 @@ COMMANDS = {
     "demo": demo,
     "run": run,
     "comfy": comfy,
+    "salvage": salvage,
     "test": test,
     "bench": bench,
     "check": check,

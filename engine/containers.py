@@ -93,12 +93,16 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
         "crf": str(form.clear if quality.crf is None else quality.crf),
         "g": str(max(1, round(fps))),  # a keyframe a second: at most that much is lost in a crash
     }
+    ahead = max(5, round(fps / 2))  # frames that it looks ahead at are lost in a crash as well
     if encoder == "libx264":
-        return {**options, "preset": quality.preset}
+        return {**options, "preset": quality.preset, "rc-lookahead": str(ahead)}
     if encoder == "libx265":
-        return {**options, "preset": quality.preset, "x265-params": "log-level=error"}
+        own = f"log-level=error:rc-lookahead={ahead}:bframes=3"
+        return {**options, "preset": quality.preset, "x265-params": own}
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings at every start
         return {**options, "preset": _SVT[quality.preset]}
-    speed = {"cpu-used": _VPX[quality.preset], "row-mt": "1"}
-    return {**options, **speed, "b": "0"} | ({"deadline": "good"} if "vpx" in encoder else {})
+    speed = {"cpu-used": _VPX[quality.preset], "row-mt": "1", "b": "0"}
+    if encoder == "libvpx-vp9":
+        return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, ahead))}
+    return {**options, **speed}

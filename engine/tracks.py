@@ -2,8 +2,9 @@
 
 import heapq
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,20 @@ class Track(NamedTuple):
 
     stream: Any
     packets: Iterator[av.Packet]
+
+    def first(self, number: int) -> "Track":
+        return self._replace(packets=islice(self.packets, number))
+
+    def until_damage(self) -> "Track":
+        return self._replace(packets=_until_damage(self.packets))
+
+
+def _until_damage(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    with suppress(av.FFmpegError):
+        for packet in packets:
+            if packet.is_corrupt:
+                return
+            yield packet
 
 
 def copied_track(

@@ -29,7 +29,11 @@ from .tracks import Track, copied_track, encoded_track, mux
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
-_WHILE_MADE = {"movflags": "frag_keyframe+delay_moov+use_metadata_tags", "flush_packets": "1"}
+_WHILE_MADE = {
+    "movflags": "frag_keyframe+delay_moov+use_metadata_tags",
+    "frag_duration": "250000",  # microseconds
+    "flush_packets": "1",
+}
 BT709 = 1  # the number of this standard in each of a stream's three colour tags
 _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _FOR_ANIMATION = Quality(crf=10, preset="veryfast")  # of the part, whose packets are not copied
@@ -103,6 +107,7 @@ def copy_video(
     check: Callable[[], Any] = nothing,
     quality: Quality = CLEAR,
     keep: bool = True,
+    frames: int | None = None,
 ) -> None:
     """The same pictures, packet for packet, in a new file with its index first.
 
@@ -117,6 +122,7 @@ def copy_video(
         check: is called for every packet; what it raises ends the writing.
         quality: of an animation.
         keep: also the tags of the source.
+        frames: only so many packets of its pictures, and as much of its sound, however damaged.
 
     Raises:
         InputError: if the source is no video.
@@ -128,7 +134,7 @@ def copy_video(
         if form.animation:
             _animate(source, whole, form, quality, tags, check)
         else:
-            _remux(source, whole, form, sound, tags, check)
+            _remux(source, whole, form, sound, tags, check, frames)
         publish(whole, path, finish)
 
 
@@ -245,6 +251,7 @@ def _remux(
     sound: Sound | None,
     metadata: Mapping[str, Any],
     check: Callable[[], Any],
+    frames: int | None,
 ) -> None:
     with ExitStack() as stack:
         old = stack.enter_context(open_media(source))
@@ -257,7 +264,9 @@ def _remux(
             tracks += copied_track(stack, new, source, "audio", form.sounds)
         else:
             tracks.append(encoded_track(new, sound.frames(), sound.rate, sound.layout, form))
-        mux(new, tracks, cut=sound is not None, check=check)
+        if frames is not None:
+            tracks = [tracks[0].first(frames), *(track.until_damage() for track in tracks[1:])]
+        mux(new, tracks, cut=sound is not None or frames is not None, check=check)
 
 
 def _finished(form: Format, ticks: Fraction) -> dict[str, str]:
