@@ -1,6 +1,6 @@
 """Noise levels for flow models: how many steps, where they are dense, where they begin."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -106,3 +106,8 @@ def sigmas(steps: int, shift: float, curve: str = "linear", denoise: float = 1.0
     _check(steps, shift, curve, denoise)
     levels = CURVES[curve](int(steps / denoise), shift)
     return torch.from_numpy(np.append(levels, 0.0)[-(steps + 1) :]).float()
+
+
+def listed(levels: Sequence[float]) -> Tensor:
+    """Noise levels written out, and the 0 after them: (steps + 1,) float32."""
+    return torch.tensor([*levels, 0.0])

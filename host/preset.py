@@ -1,6 +1,5 @@
 """What a MODEL was made for, in numbers and in a line of text."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,14 +17,20 @@ def settings_of(model: ModelPatcher) -> SamplingDefaults | None:
 
 
 def settings_for(model: ModelPatcher, what: str) -> SamplingDefaults:
-    """As `settings_of`. Raises InputError for other MODELs: `what` cannot be chosen by itself."""
+    """As `settings_of`. Raises InputError for other MODELs, of which `what` is not known."""
     settings = settings_of(model)
     if settings is None:
         raise InputError(
-            f"{what} 0 stands for what a checkpoint was made for, which is known of models from "
-            f"Longtake's LoadModel only: enter a number."
+            f"{what}: what a checkpoint was made for is known only of models from Longtake's "
+            f"LoadModel; enter a number."
         )
     return settings
+
+
+def cfg_for(model: ModelPatcher) -> float:
+    """What a sampler's cfg of 0 stands for; of two experts, the high-noise one's."""
+    experts = model.attachments.get("longtake_experts")
+    return experts.cfg_high if experts else settings_for(model, "cfg 0").cfg
 
 
 def described(model: ModelPatcher) -> str:
@@ -67,14 +72,13 @@ def cfgs(settings: SamplingDefaults) -> str:
     return f"{settings.cfg:g}" + ("" if low is None else f" (low-noise expert {low:g})")
 
 
-def preset(model: ModelPatcher) -> Mapping[str, Any]:
-    """The settings as the widgets of other nodes take them."""
-    settings = settings_for(model, "a preset of")
+def preset(model: ModelPatcher) -> dict[str, Any]:
+    """The settings by the names of the inputs that take them."""
+    settings = settings_for(model, "preset")
     return {
         "steps": settings.steps,
         "shift": settings.shift,
         "cfg": settings.cfg,
-        "sampler": settings.sampler,
         "fps": float(settings.fps),
         "seconds": round(settings.frames / settings.fps, 3),
         "width": settings.width,

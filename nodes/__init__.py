@@ -6,7 +6,9 @@ from .cache import ModelCache
 from .canvas import Canvas
 from .decode import Decode, DecodeFrames
 from .encode import Encode
+from .experts import Experts
 from .load import LoadModel, LoadTextEncoder, LoadVAE
+from .preset import Preset
 from .prompt import Prompt
 from .sample import Sample
 from .save import SaveVideo
@@ -16,10 +18,12 @@ NODES: list[type[io.ComfyNode]] = [
     LoadModel,
     LoadTextEncoder,
     LoadVAE,
+    Preset,
     Prompt,
     Canvas,
     Encode,
     Schedule,
+    Experts,
     Sample,
     Decode,
     DecodeFrames,

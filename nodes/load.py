@@ -2,7 +2,11 @@
 
 from comfy_api.latest import io
 
+from ..engine.defaults import AUTO, TITLES
 from ..host import folders, load
+from ..host.node_text import show_text
+from ..host.preset import described
+from ..models.weights_file import shards
 from . import checks
 
 CATEGORY = "Longtake/Load"
@@ -21,8 +25,8 @@ def version(kind: str, file: str) -> str:
 
     ComfyUI writes it into the graph that saved files carry: nothing private may be in it.
     """
-    found = folders.find(kind, file).stat()
-    return f"{found.st_size} bytes, {found.st_mtime_ns}"
+    found = [part.stat() for part in shards(folders.find(kind, file))]
+    return f"{sum(f.st_size for f in found)} bytes, {max(f.st_mtime_ns for f in found)}"
 
 
 class LoadModel(io.ComfyNode):
@@ -32,7 +36,8 @@ class LoadModel(io.ComfyNode):
             node_id="LongtakeLoadModel",
             display_name="Load Model (Longtake)",
             category=CATEGORY,
-            description="Loads a video model of the Wan family as MODEL." + SHARED,
+            description="Loads a video model of the Wan family as MODEL, and shows what it is and "
+            "what it was made for." + SHARED,
             inputs=[
                 io.Combo.Input(
                     "file",
@@ -43,6 +48,16 @@ class LoadModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "dtype", options=list(load.DTYPES), default="auto", tooltip=DTYPE_TIP
+                ),
+                io.Combo.Input(
+                    "family",
+                    options=list(TITLES),
+                    default=AUTO,
+                    optional=True,
+                    tooltip="What the checkpoint was made for: decides on shift, cfg, steps and "
+                    "frame rate where those are left at 0. auto: told by the tensors, and by the "
+                    "file's name where they are alike (Wan 2.2 T2V A14B and Wan 2.1 T2V 14B). The "
+                    "node shows what it found.",
                 ),
             ],
             outputs=[
@@ -58,12 +73,14 @@ class LoadModel(io.ComfyNode):
         return checks.verdict(folders.find, "dit", file)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, dtype: str) -> str:
+    def fingerprint_inputs(cls, file: str, dtype: str, family: str = AUTO) -> str:
         return version("dit", file)
 
     @classmethod
-    def execute(cls, file: str, dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load.load_model(file, dtype))
+    def execute(cls, file: str, dtype: str, family: str = AUTO) -> io.NodeOutput:
+        model = load.load_model(file, dtype, family)
+        show_text(described(model))
+        return io.NodeOutput(model)
 
 
 class LoadTextEncoder(io.ComfyNode):

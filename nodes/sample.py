@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.preset import cfg_for
 from ..host.sampling import SAMPLERS, sample
 from . import checks
 
@@ -45,7 +46,8 @@ class Sample(io.ComfyNode):
                     step=0.1,
                     round=0.001,
                     tooltip="How strongly the prompts are followed: 4 for the built-in model, 5 or "
-                    "6 for Wan. 1 ignores the negative prompt and halves the time.",
+                    "6 for Wan. 1 ignores the negative prompt and halves the time. 0: what the "
+                    "checkpoint was made for.",
                 ),
                 io.Combo.Input(
                     "sampler",
@@ -77,7 +79,7 @@ class Sample(io.ComfyNode):
         sampler: str,
     ) -> io.NodeOutput:
         seed = checks.whole("seed", seed, *SEEDS)
-        cfg = checks.number("cfg", cfg, *CFG)
+        cfg = checks.number("cfg", cfg, *CFG) or cfg_for(model)
         checks.one_of("sampler", sampler, SAMPLERS)
         painted = sample(
             model, positive, negative, latent, sigmas, seed=seed, cfg=cfg, sampler=sampler

@@ -2,8 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..engine.schedule import CURVES, MAX_STEPS, SHIFTS, sigmas
+from ..engine.schedule import CURVES, MAX_STEPS, SHIFTS, listed, sigmas
+from ..host.latent import facts_of
 from ..host.node_text import show_text
+from ..host.preset import settings_for, settings_of
 from ..host.shift import shift_for
 from . import checks
 
@@ -23,10 +25,12 @@ class Schedule(io.ComfyNode):
                 io.Int.Input(
                     "steps",
                     default=24,
-                    min=1,
+                    min=0,
                     max=MAX_STEPS,
                     tooltip="How many times the model is asked. More is slower and, up to a "
-                    "point, better: 24 for the built-in model, 20 to 50 for Wan.",
+                    "point, better: 24 for the built-in model, 20 to 50 for Wan. 0: what the "
+                    "checkpoint was made for; models of a few steps then get the very levels they "
+                    "learnt.",
                 ),
                 io.Float.Input(
                     "shift",
@@ -78,10 +82,24 @@ class Schedule(io.ComfyNode):
     def execute(
         cls, model, steps: int, shift: float, curve: str, denoise: float, latent=None
     ) -> io.NodeOutput:
-        steps = checks.whole("steps", steps, 1, MAX_STEPS)
+        steps = checks.whole("steps", steps, 0, MAX_STEPS)
         shift = checks.number("shift", shift, 0.0, SHIFTS[1])
         denoise = checks.number("denoise", denoise, *DENOISE)
+        remixed = facts_of(latent or {}).get("denoise") if denoise == 1 else None
+        denoise = remixed or denoise
+        learnt = steps == 0 and shift == 0 and denoise == 1 and learnt_levels(model)
+        if learnt:
+            show_text(f"{len(learnt)} steps at {', '.join(f'{level:g}' for level in learnt)}")
+            return io.NodeOutput(listed(learnt))
+        steps = steps or settings_for(model, "steps 0").steps
         shift = shift or shift_for(model, latent)
         levels = sigmas(steps, shift, curve, denoise)
-        show_text(f"shift {shift:g}")
+        begins = f", denoise {denoise:g} from Remix" if remixed else ""
+        show_text(f"{steps} steps, shift {shift:g}{begins}")
         return io.NodeOutput(levels)
+
+
+def learnt_levels(model) -> tuple[float, ...] | None:
+    """Of a model of a few steps, the levels it was trained on and no others."""
+    settings = settings_of(model)
+    return settings and settings.levels

@@ -47,7 +47,7 @@ TEXT = {
     "vocab_size": 64,
 }
 MODULES = [
-    *("adapter", "cache", "clip", "folders", "latent", "latent_format", "load", "model"),
+    *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "model"),
     *("patching", "preset", "progress", "sampling", "storage", "text_memory", "vae"),
 ]
 

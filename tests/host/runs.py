@@ -53,5 +53,7 @@ def seen(model: Any, record: Callable[..., Any]):
         return executor(*args, **kwargs)
 
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", wrapper)
-    yield calls
-    model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, "test")
+    try:
+        yield calls
+    finally:
+        model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, "test")

@@ -20,7 +20,7 @@ REFUSED = [
     ("canvas", "fps", 0, "smaller than min"),
     ("canvas", "fps", -24, "smaller than min"),
     ("canvas", "batch_size", 10**9, "bigger than max"),
-    ("schedule", "steps", 0, "smaller than min"),
+    ("schedule", "steps", -1, "smaller than min"),
     ("schedule", "steps", 10**7, "bigger than max"),
     ("schedule", "shift", -1, "smaller than min"),
     ("schedule", "denoise", 0, "smaller than min"),
@@ -65,7 +65,7 @@ LINKED = [
     ("canvas", "fps", "PrimitiveFloat", 0.0, "fps 0.0: choose"),
     ("canvas", "fps", "PrimitiveFloat", 1e9, "fps 1000000000.0: choose"),
     ("canvas", "seconds", "PrimitiveFloat", -3.0, "seconds -3.0: choose"),
-    ("schedule", "steps", "PrimitiveInt", 0, "steps 0: choose"),
+    ("schedule", "steps", "PrimitiveInt", -1, "steps -1: choose"),
     ("schedule", "shift", "PrimitiveFloat", -1.0, "shift -1.0: choose"),
     ("schedule", "denoise", "PrimitiveFloat", 1.5, "denoise 1.5: choose"),
     (

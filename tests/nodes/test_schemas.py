@@ -18,6 +18,7 @@ INPUTS = {
     "LongtakeLoadTextEncoder": ["file"],
     "LongtakeLoadVAE": ["file", "dtype"],
     "LongtakePreset": ["model"],
+    "LongtakePreset": ["model"],
     "LongtakePrompt": ["clip", "text"],
     "LongtakeCanvas": ["vae", "seconds", "fps", "width", "height", "batch_size"],
     "LongtakeEncode": ["image", "vae", "fps"],

@@ -1,0 +1,89 @@
+"""Two experts -> one GUIDER, or one MODEL."""
+
+from comfy_api.latest import io
+
+from ..host.experts import experts_of, guider, pair
+from ..host.node_text import show_text
+from . import checks
+
+CFG, BOUNDARY = (0.0, 100.0), (0.0, 1.0)
+
+
+class Experts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeExperts",
+            display_name="Experts (Longtake)",
+            category="Longtake/Sample",
+            description="Two models that share one sampling run: the first paints layout and "
+            "motion while the video is mostly noise, the second paints the detail. For Wan 2.2 "
+            "A14B, whose checkpoint is such a pair. Known frames stay exactly as they were.",
+            inputs=[
+                io.Model.Input(
+                    "high", tooltip="The high-noise expert, with LoRAs of its own if you like."
+                ),
+                io.Model.Input(
+                    "low", tooltip="The low-noise expert, with LoRAs of its own if you like."
+                ),
+                io.Conditioning.Input("positive", tooltip="What the video should show."),
+                io.Conditioning.Input("negative", tooltip="What it should not show."),
+                io.Float.Input(
+                    "cfg_high",
+                    default=0.0,
+                    min=CFG[0],
+                    max=CFG[1],
+                    step=0.1,
+                    round=0.001,
+                    tooltip="How strongly the high-noise expert follows the prompts. 0: what it "
+                    "was made for (the node shows it). 1 with few-step LoRAs.",
+                ),
+                io.Float.Input(
+                    "cfg_low",
+                    default=0.0,
+                    min=CFG[0],
+                    max=CFG[1],
+                    step=0.1,
+                    round=0.001,
+                    tooltip="The same for the low-noise expert.",
+                ),
+                io.Float.Input(
+                    "boundary",
+                    default=0.0,
+                    min=BOUNDARY[0],
+                    max=BOUNDARY[1],
+                    step=0.005,
+                    round=0.0001,
+                    tooltip="The noise level below which the second expert takes over. 0: 0.875 "
+                    "for text to video, 0.9 for image to video, as they were trained.",
+                ),
+            ],
+            outputs=[
+                io.Guider.Output(
+                    display_name="guider", tooltip="For core's SamplerCustomAdvanced."
+                ),
+                io.Model.Output(
+                    display_name="model",
+                    tooltip="For Sample or core's KSampler: the same pair as one MODEL. Their own "
+                    "cfg is the high-noise expert's, 0 in Sample being cfg_high.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, high, low, positive, negative, cfg_high: float, cfg_low: float, boundary: float
+    ) -> io.NodeOutput:
+        model = pair(
+            high,
+            low,
+            checks.number("boundary", boundary, *BOUNDARY),
+            checks.number("cfg_high", cfg_high, *CFG),
+            checks.number("cfg_low", cfg_low, *CFG),
+        )
+        experts = experts_of(model)
+        show_text(
+            f"changes at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "
+            f"{experts.cfg_low:g} below"
+        )
+        return io.NodeOutput(guider(model, positive, negative), model)
