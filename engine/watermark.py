@@ -199,11 +199,13 @@ def _at_scale(blurred: dict[int, Tensor], scale: float) -> Mark:
     best = Mark(0.0, None, scale, False)
     for flipped in (False, True):
         folded = _folded(points.flip(1) if flipped else points)
-        fit = torch.fft.irfft2(_whitened(torch.fft.rfft2(folded)) * _sync(), s=folded.shape)
+        white = _whitened(torch.fft.rfft2(folded))
+        fit = torch.fft.irfft2(white * _sync(), s=folded.shape)
         z = float((fit.max() - fit.mean()) / fit.std().clamp(min=1e-12))
         if z > best.z:
             at = divmod(int(fit.argmax()), fit.shape[1])
-            best = Mark(z, _read(folded, at) if z >= PRESENT else None, scale, flipped)
+            id = _read(torch.fft.irfft2(white, s=folded.shape), at) if z >= PRESENT else None
+            best = Mark(z, id, scale, flipped)
     return best
 
 
@@ -237,10 +239,10 @@ def _doubled(cells: Tensor) -> Tensor:
     return repeat(cells, "h w -> (h y) (w x)", y=2, x=2)
 
 
-def _read(folded: Tensor, at: tuple[int, int]) -> int | None:
+def _read(tile: Tensor, at: tuple[int, int]) -> int | None:
     """The id of a pattern that lies at `at`; None if its checksum contradicts it."""
     signs, bits = _pattern()
-    here = folded.roll((-at[0], -at[1]), (0, 1))
+    here = tile.roll((-at[0], -at[1]), (0, 1))
     cells = rearrange(here, "(h y) (w x) -> h w (y x)", y=2, x=2).sum(-1) * signs
     sums = torch.zeros(BITS + 1).index_add_(0, bits.flatten(), cells.flatten())
     word = sum(1 << n for n in range(BITS) if sums[n] > 0)

@@ -1,7 +1,7 @@
 """ComfyUI's VIDEO and its folders <-> files that we stream."""
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -68,6 +68,7 @@ class Wish:
     quality: Quality = CLEAR
     sound: Sound | None = None  # instead of the video's own
     picture: str = NONE
+    mark: Callable[[Iterable[Tensor]], Iterator[Tensor]] | None = None  # a stage in front of it all
 
 
 class Saved(NamedTuple):
@@ -159,12 +160,14 @@ def _write(
         "check": check_cancelled,
         "quality": wish.quality,
     }
-    if clip.file is not None and (wish.form.animation or may_be_copied(clip, wish)):
+    alike = wish.form.animation or may_be_copied(clip, wish)
+    if clip.file is not None and alike and wish.mark is None:
         keep = not args.disable_metadata
         copy_video(clip.file, path, sound=wish.sound, keep=keep, **common)
         how = "made of its frames" if wish.form.animation else "copied without loss"
     else:
-        chunks = counted(ahead(clip.stream()), clip.frames)
+        frames = ahead(clip.stream())
+        chunks = counted(frames if wish.mark is None else wish.mark(frames), clip.frames)
         sound = clip.sound if wish.sound is None else wish.sound
         write_video(path, chunks, clip.fps, sound=sound, **common)
         crf = wish.form.clear if wish.quality.crf is None else wish.quality.crf

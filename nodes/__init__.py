@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .cache import ModelCache
 from .canvas import Canvas
+from .credentials import ReadCredentials, ReadMark
 from .decode import Decode, DecodeFrames
 from .encode import Encode
 from .experts import Experts
@@ -28,6 +29,8 @@ NODES: list[type[io.ComfyNode]] = [
     Decode,
     DecodeFrames,
     SaveVideo,
+    ReadCredentials,
+    ReadMark,
     ModelCache,
 ]
 

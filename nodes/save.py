@@ -1,14 +1,19 @@
 """VIDEO -> a file in the output folder."""
 
+from dataclasses import replace
+
 from comfy_api.latest import InputImpl, io
 
 from ..engine.containers import FORMATS, PRESETS, Quality, check_quality, encoder_of
 from ..engine.still import PICTURES
+from ..host.credentials import Signing
+from ..host.mark import stage_for
 from ..host.node_text import show_text
 from ..host.output import check_prefix
 from ..host.source import sound_from
 from ..host.video import Wish, graph_in, save, shown
 from . import checks
+from .credentials import check_choice, provenance
 
 AS_IT_IS = -1
 COARSEST = 63
@@ -34,16 +39,23 @@ class SaveVideo(io.ComfyNode):
                     "%second%, %width% and %height% are filled in.",
                 ),
                 *how(),
+                *provenance(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The saved file.")],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix=None, format=None, crf=None, preset=None):
-        named = checks.verdict(check_prefix, filename_prefix)
-        if named is not True:
-            return named
+    def validate_inputs(
+        cls, filename_prefix=None, format=None, crf=None, preset=None, credentials=None
+    ):
+        for verdict in (
+            checks.verdict(check_prefix, filename_prefix),
+            checks.verdict(check_choice, credentials, format or "mp4 h264"),
+        ):
+            if verdict is not True:
+                return verdict
         return checks.verdict(wish_of, format, AS_IT_IS if crf is None else crf, preset or "medium")
 
     @classmethod
@@ -56,10 +68,16 @@ class SaveVideo(io.ComfyNode):
         preset: str = "medium",
         audio=None,
         picture: str = PICTURES[0],
+        credentials: str = "auto",
+        mark: bool = False,
     ) -> io.NodeOutput:
         wish = wish_of(format, crf, preset, audio, picture)
-        saved = save(video, filename_prefix, graph_in(cls.hidden), wish)
-        show_text(saved.told)
+        if mark:
+            wish = replace(wish, mark=stage_for(cls.hidden))
+        signing = Signing(check_choice(credentials, format), cls.hidden)
+        saved = save(video, filename_prefix, graph_in(cls.hidden), wish, signing)
+        signing.saved(saved.path)
+        show_text("\n".join(filter(None, (saved.told, signing.note))))
         result = InputImpl.VideoFromFile(str(saved.path))
         return io.NodeOutput(result, ui=shown(saved, wish.form))
 

@@ -32,8 +32,11 @@ INPUTS = {
     "LongtakeDecode": ["latent", "vae", "fps", "crf"],
     "LongtakeDecodeFrames": ["latent", "vae"],
     "LongtakeSaveVideo": [
-        "video", "filename_prefix", "format", "crf", "preset", "audio", "picture"
+        "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
+        "mark",
     ],
+    "LongtakeReadCredentials": ["video", "file"],
+    "LongtakeReadMark": ["video"],
     "LongtakeModelCache": ["action", "file", "after"],
 }  # fmt: skip
 

@@ -1,0 +1,145 @@
+"""What a file says of where it came from, and whether that holds."""
+
+from comfy_api.latest import io, ui
+
+from ..engine.containers import FORMATS
+from ..engine.credentials import MIME, SIGNED
+from ..engine.credentials_report import in_words
+from ..engine.watermark import in_words as mark_in_words
+from ..host.credentials import CHOICES, file_of, refusal, report_on
+from ..host.mark import mark_in
+from ..host.media_folders import find, menu
+from ..host.node_text import show_text
+from ..models.errors import InputError
+from . import checks
+
+CATEGORY = "Longtake/Save"
+NONE = "none: the video input"
+
+
+class ReadCredentials(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeReadCredentials",
+            display_name="Read Credentials (Longtake)",
+            category=CATEGORY,
+            description="Reads the Content Credentials in a video or picture file: whether it was "
+            "made by AI, with what, and whether it was changed since. Never uses the network.",
+            inputs=[
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="A VIDEO that is a file, from Save Video or Load Video. The file "
+                    "itself is read, not its frames.",
+                ),
+                io.Combo.Input(
+                    "file",
+                    options=[NONE, *menu(tuple(MIME))],
+                    default=NONE,
+                    optional=True,
+                    upload=io.UploadType.video,
+                    tooltip="A file of the input folder, or one of the newest of the output "
+                    "folder. Upload one with the button, or drop it here.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="report", tooltip="What it says, in plain words."),
+                io.String.Output(display_name="json", tooltip="All of it, for programs."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, file=NONE) -> bool | str:
+        return True if file in (None, NONE) else checks.verdict(find, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file=NONE, **_) -> float:
+        # A file may have been replaced since, or the trust list changed.
+        return float("nan")
+
+    @classmethod
+    def execute(cls, video=None, file: str = NONE) -> io.NodeOutput:
+        if (video is None) == (file == NONE):
+            raise InputError("connect a video, or choose a file: one of the two.")
+        path = file_of(video) if video is not None else find(file)
+        report = report_on(path)
+        words = f"{path.name}: {in_words(report)}"
+        show_text(words)
+        return io.NodeOutput(words, report.as_json(), ui=ui.PreviewText(words))
+
+
+class ReadMark(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeReadMark",
+            display_name="Read Mark (Longtake)",
+            category=CATEGORY,
+            description="Looks for the invisible mark that Save Video can put into its frames, and "
+            "says how sure it is. The mark informs; it proves nothing, because anybody can remove "
+            "or forge it.",
+            inputs=[
+                io.MultiType.Input(
+                    "video",
+                    types=[io.Video, io.Image],
+                    tooltip="A VIDEO or IMAGE frames, as they are or re-encoded, scaled, cropped "
+                    "or mirrored.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="report", tooltip="What was found, in plain words."),
+                io.Boolean.Output(display_name="present", tooltip="Whether there is a mark."),
+                io.Float.Output(
+                    display_name="confidence",
+                    tooltip="Standard deviations above chance; 8 and more counts as present.",
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, video) -> io.NodeOutput:
+        mark = mark_in(video)
+        words = mark_in_words(mark)
+        show_text(words)
+        return io.NodeOutput(words, mark.present, mark.z, ui=ui.PreviewText(words))
+
+
+def provenance() -> list[io.Input]:
+    """What Save Video may say of where a video comes from."""
+    return [
+        io.Combo.Input(
+            "credentials",
+            options=list(CHOICES),
+            default="auto",
+            optional=True,
+            tooltip="Content Credentials: a signed statement in the file that AI made it, with "
+            "hashes of workflow and models, and the clips it came from. auto: if c2pa-python is "
+            "installed. required: or else nothing is saved.",
+        ),
+        io.Boolean.Input(
+            "mark",
+            default=False,
+            optional=True,
+            tooltip="An invisible mark in the frames that outlasts re-encoding, scaling and "
+            "cropping, for Read Mark to find. It informs, and secures nothing. The video is "
+            "encoded for it, and becomes larger.",
+        ),
+    ]
+
+
+def check_choice(choice: str, format: str) -> str:
+    """The choice of credentials. Raises InputError if it cannot be met, before hours of work."""
+    checks.one_of("credentials", choice, CHOICES)
+    problem = refusal(choice)
+    if problem:
+        raise InputError(problem)
+    suffix = FORMATS[checks.one_of("format", format, list(FORMATS))].suffix
+    if choice == "required" and suffix not in SIGNED:
+        raise InputError(
+            f"credentials are required, but {suffix} files cannot carry any: choose a format in "
+            f"{', '.join(SIGNED)}, or set credentials to auto."
+        )
+    return choice
