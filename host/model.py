@@ -20,6 +20,7 @@ from ..models.errors import InputError
 from ..models.wan.config import DiTConfig
 from . import patching, storage
 from .adapter import ComfyDiT
+from .known_frames import concat_known
 from .shots import shot_conds, shot_texts
 
 
@@ -60,6 +61,19 @@ class OurNetwork:
         if self.sizes.frame_rates and (rate := kwargs.get("frame_rate")) is not None:
             out["fps"] = conds.CONDConstant(float(rate))  # as core's LTXVConditioning names it
         return out
+
+    def concat_cond(self, **kwargs: Any) -> Tensor | None:
+        """Channels of an I2V checkpoint beside the latents; from the canvas if no node made any."""
+        latents, mask = kwargs.get("latent_image"), kwargs.get("denoise_mask")
+        if (
+            not self.image_to_video
+            or "concat_latent_image" in kwargs
+            or latents is None
+            or mask is None
+        ):
+            return super().concat_cond(**kwargs)
+        extra = self.sizes.in_channels - self.sizes.out_channels
+        return concat_known(latents.to(kwargs["device"]), mask, extra)
 
     def _apply_model(
         self,

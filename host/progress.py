@@ -45,7 +45,7 @@ class Playback:
 
     def __init__(self, total: int):
         self._bar = comfy.utils.ProgressBar(total)
-        self._total, self._step = total, 0
+        self._total, self._step, self._before = total, 0, 0
         self._frames: list[Image.Image] = []
         self._number = count()
         self._stop = threading.Event()
@@ -64,10 +64,14 @@ class Playback:
         if self._node is not None:
             self._thread.join()
 
+    def begin(self, before: int) -> None:
+        """The next of several runs begins, after so many steps of those before it."""
+        self._before = before
+
     def show(self, step: int, frames: list[Image.Image]) -> None:
         """`step` steps are done, and this is what the video looks like. Honours Cancel."""
-        self._step, self._frames = step, frames
-        self._bar.update_absolute(step, self._total, self._picture())
+        self._step, self._frames = self._before + step, frames
+        self._bar.update_absolute(self._step, self._total, self._picture())
 
     def _picture(self) -> tuple[str, Image.Image, int]:
         frames = self._frames

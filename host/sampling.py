@@ -1,6 +1,7 @@
 """Sampling: core's samplers on our noise, with known frames returned exactly."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import comfy.model_management as mm
@@ -12,10 +13,13 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..engine.noise import check_seed, video_noise
+from ..engine.passes import Pass
 from ..models.errors import InputError, NotFiniteError
+from . import known_frames
 from .latent import facts_of, mask_of, samples_of
 from .model import check_channels, check_text, config_of
 from .progress import Playback, reporter
+from .shots import from_frame
 
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
 Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
@@ -72,16 +76,69 @@ def sample(
     latent = {**latent, "samples": samples}
     check_fit(model, positive, negative, samples)
     mask = mask_of(latent)
-    noise = FrameNoise(seed).generate_noise(latent)
-    painted = run(model, positive, negative, samples, mask, noise, sigmas, cfg, sampler, seed)
+    painted = in_passes(model, positive, negative, latent, mask, sigmas, cfg, sampler, seed)
     if not torch.isfinite(painted).all():
         raise NotFiniteError(
             f"sampling gave NaN or infinite latents at cfg {cfg} with {sampler}: lower cfg, take "
             f"more steps, or load the model in bf16 or fp32."
         )
-    if mask is not None:  # scaling in and out rounds what was kept
-        painted = torch.where(mask.to(painted.device) == 0, samples.to(painted), painted)
     return {**latent, "samples": painted}
+
+
+def in_passes(
+    model: ModelPatcher,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Mapping[str, Any],
+    mask: Tensor | None,
+    sigmas: Tensor,
+    cfg: float,
+    sampler: str,
+    seed: int,
+) -> Tensor:
+    """The whole canvas at once, or as the node that made it planned: (b, c, t, h, w).
+
+    What one pass painted is known to the passes after it, in latents.
+    """
+    samples, config = latent["samples"], config_of(model)
+    route = known_frames.Route.NOISE_LINE if config is None else known_frames.route_for(config)
+    mask = known_frames.unheld(mask, latent, route)
+    channels = known_frames.image_channels(latent, route)
+    noise = FrameNoise(seed).generate_noise(latent)
+    whole = Pass(tuple(range(samples.shape[2])))
+    passes = facts_of(latent).get("passes") or (whole,)
+    if len(passes) == 1 and passes[0] == whole:
+        conds = known_conds(positive, negative, channels, samples, mask)
+        return run(model, *conds, samples, mask, noise, sigmas, cfg, sampler, seed)
+    painted = samples.clone()
+    left = torch.ones(1, 1, samples.shape[2], 1, 1) if mask is None else mask.clone()
+    with Playback((len(sigmas) - 1) * len(passes)) as playback:
+        for number, (frames, scratch) in enumerate(passes):
+            at = list(frames)
+            x, m = painted[:, :, at], left[:, :, at]
+            conds = (from_frame(prompt, at[0]) for prompt in (positive, negative))
+            conds = known_conds(*conds, channels and channels.at(at), x, m)
+            playback.begin(number * (len(sigmas) - 1))
+            out = run(
+                model, *conds, x, m, noise[:, :, at], sigmas, cfg, sampler, seed, playback
+            ).to(painted)
+            painted[:, :, at[scratch:]] = out[:, :, scratch:]
+            left[:, :, at[scratch:]] = 0
+    return painted
+
+
+def known_conds(
+    positive: Conditioning,
+    negative: Conditioning,
+    channels: known_frames.ImageChannels | None,
+    samples: Tensor,
+    mask: Tensor | None,
+) -> tuple[Conditioning, Conditioning]:
+    """Both prompts, with the pinned pixels where the checkpoint reads them from there."""
+    if channels is None:
+        return positive, negative
+    values = channels.conds(samples, mask)
+    return known_frames.with_values(positive, values), known_frames.with_values(negative, values)
 
 
 def run(
@@ -95,12 +152,16 @@ def run(
     cfg: float,
     sampler: str,
     seed: int,
+    playback: Playback | None = None,
 ) -> Tensor:
-    """One run of core's guider and sampler: (b, c, t, h, w) -> the same shape."""
+    """One run of core's guider and sampler: (b, c, t, h, w) -> the same shape.
+
+    What the mask keeps comes back to the bit. `playback` is that of several runs.
+    """
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
-    with Playback(len(sigmas) - 1) as playback:
+    with nullcontext(playback) if playback else Playback(len(sigmas) - 1) as playback:
         painted = guider.sample(
             noise,
             samples,
@@ -111,7 +172,10 @@ def run(
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )
-    return painted.to(mm.intermediate_device())
+    painted = painted.to(mm.intermediate_device())
+    if mask is not None:  # scaling in and out rounds what was kept
+        painted = torch.where(mask.to(painted.device) == 0, samples.to(painted), painted)
+    return painted
 
 
 def check_sampling(sampler: str, sigmas: Tensor, cfg: float) -> None:
