@@ -93,7 +93,7 @@ def between(
         window: how many the model is given at a time.
         overlap: how many known ones each pass goes on from.
     """
-    check_overlap(overlap, window)
+    overlap = min(check_overlap(overlap, window), max(1, window - 2))  # room to see the other side
     passes, known, left = [], list(before), list(gap)
     aim = min(len(after), max(1, overlap // 2), max(0, window - overlap - 1))
     while left and overlap + len(left) + aim > window and before:
