@@ -7,6 +7,7 @@ from pathlib import Path
 import folder_paths
 
 from ..models.errors import CheckpointError, InputError
+from ..models.weights_file import INDEX, SHARD
 
 BUILT_IN = "nano (built in)"
 NANO = Path(__file__).resolve().parent.parent / "models" / "nano"
@@ -15,13 +16,28 @@ FOLDERS: Mapping[str, str] = {  # kind of network -> ComfyUI's name for its fold
     "vae": "vae",
     "text_encoder": "text_encoders",
 }
-READABLE = (".safetensors", ".sft", ".safetensors.index.json")
+READABLE = (".safetensors", ".sft", INDEX)
 
 
 def menu(kind: str) -> list[str]:
-    """What a loader of this kind offers: the built-in model, then the files in its folders."""
+    """What a loader of this kind offers: the built-in model, then the files in its folders.
+
+    A checkpoint in several parts is one entry: its index, or without one its first part.
+    """
     files = folder_paths.get_filename_list(FOLDERS[kind])
-    return [BUILT_IN, *(name for name in files if name.lower().endswith(READABLE))]
+    readable = [name for name in files if name.lower().endswith(READABLE)]
+    return [BUILT_IN, *dict.fromkeys(whole(FOLDERS[kind], name) for name in readable)]
+
+
+def whole(folder: str, name: str) -> str:
+    """The menu's name for the checkpoint that a file is or is a part of."""
+    match = SHARD.fullmatch(name)
+    if match is None:
+        return name
+    index, path = f"{match['stem']}{INDEX}", folder_paths.get_full_path(folder, name)
+    if path is not None and (Path(path).parent / Path(index.replace("\\", "/")).name).is_file():
+        return index
+    return f"{match['stem']}-{1:0{len(match['number'])}}-of-{match['count']}.safetensors"
 
 
 def find(kind: str, name: str) -> Path:
@@ -37,6 +53,9 @@ def find(kind: str, name: str) -> Path:
     names = folder_paths.get_filename_list(folder)
     # Only names from the list: a path made up by hand could lead anywhere on the disk.
     path = folder_paths.get_full_path(folder, name) if name in names else None
+    if path is None and name.endswith(INDEX):  # ComfyUI lists no .json: it lies beside its parts
+        part = next((n for n in names if SHARD.fullmatch(n) and whole(folder, n) == name), None)
+        path = part and Path(folder_paths.get_full_path(folder, part)).parent / Path(name).name
     if path is None:
         raise InputError(not_there(name, folder, menu(kind)))
     return Path(path)

@@ -48,7 +48,7 @@ TEXT = {
 }
 MODULES = [
     *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "model"),
-    *("patching", "preset", "progress", "sampling", "storage", "text_memory", "vae"),
+    *("patching", "preset", "progress", "sampling", "shift", "storage", "text_memory", "vae"),
 ]
 
 
