@@ -145,6 +145,8 @@ def media_facts(path: Path, limits: Limits = LIMITS) -> MediaFacts:
 
 
 def _check_claims(path: Path, container: Any, stream: Any, limits: Limits) -> None:
+    if stream.codec_context is None:
+        raise InputError(f"{path.name} is of a codec that is not known here, or damaged.")
     width, height = stream.codec_context.width, stream.codec_context.height
     if not (width > 0 and height > 0):
         raise InputError(f"{path.name} does not say how large its pictures are: it is damaged.")
@@ -216,10 +218,15 @@ def _facts(path: Path, container: Any, times: list[int], limits: Limits) -> Medi
         codec=codec_of(stream),
         pixel_format=first.format.name,
         container=container_of(path),
-        sound=bool(container.streams.audio),
+        sound=_has_sound(container),
         start=times[0],
         tick=tick,
     )
+
+
+def _has_sound(container: Any) -> bool:
+    streams = container.streams.audio
+    return bool(streams) and streams[0].codec_context is not None
 
 
 def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
@@ -349,7 +356,7 @@ def sound_of(path: Path, seconds: float = 3600.0) -> Sound | None:
         InputError: if the file is no video or is damaged.
     """
     with open_media(path) as container:
-        if not container.streams.audio:
+        if not _has_sound(container):
             return None
         pictures, stream = container.streams.video[0], container.streams.audio[0]
         begin = float((pictures.start_time or 0) * pictures.time_base)

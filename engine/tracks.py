@@ -53,7 +53,7 @@ def copied_track(
         One track, or none if there is no such stream.
     """
     old = stack.enter_context(open_media(source))
-    streams = [stream for stream in old.streams if stream.type == kind]
+    streams = [s for s in old.streams if s.type == kind and s.codec_context is not None]
     if not streams:
         return []
     stream, pictures = streams[0], old.streams.video[0]

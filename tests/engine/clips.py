@@ -1,0 +1,61 @@
+"""Video files of every kind that a stranger may hand over, made with PyAV."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+STEP = 7  # levels from one frame to the next
+
+
+def level(number: int) -> int:
+    return 20 + STEP * (number % 32)
+
+
+def grey(number: int, width: int = 38, height: int = 22) -> np.ndarray:
+    """Frame `number` of a clip: grey, with a white corner at the top left."""
+    frame = np.full((height, width, 3), level(number), np.uint8)
+    frame[: height // 2, : width // 4] = 255
+    return frame
+
+
+def clip(
+    path,
+    times=range(9),
+    fps=Fraction(24),
+    *,
+    codec="libx264",
+    pixels="yuv420p",
+    size=(38, 22),
+    muxer=None,
+    rotation=0,
+    options=None,
+    sound=False,
+    alpha=255,
+):
+    """A clip whose frame n is shown at times[n] / fps."""
+    opened = av.open(path, "w", format=muxer, options=options or {})
+    with opened as container:
+        stream = container.add_stream(codec, rate=fps)
+        (stream.width, stream.height), stream.pix_fmt = size, pixels
+        stream.time_base = 1 / fps
+        stream.options = {"crf": "4"} if codec.startswith("libx") else {}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        track = container.add_stream("aac", rate=8000, layout="mono") if sound else None
+        container.start_encoding()
+        for number, time in enumerate(times):
+            rgb = grey(number, *size)
+            rgba = np.dstack([rgb, np.full(rgb.shape[:2], alpha, np.uint8)])
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=pixels)
+            frame.pts, frame.time_base = time, 1 / fps
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if track:
+            for start in range(0, 8000, 1024):
+                piece = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                piece.sample_rate, piece.pts = 8000, start
+                piece.time_base = Fraction(1, 8000)
+                container.mux(track.encode(piece))
+            container.mux(track.encode())
+    return path
