@@ -8,6 +8,7 @@ from .credentials import ReadCredentials, ReadMark
 from .decode import Decode, DecodeFrames
 from .encode import Encode
 from .experts import Experts
+from .interpolate import Interpolate
 from .load import LoadModel, LoadTextEncoder, LoadVAE
 from .preset import Preset
 from .prompt import Prompt
@@ -28,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     Sample,
     Decode,
     DecodeFrames,
+    Interpolate,
     SaveVideo,
     ReadCredentials,
     ReadMark,

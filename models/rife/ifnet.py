@@ -125,6 +125,11 @@ class IFNet(nn.Module):
         if config.features:
             self.encode = Encoder(config, operations, **where)
 
+    @property
+    def blocks(self) -> list[IFBlock]:
+        """Its blocks, from coarse to fine."""
+        return [self.get_submodule(f"block{n}") for n in range(len(self.config.widths))]
+
     def forward(self, pairs: Tensor, times: Tensor, flow_scale: float = 1.0) -> Tensor:
         """The frames between.
 
@@ -159,8 +164,7 @@ class IFNet(nn.Module):
         scales = [scale / flow_scale for scale in self.config.scales]
         flow = rest = None
         warped = sources
-        for number, scale in enumerate(scales):
-            block = self.get_submodule(f"block{number}")
+        for number, (block, scale) in enumerate(zip(self.blocks, scales, strict=True)):
             seen = self.seen(warped, times, rest, flow, scale)
             step, new = block(seen, scale)
             if number == 1 and doubles and (fast := is_fast(step)).any():

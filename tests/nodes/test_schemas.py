@@ -31,6 +31,10 @@ INPUTS = {
     ],
     "LongtakeDecode": ["latent", "vae", "fps", "crf"],
     "LongtakeDecodeFrames": ["latent", "vae"],
+    "LongtakeInterpolate": [
+        "fps", "multiplier", "file", "cut_sensitivity", "loop", "ending", "flow_scale", "dtype",
+        "tile", "images", "image_fps", "video", "image"
+    ],
     "LongtakeSaveVideo": [
         "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
         "mark",

@@ -1,0 +1,223 @@
+"""VIDEO or IMAGE -> the same at another frame rate."""
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..engine.size import frame_rate
+from ..host import interpolate as rife
+from ..host.node_text import show_text
+from ..host.source import opened
+from ..models.errors import InputError
+from . import checks
+
+FPS, MULTIPLIER, SENSITIVITY, TILE = (0.0, 480.0), (0.1, 64.0), (0.0, 1.0), (0, 8192)
+HOLD, STOP = "keep the duration", "stop at the last frame"
+NO_IMAGES = (
+    "Interpolate gives no IMAGE for a VIDEO unless 'images' is on: they are all in memory at once."
+)
+
+
+class Interpolate(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeInterpolate",
+            display_name="Interpolate (Longtake)",
+            category="Longtake/Video",
+            description="Changes the frame rate of a video by drawing the frames between its "
+            "frames, with exact timing. Cuts stay cuts: nothing is blended across them. A long "
+            "video needs no more memory than a short one.",
+            inputs=[*rates(), *ways(), *sources()],
+            outputs=[
+                io.Video.Output(
+                    display_name="video",
+                    tooltip="At the new rate, with the sound of the source, for Save Video.",
+                ),
+                io.Image.Output(
+                    display_name="image",
+                    tooltip="All its frames. For a VIDEO only if 'images' is on.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file=None, ending=None, flow_scale=None, dtype=None) -> bool | str:
+        found = [
+            checks.verdict(rife.find, file),
+            checks.verdict(checks.one_of, "ending", ending, (HOLD, STOP)),
+            checks.verdict(checks.one_of, "flow_scale", flow_scale, rife.FLOW_SCALES),
+            checks.verdict(checks.one_of, "dtype", dtype, tuple(rife.DTYPES)),
+        ]
+        return next((verdict for verdict in found if verdict is not True), True)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_) -> str:
+        found = rife.find(file).stat()
+        return f"{found.st_size} bytes, {found.st_mtime_ns}"
+
+    @classmethod
+    def execute(
+        cls,
+        fps: float,
+        multiplier: float,
+        file: str,
+        cut_sensitivity: float,
+        loop: bool,
+        ending: str,
+        flow_scale: str,
+        dtype: str,
+        tile: int,
+        images: bool,
+        image_fps: float,
+        video=None,
+        image=None,
+    ) -> io.NodeOutput:
+        if (video is None) == (image is None):
+            raise InputError("connect a video or an image, one of the two.")
+        fps = checks.number("fps", fps, *FPS)
+        wish = rife.Wish(
+            fps=frame_rate(fps) if fps else None,
+            multiplier=checks.number("multiplier", multiplier, *MULTIPLIER),
+            sensitivity=checks.number("cut_sensitivity", cut_sensitivity, *SENSITIVITY),
+            loop=bool(loop),
+            hold=checks.one_of("ending", ending, (HOLD, STOP)) == HOLD,
+            flow_scale=checks.one_of("flow_scale", flow_scale, rife.FLOW_SCALES),
+            tile=tile_of(tile),
+        )
+        rate = frame_rate(checks.number("image_fps", image_fps, 0.01, FPS[1]))
+        network = rife.load_interpolator(file, dtype)
+        if video is None:
+            made = shown(rife.of_images(image, rate), network, wish, True)
+        else:
+            with opened(video) as clip:
+                made = shown(clip, network, wish, bool(images))
+        return io.NodeOutput(*made)
+
+
+def shown(clip, network, wish: rife.Wish, images: bool) -> tuple:
+    """The node's outputs; what was done stands on the node."""
+    video, whole, tally = rife.interpolate(clip, network, wish, images)
+    show_text(rife.told(clip, rife.timing_of(clip, wish), tally))
+    return video, ExecutionBlocker(NO_IMAGES) if whole is None else whole
+
+
+def tile_of(value) -> int:
+    """0, or a size in which the network can look for motion."""
+    tile = checks.whole("tile", value, *TILE)
+    if 0 < tile < 256:
+        raise InputError(f"tile {tile}: choose 0 (what fits) or at least 256.")
+    return tile
+
+
+def rates() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "fps",
+            default=24.0,
+            min=FPS[0],
+            max=FPS[1],
+            step=0.01,
+            round=0.001,
+            tooltip="Frames per second it shall have: any number, whole multiple or not. 23.976, "
+            "29.97 and 59.94 are meant exactly (24000/1001...). 0: the multiplier counts.",
+        ),
+        io.Float.Input(
+            "multiplier",
+            default=2.0,
+            min=MULTIPLIER[0],
+            max=MULTIPLIER[1],
+            step=0.5,
+            round=0.001,
+            tooltip="Used where fps is 0: so many times the source's rate. 2.5 is allowed.",
+        ),
+        io.Combo.Input(
+            "file",
+            options=rife.menu(),
+            default=rife.BUILT_IN,
+            tooltip="The network that draws. The built-in one is part of the pack; any RIFE 4.0 "
+            "to 4.26 in models/frame_interpolation works, as .safetensors.",
+        ),
+    ]
+
+
+def ways() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "cut_sensitivity",
+            default=0.5,
+            min=SENSITIVITY[0],
+            max=SENSITIVITY[1],
+            step=0.05,
+            round=0.001,
+            tooltip="How readily a sudden change counts as a cut, across which nothing is drawn "
+            "(the frame before it is shown longer). 0: never. 1: at the least jump.",
+        ),
+        io.Boolean.Input(
+            "loop",
+            default=False,
+            tooltip="Also draw from the last frame back to the first, for a video that is played "
+            "over and over.",
+        ),
+        io.Combo.Input(
+            "ending",
+            options=[HOLD, STOP],
+            default=HOLD,
+            tooltip="The last frame has nothing after it. keep the duration: it stays for its "
+            "time, and sound stays in step. stop at the last frame: the video ends with it, up to "
+            "one source frame earlier.",
+        ),
+        io.Combo.Input(
+            "flow_scale",
+            options=list(rife.FLOW_SCALES),
+            default="auto",
+            tooltip="At which share of its size motion is looked for. 0.5 is more than twice as "
+            "fast, and finds larger motion in large frames; 2 finds small things. auto: 0.5 above "
+            "2048 x 1152, otherwise 1.",
+        ),
+        io.Combo.Input(
+            "dtype",
+            options=list(rife.DTYPES),
+            default="auto",
+            tooltip="Of the convolutions; motion is always exact. auto: fp32 on a CPU, fp16 on "
+            "a GPU that is good at it. bf16 is 1.5 times as fast on newer CPUs, 60 dB from fp32.",
+        ),
+        io.Int.Input(
+            "tile",
+            default=0,
+            min=TILE[0],
+            max=TILE[1],
+            step=64,
+            tooltip="Draw large frames in tiles of this many pixels, to save memory. 0: whole "
+            "frames as long as they fit.",
+        ),
+        io.Boolean.Input(
+            "images",
+            default=False,
+            tooltip="Also give an IMAGE where a VIDEO came in. All frames are then in memory at "
+            "once: 16 GiB for a minute of 720p at 24.",
+        ),
+        io.Float.Input(
+            "image_fps",
+            default=16.0,
+            min=0.01,
+            max=FPS[1],
+            step=0.01,
+            round=0.001,
+            tooltip="Frames per second of the IMAGE that comes in. A VIDEO knows its own.",
+        ),
+    ]
+
+
+def sources() -> list[io.Input]:
+    return [
+        io.Video.Input(
+            "video",
+            optional=True,
+            tooltip="The video, from Decode, Load Video or any other node. Its sound is kept.",
+        ),
+        io.Image.Input(
+            "image",
+            optional=True,
+            tooltip="Or frames, as one batch. Connect either this or a video.",
+        ),
+    ]
