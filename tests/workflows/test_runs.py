@@ -19,6 +19,11 @@ LOOKS = {  # workflow -> what its prompt says
 }
 
 
+@pytest.fixture(params=LOOKS)
+def name(request) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def runs(server) -> dict:
     """Each workflow is run once, as the browser would queue it."""
