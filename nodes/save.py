@@ -50,13 +50,14 @@ class SaveVideo(io.ComfyNode):
     def validate_inputs(
         cls, filename_prefix=None, format=None, crf=None, preset=None, credentials=None
     ):
-        for verdict in (
+        chosen = AS_IT_IS if crf is None else crf, preset or "medium"
+        verdicts = (
             checks.verdict(check_prefix, filename_prefix),
             checks.verdict(check_choice, credentials, format or "mp4 h264"),
-        ):
-            if verdict is not True:
-                return verdict
-        return checks.verdict(wish_of, format, AS_IT_IS if crf is None else crf, preset or "medium")
+            checks.verdict(quality_of, *chosen),
+            checks.verdict(wish_of, format, *chosen),
+        )
+        return next((verdict for verdict in verdicts if verdict is not True), True)
 
     @classmethod
     def execute(
@@ -128,14 +129,18 @@ def how() -> list[io.Input]:
     ]
 
 
+def quality_of(crf: int, preset: str) -> Quality:
+    crf = checks.whole("crf", crf, AS_IT_IS, COARSEST)
+    return Quality(None if crf == AS_IT_IS else crf, checks.one_of("preset", preset, PRESETS))
+
+
 def wish_of(
     format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURES[0]
 ) -> Wish:
     """How the video shall be saved. Raises InputError for what there is not."""
     form = FORMATS[checks.one_of("format", format, list(FORMATS))]
     encoder_of(form)
-    crf = checks.whole("crf", crf, AS_IT_IS, COARSEST)
-    quality = Quality(None if crf == AS_IT_IS else crf, checks.one_of("preset", preset, PRESETS))
+    quality = quality_of(crf, preset)
     check_quality(form, quality)
     sound = None if audio is None else sound_from(audio)
     return Wish(form, quality, sound, checks.one_of("picture", picture, PICTURES))

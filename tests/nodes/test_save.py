@@ -1,0 +1,265 @@
+"""Save Video: any VIDEO, any format, and what the browser is told of it."""
+
+import io
+import json
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from longtake.engine.containers import FORMATS
+from longtake.engine.media_file import crf_in, frames_of, media_facts, sound_of
+from longtake.models.errors import InputError, OutputError
+from tests.engine.clips import clip
+
+
+@pytest.fixture(autouse=True)
+def unsigned(monkeypatch):
+    """Signing is tried elsewhere."""
+    monkeypatch.setattr("longtake.nodes.save.Signing.__call__", lambda self, whole: whole)
+
+
+@pytest.fixture
+def video(pack):
+    import importlib
+
+    return importlib.import_module("longtake.host.video")
+
+
+def node_of(**inputs) -> dict:
+    """A grey clip of 11 frames, 58 × 34, with sound, saved by our node."""
+    save = {"video": ["video", 0], "filename_prefix": "formats/a", **inputs}
+    nodes = {
+        "clip": ("EmptyImage", {"width": 58, "height": 34, "batch_size": 11, "color": 0x6496C8}),
+        "video": ("CreateVideo", {"images": ["clip", 0], "fps": 8.0}),
+        "save": ("LongtakeSaveVideo", save),
+    }
+    return {key: {"class_type": kind, "inputs": values} for key, (kind, values) in nodes.items()}
+
+
+def files(host, run) -> list:
+    return [host.base / "output" / f["subfolder"] / f["filename"] for f in run.ui["save"]["files"]]
+
+
+def hidden(folder) -> list:
+    return [file for file in folder.rglob("*") if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_saved_and_shown(host, name):
+    run = host.run(node_of(format=name, crf=20, preset="ultrafast", picture="poster"))
+    assert run.error is None
+    path, picture = files(host, run)
+    form = FORMATS[name]
+    assert path.suffix == form.suffix
+    assert picture == path.with_suffix(".png")
+    if not form.animation:
+        assert media_facts(path).frames == 11
+    (shown,) = run.ui["save"]["images"]
+    playable = form.suffix in (".webm", ".webp") or name in ("mp4 h264", "mp4 av1")
+    assert bool(run.ui["save"].get("animated")) == playable
+    assert shown["type"] == ("output" if playable or name == "gif" else "temp")
+    with Image.open(picture) as still:
+        assert still.size == (58, 34)
+        assert json.loads(still.text["prompt"])["save"]["class_type"] == "LongtakeSaveVideo"
+    assert not hidden(path.parent)
+
+
+def made(host, inputs):
+    run = host.run(node_of(**inputs))
+    assert run.error is None
+    return files(host, run)[0]
+
+
+def test_what_is_as_wished_is_copied_and_the_rest_is_encoded_once(host, video, tmp_path):
+    from comfy_api.latest import InputImpl
+
+    from longtake.engine.containers import Quality
+    from longtake.host.video import Wish
+
+    path = made(host, {"crf": 21, "preset": "veryfast"})
+    assert crf_in(path) == 21
+    source = InputImpl.VideoFromFile(str(path))
+    packets = [bytes(packet) for packet in av.open(path).demux(video=0)]
+    for wish in (Wish(), Wish(quality=Quality(21, "slow")), Wish(FORMATS["mkv h264"])):
+        saved = video.save(source, "copied/a", {}, wish)
+        assert "copied without loss" in saved.told
+        if wish.form.suffix == ".mp4":
+            assert [bytes(packet) for packet in av.open(saved.path).demux(video=0)] == packets
+    for wish in (Wish(quality=Quality(24)), Wish(FORMATS["mp4 h265"])):
+        saved = video.save(source, "copied/a", {}, wish)
+        assert "encoded at crf" in saved.told
+        assert media_facts(saved.path).codec == wish.form.codec
+
+
+def test_videos_of_every_origin_are_streamed(host, video, tmp_path):
+    from comfy_api.latest import InputImpl
+
+    path = clip(tmp_path / "a.mkv", range(13), Fraction(25), sound=False)
+    in_memory = io.BytesIO(clip(tmp_path / "b.mp4", range(13), sound=True).read_bytes())
+    for source, sound in ((str(path), False), (in_memory, True)):
+        saved = video.save(InputImpl.VideoFromFile(source), "origins/a", {})
+        assert media_facts(saved.path).frames == 13
+        assert (sound_of(saved.path) is not None) == sound
+        assert ("with sound" in saved.told) == sound
+    assert not list((host.base / "temp").glob("source*"))
+
+
+def test_a_part_of_a_file_is_left_to_the_host(host, video, tmp_path):
+    """In newer hosts a VideoFromFile may begin later; what it then is, only save_to knows."""
+    from comfy_api.latest import InputImpl
+
+    source = InputImpl.VideoFromFile(str(clip(tmp_path / "a.mp4")))
+    whole = clip(tmp_path / "part.mp4", range(4)).read_bytes()
+    source._VideoFromFile__start_time = 0.5
+    source.save_to = lambda path, **_: Path(path).write_bytes(whole)
+    saved = video.save(source, "parts/a", {})
+    assert media_facts(saved.path).frames == 4
+
+
+def test_sides_that_are_odd_are_made_even(host):
+    nodes = node_of()
+    nodes["clip"]["inputs"].update(width=57, height=33)
+    (path,) = files(host, host.run(nodes))
+    (picture, *_) = frames_of(path)
+    assert picture.shape[1:] == (34, 58, 3)
+    assert np.abs(picture.numpy().astype(int) - [0x64, 0x96, 0xC8]).max() <= 3
+
+
+def test_sound_that_is_connected_replaces_the_videos_own(host, video):
+    from comfy_api.latest import InputImpl, Types
+
+    from longtake.host.source import sound_from
+    from longtake.host.video import Wish
+
+    def audio(level, seconds):
+        return {"waveform": torch.full((1, 2, seconds * 8000), level), "sample_rate": 8000}
+
+    parts = Types.VideoComponents(torch.zeros(16, 34, 58, 3), Fraction(8), audio(0.1, 9))
+    source = InputImpl.VideoFromComponents(parts)
+    own = sound_of(video.save(source, "sound/a", {}).path)
+    new = video.save(source, "sound/a", {}, Wish(sound=sound_from(audio(0.6, 1)))).path
+    assert own.seconds == pytest.approx(2, abs=2 * 1024 / 8000)
+    assert abs(own.samples[:, 4000:8000].mean() - 0.1) < 0.02
+    assert abs(sound_of(new).samples[:, 2000:6000].mean() - 0.6) < 0.05
+    with pytest.raises(InputError, match="audio holds no waveform"):
+        sound_from({"waveform": None})
+
+
+def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
+    host, video, tmp_path, monkeypatch
+):
+    from comfy_api.latest import InputImpl
+
+    from longtake.engine.video_file import write_video
+
+    path = tmp_path / "a.mp4"
+    chunk = torch.zeros(3, 16, 16, 3, dtype=torch.uint8)
+    write_video(path, [chunk], Fraction(8), metadata={"prompt": "a secret"})
+    source = InputImpl.VideoFromFile(str(path))
+    assert b"a secret" in video.save(source, "kept/a", {}).path.read_bytes()
+    monkeypatch.setattr("comfy.cli_args.args.disable_metadata", True)
+    assert b"a secret" not in video.save(source, "kept/a", {}).path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ({"format": "mp5"}, "format 'mp5': choose from mp4 h264"),
+        ({"crf": 64}, "crf 64: choose a whole number from -1 to 63"),
+        ({"format": "mp4 h264", "crf": 52}, "crf 52: mp4 h264 takes 0 to 51"),
+        ({"crf": 1.5}, None),  # ComfyUI makes it 1
+        ({"preset": "placebo"}, "preset 'placebo': choose from ultrafast"),
+        ({"filename_prefix": "taken/a"}, "'taken' is not a folder"),
+        ({"filename_prefix": "out/a"}, "leads out of the output folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(host, inputs, told, tmp_path):
+    output = host.base / "output"
+    (output / "taken").write_bytes(b"")
+    if not (output / "out").is_symlink():
+        (output / "out").symlink_to(tmp_path, target_is_directory=True)
+    refusal = host.refusal(node_of(**inputs))
+    (output / "taken").unlink()
+    assert refusal is None if told is None else told in refusal
+
+
+def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
+    class Usage:
+        free = 40 * 2**20
+
+    monkeypatch.setattr("longtake.engine.publish.shutil.disk_usage", lambda folder: Usage)
+    assert "has 40 MiB free" in host.refusal(node_of())
+
+
+def test_a_folder_that_is_not_ours_to_write_is_told_before_anything_runs(host, monkeypatch):
+    monkeypatch.setattr("longtake.host.output.os.access", lambda path, mode: False)
+    assert "nothing may be written to its folder" in host.refusal(node_of())
+
+
+@pytest.mark.parametrize("where", ["while encoding", "while copying", "at the end"])
+def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, monkeypatch, where):
+    from comfy_api.latest import InputImpl
+
+    from longtake.host.video import Wish
+
+    source = made(host, {})
+    before = set((host.base / "output").rglob("*"))
+    failing = {
+        "while encoding": ("longtake.engine.video_file.mux", FORMATS["webm vp9"]),
+        "while copying": ("longtake.engine.video_file.mux", FORMATS["mp4 h264"]),
+        "at the end": ("longtake.engine.publish.os.fsync", FORMATS["gif"]),
+    }
+    target, form = failing[where]
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    video_of = InputImpl.VideoFromFile(str(source))
+    with monkeypatch.context() as patch:
+        patch.setattr(target, full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            video.save(video_of, "formats/b", {}, Wish(form))
+    assert set((host.base / "output").rglob("*")) == before
+    assert video.save(video_of, "formats/b", {}, Wish(form)).path.exists()
+
+
+@pytest.mark.parametrize("name", ["mp4 h264", "webm vp9", "gif"])
+def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, name):
+    """Cancelled while it decodes a file ahead, encodes, or draws an animation."""
+    import comfy.model_management as mm
+    from comfy_api.latest import InputImpl
+
+    from longtake.engine.containers import Quality
+    from longtake.host.video import Wish
+
+    source = InputImpl.VideoFromFile(str(made(host, {"crf": 30})))
+    before = set(host.base.rglob("*"))
+    seen = []
+
+    def cancel(*_):
+        seen.append(threading.active_count())
+        if len(seen) == 6:
+            mm.interrupt_current_processing(True)
+        mm.throw_exception_if_processing_interrupted()
+
+    monkeypatch.setattr(video, "check_cancelled", cancel)
+    wish = Wish(FORMATS[name], Quality(crf=25, preset="ultrafast"), picture="poster")
+    with pytest.raises(mm.InterruptProcessingException):
+        video.save(source, "cancelled/a", {}, wish)
+    assert len(seen) == 6  # not one more frame
+    deadline = time.monotonic() + 10
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not threads()
+    assert {p for p in set(host.base.rglob("*")) - before if p.is_file()} == set()
+
+
+def threads() -> list:
+    return [thread for thread in threading.enumerate() if thread.name == "longtake-ahead"]
