@@ -51,7 +51,10 @@ def _parts(value: Any, depth: int, above: frozenset[int], sampled: bool) -> Iter
     kind = type(value)
     if depth > DEEPEST:
         raise UnknownValueError(f"{kind.__qualname__} lies too deep")
-    if value is None or kind in (bool, int, float, complex, str, bytes, Fraction):
+    if isinstance(value, Enum | torch.dtype | torch.device | PurePath | range | slice):
+        yield f"{kind.__qualname__}:{value!r}".encode()
+        return
+    if value is None or isinstance(value, int | float | complex | str | bytes | Fraction):
         yield f"{kind.__name__}:{value!r}".encode("utf-8", "backslashreplace")
         return
     if isinstance(value, Tensor):
@@ -59,9 +62,6 @@ def _parts(value: Any, depth: int, above: frozenset[int], sampled: bool) -> Iter
         return
     if isinstance(value, np.ndarray | np.generic):
         yield from _tensor(torch.from_numpy(np.array(value)), sampled)
-        return
-    if isinstance(value, Enum | torch.dtype | torch.device | PurePath | range | slice):
-        yield f"{kind.__qualname__}:{value!r}".encode()
         return
     if id(value) in above:
         yield b"itself"  # a loop: told by everything else on it

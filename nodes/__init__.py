@@ -10,11 +10,13 @@ from .encode import Encode
 from .experts import Experts
 from .interpolate import Interpolate
 from .load import LoadModel, LoadTextEncoder, LoadVAE
+from .long_take import LongTake
 from .preset import Preset
 from .prompt import Prompt
 from .sample import Sample
 from .save import SaveVideo
 from .schedule import Schedule
+from .storyboard import ShotNode, Storyboard
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
@@ -22,11 +24,14 @@ NODES: list[type[io.ComfyNode]] = [
     LoadVAE,
     Preset,
     Prompt,
+    ShotNode,
+    Storyboard,
     Canvas,
     Encode,
     Schedule,
     Experts,
     Sample,
+    LongTake,
     Decode,
     DecodeFrames,
     Interpolate,

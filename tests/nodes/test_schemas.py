@@ -29,6 +29,17 @@ INPUTS = {
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
     ],
+    "LongtakeShot": [
+        "prompt", "start", "transition", "dissolve", "seed", "shots", "image"
+    ],
+    "LongtakeStoryboard": [
+        "clip", "text", "seconds", "fps", "snap", "meet", "shots", "audio"
+    ],
+    "LongtakeLongTake": [
+        "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
+        "sampler", "window", "overlap", "shots", "anchor", "keep", "positive", "storyboard",
+        "audio", "canvas"
+    ],
     "LongtakeDecode": ["latent", "vae", "fps", "crf"],
     "LongtakeDecodeFrames": ["latent", "vae"],
     "LongtakeInterpolate": [

@@ -1,0 +1,62 @@
+"""How long a take will take, and how much room: said before its first step, better after each."""
+
+from collections.abc import Callable
+from time import monotonic
+
+BUSY = 0.4  # of a device's rate at one large product, what a whole network reaches
+VIDEO_BITS = 0.25  # of a saved video for each pixel of each frame, at the quality of takes
+
+
+def step_operations(parameters: int, tokens: int, width: int, depth: int, prompts: int) -> float:
+    """Floating point operations of one step of a video transformer.
+
+    Args:
+        parameters: of the network, each of which multiplies every token once.
+        tokens: of the video.
+        width, depth: channels and blocks; self-attention's two products grow with tokens squared.
+        prompts: 2 with a negative prompt, 1 without.
+    """
+    return prompts * (2.0 * parameters * tokens + 4.0 * tokens**2 * width * depth)
+
+
+class Clock:
+    """Time left of work that is counted in steps.
+
+    Args:
+        steps: of all the work.
+        guess: seconds a step, for before the first one.
+        now: seconds, as `time.monotonic`.
+    """
+
+    def __init__(self, steps: int, guess: float, now: Callable[[], float] = monotonic):
+        self.steps, self.guess, self._now = steps, guess, now
+        self._begun, self._done = now(), 0
+
+    def tick(self, done: int) -> None:
+        """So many steps are done."""
+        self._done = max(self._done, done)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end: what the steps so far took, whatever came between them."""
+        rate = (self._now() - self._begun) / self._done if self._done else self.guess
+        return max(0, self.steps - self._done) * rate
+
+
+def duration(seconds: float) -> str:
+    """75 -> "1 min 15 s", as people say it."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def bytes_of(count: float) -> str:
+    """3_000_000 -> "2.9 MiB"."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if count < 100 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"

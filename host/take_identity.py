@@ -1,0 +1,71 @@
+"""What a painted window depends on besides its own inputs: the weights, and what acts on them."""
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import comfy.ldm.modules.attention
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.weight_adapter import WeightAdapterBase
+
+from ..engine.fingerprint import digest
+from .patching import OURS
+
+VERSION = 1  # of how windows are painted; a new number means that all are painted anew
+_WEIGHTS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # a module's hash, while it lives
+
+
+def identity(model: ModelPatcher) -> str:
+    """A hash of a MODEL: weights, LoRAs, patches, and what computes with them.
+
+    Raises:
+        UnknownValueError: if some node has put in what cannot be compared by value.
+    """
+    network = model.model
+    return digest(
+        VERSION,
+        str(torch.__version__),
+        str(model.load_device),
+        torch.get_num_threads() if model.load_device.type == "cpu" else None,
+        comfy.ldm.modules.attention.optimized_attention.__name__,
+        str(network.get_dtype()),
+        str(network.manual_cast_dtype),
+        type(network).__qualname__,
+        vars(network.latent_format),
+        weights(model),
+        [(name, list(patches(values))) for name, values in sorted(model.patches.items())],
+        model.object_patches,
+        model.model_options,
+        {kind: by_key for kind, by_key in model.wrappers.items() if by_key},
+        {when: foreign(by_key) for when, by_key in model.callbacks.items() if foreign(by_key)},
+        model.hook_patches,
+        model.injections,
+        {name: [identity(m) for m in more] for name, more in model.additional_models.items()},
+    )
+
+
+def foreign(by_key: dict[Any, Any]) -> dict[Any, Any]:
+    """Callbacks that are not ours, which are the same for every model of ours."""
+    return {key: value for key, value in by_key.items() if key != OURS and value}
+
+
+def weights(model: ModelPatcher) -> str:
+    """A hash of a model's weights as they were before any LoRA was put in."""
+    network = model.model
+    if network not in _WEIGHTS:
+        held = network.state_dict()
+        original = {
+            name: model.backup[name].weight if name in model.backup else weight
+            for name, weight in held.items()
+        }
+        _WEIGHTS[network] = digest(original, sampled=True)
+    return _WEIGHTS[network]
+
+
+def patches(values: list[tuple]) -> Iterator[Any]:
+    """The LoRAs on one weight, as values that can be compared."""
+    for strength, patch, strength_model, offset, function in values:
+        if isinstance(patch, WeightAdapterBase):
+            patch = (type(patch).__qualname__, patch.weights)
+        yield strength, patch, strength_model, offset, function

@@ -1,0 +1,259 @@
+"""Shots -> a storyboard, for LongTake or for any sampler."""
+
+from fractions import Fraction
+
+from comfy_api.latest import io
+
+from ..engine.size import frame_rate
+from ..engine.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
+from ..engine.storyboard_text import parse
+from ..host.node_text import show_text
+from ..host.shots import MEET
+from ..host.storyboards import encoded, in_one_window, listed, on_beats
+from . import checks
+
+CATEGORY = "Longtake/Storyboard"
+Shots = io.Custom("LONGTAKE_SHOTS")
+Storyboard_ = io.Custom("LONGTAKE_STORYBOARD")
+SECONDS, FPS, SNAP = (0.1, 36_000.0), (1.0, 240.0), (0.0, 10.0)
+OWN_SEED = (-1, 2**64 - 1)
+EXAMPLE = """[0s] a big red ball rises over the grass at sunset
+[2s cut] a blue cube spins on the snow at night
+[4s dissolve 0.5s] a yellow cone moves left on the sand during the day"""
+
+
+class Storyboard(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeStoryboard",
+            display_name="Storyboard (Longtake)",
+            category=CATEGORY,
+            description="Several shots, each with its own prompt, as text: [0s] what is seen, "
+            "[4s cut] what then, [9s dissolve 0.5s] and so on. With music, cuts move to its beats.",
+            inputs=[
+                *written_inputs(),
+                *setting_inputs(),
+            ],
+            outputs=[
+                Storyboard_.Output(display_name="storyboard", tooltip="For LongTake."),
+                io.Conditioning.Output(
+                    display_name="conditioning",
+                    tooltip="For Sample or core's samplers, as positive: all shots in one window, "
+                    "each latent frame listening to its own shot's prompt.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, text=None, seconds=None, shots="none") -> bool | str:
+        return checks.verdict(check_text, text, seconds, shots or "connected")
+
+    @classmethod
+    def execute(
+        cls,
+        clip,
+        text: str,
+        seconds: float,
+        fps: float,
+        snap: float,
+        meet: float,
+        shots=(),
+        audio=None,
+    ) -> io.NodeOutput:
+        end = exact(checks.number("seconds", seconds, *SECONDS))
+        rate = frame_rate(checks.number("fps", fps, *FPS))
+        snap = checks.number("snap", snap, *SNAP)
+        meet = checks.number("meet", meet, 0.0, 1.0)
+        board = checked(merged(parse(text_in(text)), shots or ()), end)
+        sound, told = None, ""
+        if audio is not None:
+            board, sound, told = on_beats(board, audio, snap, end)
+            checked(board, end)
+        made = encoded(clip, board, end, rate, meet, sound)
+        window = in_one_window(made)
+        show_text(f"{listed(made)}\n{told}".strip())
+        return io.NodeOutput(made, window)
+
+
+class ShotNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeShot",
+            display_name="Shot (Longtake)",
+            category=CATEGORY,
+            description="One shot of a storyboard. Chain several, the last one into Storyboard.",
+            inputs=[
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    default="",
+                    placeholder="What this shot shows and how it moves.",
+                    tooltip="What the shot shows.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=0.0,
+                    min=0.0,
+                    max=SECONDS[1],
+                    step=0.1,
+                    round=0.001,
+                    tooltip="When it begins, in seconds. The first shot begins at 0.",
+                ),
+                io.Combo.Input(
+                    "transition",
+                    options=list(TRANSITIONS),
+                    default="cut",
+                    tooltip="How it follows the shot before it.",
+                ),
+                io.Float.Input(
+                    "dissolve",
+                    default=float(DISSOLVE),
+                    min=0.01,
+                    max=60.0,
+                    step=0.1,
+                    round=0.001,
+                    tooltip="Seconds a dissolve takes, from the shot's start on. No matter for a "
+                    "cut.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=OWN_SEED[0],
+                    min=OWN_SEED[0],
+                    max=OWN_SEED[1],
+                    tooltip="-1: the take's seed. Any other number is the shot's own; it then "
+                    "looks the same wherever it stands.",
+                ),
+                Shots.Input("shots", optional=True, tooltip="The Shot before this one."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="A picture the shot begins with, cut to the take's shape.",
+                ),
+            ],
+            outputs=[
+                Shots.Output(display_name="shots", tooltip="For the next Shot, or Storyboard.")
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, transition=None) -> bool | str:
+        return checks.verdict(checks.one_of, "transition", transition, TRANSITIONS)
+
+    @classmethod
+    def execute(
+        cls,
+        prompt: str,
+        start: float,
+        transition: str,
+        dissolve: float,
+        seed: int,
+        shots=(),
+        image=None,
+    ) -> io.NodeOutput:
+        begins = exact(checks.number("start", start, 0.0, SECONDS[1]))
+        checks.one_of("transition", transition, TRANSITIONS)
+        takes = exact(checks.number("dissolve", dissolve, 0.01, 60.0))
+        own = checks.whole("seed", seed, *OWN_SEED)
+        shot = Shot(
+            begins,
+            checks.prompt("the prompt", prompt),
+            transition,
+            takes if transition == "dissolve" else Fraction(0),
+            None if own < 0 else own,
+            image,
+            where=f"the Shot node at {clock(begins)}",
+        )
+        return io.NodeOutput((*(shots or ()), shot))
+
+
+def written_inputs() -> list:
+    """What the shots are and how long they last."""
+    return [
+        io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+        io.String.Input(
+            "text",
+            multiline=True,
+            dynamic_prompts=True,
+            default=EXAMPLE,
+            placeholder="[0s] a red ball on the grass\n[4s cut] a blue cube on the snow",
+            tooltip="A block a shot: its time in brackets, then its prompt. [4s cut] or "
+            "[4s] cuts, [4s dissolve 0.5s] dissolves; 'seed 7' in the bracket gives the "
+            "shot noise of its own. Lines that begin with # are notes.",
+        ),
+        io.Float.Input(
+            "seconds",
+            default=6.0,
+            min=SECONDS[0],
+            max=SECONDS[1],
+            step=0.1,
+            round=0.001,
+            tooltip="When the last shot ends.",
+        ),
+        io.Float.Input(
+            "fps",
+            default=8.0,
+            min=FPS[0],
+            max=FPS[1],
+            step=0.01,
+            round=0.001,
+            tooltip="Frames per second, as the model was trained: 8 for the built-in one, "
+            "16 for Wan 2.1, 24 for TI2V-5B.",
+        ),
+    ]
+
+
+def setting_inputs() -> list:
+    """How cuts are made, and the sockets."""
+    return [
+        io.Float.Input(
+            "snap",
+            default=0.5,
+            min=SNAP[0],
+            max=SNAP[1],
+            step=0.05,
+            round=0.001,
+            tooltip="With audio: how many seconds a cut may be moved to fall on a beat. 0 "
+            "leaves all where they are.",
+        ),
+        io.Float.Input(
+            "meet",
+            default=MEET,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            round=0.001,
+            tooltip="For shots painted in one window: the noise level below which they see "
+            "each other. 1: from the first step on, they look alike and cuts may blur. 0: "
+            "never.",
+        ),
+        Shots.Input("shots", optional=True, tooltip="Shots from Shot nodes; they join the text's."),
+        io.Audio.Input(
+            "audio",
+            optional=True,
+            tooltip="Music: cuts move to its beats, and it becomes the take's sound.",
+        ),
+    ]
+
+
+def exact(seconds: float) -> Fraction:
+    """4.1 as 41/10, not as the nearest number in binary."""
+    return Fraction(str(seconds))
+
+
+def text_in(text) -> str:
+    """The text of a storyboard, which may be empty where Shot nodes are connected."""
+    if not isinstance(text, str):
+        return checks.prompt("the text", text)
+    checks.prompt("the text", text[: checks.LONGEST_PROMPT])
+    return text
+
+
+def check_text(text, seconds, shots: str) -> None:
+    """What can be told before anything runs; of shots from nodes, nothing can."""
+    end = exact(checks.number("seconds", seconds, *SECONDS))
+    written = parse(text_in(text))
+    if shots == "none":
+        checked(written, end)

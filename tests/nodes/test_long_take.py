@@ -1,0 +1,447 @@
+"""Takes and storyboards in graphs, with a tiny model of random weights."""
+
+import importlib
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tests.host.test_lora import deltas, lora_file  # noqa: F401
+
+STORYBOARD = {
+    "clip": ["encoder", 0],
+    "text": "[0s] a red ball\n[1s cut] a blue cube\n[2s dissolve 0.5s] a cone",
+    "seconds": 3.0,
+    "fps": 8.0,
+    "snap": 0.5,
+    "meet": 0.5,
+}
+TAKE = {
+    "model": ["model", 0],
+    "vae": ["vae", 0],
+    "negative": ["negative", 0],
+    "sigmas": ["schedule", 0],
+    "seconds": 3.0,
+    "fps": 8.0,
+    "width": 32,
+    "height": 48,
+    "seed": 7,
+    "cfg": 4.0,
+    "sampler": "euler",
+    "window": 9,
+    "overlap": 1,
+    "shots": "each by itself",
+    "anchor": "off",
+    "keep": "keep",
+    "positive": ["prompt", 0],
+}
+BOARD = {**{k: v for k, v in TAKE.items() if k != "positive"}, "storyboard": ["board", 0]}
+
+
+@pytest.fixture
+def painting(host):
+    """The module that paints takes."""
+    return importlib.import_module("longtake.host.long_take")
+
+
+@pytest.fixture
+def take(graph):
+    """A prompt of three seconds in three windows."""
+    return graph.add(take=("LongtakeLongTake", TAKE)).but(save={"video": ["take", 0]})
+
+
+@pytest.fixture
+def board(graph):
+    """Three shots, one of which dissolves in."""
+    nodes = {"board": ("LongtakeStoryboard", STORYBOARD), "take": ("LongtakeLongTake", BOARD)}
+    return graph.add(**nodes).but(save={"video": ["take", 0]})
+
+
+@pytest.fixture
+def windows(host):
+    """The folder of painted windows, empty."""
+    folder = host.base / "output" / "longtake" / "windows"
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    return folder
+
+
+@pytest.fixture
+def runs(painting, monkeypatch):
+    """The latent frames of every run of the sampler, (frames, known of them)."""
+    calls, real = [], painting.run
+
+    def record(model, positive, negative, samples, mask, *rest):
+        known = 0 if mask is None else int((mask == 0).sum())
+        calls.append((samples.shape[2], known))
+        return real(model, positive, negative, samples, mask, *rest)
+
+    monkeypatch.setattr(painting, "run", record)
+    return calls
+
+
+def frames_of(path) -> np.ndarray:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def saved(host, run):
+    assert run.success, run.error
+    (shown,) = run.ui["save"]["images"]
+    return host.base / "output" / shown["subfolder"] / shown["filename"]
+
+
+def made(host, prompt) -> np.ndarray:
+    return frames_of(saved(host, host.run(prompt, want=["save"])))
+
+
+def test_a_prompt_becomes_a_take_in_windows(take, host, windows, runs):
+    frames = made(host, take)
+    assert frames.shape == (25, 48, 32, 3)
+    assert runs == [(3, 0), (3, 1), (3, 1)]
+    assert len(list(windows.glob("*.safetensors"))) == 3
+
+
+def test_shots_are_clips_on_their_own_frames(board, host, windows, runs):
+    frames = made(host, board)
+    assert frames.shape == (25, 48, 32, 3)
+    assert runs == [(3, 0), (3, 0), (3, 2), (3, 0)]  # the second goes on under the dissolve
+
+
+def test_shots_together_share_windows(board, host, windows, runs):
+    frames = made(host, board.but(take={"shots": "together"}))
+    assert frames.shape == (25, 48, 32, 3)
+    assert runs == [(3, 0), (3, 1), (3, 2), (3, 0)]
+
+
+def test_the_same_again_paints_nothing_and_is_the_same(take, host, windows, runs):
+    first = made(host, take)
+    runs.clear()
+    again = made(host, take.but(save={"filename_prefix": "takes/b"}))
+    assert runs == []
+    assert np.array_equal(first, again)
+
+
+def test_another_shot_paints_itself_only(board, host, windows, runs):
+    before = made(host, board)
+    runs.clear()
+    text = STORYBOARD["text"].replace("blue cube", "green ball")
+    after = made(host, board.but(board={"text": text}))
+    assert runs == [(3, 0), (3, 2)]  # the second shot's two windows
+    assert np.abs(after[:7].astype(int) - before[:7]).mean() < 2  # but for h264
+    assert np.abs(after[9:15].astype(int) - before[9:15]).mean() > 2
+
+
+@pytest.mark.parametrize(
+    ("node", "change"),
+    [
+        ("take", {"seed": 8}),
+        ("take", {"cfg": 3.0}),
+        ("take", {"sampler": "heun"}),
+        ("schedule", {"steps": 3}),
+        ("prompt", {"text": "another ball"}),
+        ("negative", {"text": "ugly"}),
+        ("take", {"width": 64}),
+        ("lora", {"strength_model": 0.5}),
+        ("shift", {"shift": 5.0}),
+    ],
+    ids=str,
+)
+def test_whatever_decides_the_pixels_makes_other_windows(
+    take,
+    host,
+    windows,
+    runs,
+    lora_file,  # noqa: F811
+    node,
+    change,
+):
+    whole = take.add(
+        lora=(
+            "LoraLoaderModelOnly",
+            {"model": ["model", 0], "lora_name": lora_file, "strength_model": 0.7},
+        ),
+        shift=("ModelSamplingSD3", {"model": ["lora", 0], "shift": 3.0}),
+    ).but(take={"model": ["shift", 0]}, schedule={"steps": 1, "latent": ["canvas", 0]})
+    made(host, whole)
+    count = len(runs)
+    made(host, whole.but(**{node: change}))
+    assert len(runs) == 2 * count
+    made(host, whole)
+    assert len(runs) == 2 * count
+
+
+def test_another_number_of_windows_goes_on_from_what_is_the_same(take, host, windows, runs):
+    made(host, take)
+    runs.clear()
+    made(host, take.but(take={"seconds": 4.0}))  # a window more
+    assert runs == [(3, 1)]
+
+
+def test_damaged_windows_are_painted_anew_to_the_same_bits(take, host, windows, runs):
+    before = made(host, take)
+    first, second, third = sorted(windows.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)
+    data = bytearray(second.read_bytes())
+    data[-5] ^= 1
+    second.write_bytes(data)
+    third.write_bytes(first.read_bytes())
+    runs.clear()
+    again = made(host, take.but(save={"filename_prefix": "takes/c"}))
+    assert runs == [(3, 1), (3, 1)]
+    assert np.array_equal(before, again)
+
+
+def test_windows_go_when_they_are_not_to_be_kept(take, host, windows, runs):
+    made(host, take.but(take={"keep": "delete when done"}))
+    assert len(runs) == 3
+    assert list(windows.glob("*.safetensors")) == []
+
+
+def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
+    take, host, windows, runs, painting, monkeypatch
+):
+    import comfy.model_management as mm
+
+    whole = made(host, take.but(take={"seed": 21}))
+    for path in windows.glob("*.safetensors"):
+        path.unlink()
+    folder = host.base / "output" / "longtake"
+    before = set(folder.glob("stopped_*.mp4"))
+    real, steps = painting.TakeProgress.show, []
+
+    def show(self, step, frames):
+        steps.append(step)
+        if len(steps) == 5:  # the first of the third window's two steps
+            mm.interrupt_current_processing()
+        real(self, step, frames)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(painting.TakeProgress, "show", show)
+        run = host.run(take.but(take={"seed": 21}), want=["save"])
+    assert not run.success
+    (stopped,) = set(folder.glob("stopped_*.mp4")) - before
+    assert len(frames_of(stopped)) == 17
+    assert np.abs(frames_of(stopped)[:16].astype(int) - whole[:16]).mean() < 2
+    assert len(list(windows.glob("*.safetensors"))) == 2
+    runs.clear()
+    again = made(host, take.but(take={"seed": 21}, save={"filename_prefix": "takes/d"}))
+    assert runs == [(3, 1)]
+    assert np.array_equal(again, whole)
+
+
+def test_cancel_before_anything_is_done_leaves_nothing(take, host, windows, painting, monkeypatch):
+    import comfy.model_management as mm
+
+    folder = host.base / "output" / "longtake"
+    before = set(folder.glob("*.mp4"))
+
+    def show(self, step, frames):
+        mm.interrupt_current_processing()
+        mm.throw_exception_if_processing_interrupted()
+
+    monkeypatch.setattr(painting.TakeProgress, "show", show)
+    run = host.run(take.but(take={"seed": 99}), want=["save"])
+    assert not run.success
+    assert set(folder.glob("*.mp4")) == before
+
+
+def test_the_plan_is_told_before_the_first_step(board, host, windows, painting, monkeypatch, runs):
+    told = []
+    monkeypatch.setattr(painting, "show_text", lambda text: told.append((text, len(runs))))
+    made(host, board)
+    plan, before = told[0]
+    assert before == 0
+    first, *rest = plan.split("\n")
+    assert first == "25 frames of 32×48, 3.12 s at 8 fps"
+    assert rest[0] == "3 clips in 4 windows of up to 9 frames, 2 steps each"
+    assert rest[1].startswith("8 steps to do, about ")
+    assert "of memory" in rest[2]
+    made(host, board.but(save={"filename_prefix": "takes/e"}, take={"fps": 0.0}))
+    assert "all windows are painted already" in told[-2][0]
+
+
+def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
+    """Its CONDITIONING alone."""
+    core = board.add(
+        core=(
+            "KSampler",
+            {
+                "model": ["model", 0],
+                "positive": ["board", 1],
+                "negative": ["negative", 0],
+                "latent_image": ["canvas", 0],
+                "seed": 1,
+                "steps": 2,
+                "cfg": 2.0,
+                "sampler_name": "euler",
+                "scheduler": "simple",
+                "denoise": 1.0,
+            },
+        )
+    ).but(canvas={"seconds": 3.0})
+    run = host.run(core, want=["core", "board"])
+    assert run.success, run.error
+    shots = run.values["board"][1][0][1]["longtake_shots"]
+    assert shots["starts"] == [0, 3, 5]  # frames 8 and 16; 9 and 17 are nearest
+    assert shots["meet"] == 0.5
+    assert run.values["core"][0]["samples"].shape[2] == 7
+
+
+def test_shots_from_nodes_are_those_of_the_text(board, host):
+    chained = board.add(
+        one=("LongtakeShot", shot("a red ball", 0.0)),
+        two=("LongtakeShot", shot("a blue cube", 1.0, shots=["one", 0])),
+        three=("LongtakeShot", shot("a cone", 2.0, "dissolve", shots=["two", 0])),
+    )
+    by_node = chained.but(board={"text": "", "shots": ["three", 0]})
+    mixed = chained.but(
+        board={"text": "[0s] a red ball\n[2s dissolve] a cone", "shots": ["lone", 0]}
+    ).add(lone=("LongtakeShot", shot("a blue cube", 1.0)))
+    texts = [
+        [
+            (s.start, s.prompt, s.transition, s.dissolve)
+            for s in host.run(g, want=["board"]).values["board"][0].shots
+        ]
+        for g in (board, by_node, mixed)
+    ]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def shot(prompt, start, transition="cut", seed=-1, **links):
+    return {
+        "prompt": prompt,
+        "start": start,
+        "transition": transition,
+        "dissolve": 0.5,
+        "seed": seed,
+        **links,
+    }
+
+
+def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
+    images = board.add(
+        clip=("EmptyImage", {"width": 50, "height": 60, "batch_size": 1, "color": 0xC86432}),
+        lone=("LongtakeShot", shot("a cone", 2.0, seed=3, image=["clip", 0])),
+    ).but(board={"text": "[0s] a red ball", "shots": ["lone", 0]})
+    frames = made(host, images)
+    assert (3, 1) in runs
+    vae = pack.load.load_vae("nano (built in)", "fp32")
+    picture = torch.tensor([0xC8, 0x64, 0x32]).expand(1, 48, 32, 3) / 255
+    latents = pack.vae.encode(vae, picture)
+    expected = pack.vae.decode_frames(vae, latents)[0].numpy() * 255
+    assert np.abs(frames[16].mean((0, 1)) - expected.mean((0, 1))).max() < 6
+
+
+def test_a_shots_own_seed_goes_where_it_goes(board, host, pack):
+    text = "[0s] a red ball\n[{}s cut seed 5] a cone"
+    boards = [board.but(board={"text": text.format(at)}) for at in (1, 2)]
+    values = [host.run(b, want=["board"]).values["board"][0] for b in boards]
+    assert [v.shots[1].seed for v in values] == [5, 5]
+
+
+def test_sound_is_in_the_video_and_moves_cuts(board, host, windows, monkeypatch):
+    from tests.engine.test_beats import clicks
+
+    wave, beats = clicks(100, 0.25, 3.2, 16_000)
+    sound = {"waveform": torch.from_numpy(wave).float()[None, None], "sample_rate": 16_000}
+    import nodes
+
+    class Music:
+        RETURN_TYPES, FUNCTION, CATEGORY = ("AUDIO",), "make", "test"
+
+        @classmethod
+        def INPUT_TYPES(cls):
+            return {"required": {}}
+
+        def make(self):
+            return (sound,)
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "TestMusic", Music)
+    music = board.add(music=("TestMusic", {})).but(board={"audio": ["music", 0]})
+    run = host.run(music, want=["board", "save"])
+    path = saved(host, run)
+    starts = [float(s.start) for s in run.values["board"][0].shots]
+    assert starts[0] == 0
+    for start in starts[1:]:
+        assert np.abs(beats - start).min() < 0.03
+    with av.open(path) as container:
+        assert container.streams.audio[0].sample_rate == 16_000
+        length = container.streams.video[0].duration * container.streams.video[0].time_base
+        assert length == Fraction(25, 8)
+        heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    onset = np.abs(heard[: round(0.5 * 16_000)]).argmax() / 16_000
+    assert onset == pytest.approx(0.25, abs=0.02)
+    assert len(heard) / 16_000 == pytest.approx(3.125, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "told"),
+    [
+        ("board", {"text": "[0s] x\n[9s] y"}, "line 2, column 1: this shot starts at 9s, past"),
+        ("board", {"text": "[0s] x\n[1s fade] y"}, "line 2, column 5: 'fade' means nothing here"),
+        ("board", {"text": ""}, "there is no shot in it"),
+        ("board", {"seconds": 0}, "seconds 0.0: choose a number"),
+        ("take", {"anchor": "ship"}, "anchor 'ship': choose from off"),
+        ("take", {"shots": "apart"}, "shots 'apart': choose from each by itself"),
+        ("take", {"sampler": "x"}, "sampler 'x': choose from euler"),
+        ("take", {"keep": "x"}, "keep 'x': choose from keep"),
+        ("take", {"seconds": -1}, "smaller than min"),
+        ("take", {"fps": -1}, "smaller than min"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_told_before_anything_runs(board, host, node, change, told):
+    assert told in host.refusal(board.but(**{node: change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"seconds": 2.0},
+            "line 3, column 1: a dissolve of 0.5s from 2s on is not over at the end",
+        ),
+        ({"seconds": float("nan")}, "seconds nan: choose a number"),
+        ({"fps": float("nan")}, "fps nan: choose a number"),
+        ({"window": 8}, "Nearest: 5 or 9"),
+        ({"overlap": 9}, "an overlap of 3 latent frames in windows of 3"),
+        ({"overlap": 2}, "Nearest: 1 or 5"),
+        ({"width": 40}, "width 40 does not fit the latent grid"),
+        ({"positive": ["prompt", 0]}, "one of the two"),
+        ({"storyboard": None}, "one of the two"),
+        ({"cfg": float("nan")}, "cfg nan"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_told_before_the_first_step(board, host, runs, change, told):
+    graph = board.but(take=change)
+    if change.get("storyboard", 1) is None:
+        del graph["take"]["inputs"]["storyboard"]
+    run = host.run(graph, want=["take"])
+    assert told in (run.error or ""), run.error
+    assert "\n" not in run.error
+    assert runs == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"prompt": ""}, "the Shot node at 1s: this shot has no prompt"),
+        ({"start": 0.0}, "the Shot node at 0s: this shot starts at 0s, but the one before it"),
+        ({"start": 7.0}, "the Shot node at 7s: this shot starts at 7s, past the end"),
+    ],
+    ids=str,
+)
+def test_mistakes_in_shot_nodes_are_told_by_their_time(board, host, change, told):
+    bad = board.add(lone=("LongtakeShot", {**shot("x", 1.0), **change})).but(
+        board={"text": "[0s] a", "shots": ["lone", 0]}
+    )
+    assert told in host.run(bad, want=["board"]).error
+
+
+def test_the_graph_is_in_the_saved_take(take, host):
+    with av.open(saved(host, host.run(take, want=["save"]))) as container:
+        assert json.loads(container.metadata["prompt"])["take"]["inputs"]["seconds"] == 3.0
