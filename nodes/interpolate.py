@@ -27,7 +27,7 @@ class Interpolate(io.ComfyNode):
             description="Changes the frame rate of a video by drawing the frames between its "
             "frames, with exact timing. Cuts stay cuts: nothing is blended across them. A long "
             "video needs no more memory than a short one.",
-            inputs=[*rates(), *ways(), *sources()],
+            inputs=[*rates(), *ways(), *means(), *sources()],
             outputs=[
                 io.Video.Output(
                     display_name="video",
@@ -166,6 +166,11 @@ def ways() -> list[io.Input]:
             "time, and sound stays in step. stop at the last frame: the video ends with it, up to "
             "one source frame earlier.",
         ),
+    ]
+
+
+def means() -> list[io.Input]:
+    return [
         io.Combo.Input(
             "flow_scale",
             options=list(rife.FLOW_SCALES),
