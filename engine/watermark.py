@@ -7,6 +7,7 @@ public, so that anybody can remove or forge it: it informs, and secures nothing.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,11 @@ SMALLEST = 4.0  # pixels of a cell; smaller ones do not outlast an encoder
 SYNC = 0.5  # share of the cells that only say where the pattern lies
 ID_BITS, CHECK_BITS = 24, 8
 BITS = ID_BITS + CHECK_BITS
-STRENGTH = 1.4  # of 255 levels, on a surface of middling texture
+DOUBTED = 3  # bits that may have been misread, the faintest: more would make the checksum useless
+STRENGTH = 1.2  # of 255 levels, on a surface of middling texture
 BLOCK = 8  # pixels over which texture is measured
 PRESENT = 8.0  # standard deviations of the correlation; unmarked clips stay below 6
+PLAIN = 2 * PRESENT  # so clear that no other scale needs to be tried
 SCALES = np.exp(np.arange(np.log(0.45), np.log(2.2), 0.008))  # of a cell, against its usual size
 FINER = (0.996, 0.998, 1.002, 1.004)  # tried around the best of them
 FRAMES = 64  # that the detector looks at
@@ -160,9 +163,11 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     shrunk = _at_detail(residue / frames)
     blurred = {size: _blurred(shrunk, size) for size in (1, 3, 5)}
     found = []
-    for scale in SCALES:
+    for scale in sorted(SCALES, key=lambda scale: abs(np.log(scale))):
         step()
         found.append(_at_scale(blurred, float(scale)))
+        if found[-1].z > PLAIN:
+            break
     best = sorted(found, key=_strength)[-3:]
     found += [_at_scale(blurred, mark.scale * finer) for mark in best for finer in FINER]
     return max(found, key=_strength)
@@ -246,8 +251,12 @@ def _read(tile: Tensor, at: tuple[int, int]) -> int | None:
     cells = rearrange(here, "(h y) (w x) -> h w (y x)", y=2, x=2).sum(-1) * signs
     sums = torch.zeros(BITS + 1).index_add_(0, bits.flatten(), cells.flatten())
     word = sum(1 << n for n in range(BITS) if sums[n] > 0)
-    found = word >> CHECK_BITS
-    return found if _checksum(found) == word & (2**CHECK_BITS - 1) else None
+    weakest = [1 << int(n) for n in sums[:BITS].abs().argsort()[:DOUBTED]]
+    for doubted in chain.from_iterable(combinations(weakest, n) for n in range(DOUBTED + 1)):
+        found, check = divmod(word ^ sum(doubted), 2**CHECK_BITS)
+        if _checksum(found) == check:
+            return found
+    return None
 
 
 def in_words(mark: Mark) -> str:

@@ -14,7 +14,7 @@ from ..models.errors import InputError
 from . import checks
 
 CATEGORY = "Longtake/Save"
-NONE = "none: the video input"
+NONE = ""  # and not a word, of which the browser would try to show a preview
 
 
 class ReadCredentials(io.ComfyNode):
@@ -27,20 +27,19 @@ class ReadCredentials(io.ComfyNode):
             description="Reads the Content Credentials in a video or picture file: whether it was "
             "made by AI, with what, and whether it was changed since. Never uses the network.",
             inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[NONE, *menu(tuple(MIME))],
+                    default=NONE,
+                    upload=io.UploadType.video,
+                    tooltip="A file of the input folder, or one of the newest of the output "
+                    "folder; upload one with the button. Empty: the video input is read.",
+                ),
                 io.Video.Input(
                     "video",
                     optional=True,
                     tooltip="A VIDEO that is a file, from Save Video or Load Video. The file "
                     "itself is read, not its frames.",
-                ),
-                io.Combo.Input(
-                    "file",
-                    options=[NONE, *menu(tuple(MIME))],
-                    default=NONE,
-                    optional=True,
-                    upload=io.UploadType.video,
-                    tooltip="A file of the input folder, or one of the newest of the output "
-                    "folder. Upload one with the button, or drop it here.",
                 ),
             ],
             outputs=[
@@ -60,7 +59,7 @@ class ReadCredentials(io.ComfyNode):
         return float("nan")
 
     @classmethod
-    def execute(cls, video=None, file: str = NONE) -> io.NodeOutput:
+    def execute(cls, file: str, video=None) -> io.NodeOutput:
         if (video is None) == (file == NONE):
             raise InputError("connect a video, or choose a file: one of the two.")
         path = file_of(video) if video is not None else find(file)

@@ -17,7 +17,7 @@ def saved(host, run, node="save") -> Path:
 
 
 def reading(graph, **inputs):
-    return graph.add(read=("LongtakeReadCredentials", inputs))
+    return graph.add(read=("LongtakeReadCredentials", {"file": "", **inputs}))
 
 
 def report_of(host, path: Path) -> dict:
@@ -215,7 +215,7 @@ def test_frames_in_memory_have_no_credentials(graph, host):
 def test_one_of_the_two_inputs_is_needed(graph, host, video):
     both = reading(graph, video=["save", 0], file="parent.mp4")
     assert "one of the two" in host.run(both, want=["read"]).error
-    neither = {"read": {"class_type": "LongtakeReadCredentials", "inputs": {}}}
+    neither = {"read": {"class_type": "LongtakeReadCredentials", "inputs": {"file": ""}}}
     assert "one of the two" in host.run(neither, want=["read"]).error
 
 

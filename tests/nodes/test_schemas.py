@@ -50,7 +50,7 @@ INPUTS = {
         "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
         "mark",
     ],
-    "LongtakeReadCredentials": ["video", "file"],
+    "LongtakeReadCredentials": ["file", "video"],
     "LongtakeReadMark": ["video"],
     "LongtakeModelCache": ["action", "file", "after"],
 }  # fmt: skip
