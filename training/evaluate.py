@@ -1,9 +1,12 @@
 """Measures the built-in model on prompts it was never trained on.
 
-    python -m training.evaluate --clips 60 --out training/runs/report
+    python -m training.evaluate                       # 200 clips: training/results/report.md
+    python -m training.evaluate --continuity          # what stays the same over time
+    python -m training.evaluate --threads 1 --dtype bfloat16 --weights training/runs/dit.safetensors
 
-Prints each score with the number of clips it counts and, beside it, how often the detector itself
-is right on rendered clips, as they are and after the VAE. Writes report.json and contact sheets;
+Prints each score with its 95 % interval and the clips it counts and, beside it, what clips made for
+other prompts of the same kind would score, and how often the detector itself is right on rendered
+clips, as they are and after the VAE. Writes the report as Markdown and JSON, and contact sheets;
 the last line printed is the report as JSON.
 """
 
@@ -19,28 +22,53 @@ import torch
 from torch import Tensor
 
 from .captions import WHOLE_WORLD, Mix, Scene, caption, held_out_scenes
-from .judge import SCORES, Tally, Verdicts, judge
+from .judge import SCORES, Tally, Verdicts, View, judge, without
 from .pack import ROOT
+from .report import markdown, show, write
 from .sheet import contact_sheet, to_frames
 from .world import render
 
-GOALS = {"colour": 95, "ground": 95, "time": 95, "coherent": 80, "motion": 65, "left_right": 80}
-EXAM = (  # of ten prompts
-    (7, Mix(two=0, cut=0, camera=0)),
-    (1, Mix(two=0, cut=0, camera=1)),
-    (1, Mix(two=1, cut=0, camera=0)),
-    (1, Mix(two=0, cut=1, camera=0)),
+
+class Part(NamedTuple):
+    """`share` of twenty prompts are of this kind; scores named in `apart` do not count them."""
+
+    share: int
+    mix: Mix
+    apart: frozenset[str] = frozenset()
+
+
+ONE = Mix(two=0, cut=0, camera=0)
+EXAM = (
+    Part(8, ONE),
+    # More of left and right, which would weigh too much among nine motions.
+    Part(3, Mix(two=0, cut=0, camera=0, motions=("left", "right")), frozenset({"motion"})),
+    Part(3, Mix(two=0, cut=0, camera=1)),
+    Part(3, Mix(two=1, cut=0, camera=0)),
+    Part(3, Mix(two=0, cut=1, camera=0)),
 )
+# By turns, so that the first ten or twenty prompts are a small exam already.
+TURNS = [i for _, i in sorted(((k + 0.5) / p.share, i) for i, p in enumerate(EXAM)
+                              for k in range(p.share))]  # fmt: skip
 MakeClips = Callable[[list[str], list[int]], Tensor]  # prompts, seeds -> (b, 3, f, h, w)
 
 
+class Question(NamedTuple):
+    """A scene, its prompt, and which part of the exam it belongs to."""
+
+    scene: Scene
+    prompt: str
+    part: int = 0
+
+
 class Answer(NamedTuple):
-    """One prompt and what became of it. clip: uint8 (frames, h, w, 3)."""
+    """One prompt and what became of it. clip: uint8 (frames, h, w, 3); chance: verdicts on a clip
+    made for another prompt of the same part."""
 
     scene: Scene
     prompt: str
     clip: Tensor
     verdicts: Verdicts
+    chance: Verdicts
 
     @property
     def summary(self) -> str:
@@ -49,43 +77,48 @@ class Answer(NamedTuple):
         return f"{self.prompt} [{'wrong: ' + ', '.join(wrong) if wrong else 'right'}]"
 
 
-def exam(count: int, seed: int) -> list[Scene]:
-    """Held-out scenes: of ten, seven show one object under a camera at rest, and one each has a
-    moving camera, two objects, a cut. Motions take turns."""
-    groups = [iter(held_out_scenes(count, 1000 * seed + i, mix)) for i, (_, mix) in enumerate(EXAM)]
-    order = [i for i, (share, _) in enumerate(EXAM) for _ in range(share)]
-    return [next(groups[order[k % len(order)]]) for k in range(count)]
-
-
-def questions(count: int, seed: int) -> list[tuple[Scene, str]]:
-    """Scenes and prompts; every other prompt has an order of words that training never used."""
-    rng = Random(seed)
-    return [
-        (scene, caption(scene, rng, WHOLE_WORLD, unseen_order=k % 2 == 1))
-        for k, scene in enumerate(exam(count, seed))
-    ]
+def questions(count: int, seed: int) -> list[Question]:
+    """Held-out scenes and prompts, by turns of TURNS; motions take turns within each part. Every
+    other prompt of a part has an order of words that training never used."""
+    rng, asked = Random(seed), []
+    scenes = [held_out_scenes(count, 1000 * seed + i, part.mix) for i, part in enumerate(EXAM)]
+    place = [0] * len(EXAM)
+    for k in range(count):
+        i = TURNS[k % len(TURNS)]
+        scene = scenes[i][place[i]]
+        prompt = caption(scene, rng, WHOLE_WORLD, unseen_order=place[i] % 2 == 1)
+        asked.append(Question(scene, prompt, i))
+        place[i] += 1
+    return asked
 
 
 def evaluate(
-    make_clips: MakeClips, asked: list[tuple[Scene, str]], seed: int, batch: int = 6
+    make_clips: MakeClips, asked: list[Question], seed: int, batch: int = 6
 ) -> Iterator[Answer]:
     """Make a clip for each prompt and judge it; a few clips are enough to watch a training run."""
+    others: dict[int, Scene] = {}
     for at in range(0, len(asked), batch):
         part = asked[at : at + batch]
         seeds = [seed + at + k for k in range(len(part))]
-        frames = to_frames(make_clips([prompt for _, prompt in part], seeds))
-        for (scene, prompt), clip in zip(part, frames, strict=True):
-            yield Answer(scene, prompt, clip, judge(scene, clip.numpy()))
+        frames = to_frames(make_clips([question.prompt for question in part], seeds))
+        for (scene, prompt, i), clip in zip(part, frames, strict=True):
+            view, apart = View(clip.numpy()), EXAM[i].apart
+            other, others[i] = others.get(i), scene
+            chance = without(judge(other, view), apart) if other else {}
+            yield Answer(scene, prompt, clip, without(judge(scene, view), apart), chance)
 
 
-def calibrate(scenes: list[Scene], seed: int, through: Callable[[Tensor], Tensor] | None = None):
+def calibrate(
+    asked: list[Question], seed: int, through: Callable[[Tensor], Tensor] | None = None
+) -> Tally:
     """How often the detectors are right on rendered clips, sent `through` a codec if given."""
     generator, tally = torch.Generator().manual_seed(seed), Tally()
-    for at in range(0, len(scenes), 6):
-        part = scenes[at : at + 6]
-        pixels = render(part, 17, generator).pixels
+    for at in range(0, len(asked), 6):
+        part = asked[at : at + 6]
+        pixels = render([question.scene for question in part], 17, generator).pixels
         frames = to_frames(through(pixels) if through else pixels).numpy()
-        tally.add(judge(scene, clip) for scene, clip in zip(part, frames, strict=True))
+        for question, clip in zip(part, frames, strict=True):
+            tally.add([without(judge(question.scene, clip), EXAM[question.part].apart)])
     return tally
 
 
@@ -128,26 +161,23 @@ def measure_vae(vae, scenes: list[Scene], seed: int) -> dict[str, float]:
     }
 
 
-def table(scores: Tally, rendered: Tally, decoded: Tally) -> dict[str, dict]:
+def table(answers: list[Answer], rendered: Tally, decoded: Tally) -> dict[str, dict]:
     """Every score that was asked for, with the detectors' own scores."""
+    scores = Tally().add(answer.verdicts for answer in answers)
+    chance = Tally().add(answer.chance for answer in answers)
     return {
         name: {
             "percent": scores.percent(name),
+            "interval": scores.interval(name),
             "n": scores.asked[name],
+            "chance": chance.percent(name),
             "detector": rendered.percent(name),
             "detector_after_vae": decoded.percent(name),
+            "detector_n": rendered.asked[name],
         }
         for name in SCORES
         if scores.asked[name]
     }
-
-
-def show(rows: dict[str, dict]) -> None:
-    print(f"{'score':<44}{'right':>7}{'n':>5}{'goal':>6}{'detector':>10}{'after VAE':>10}")
-    for name, row in rows.items():
-        cells = (row["percent"], row["n"], GOALS.get(name, ""))
-        own = (row["detector"] or "", row["detector_after_vae"] or "")
-        print("{:<44}{:>7}{:>5}{:>6}{:>10}{:>10}".format(SCORES[name], *cells, *own))
 
 
 def save_sheets(answers: list[Answer], folder: Path, each: int = 12) -> None:
@@ -159,36 +189,29 @@ def save_sheets(answers: list[Answer], folder: Path, each: int = 12) -> None:
         contact_sheet(clips, texts).save(folder / f"clips-{at // each + 1:02}.png")
 
 
-def examine(pipeline, clips: int, calibration: int, seed: int, folder: Path) -> dict:
-    """The whole evaluation: what is printed, report.json and contact sheets in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
+def examine(pipeline, clips: int, calibration: int, seed: int, sheets: Path) -> dict:
+    """The whole evaluation; contact sheets go to the folder `sheets`."""
+    begun = time.process_time()
     answers = list(evaluate(pipeline, questions(clips, seed), seed))
-    seconds = time.monotonic() - begun
-    save_sheets(answers, folder)
-    scenes = exam(calibration, seed + 1)
-    rendered = calibrate(scenes, seed)
-    decoded = calibrate(scenes, seed, lambda pixels: round_trip(pipeline.vae, pixels))
-    rows = table(Tally().add(answer.verdicts for answer in answers), rendered, decoded)
-    show(rows)
-    report = {
-        "scores": rows,
-        "vae": measure_vae(pipeline.vae, scenes[:30], seed) if scenes else {},
+    seconds = time.process_time() - begun
+    save_sheets(answers, sheets)
+    asked = questions(calibration, seed + 1)
+    rendered = calibrate(asked, seed)
+    decoded = calibrate(asked, seed, lambda pixels: round_trip(pipeline.vae, pixels))
+    return {
+        "scores": table(answers, rendered, decoded),
+        "vae": measure_vae(pipeline.vae, [q.scene for q in asked[:30]], seed) if asked else {},
         "clips": clips,
         "calibration_clips": calibration,
         "seed": seed,
-        "steps": pipeline.steps,
-        "cfg": pipeline.cfg,
-        "shift": pipeline.shift,
-        "seconds_per_clip": round(seconds / clips, 2),
+        "settings": vars(pipeline.settings),
+        "cpu_seconds_per_clip": round(seconds / clips, 2),
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    return report
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=200)
     parser.add_argument(
         "--weights",
         type=Path,
@@ -198,24 +221,48 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--cfg", type=float)
+    parser.add_argument("--shift", type=float)
+    parser.add_argument("--sampler")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--calibrate", type=int, default=60, help="rendered clips for detectors")
+    parser.add_argument("--calibrate", type=int, default=120, help="rendered clips for detectors")
+    parser.add_argument("--continuity", action="store_true", help="what stays the same over time")
+    parser.add_argument("--only", default="", help="parts of --continuity whose name has this")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, help="1 is best beside a training run")
-    parser.add_argument("--out", type=Path, default=ROOT / "training" / "runs" / "report")
-    args = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=ROOT / "training" / "results")
+    parser.add_argument(
+        "--sheets", type=Path, default=ROOT / "training" / "runs" / "sheets", help="contact sheets"
+    )
+    return parser.parse_args()
 
+
+def load(args: argparse.Namespace):
+    """The networks and settings that the command line names."""
     from .pipeline import Pipeline  # renders and detectors do not need the networks
+    from .solvers import Settings
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    load = Pipeline.load if args.weights.is_dir() else Pipeline.watch
-    settings = {k: v for k in ("steps", "cfg") if (v := getattr(args, k)) is not None}
-    pipeline = load(args.weights, getattr(torch, args.dtype), **settings)
-    report = examine(pipeline, args.clips, args.calibrate, args.seed, args.out)
-    if report["vae"]:
-        line = "VAE: {psnr_db} dB, block grid {grid_4} at 4 px, {grid_16} at 16 px"
-        print(line.format(**report["vae"]))
+    named = ("steps", "cfg", "shift", "sampler")
+    settings = Settings(**{k: v for k in named if (v := getattr(args, k, None)) is not None})
+    make = Pipeline.load if args.weights.is_dir() else Pipeline.watch
+    return make(args.weights, getattr(torch, args.dtype), settings)
+
+
+def main() -> None:
+    args = arguments()
+    for folder in (args.out, args.sheets):
+        folder.mkdir(parents=True, exist_ok=True)
+    pipeline = load(args)
+    if args.continuity:
+        from .continuity import examine as examine_continuity
+
+        clips = 50 if args.clips == 200 else args.clips
+        examine_continuity(pipeline, clips, args.seed, args.only, args.out, args.sheets)
+        return
+    report = examine(pipeline, args.clips, args.calibrate, args.seed, args.sheets)
+    show(report)
+    write(args.out / "report", markdown(report), report)
     print(json.dumps(report))
 
 

@@ -1,8 +1,10 @@
 """Whether a clip shows what its scene says, attribute by attribute."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import sqrt
 
 import numpy as np
 
@@ -18,7 +20,8 @@ SCORES = {  # what each score counts
     "shape": "shape, 3-way",
     "motion": "motion, 9-way (camera at rest)",
     "left_right": "left or right as asked",
-    "camera": "camera move, 5-way",
+    "camera": "camera, 5-way",
+    "camera_moves": "camera, where a move was asked for",
     "cut": "cut present when asked",
     "no_cut": "no cut when none was asked",
     "after_cut": "ground and time after the cut",
@@ -30,20 +33,39 @@ SCORES = {  # what each score counts
 Verdicts = dict[str, bool]
 
 
-def judge(scene: Scene, clip: np.ndarray) -> Verdicts:
+class View:
+    """A clip, uint8 (frames, h, w, 3), and what the detectors say of it: each is asked once."""
+
+    def __init__(self, clip: np.ndarray):
+        self.clip, self.cut = clip, find_cut(clip)
+
+    @cached_property
+    def whole(self) -> Reading:
+        return read(self.clip)
+
+    @cached_property
+    def before(self) -> Reading:
+        """The first shot; half of the clip where no cut was found."""
+        return read(self.clip[: self.cut or len(self.clip) // 2])
+
+    @cached_property
+    def after(self) -> Reading:
+        return read(self.clip[self.cut or len(self.clip) // 2 :])
+
+
+def judge(scene: Scene, clip: np.ndarray | View) -> Verdicts:
     """Verdicts on a clip, uint8 (frames, h, w, 3), by the keys of SCORES that apply to its scene.
 
     With a cut, colours, ground and time are judged on the first shot; shape, motion and camera are
     not judged, for a shot may last half a second.
     """
-    cut = find_cut(clip)
+    view = clip if isinstance(clip, View) else View(clip)
     if len(scene.shots) == 1:
-        return {"no_cut": cut is None} | _one_shot(scene.shots[0], read(clip), cut is None)
-    verdicts = {"cut": cut is not None}
-    before, after = clip[: cut or len(clip) // 2], clip[cut or len(clip) // 2 :]
-    first, second = read(before), read(after)
-    verdicts |= _place(scene.shots[0], first) | _colours(scene.shots[0], first)
-    verdicts["after_cut"] = all(_place(scene.shots[1], second).values())
+        uncut = view.cut is None
+        return {"no_cut": uncut} | _one_shot(scene.shots[0], view.whole, uncut)
+    verdicts = {"cut": view.cut is not None}
+    verdicts |= _place(scene.shots[0], view.before) | _colours(scene.shots[0], view.before)
+    verdicts["after_cut"] = all(_place(scene.shots[1], view.after).values())
     return verdicts
 
 
@@ -61,6 +83,8 @@ def _colours(shot: Shot, reading: Reading) -> Verdicts:
 def _one_shot(shot: Shot, reading: Reading, uncut: bool) -> Verdicts:
     verdicts = _place(shot, reading) | _colours(shot, reading)
     verdicts["camera"] = reading.camera == shot.camera
+    if shot.camera != "static":
+        verdicts["camera_moves"] = verdicts["camera"]
     if len(shot.things) == 1:
         verdicts["coherent"] = reading.lumps >= 0.8
         verdicts |= _thing(shot, shot.things[0], reading.tracks[0] if reading.tracks else None)
@@ -99,6 +123,19 @@ def _way(track: Track) -> str:
     return "right" if step > 0.03 else "left" if step < -0.03 else "nowhere"
 
 
+def interval(right: int, asked: int) -> tuple[float, float]:
+    """Between which percentages the true share lies, with 95 % confidence.
+
+    Source:
+        Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z, share = 1.96, right / asked
+    middle = share + z * z / (2 * asked)
+    spread = z * sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked))
+    scale = 100 / (1 + z * z / asked)
+    return round(max(0.0, scale * (middle - spread)), 1), round(scale * (middle + spread), 1)
+
+
 @dataclass
 class Tally:
     """Right answers out of how many, by the keys of SCORES."""
@@ -109,7 +146,7 @@ class Tally:
     def add(self, verdicts: Iterable[Verdicts]) -> "Tally":
         for each in verdicts:
             for name, ok in each.items():
-                self.right[name] += ok
+                self.right[name] += bool(ok)
                 self.asked[name] += 1
         return self
 
@@ -117,3 +154,12 @@ class Tally:
         """Share of right answers, None where nothing was asked."""
         n = self.asked[name]
         return round(100 * self.right[name] / n, 1) if n else None
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Where the true share lies with 95 % confidence, None where nothing was asked."""
+        return interval(self.right[name], self.asked[name]) if self.asked[name] else None
+
+
+def without(verdicts: Verdicts, names: Container[str]) -> Verdicts:
+    """Verdicts that are not to be counted left out."""
+    return {name: ok for name, ok in verdicts.items() if name not in names}

@@ -1,6 +1,6 @@
 """Prompt to pixels with the built-in model and no ComfyUI: what the evaluation looks at."""
 
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,9 +10,7 @@ from .pack import register
 
 register()
 
-from longtake.engine.defaults import DEFAULTS  # noqa: E402
 from longtake.engine.noise import video_noise  # noqa: E402
-from longtake.engine.schedule import sigmas  # noqa: E402
 from longtake.models.attention import exact  # noqa: E402
 from longtake.models.checkpoint import load_into, load_weights  # noqa: E402
 from longtake.models.wan.config import DiTConfig  # noqa: E402
@@ -21,9 +19,8 @@ from longtake.models.wan.vae import WanVAE  # noqa: E402
 
 from .export import averaged, load_vae, read_config  # noqa: E402
 from .optim import load_average  # noqa: E402
+from .solvers import NANO, Settings, Velocity, integrate  # noqa: E402
 from .text import TextEncoder, load_text_encoder  # noqa: E402
-
-NANO = DEFAULTS["nano"]
 
 
 class Pipeline:
@@ -31,41 +28,39 @@ class Pipeline:
 
     Args:
         text, dit, vae: in any one dtype, on the CPU.
-        steps, cfg, shift: as in the nodes; the defaults are the nodes' defaults.
+        settings: as in the nodes; may be replaced at any time.
     """
 
     def __init__(
-        self,
-        text: TextEncoder,
-        dit: WanDiT,
-        vae: WanVAE,
-        *,
-        steps: int = NANO.steps,
-        cfg: float = NANO.cfg,
-        shift: float = NANO.shift,
+        self, text: TextEncoder, dit: WanDiT, vae: WanVAE, settings: Settings | None = None
     ):
         self.text, self.dit, self.vae = text, dit, vae
-        self.steps, self.cfg, self.shift = steps, cfg, shift
+        self.settings = settings or Settings()
+        self.evaluations = 0  # of the transformer, for one clip each, since the start
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32, **settings) -> "Pipeline":
+    def load(
+        cls, folder: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
+    ) -> "Pipeline":
         """From dit, vae and text_encoder.safetensors in `folder`."""
         path = folder / "dit.safetensors"
         dit = WanDiT(DiTConfig.from_json(read_config(path)), device="meta")
         load_into(dit, load_weights(path, dtype=dtype), path.name)
         text = load_text_encoder(folder / "text_encoder.safetensors")
         vae = load_vae(folder / "vae.safetensors")
-        return cls(text.to(dtype).eval(), dit.eval(), vae.to(dtype).eval(), **settings)
+        return cls(text.to(dtype).eval(), dit.eval(), vae.to(dtype).eval(), settings)
 
     @classmethod
-    def watch(cls, run: Path, dtype: torch.dtype = torch.float32, **settings) -> "Pipeline":
+    def watch(
+        cls, run: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
+    ) -> "Pipeline":
         """The averaged weights of a training run's checkpoint, and the shipped VAE."""
         from . import train_dit
 
         model = train_dit.build()
         load_average(model, train_dit.ADAM, averaged(run))
         model = model.to(dtype).eval()
-        return cls(model["text"], model["dit"], load_vae().to(dtype), **settings)
+        return cls(model["text"], model["dit"], load_vae().to(dtype), settings)
 
     @torch.inference_mode()
     def __call__(
@@ -81,24 +76,72 @@ class Pipeline:
         latents = self.sample(prompts, self.noise(seeds, frames, height, width))
         return self.vae.decode(latents).float()
 
-    def noise(self, seeds: list[int], frames: int, height: int, width: int) -> Tensor:
-        """(b, c, t, h, w): for each seed what the nodes would draw."""
+    def noise(
+        self, seeds: list[int], frames: int, height: int, width: int, first: int = 0
+    ) -> Tensor:
+        """(b, c, t, h, w): for each seed what the nodes would draw from latent frame `first` on."""
         config = self.vae.config
         size = (config.latent_channels, height // config.stride_hw, width // config.stride_hw)
-        latent_frames = range((frames - 1) // config.stride_t + 1)
+        latent_frames = range(first, first + (frames - 1) // config.stride_t + 1)
         return torch.cat([video_noise(seed, latent_frames, size) for seed in seeds])
 
     @torch.inference_mode()
-    def sample(self, prompts: list[str], noise: Tensor) -> Tensor:
-        """Latents for the prompts: Euler's method with classifier-free guidance."""
-        x = noise.to(next(self.dit.parameters()).dtype)
+    def sample(
+        self,
+        prompts: list[str],
+        noise: Tensor,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Latents (b, c, t, h, w) for the prompts.
+
+        Args:
+            noise: (b, c, t, h, w). given: the same, used where known: (t,) bool; these latent
+                frames are at noise level 0 from the start and come back as they were.
+        """
+        start = noise.float()
+        still = torch.zeros(noise.shape[2], dtype=torch.bool) if known is None else known
+        hold = still[:, None, None]
+        if given is not None:
+            start = torch.where(hold, given.float(), start)
+        guided = self._guided(prompts, still)
+        settings = self.settings
+        x = integrate(
+            lambda x, sigma: torch.where(hold, 0.0, guided(x, sigma)),
+            start,
+            settings.levels(),
+            settings.sampler,
+        )
+        return torch.where(hold, start, x).to(next(self.dit.parameters()).dtype)
+
+    def _guided(self, prompts: list[str], known: Tensor) -> Velocity:
+        """The velocity with classifier-free guidance."""
+        settings, ask = self.settings, self._velocity(prompts, known)
         # One batch: context is zero beyond each prompt's end, so the lengths may differ.
-        context = self.text([*prompts, *([NANO.negative] * len(prompts))])
-        text = self.dit.read_text(context)
-        for sigma, sigma_next in pairwise(sigmas(self.steps, self.shift).tolist()):
-            level = torch.full((2 * len(x),), 1000 * sigma)
-            velocity = self.dit(torch.cat((x, x)), level, text, attention=exact)
-            asked, unasked = velocity.float().chunk(2)
-            guided = unasked + self.cfg * (asked - unasked)
-            x = (x.float() + (sigma_next - sigma) * guided).to(x.dtype)
-        return x
+        both = self._velocity([*prompts, *([NANO.negative] * len(prompts))], known)
+
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            if not settings.guided(sigma):
+                return ask(x, sigma)
+            asked, unasked = both(torch.cat((x, x)), sigma).chunk(2)
+            v = unasked + settings.cfg * (asked - unasked)
+            if settings.rescale:
+                clean, plain = x - sigma * v, x - sigma * asked
+                axes = tuple(range(1, x.ndim))
+                ratio = plain.std(axes, keepdim=True) / clean.std(axes, keepdim=True)
+                v = (x - clean * (1 + settings.rescale * (ratio - 1))) / sigma
+            return v
+
+        return velocity
+
+    def _velocity(self, prompts: list[str], known: Tensor) -> Callable[[Tensor, float], Tensor]:
+        """What the network says, in float32, for a batch with these prompts."""
+        dtype = next(self.dit.parameters()).dtype
+        text = self.dit.read_text(self.text(prompts))
+
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            self.evaluations += len(x)
+            level = torch.where(known, 0.0, 1000 * sigma).expand(len(x), -1)
+            return self.dit(x.to(dtype), level, text, attention=exact).float()
+
+        return velocity

@@ -1,0 +1,106 @@
+"""Tables of scores, for the terminal and as Markdown beside their JSON."""
+
+import json
+from pathlib import Path
+
+from .judge import SCORES
+
+# Percent asked for where a GPU trained the model, and (in brackets) on CPUs alone.
+GOALS = {
+    "colour": (99, 98),
+    "ground": (99, 99),
+    "time": (99, 98),
+    "shape": (92, 80),
+    "motion": (92, 82),
+    "left_right": (99, 95),
+    "camera": (90, 78),
+    "cut": (95, 90),
+    "no_cut": (95, 90),
+    "one_all": (75, 55),
+    "two_all": (60, 40),
+}
+HEADS = (
+    "",
+    "right %",
+    "95 % interval",
+    "n",
+    "goal (CPU)",
+    "other prompts",
+    "detector",
+    "after VAE",
+)
+
+
+def rows(report: dict) -> list[tuple[str, ...]]:
+    """The cells of every score."""
+    return [
+        (
+            SCORES[name],
+            _cell(row["percent"]),
+            "{:.0f} to {:.0f}".format(*row["interval"]),
+            str(row["n"]),
+            "{} ({})".format(*GOALS[name]) if name in GOALS else "",
+            _cell(row["chance"]),
+            _cell(row["detector"]),
+            _cell(row["detector_after_vae"]),
+        )
+        for name, row in report["scores"].items()
+    ]
+
+
+def _cell(percent: float | None) -> str:
+    return "" if percent is None else f"{percent:.1f}"
+
+
+def show(report: dict) -> None:
+    """The table for people, on the terminal."""
+    for cells in (HEADS, *rows(report)):
+        print("{:<44}{:>8}{:>15}{:>5}{:>12}{:>15}{:>10}{:>11}".format(*cells))
+    print(_vae(report["vae"]))
+
+
+def _vae(vae: dict) -> str:
+    if not vae:
+        return ""
+    line = (
+        "VAE: {psnr_db} dB on {clips} held-out clips, the worst {worst_psnr_db} dB; pictures are "
+        "{grid_4} times steeper across the borders of 4-pixel blocks and {grid_16} times across "
+        "those of 16-pixel blocks than the originals are."
+    )
+    return line.format(**vae)
+
+
+def grid(heads: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ("---",) * len(heads), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def markdown(report: dict) -> str:
+    """The report as a page."""
+    settings = ", ".join(f"{k} {v}" for k, v in report["settings"].items())
+    return f"""# Scores of the built-in model
+
+`python -m training.evaluate --clips {report["clips"]} --calibrate {report["calibration_clips"]} \
+--seed {report["seed"]}`: {report["clips"]} prompts of pairs of colour and shape, or colour and \
+motion, that were never trained, with synonyms; half of them in an order of words that was never \
+trained either. Of twenty prompts eleven show one object under a camera at rest (three of them \
+move left or right and do not count among the nine motions), and three each a moving camera, two \
+objects, a cut. Settings: {settings}.
+
+Classical detectors judge the clips. "Other prompts" is what the same clips score when each is \
+judged by the prompt before it of the same kind: what a model scores that does not listen. \
+"Detector" and "after VAE" say how often the detectors themselves are right, on \
+{report["calibration_clips"]} rendered clips, as they are and after a round trip through the VAE.
+
+{grid(HEADS, rows(report))}
+{_vae(report["vae"])}
+
+{report["cpu_seconds_per_clip"]} seconds of CPU for each clip, its judgement included.
+"""
+
+
+def write(path: Path, page: str, report: dict) -> None:
+    """`path` with .md and .json."""
+    path.with_suffix(".md").write_text(page, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
