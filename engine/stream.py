@@ -66,6 +66,14 @@ def frame_stream(decode_piece: DecodePiece, latents: Tensor, size: int = 1) -> I
     yield from decoded_pieces(decode_piece, latents, size, to_bytes)
 
 
+def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
+    """A frame stream without its first `frames` frames."""
+    for chunk in chunks:
+        if frames < len(chunk):
+            yield chunk[frames:]
+        frames = max(0, frames - len(chunk))
+
+
 def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
     """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream; rounded."""
     for piece in images[..., :3].split(size):

@@ -25,6 +25,9 @@ from .vae import grid_of
 
 DIRECTIONS = ("forwards", "backwards")
 LONGEST = 3600.0  # seconds
+# Latent frames at a clip's beginning that look right only there, and so are not part of a loop:
+# the first and, after anything else than it, the second.
+LEFT = 2
 
 
 def extend(
@@ -166,28 +169,32 @@ def joined(
 def loop(clip: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Noted:
     """A canvas of a clip and `seconds` that lead from its end to its beginning.
 
-    The clip's second latent frame stands once more at the end, so that any sampler sees where to
-    arrive; the fact "frames" says how many pixel frames are the loop, and Decode leaves out the
-    rest: the repeated ones, and the last painted one, which is the first frame again.
+    What follows the clip's first frames stands once more at the end, so that any sampler sees where
+    to arrive, and any decoder shows it as it looks when one comes from there. The fact "skip" says
+    how many pixel frames at the front are not of the loop; Decode leaves them out. All others are
+    decoded in the middle of a film, and the last goes over into the first as it did in the clip.
     """
     latent, notes = as_latent(clip, vae, fps)
     timeline = timeline_for(latent, vae)
     n = timeline.latent_frames
-    if n < 2:
-        raise InputError("a clip of 1 frame cannot be closed to a loop: connect 5 frames or more.")
+    if n < LEFT + 2:
+        raise InputError(
+            f"a clip of {timeline.frames} frames is too short for a loop: connect "
+            f"{timeline.grid.frames(LEFT + 2)} or more."
+        )
     steps = steps_of(seconds, timeline)
     gap = tuple(range(n, n + steps))
-    tail = min(max(1, usual_overlap(window_of(vae)) // 2), n - 1)
+    tail = min(max(1, usual_overlap(window_of(vae)) // 2), n - LEFT - 1)
     after = tuple(range(n + steps, n + steps + tail))
     passes = passes_between(tuple(range(n)), gap, after, vae)
-    order = [*range(n), *[None] * steps, *range(1, 1 + tail)]
-    canvas = canvas_of(latent, order, passes)
-    frames = timeline.grid.frames(n + steps) - 1
-    canvas = with_facts(canvas, frames=frames)
+    order = [*range(n), *[None] * steps, *range(LEFT, LEFT + tail)]
+    skip = timeline.grid.frames(LEFT + tail)
+    canvas = with_facts(canvas_of(latent, order, passes), skip=skip)
+    frames = timeline_for(canvas, vae).frames - skip
     return canvas, [
         f"a loop of {frames} frames, {float(frames / timeline.fps):.3g} s",
         in_how_many(passes),
-        f"nodes other than ours decode {1 + 4 * tail} more at the end, which repeat its beginning",
+        f"with other nodes than ours, leave out the first {skip} frames after decoding",
         *notes,
     ]
 

@@ -21,7 +21,7 @@ from ..engine.pipe import ahead
 from ..engine.publish import Finish, check_space, claim, estimate
 from ..engine.sound import Sound
 from ..engine.still import NONE, POSTER, write_still
-from ..engine.stream import frame_stream
+from ..engine.stream import frame_stream, without_first
 from ..engine.video_file import copy_video, write_video
 from ..models.errors import OutputError
 from .output import filled_in, folder_for, names, output_folder, temporary
@@ -31,15 +31,22 @@ from .vae import decoder, grid_of
 
 
 def film(
-    vae: comfy.sd.VAE, latents: Tensor, fps: Fraction, quality: Quality = CLEAR
+    vae: comfy.sd.VAE,
+    latents: Tensor,
+    fps: Fraction,
+    quality: Quality = CLEAR,
+    skip: int = 0,
 ) -> Input.Video:
-    """Decode one video, (1, c, t, h, w), straight into a file in ComfyUI's temp folder."""
+    """Decode one video, (1, c, t, h, w), straight into a file in ComfyUI's temp folder.
+
+    `skip` of its frames are left out at the front.
+    """
     grid = grid_of(vae)
-    total = grid.frames(latents.shape[2])
+    total = grid.frames(latents.shape[2]) - skip
     height, width = (side * grid.stride_hw for side in latents.shape[3:])
     path = temporary("longtake")
     check_space(path.parent, estimate(total, width, height))
-    chunks = ahead(frame_stream(decoder(vae, latents), latents))
+    chunks = ahead(without_first(frame_stream(decoder(vae, latents), latents), skip))
     write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
     return InputImpl.VideoFromFile(str(path))
 

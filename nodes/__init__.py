@@ -8,11 +8,15 @@ from .credentials import ReadCredentials, ReadMark
 from .decode import Decode, DecodeFrames
 from .encode import Encode
 from .experts import Experts
+from .extend import ExtendVideo
 from .interpolate import Interpolate
+from .join import Bridge, FillGap, Loop
 from .load import LoadModel, LoadTextEncoder, LoadVAE
 from .long_take import LongTake
+from .pin import PinImage, PinVideo
 from .preset import Preset
 from .prompt import Prompt
+from .remix import Remix
 from .sample import Sample
 from .save import SaveVideo
 from .schedule import Schedule
@@ -27,6 +31,13 @@ NODES: list[type[io.ComfyNode]] = [
     ShotNode,
     Storyboard,
     Canvas,
+    PinImage,
+    PinVideo,
+    ExtendVideo,
+    FillGap,
+    Loop,
+    Bridge,
+    Remix,
     Encode,
     Schedule,
     Experts,

@@ -1,9 +1,11 @@
 """Duration and size -> an empty LATENT."""
 
+from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..engine.aspect import ASPECTS, FREE, fitting_size
 from ..engine.canvas import Canvas as Latents
 from ..engine.size import LatentGrid, frame_rate
 from ..host.latent import to_latent
@@ -12,6 +14,7 @@ from ..host.vae import grid_of
 from . import checks
 
 SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)
+MEGAPIXELS = (0.0, 64.0)
 FINEST = LatentGrid(channels=1)  # of all Wan VAEs
 
 
@@ -26,6 +29,32 @@ def side(name: str) -> io.Int.Input:
         tooltip="Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
         "model was made for 128.",
     )
+
+
+def shape_inputs() -> list[io.Input]:
+    """The widgets that say a size in another way."""
+    return [
+        io.Combo.Input(
+            "aspect",
+            options=[FREE, *ASPECTS],
+            default=FREE,
+            optional=True,
+            tooltip="Width to height. free: width and height are taken as they are. "
+            "Otherwise they say only how many pixels there are, unless megapixels does; "
+            "the node shows the size.",
+        ),
+        io.Float.Input(
+            "megapixels",
+            default=0.0,
+            min=MEGAPIXELS[0],
+            max=MEGAPIXELS[1],
+            step=0.01,
+            round=0.0001,
+            optional=True,
+            tooltip="How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
+            "832×480, 0.92 is 1280×720. 0: as many as width times height.",
+        ),
+    ]
 
 
 class Canvas(io.ComfyNode):
@@ -71,6 +100,7 @@ class Canvas(io.ComfyNode):
                     tooltip="How many videos to make at once. Each has its own noise; the first "
                     "is the same as with 1.",
                 ),
+                *shape_inputs(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -81,26 +111,50 @@ class Canvas(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, width=None, height=None) -> bool | str:
-        return checks.verdict(check_size, width, height)
+    def validate_inputs(cls, width=None, height=None, aspect=FREE, megapixels=0.0) -> bool | str:
+        return checks.verdict(check_size, width, height, aspect, megapixels)
 
     @classmethod
     def execute(
-        cls, vae, seconds: float, fps: float, width: int, height: int, batch_size: int
+        cls,
+        vae,
+        seconds: float,
+        fps: float,
+        width: int,
+        height: int,
+        batch_size: int,
+        aspect: str = FREE,
+        megapixels: float = 0.0,
     ) -> io.NodeOutput:
         seconds = checks.number("seconds", seconds, *SECONDS)
         rate = frame_rate(checks.number("fps", fps, *FPS))
-        width, height = check_size(width, height)
+        width, height = check_size(width, height, aspect, megapixels)
         batch = checks.whole("batch_size", batch_size, *BATCH)
         grid = grid_of(vae)
+        if aspect != FREE or megapixels:
+            ratio = ASPECTS.get(aspect) or Fraction(width, height)
+            width, height = fitting_size(grid, ratio, megapixels * 1e6 or width * height)
         frames = grid.nearest_frames(seconds, rate)
         canvas = Latents.blank(grid, frames, height, width, batch)
-        show_text(f"{frames} frames, {float(frames / rate):.2f} s")
+        t, h, w = canvas.latents.shape[2:]
+        tokens = t * h * w // grid.patch**2
+        show_text(
+            f"{width}×{height}, {frames} frames, {float(frames / rate):.2f} s\n"
+            f"latent {t}×{h}×{w}, {tokens} tokens"
+        )
         return io.NodeOutput(to_latent(canvas, fps=rate, width=width, height=height))
 
 
-def check_size(width: Any, height: Any) -> tuple[int, int]:
-    """Width and height that some VAE can do; the one connected may ask for coarser ones."""
+def check_size(
+    width: Any, height: Any, aspect: Any = FREE, megapixels: Any = 0.0
+) -> tuple[int, int]:
+    """Width and height that some VAE can do; the one connected may ask for coarser ones.
+
+    With an aspect or megapixels they need not fit, for another size is made of them.
+    """
+    checks.one_of("aspect", aspect, (FREE, *ASPECTS))
+    checks.number("megapixels", megapixels, *MEGAPIXELS)
     width, height = checks.whole("width", width, *PIXELS), checks.whole("height", height, *PIXELS)
-    FINEST.check_size(width, height)
+    if aspect == FREE and not megapixels:
+        FINEST.check_size(width, height)
     return width, height

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import torch
 from comfy_api.latest import io
 
 from ..engine.containers import MP4, Quality
@@ -66,7 +67,8 @@ class Decode(io.ComfyNode):
         latents = samples_of(latent)
         known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
         rate = frame_rate(fps) if fps else known
-        return io.NodeOutput([film(vae, one, rate, quality) for one in latents.split(1)])
+        skip = facts_of(latent).get("skip", 0)  # of Loop
+        return io.NodeOutput([film(vae, one, rate, quality, skip) for one in latents.split(1)])
 
 
 class DecodeFrames(io.ComfyNode):
@@ -92,4 +94,8 @@ class DecodeFrames(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, vae) -> io.NodeOutput:
-        return io.NodeOutput(decode_frames(vae, samples_of(latent)))
+        latents, skip = samples_of(latent), facts_of(latent).get("skip", 0)  # of Loop
+        if not skip:
+            return io.NodeOutput(decode_frames(vae, latents))
+        videos = [decode_frames(vae, one)[skip:] for one in latents.split(1)]
+        return io.NodeOutput(torch.cat(videos))

@@ -18,9 +18,17 @@ INPUTS = {
     "LongtakeLoadTextEncoder": ["file"],
     "LongtakeLoadVAE": ["file", "dtype"],
     "LongtakePreset": ["model"],
-    "LongtakePreset": ["model"],
     "LongtakePrompt": ["clip", "text"],
-    "LongtakeCanvas": ["vae", "seconds", "fps", "width", "height", "batch_size"],
+    "LongtakeCanvas": [
+        "vae", "seconds", "fps", "width", "height", "batch_size", "aspect", "megapixels"
+    ],
+    "LongtakePinImage": ["latent", "image", "vae", "at", "fit", "clip_vision_output"],
+    "LongtakePinVideo": ["latent", "clip", "vae", "at", "fit", "edges", "fps"],
+    "LongtakeExtendVideo": ["clip", "vae", "direction", "seconds", "overlap", "window", "fps"],
+    "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps"],
+    "LongtakeLoop": ["clip", "vae", "seconds", "fps"],
+    "LongtakeBridge": ["clip", "after", "vae", "seconds", "fps"],
+    "LongtakeRemix": ["clip", "vae", "level", "strength", "fps"],
     "LongtakeEncode": ["image", "vae", "fps"],
     "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],
     "LongtakeExperts": [

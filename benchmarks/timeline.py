@@ -1,0 +1,223 @@
+"""Pinning, extending, filling, bridging and looping with the built-in model: what fits, and how.
+
+Every clip is made by the model itself but for the images that are pinned, which the little world
+of the training renders. `seam` compares the step from one frame to the next where known and new
+meet with the 95th percentile of all other steps of the same clip.
+"""
+
+import argparse
+import json
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from random import Random
+
+import numpy as np
+import torch
+from _measure import ROOT, import_core, register
+
+register()
+training = ModuleSpec("training", None, is_package=True)
+training.submodule_search_locations = [str(ROOT / "training")]
+sys.modules["training"] = module_from_spec(training)
+import_core()
+
+from einops import rearrange  # noqa: E402
+
+from longtake.engine.defaults import DEFAULTS  # noqa: E402
+from longtake.engine.schedule import sigmas  # noqa: E402
+from longtake.host import continuing, load, pinning, sampling, vae  # noqa: E402
+from longtake.host.folders import BUILT_IN  # noqa: E402
+from longtake.host.latent import facts_of, to_canvas  # noqa: E402
+from training.camera import find_cut  # noqa: E402
+from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene  # noqa: E402
+from training.detect import motion_of, read  # noqa: E402
+from training.world import render  # noqa: E402
+
+NANO = DEFAULTS["nano"]
+SIZE = {"width": 128, "height": 128, "fps": 8}
+WORLD = Mix(two=0.0, cut=0.0, camera=0.0, size=0.5, synonyms=0.0)
+WINDOWS = 8
+
+
+class Studio:
+    """The built-in model, and what a graph of our nodes does with it."""
+
+    def __init__(self, steps: int):
+        self.model, self.vae = load.load_model(BUILT_IN), load.load_vae(BUILT_IN)
+        self.text = load.load_text_encoder(BUILT_IN)
+        self.sigmas = sigmas(steps, NANO.shift)
+
+    def read(self, text: str) -> list:
+        return self.text.encode_from_tokens_scheduled(self.text.tokenize(text))
+
+    def paint(self, canvas: dict, prompt: str, seed: int) -> dict:
+        prompts = self.read(prompt), self.read("")
+        return sampling.sample(
+            self.model, *prompts, canvas, self.sigmas, seed=seed, cfg=NANO.cfg, sampler="euler"
+        )
+
+    def blank(self, latent_frames: int = 5) -> dict:
+        h = SIZE["height"] // vae.grid_of(self.vae).stride_hw
+        channels = vae.grid_of(self.vae).channels
+        samples = torch.zeros(1, channels, latent_frames, h, h)
+        return {"samples": samples, "longtake": SIZE}
+
+    def frames(self, latent: dict) -> torch.Tensor:
+        images = vae.decode_frames(self.vae, latent["samples"])
+        return images[facts_of(latent).get("skip", 0) :]
+
+    def encoded(self, images: torch.Tensor) -> torch.Tensor:
+        """The frames as the VAE alone gives them back."""
+        return vae.decode_frames(self.vae, vae.encode(self.vae, images))
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(-10 * torch.log10(((a - b) ** 2).mean()))
+
+
+def steps_between(frames: torch.Tensor) -> np.ndarray:
+    """Mean difference of each frame to the next."""
+    return (frames[1:] - frames[:-1]).abs().mean(dim=(1, 2, 3)).numpy()
+
+
+def seam(frames: torch.Tensor, at: list[int]) -> float:
+    """The largest step at these frames, over the 95th percentile of the others."""
+    steps = steps_between(frames)
+    return float(steps[at].max() / np.percentile(np.delete(steps, at), 95))
+
+
+def to_bytes(frames: torch.Tensor) -> np.ndarray:
+    return (frames.numpy() * 255).round().astype(np.uint8)
+
+
+def scene_for(number: int, mix: Mix = WORLD) -> tuple[Scene, str]:
+    rng = Random(f"timeline {number}")
+    scene = sample_scene(rng, mix)
+    return scene, caption(scene, rng, mix)
+
+
+def rendered(scene: Scene, number: int, frames: int = 17) -> torch.Tensor:
+    pixels = render([scene], frames, torch.Generator().manual_seed(number)).pixels[0]
+    return rearrange(pixels.float() / 2 + 0.5, "c f h w -> f h w c").clamp(0, 1)
+
+
+def pin_images(studio: Studio, number: int) -> dict:
+    """The first, a middle and the last frame of a rendered clip, each pinned alone."""
+    scene, prompt = scene_for(number)
+    clip = rendered(scene, number)
+    out = {}
+    for name, frame in (("first", 0), ("middle", 8), ("last", 16)):
+        image = clip[frame : frame + 1]
+        canvas, _ = pinning.pin_image(studio.blank(), image, studio.vae, frame / 8, "crop")
+        painted = studio.paint(canvas, prompt, number)
+        held = studio.encoded(image.expand(1 if frame == 0 else 9, -1, -1, -1))[-1:]
+        frames = studio.frames(painted)
+        out[name] = psnr(frames[frame : frame + 1], image) - psnr(held, image)
+        if name == "first":
+            seen = read(to_bytes(frames))
+            motion = scene.shots[0].things[0].motion
+            out["motion"] = bool(seen.tracks) and motion_of(seen.tracks[0]) == motion
+    return out
+
+
+def extend(studio: Studio, number: int) -> dict:
+    """A clip of 17 frames, 1 second more after it and before it."""
+    _, prompt = scene_for(number)
+    clip = studio.paint(studio.blank(), prompt, number)
+    out = {}
+    for direction in continuing.DIRECTIONS:
+        canvas, _ = continuing.extend(clip, studio.vae, direction, 1.0)
+        painted = studio.paint(canvas, prompt, number + 1000)
+        new = painted["samples"].shape[2] - 5
+        at = [16] if direction == "forwards" else [4 * new]  # seen from the frame before
+        frames = studio.frames(painted)
+        out[direction] = seam(frames, at)
+        kept = slice(0, 5) if direction == "forwards" else slice(new + 1, None)
+        own = clip["samples"] if direction == "forwards" else clip["samples"][:, :, 1:]
+        out[f"{direction}_exact"] = torch.equal(painted["samples"][:, :, kept], own)
+    return out
+
+
+def mend(studio: Studio, number: int) -> dict:
+    """Half a clip filled, two clips of one scene bridged, one closed to a loop."""
+    _, prompt = scene_for(number)
+    clip = studio.paint(studio.blank(), prompt, number)
+    other = studio.paint(studio.blank(), prompt, number + 2000)
+    canvases = {
+        "fill": continuing.fill_gap(clip, studio.vae, 0.7, 1.4)[0],
+        "bridge": continuing.bridge(clip, other, studio.vae, 1.0)[0],
+        "loop": continuing.loop(clip, studio.vae, 1.0)[0],
+    }
+    out = {}
+    for name, canvas in canvases.items():
+        known = to_canvas(canvas).known
+        painted = studio.paint(canvas, prompt, number + 1000)
+        frames = studio.frames(painted)
+        before, after = painted["samples"], canvas["samples"]
+        out[f"{name}_exact"] = torch.equal(before[:, :, known], after[:, :, known])
+        out[f"{name}_cut"] = find_cut(to_bytes(frames)) is not None
+        if name == "loop":
+            round_ = torch.cat((frames, frames[:1]))
+            out["loop"] = seam(round_, [len(frames) - 1])
+            out["loop_arrives"] = seam(round_, [len(frames) - 5])
+        else:
+            edges = [k for k in range(1, len(known)) if known[k] != known[k - 1]]
+            out[name] = seam(frames, [4 * k - 4 for k in edges])
+    return out
+
+
+def long_extension(studio: Studio, number: int) -> dict:
+    """A clip extended until it is as long as so many windows: what is still there at the end."""
+    _, prompt = scene_for(number, EASY_WORLD)
+    clip = studio.paint(studio.blank(), prompt, number)
+    canvas, _ = continuing.extend(clip, studio.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
+    assert len(facts_of(canvas)["passes"]) == WINDOWS - 1
+    frames = to_bytes(studio.frames(studio.paint(canvas, prompt, number + 1000)))
+    first, last = read(frames[:17]), read(frames[-16:])
+    colours = [reading.tracks[0].colour if reading.tracks else None for reading in (first, last)]
+    return {
+        "colour": colours[0] == colours[1],
+        "ground": first.ground == last.ground,
+        "time": first.time == last.time,
+        "all": colours[0] == colours[1] and (first.ground, first.time) == (last.ground, last.time),
+    }
+
+
+PARTS = {"pin": pin_images, "extend": extend, "mend": mend, "long": long_extension}
+
+
+def summed(rows: list[dict]) -> dict:
+    """Of numbers the median and the worst, of yes and no how often yes."""
+    out: dict[str, object] = {"clips": len(rows)}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        if isinstance(values[0], bool):
+            out[name] = f"{sum(values)} of {len(values)}"
+        else:
+            out[name] = {
+                "median": round(float(np.median(values)), 2),
+                "min": round(min(values), 2),
+                "max": round(max(values), 2),
+                "at_most_1": sum(v <= 1 for v in values),
+            }
+    return out
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=4, help="of each kind")
+    parser.add_argument("--steps", type=int, default=NANO.steps)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS])
+    options = parser.parse_args()
+    studio = Studio(options.steps)
+    results = {}
+    for name in options.only:
+        results[name] = summed([PARTS[name](studio, n) for n in range(options.clips)])
+        print(name, json.dumps(results[name], indent=1), flush=True)
+    print(json.dumps({"clips": options.clips, "steps": options.steps, **results}))
+
+
+if __name__ == "__main__":
+    main()
