@@ -173,7 +173,9 @@ def build(
     model.family, model.told, model.source = family, told, source
     network = model.diffusion_model
     load_into(network, storage.with_all_scales(weights, network) if scaled else weights, source)
-    network.requires_grad_(False).to(offload)
+    network.requires_grad_(False)
+    if offload.type != "cpu":  # where the weights are already
+        network.to(offload)
     patcher_class = getattr(
         comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
     )

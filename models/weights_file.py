@@ -70,6 +70,11 @@ class TensorInfo(NamedTuple):
     shape: tuple[int, ...]
     dtype: str  # as the file spells it: a key of DTYPES
     file: Path  # the shard that holds it
+    offset: int = 0  # of its first byte in that file
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,10 @@ def read_one(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         raise damaged(path, "its metadata is not text")
     spans = []
     tensors = {}
+    first = path.stat().st_size - room
     for name, entry in header.items():
-        tensors[name], span = read_entry(path, name, entry)
+        info, span = read_entry(path, name, entry)
+        tensors[name] = info._replace(offset=first + span[0])
         spans.append(span)
     check_layout(path, spans, room)
     return tensors, metadata

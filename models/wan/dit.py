@@ -129,7 +129,7 @@ class Block(nn.Module):
             nn.GELU(approximate="tanh"),
             operations.Linear(config.mlp_width, width, **kw),
         )
-        self.modulation = nn.Parameter(torch.randn(1, 6, width, **kw) / width**0.5)
+        self.modulation = _modulation(1, 6, width, **kw)
 
     def forward(
         self,
@@ -165,7 +165,7 @@ class Head(nn.Module):
         width = config.width
         self.norm = operations.LayerNorm(width, eps=config.eps, elementwise_affine=False, **kw)
         self.head = operations.Linear(width, config.out_channels * prod(config.patch), **kw)
-        self.modulation = nn.Parameter(torch.randn(1, 2, width, **kw) / width**0.5)
+        self.modulation = _modulation(1, 2, width, **kw)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """x: (b, f, s, c), level: (b, f or 1, c) -> (b, f, s, patch·channels)."""
@@ -343,6 +343,12 @@ class WanDiT(nn.Module):
         p, q, r = self.config.patch
         pattern = "b f (h w) (p q r c) -> b c (f p) (h q) (w r)"
         return rearrange(tokens, pattern, h=grid[1], w=grid[2], p=p, q=q, r=r)
+
+
+def _modulation(*shape: int, **kw: Any) -> nn.Parameter:
+    """Small random rows; on the meta device, where a checkpoint's replace them, none are drawn."""
+    rows = torch.empty(shape, **kw)
+    return nn.Parameter(rows if rows.is_meta else rows.normal_(std=shape[-1] ** -0.5))
 
 
 def _bound(block: Block, *args: Any) -> Callable[[Tensor], Tensor]:

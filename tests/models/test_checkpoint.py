@@ -198,5 +198,5 @@ def test_only_exactly_the_right_names_load(dropped, added):
 def test_metadata_is_there_before_any_weight_is_read(tmp_path, monkeypatch):
     note = {"longtake": json.dumps({"kind": "vae", "config": NANO_LIKE.to_json()})}
     save_file(WanVAE(NANO_LIKE).state_dict(), tmp_path / "a.safetensors", note)
-    monkeypatch.setattr("longtake.models.checkpoint.safe_open", None)
+    monkeypatch.setattr("longtake.models.checkpoint.read_portion", None)
     assert detect(read_header(tmp_path / "a.safetensors"), "vae").config == NANO_LIKE
