@@ -21,7 +21,7 @@ RATE = 11_025  # samples a second; beats need no treble
 WINDOW, HOP = 512, 128  # samples: 46 ms, every 12 ms
 LATE = WINDOW / 2 / RATE  # seconds from where a window begins to the note in its middle
 TEMPI = (55.0, 210.0)  # beats a minute
-USUAL, OCTAVES = 120.0, 0.9  # of several tempi that fit, those about this far from it count most
+USUAL, OCTAVES = 120.0, 0.6  # of several tempi that fit, those about this far from it count most
 EVENNESS = 100.0  # how much an uneven step costs, against the strength of its peak
 
 

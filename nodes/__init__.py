@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .beat import Beat
 from .cache import ModelCache
 from .canvas import Canvas
 from .credentials import ReadCredentials, ReadMark
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     Prompt,
     ShotNode,
     Storyboard,
+    Beat,
     Canvas,
     PinImage,
     PinVideo,

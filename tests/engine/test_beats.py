@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from longtake.engine.beats import mono, rhythm, snapped
+from longtake.engine.drums import RATE, drum_beat
 from longtake.models.errors import InputError, NotFiniteError
 
 
@@ -79,3 +80,30 @@ def test_cuts_with_no_beat_near_stay_and_none_leaves_the_take():
     starts = [Fraction(n) for n in ("0", "4.3", "9.8")]
     assert snapped(starts, np.array([1.0, 10.0]), 0.5, Fraction(10)) == starts
     assert snapped(starts, np.zeros(0), 9.0, Fraction(10)) == starts
+
+
+@pytest.mark.parametrize(("tempo", "offset"), [(84, 0.2), (120, 0.0), (140, 0.33)])
+def test_our_own_drum_beat_has_the_beats_it_says(tempo, offset):
+    wave = drum_beat(tempo, 12.0, offset)
+    assert wave.shape == (1, 12 * RATE)
+    assert 0.5 < np.abs(wave).max() <= 1
+    found = rhythm(wave, RATE)
+    assert found.tempo == pytest.approx(tempo, rel=0.02)
+    truth = np.arange(offset, 12, 60 / tempo)
+    inner = truth[(truth > 0.3) & (truth < 11.5)]
+    assert max(np.abs(found.beats - beat).min() for beat in inner) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((10, 5, 0), "tempo 10"),
+        ((float("nan"), 5, 0), "tempo nan"),
+        ((120, 0, 0), "there would be none"),
+        ((120, 5, 5), "there would be none"),
+        ((120, 5, -1), "there would be none"),
+    ],
+)
+def test_numbers_that_make_no_beat_are_refused(numbers, told):
+    with pytest.raises(InputError, match=told):
+        drum_beat(*numbers)

@@ -43,6 +43,7 @@ INPUTS = {
     "LongtakeStoryboard": [
         "clip", "text", "seconds", "fps", "snap", "meet", "shots", "audio"
     ],
+    "LongtakeBeat": ["tempo", "seconds", "offset"],
     "LongtakeLongTake": [
         "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
         "sampler", "window", "overlap", "shots", "anchor", "keep", "positive", "storyboard",
