@@ -1,0 +1,314 @@
+"""Latents to a saved file: memory, speed against ComfyUI's own nodes, timing, kills.
+
+Parts, chosen with --only: memory (a minute against ten seconds), speed (VAEDecode, CreateVideo and
+SaveVideo of core against Decode and Save Video, in turns), timing (six rates, with sound), kills
+(SIGKILL at random moments), faults (a full disk).
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import random
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from _measure import import_core, register
+
+register()
+
+from longtake.engine.containers import Quality  # noqa: E402
+from longtake.engine.media_file import frames_of, media_facts, sound_of  # noqa: E402
+from longtake.engine.publish import leftovers  # noqa: E402
+from longtake.engine.salvage import salvage  # noqa: E402
+from longtake.engine.sound import Sound  # noqa: E402
+from longtake.engine.video_file import write_video  # noqa: E402
+from longtake.models.errors import LongtakeError  # noqa: E402
+
+HERE = Path(__file__)
+RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
+SIZE = 128  # pixels a side, of memory and speed
+
+
+def child(*words: object, **options) -> dict:
+    """What another process of this file measures, alone in its memory."""
+    command = [sys.executable, str(HERE), "--child", *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
+    return json.loads(done.stdout.strip().rpartition("\n")[2])
+
+
+# In a process of its own
+
+
+def host_in(folder: Path):
+    """(our host.video, a VAE of random weights that core could have made the latents of)."""
+    import_core()
+    folder_paths = importlib.import_module("folder_paths")
+    folder_paths.set_output_directory(str(folder / "output"))
+    folder_paths.set_temp_directory(str(folder / "temp"))
+    (folder / "output").mkdir(exist_ok=True)
+    video = importlib.import_module("longtake.host.video")
+    load = importlib.import_module("longtake.host.load")
+    return video, load.load_vae("nano (built in)", "fp32")
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def decode_and_save(video, vae, latents, how: str) -> Path:
+    if how == "ours":
+        return video.save(video.film(vae, latents, Fraction(24)), "a", {}).path
+    api = importlib.import_module("comfy_api.latest")
+    images = vae.decode(latents).flatten(0, 1)  # core's VAEDecode, CreateVideo and SaveVideo
+    parts = api.Types.VideoComponents(images, Fraction(24))
+    path = video.output_folder() / f"core_{time.monotonic_ns()}.mp4"
+    api.InputImpl.VideoFromComponents(parts).save_to(str(path))
+    return path
+
+
+@torch.inference_mode()
+def one_save(seconds: int, how: str) -> dict:
+    """Peak memory of one save above what it is before."""
+    with tempfile.TemporaryDirectory() as name:
+        video, vae = host_in(Path(name))
+        latents = noise(vae, seconds)
+        decode_and_save(video, vae, noise(vae, 1), how)  # libraries, weights, buffers
+        before, start = peak_mib(), time.monotonic()
+        path = decode_and_save(video, vae, latents, how)
+        frames = media_facts(path).frames
+        taken = time.monotonic() - start
+        return {"frames": frames, "MiB": round(peak_mib() - before, 1), "seconds": round(taken, 1)}
+
+
+def noise(vae, seconds: int) -> torch.Tensor:
+    rows = SIZE // vae.spacial_compression_decode()
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(1, vae.latent_channels, 1 + 6 * seconds, rows, rows, generator=rng)
+
+
+@torch.inference_mode()
+def speeds(seconds: int, rounds: int) -> dict:
+    """Processor and wall seconds of both ways, taken in turns."""
+    taken = {how: {"wall": [], "cpu": []} for how in ("ours", "core")}
+    with tempfile.TemporaryDirectory() as name:
+        video, vae = host_in(Path(name))
+        latents = noise(vae, seconds)
+        for turn in range(rounds + 1):
+            for how, times in taken.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                path = decode_and_save(video, vae, latents, how)
+                if turn:
+                    times["wall"].append(time.perf_counter() - wall)
+                    times["cpu"].append(time.process_time() - cpu)
+                path.unlink()
+    return {
+        how: {clock: round(statistics.median(found), 3) for clock, found in times.items()}
+        for how, times in taken.items()
+    }
+
+
+def endless(path: str, seconds: int) -> None:
+    """Write so many seconds of pictures and sound, saying on stdout how far it is."""
+    rng = np.random.default_rng(0)
+
+    def chunks():
+        for n in range(seconds):
+            yield rng.integers(0, 256, (24, 96, 128, 3), dtype=np.uint8)
+            sys.stdout.write(f"{24 * (n + 1)}\n")
+            sys.stdout.flush()
+
+    sound = Sound(np.zeros((2, 48_000 * seconds), np.float32), 48_000)
+    quality = Quality(crf=28, preset="veryfast")
+    write_video(Path(path), chunks(), Fraction(24), quality=quality, sound=sound)
+    sys.stdout.write("{}\n")
+
+
+# What is reported
+
+
+def memory(options) -> dict:
+    rows = {
+        how: {seconds: child("save", seconds, how) for seconds in (10, 60)}
+        for how in ("ours", "core")
+    }
+    for how, found in rows.items():
+        for seconds, row in found.items():
+            print(
+                f"memory, {how}: {seconds} s, {row['frames']} frames of {SIZE}², +{row['MiB']} MiB"
+            )
+    return rows
+
+
+def speed(options) -> dict:
+    found = child("speed", 10, options.rounds)
+    ratios = {
+        clock: round(found["core"][clock] / found["ours"][clock], 2) for clock in found["ours"]
+    }
+    print(f"speed, decode and encode of 10 s: {found}; ours is faster by {ratios}")
+    return {**found, "gain": ratios}
+
+
+def timing(options) -> dict:
+    rows = {}
+    with tempfile.TemporaryDirectory() as name:
+        for fps in RATES:
+            path = Path(name) / f"{float(fps):.3f}.mp4"
+            lit = round(fps)
+            frames = [np.full((1, 34, 58, 3), 255 * (n == lit), np.uint8) for n in range(3 * lit)]
+            samples = np.zeros((1, 48_000 * 4), np.float32)
+            samples[:, round(lit / fps * 48_000) :][:, :960] = 0.9
+            write_video(path, frames, fps, sound=Sound(samples, 48_000))
+            rows[str(fps)] = offsets(path, fps, lit)
+            print(f"timing at {fps}: {rows[str(fps)]}")
+    return rows
+
+
+def offsets(path: Path, fps: Fraction, lit: int) -> dict:
+    av = importlib.import_module("av")
+    with av.open(path) as container:
+        times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    heard = sound_of(path)
+    click = float(np.argmax(np.abs(heard.samples[0]) > 0.3) / heard.rate)
+    bright = [float(frame.float().mean()) for chunk in frames_of(path) for frame in chunk]
+    return {
+        "first": float(times[0]),
+        "equal": times == [n / fps for n in range(3 * lit)],
+        "sound_ms": round(1000 * (click - int(np.argmax(bright)) / float(fps)), 2),
+        "sound_frame_ms": round(1000 * 1024 / 48_000, 2),
+    }
+
+
+def kills(options) -> dict:
+    """Kill a save of six seconds at random moments of its life, from its first frame on."""
+    dice, counts = random.Random(0), {"kills": 0, "torn": 0, "whole": 0, "salvaged": 0}
+    counts |= {"nothing_yet": 0, "not_salvaged": 0}
+    lost: list[int] = []
+    with tempfile.TemporaryDirectory() as name:
+        length = lifetime(Path(name) / "first.mp4")
+        for number in range(options.kills):
+            one_kill(Path(name) / f"{number}.mp4", dice.uniform(0, 1.05) * length, counts, lost)
+    counts["most_frames_lost"] = max(lost, default=0)
+    counts["median_frames_lost"] = statistics.median(lost) if lost else 0
+    print(f"kills: {counts}, at 24 frames a second")
+    return counts
+
+
+def started(path: Path) -> tuple[int, int]:
+    """(process id, pipe of how many frames were handed over) of a writer that has its first.
+
+    Forked rather than begun anew, so that a kill costs a second and not ten.
+    """
+    read, write = os.pipe()
+    if (process := os.fork()) == 0:
+        try:
+            os.close(read)
+            os.dup2(write, 1)
+            sys.stdout = os.fdopen(1, "w")
+            endless(str(path), 6)
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.read(read, 3)
+    return process, read
+
+
+def rest(pipe: int) -> list[int]:
+    """The numbers that a writer sent until its end."""
+    with os.fdopen(pipe) as said:
+        return [24, *(int(word) for word in said.read().split() if word.isdecimal())]
+
+
+def lifetime(path: Path) -> float:
+    process, pipe = started(path)
+    start = time.monotonic()
+    rest(pipe)
+    os.waitpid(process, 0)
+    return time.monotonic() - start
+
+
+def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
+    process, pipe = started(path)
+    time.sleep(moment)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    handed = rest(pipe)
+    counts["kills"] += 1
+    if path.exists():
+        whole = sum(len(chunk) for chunk in frames_of(path)) == 144
+        counts["whole" if whole else "torn"] += 1
+    parts = leftovers(path.parent, age=0)
+    for part in parts:
+        if not path.exists():
+            tried(part, handed[-1], counts, lost)
+        part.unlink()
+    if not parts and not path.exists():
+        counts["nothing_yet"] += 1
+    for left in path.parent.iterdir():
+        left.unlink()
+
+
+def tried(part: Path, handed: int, counts: dict, lost: list[int]) -> None:
+    """Salvage a part; at most a second and what was just handed over may be missing."""
+    try:
+        saved = salvage(part)
+        frames = sum(len(chunk) for chunk in frames_of(saved.path))
+    except LongtakeError:
+        counts["nothing_yet" if handed <= 48 else "not_salvaged"] += 1
+        return
+    assert frames == saved.frames
+    counts["salvaged"] += 1
+    lost.append(handed - frames)
+
+
+def faults(options) -> dict:
+    """A disk that takes no more: what is left, and how long until it is told."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "a.mp4"
+        command = [sys.executable, str(HERE), "--child", "endless", str(path), "60"]
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))  # noqa: E731
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, preexec_fn=limit
+        )
+        told = done.stderr.strip().rpartition("\n")[2]
+        left = [file.name for file in Path(name).iterdir()]
+    print(f"faults: {told!r}, left behind: {left}")
+    return {"told": told, "left": len(left)}
+
+
+PARTS = {"memory": memory, "speed": speed, "timing": timing, "kills": kills, "faults": faults}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        kind, *words = sys.argv[2:]
+        if kind == "endless":
+            return endless(words[0], int(words[1]))
+        with contextlib.redirect_stdout(sys.stderr):
+            measured = (
+                one_save(int(words[0]), words[1]) if kind == "save" else speeds(*map(int, words))
+            )
+        print(json.dumps(measured))
+        return None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=12, help="100 for a proof")
+    options = parser.parse_args()
+    found = {part: PARTS[part](options) for part in options.only}
+    print(json.dumps({"torch": torch.__version__, "cpus": os.cpu_count(), **found}))
+    return None
+
+
+if __name__ == "__main__":
+    main()
