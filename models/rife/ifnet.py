@@ -95,8 +95,8 @@ class IFBlock(nn.Module):
         layers = self.convblock(x)
         out = self.lastconv(layers + x if self.kind == "prelu" else layers).float()
         larger = scale * (1 if self.shuffles else 2)
-        out = resized(out, larger)
-        return out[:, :4] * larger, out[:, 4:]
+        out = torch.cat((out[:, :4] * larger, out[:, 4:]), 1)  # while it is small
+        return torch.split(resized(out, larger), (4, out.shape[1] - 4), 1)
 
 
 class IFNet(nn.Module):
@@ -194,7 +194,7 @@ class IFNet(nn.Module):
         parts.append(times.expand(-1, 1, *colours.shape[-2:]))
         if flow is not None:
             parts.append(resized(rest[:, : 1 + self.config.carried], 1 / scale))
-            parts.append(resized(flow, 1 / scale) / scale)
+            parts.append(flow if scale == 1 else resized(flow, 1 / scale).div_(scale))
         return torch.cat(parts, 1)
 
 
@@ -205,8 +205,8 @@ def resized(x: Tensor, factor: float) -> Tensor:
 
 def is_fast(step: Tensor) -> Tensor:
     """(b,): whether a step of flow (b, 4, h, w) is large towards both frames."""
-    largest = rearrange(step.abs(), "b (s xy) h w -> b s (xy h w)", s=2).amax(2)
-    return (largest > FAST).all(1)
+    low, high = torch.aminmax(rearrange(step, "b (s xy) h w -> b s (xy h w)", s=2), dim=2)
+    return (torch.maximum(high, -low) > FAST).all(1)
 
 
 def warp(sources: Tensor, flow: Tensor) -> Tensor:
