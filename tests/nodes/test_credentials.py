@@ -251,3 +251,25 @@ def test_without_a_mark_nothing_is_encoded_anew(graph, host):
 def media(path: Path) -> list[bytes]:
     with av.open(path) as container:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_an_extended_clip_is_the_parent(graph, host, video):
+    """Load Video, extended, painted, decoded, saved: the graph is what carries the origin along."""
+    extended = graph.add(
+        load=("LoadVideo", {"file": "parent.mp4"}),
+        longer=(
+            "LongtakeExtendVideo",
+            {
+                "clip": ["load", 0],
+                "vae": ["vae", 0],
+                "direction": "forwards",
+                "seconds": 0.5,
+                "overlap": 0.0,
+                "window": 0.0,
+            },
+        ),
+    ).but(sample={"latent": ["longer", 0]}, schedule={"latent": ["longer", 0]})
+    report = report_of(host, saved(host, host.run(extended, want=["save"])))
+    (source,) = report["ingredients"]
+    assert (report["ai"], source["role"], source["ai"]) == ("part", "parent", "all")
+    assert source["faults"] == []
