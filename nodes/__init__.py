@@ -14,6 +14,7 @@ from .interpolate import Interpolate
 from .join import Bridge, FillGap, Loop
 from .load import LoadModel, LoadTextEncoder, LoadVAE
 from .long_take import LongTake
+from .lora import LoadLora
 from .pin import PinImage, PinVideo
 from .preset import Preset
 from .prompt import Prompt
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadModel,
     LoadTextEncoder,
     LoadVAE,
+    LoadLora,
     Preset,
     Prompt,
     ShotNode,

@@ -47,8 +47,9 @@ TEXT = {
     "vocab_size": 64,
 }
 MODULES = [
-    *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "model"),
-    *("patching", "preset", "progress", "sampling", "shift", "storage", "text_memory", "vae"),
+    *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "lora"),
+    *("model", "patching", "preset", "progress", "sampling", "shift", "storage", "text_memory"),
+    "vae",
 ]
 
 

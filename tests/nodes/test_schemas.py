@@ -17,6 +17,7 @@ INPUTS = {
     "LongtakeLoadModel": ["file", "dtype", "family"],
     "LongtakeLoadTextEncoder": ["file"],
     "LongtakeLoadVAE": ["file", "dtype"],
+    "LongtakeLoadLora": ["model", "file", "strength"],
     "LongtakePreset": ["model"],
     "LongtakePrompt": ["clip", "text"],
     "LongtakeCanvas": [

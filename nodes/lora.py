@@ -1,0 +1,52 @@
+"""LoRA file + MODEL -> MODEL."""
+
+from comfy_api.latest import io
+
+from ..host import lora
+from ..host.node_text import show_text
+from . import checks
+
+STRENGTH = (-100.0, 100.0)
+
+
+class LoadLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadLora",
+            display_name="Load LoRA (Longtake)",
+            category="Longtake/Load",
+            description="Puts a LoRA on a video model. As core's loader, but reads the names that "
+            "diffusers and PEFT write too, and says when a file fits nowhere.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to change, or one of two experts."),
+                io.Combo.Input(
+                    "file",
+                    options=lora.menu(),
+                    default=lora.NONE,
+                    tooltip="A .safetensors file from ComfyUI's models/loras folder; none leaves "
+                    "the model as it is.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=STRENGTH[0],
+                    max=STRENGTH[1],
+                    step=0.05,
+                    round=0.001,
+                    tooltip="1 is as it was trained, 0 is without it.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="model", tooltip="The same model, with the LoRA on it."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, file: str, strength: float) -> io.NodeOutput:
+        strength = checks.number("strength", strength, *STRENGTH)
+        changed, used, unused = lora.add(model, file, strength)
+        show_text(f"{used} weights changed" + (f", {unused} of the LoRA unused" if unused else ""))
+        return io.NodeOutput(changed)
