@@ -207,7 +207,7 @@ def remix(clip: Any, vae: comfy.sd.VAE, strength: float, fps: float = 0.0) -> No
     if timeline.latent_frames > window:
         facts["passes"] = forwards(0, timeline.latent_frames, window, usual_overlap(window))
         notes.append(in_how_many(facts["passes"]))
-    words = f"{timeline.frames} frames, painted over from noise level {strength:g} of the schedule"
+    words = f"{timeline.frames} frames to be painted over, denoise {strength:g}"
     return {"samples": latent["samples"], "longtake": facts}, [words, *notes]
 
 
