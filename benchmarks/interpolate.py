@@ -189,9 +189,10 @@ def in_new_process(seconds: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--seconds", type=int, nargs=2, default=(3, 12), help="for memory")
-    parser.add_argument("--small", action="store_true", help="leave out 768x1280")
+    parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--seconds", type=int, nargs=2, default=(1, 4), help="for memory")
+    parser.add_argument("--only", default="", help="the part whose name contains this")
+    parser.add_argument("--large", action="store_true", help="speed at 768x1280, too")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -201,17 +202,18 @@ def main() -> None:
             print(memory(options.memory, Path(folder)))
             return
         original = published(Path(folder))
-        sizes = [(256, 256)] if options.small else [(256, 256), (768, 1280)]
-        result = {
-            "device": str(DEVICE),
-            "threads": torch.get_num_threads(),
-            "quality": quality(original, options.clips),
-            "speed": [speed(original, size, options.rounds, clock) for size in sizes],
-            "cuts": cuts(),
-            "memory_mib": {str(n): in_new_process(n) for n in options.seconds},
+        sizes = [(256, 256), *([(768, 1280)] if options.large else [])]
+        parts = {
+            "quality": partial(quality, original, options.clips),
+            "speed": lambda: [speed(original, size, options.rounds, clock) for size in sizes],
+            "cuts": cuts,
+            "memory_mib": lambda: {str(n): in_new_process(n) for n in options.seconds},
         }
-    for name, found in result.items():
-        print(f"{name}: {found}")
+        result = {"device": str(DEVICE), "threads": torch.get_num_threads()}
+        for name, measure in parts.items():
+            if options.only in name:
+                result[name] = measure()
+                print(f"{name}: {result[name]}", flush=True)
     print(json.dumps(result))
 
 
