@@ -60,6 +60,13 @@ def read(clip: np.ndarray) -> Reading:
     return Reading(ground, time, tracks, _one_lump(labels), camera_of(levels, labels >= 0, time))
 
 
+def labels_of(levels: np.ndarray) -> np.ndarray:
+    """levels: (frames, h, w, 3) in [0, 1] -> (frames, h, w), the index of the object colour a
+    pixel shows, -1 for everything else."""
+    time = _time(levels)
+    return _labels(levels, _ground(levels, time), time)
+
+
 def motion_of(track: Track, fps: float = 8) -> str:
     """One of nine; meant for cameras at rest."""
     seen = np.isfinite(track.x)

@@ -111,11 +111,11 @@ def _thing(shot: Shot, thing: Thing, track: Track | None) -> Verdicts:
         return verdicts
     verdicts["motion"] = motion == thing.motion
     if sideways:
-        verdicts["left_right"] = _way(track) == thing.motion
+        verdicts["left_right"] = way_of(track) == thing.motion
     return verdicts
 
 
-def _way(track: Track) -> str:
+def way_of(track: Track) -> str:
     """Where the object is later against where it was before, however fast."""
     x = track.x[np.isfinite(track.x)]
     third = max(1, len(x) // 3)

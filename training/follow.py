@@ -1,0 +1,152 @@
+"""What classical vision says about how a clip goes on: who stays who, what keeps time with what."""
+
+import numpy as np
+from scipy import ndimage
+
+from .camera import _half_grid, _misfit, _surroundings
+from .captions import Thing
+from .detect import Reading, Track, labels_of, motion_of, read, shape_of
+from .paint import DEPTH, HORIZON
+from .world import PAN
+
+ALIKE = 1.25  # sizes up to this ratio are the same
+
+
+def track_of(reading: Reading, colour: str) -> Track | None:
+    return next((track for track in reading.tracks if track.colour == colour), None)
+
+
+def radius_of(track: Track | None) -> float:
+    """Median radius where it is wholly seen; NaN where it never is."""
+    if track is None:
+        return np.nan
+    good = track.whole & np.isfinite(track.radius)
+    good = good if good.any() else np.isfinite(track.radius)
+    return float(np.median(track.radius[good])) if good.any() else np.nan
+
+
+def kept(thing: Thing, now: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
+    """Colour, shape and size of an object in frames `now`, against the rendered frames."""
+    seen, meant = read(now), read(truth)
+    track = track_of(seen, thing.colour)
+    ratio = radius_of(track) / radius_of(track_of(meant, thing.colour))
+    main = seen.tracks[:1] and seen.tracks[0].colour == thing.colour
+    return {
+        "colour": bool(main) or (track is not None and len(meant.tracks) > 1),
+        "shape": track is not None and shape_of(track, thing.motion == "spins") == thing.shape,
+        "size": bool(1 / ALIKE < ratio < ALIKE),
+    }
+
+
+def place_kept(now: np.ndarray, truth: np.ndarray) -> bool:
+    """Ground and time of day."""
+    seen, meant = read(now), read(truth)
+    return (seen.ground, seen.time) == (meant.ground, meant.time)
+
+
+def moves(thing: Thing, clip: np.ndarray) -> bool:
+    """Whether the object does what its prompt says."""
+    track = track_of(read(clip), thing.colour)
+    return track is not None and motion_of(track) == thing.motion
+
+
+def unseen(thing: Thing, clip: np.ndarray, frames: np.ndarray) -> bool:
+    """Whether the object is out of sight in these frames (bool, one for each), all but one."""
+    track = track_of(read(clip), thing.colour)
+    return track is None or np.isfinite(track.x[frames]).sum() <= 1
+
+
+def period_of(track: Track | None, fps: float = 8) -> float:
+    """Seconds after which the height repeats, from its autocorrelation; 0 without a swing."""
+    if track is None or np.isfinite(track.y).mean() < 0.7:
+        return 0.0
+    seconds, good = np.arange(len(track.y)), np.isfinite(track.y)
+    y = np.interp(seconds, seconds[good], track.y[good])
+    y = y - ndimage.uniform_filter1d(y, 17)
+    if np.std(y) < 0.02:
+        return 0.0
+    lags = np.arange(3, 14)
+    likeness = np.array([np.corrcoef(y[lag:], y[:-lag])[0, 1] for lag in lags])
+    best = int(np.argmax(likeness))
+    if likeness[best] < 0.3:
+        return 0.0
+    if not 0 < best < len(lags) - 1:
+        return lags[best] / fps
+    a, b, c = likeness[best - 1 : best + 2]
+    return float(lags[best] + 0.5 * (a - c) / (a - 2 * b + c)) / fps
+
+
+LAYERS = {  # rows in picture heights, and how fast they pass under a pan at speed 1
+    "near ground": ((HORIZON + 0.6 * DEPTH, 0.5), None),
+    "far ground": ((HORIZON + 0.25 * DEPTH, HORIZON + 0.6 * DEPTH), None),
+    "hills": ((HORIZON - 0.14, HORIZON - 0.02), 0.55),
+}
+
+
+def pans(clip: np.ndarray) -> dict[str, float]:
+    """The speed of the camera that each layer of the landscape alone tells, NaN where nothing in
+    it moves; in picture widths a second, positive to the right. All are one number in 3D."""
+    levels = clip.astype(np.float32) / 255
+    labels = labels_of(levels)
+    grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, ::2, ::2]
+    free = ~np.stack([_surroundings(mask[::2, ::2]) for mask in labels >= 0])
+    x, y = _half_grid(labels.shape)
+    told = {}
+    for name, ((top, bottom), pace) in LAYERS.items():
+        region = free & (y > top) & (y < bottom)
+        near = np.maximum((y - HORIZON) / DEPTH, 0.08) if pace is None else pace
+        speeds = np.linspace(-0.3, 0.3, 25)
+        misfits = np.array([_misfit(grey, region, x + speed * near / 2, y) for speed in speeds])
+        best = int(np.argmin(misfits))
+        told[name] = speeds[best] if misfits[best] < 0.7 * misfits[12] else np.nan
+    return told
+
+
+def parallax(clip: np.ndarray, camera: str, depth: float, thing: Thing) -> dict[str, bool]:
+    """Whether every layer, and the object at its depth, tells the same pan as the prompt."""
+    way = PAN if camera == "pan right" else -PAN
+    verdicts = {name: abs(v - way) <= 0.05 for name, v in pans(clip).items()}
+    track = track_of(read(clip), thing.colour)
+    seen = np.isfinite(track.x) & track.whole if track else np.zeros(1, bool)
+    slope = np.polyfit(np.flatnonzero(seen) / 8, track.x[seen], 1)[0] if seen.sum() > 4 else 0.0
+    verdicts["object"] = bool(0.65 < -slope / (way * depth) < 1.35)
+    return {f"{name} pans as the renderer's": bool(ok) for name, ok in verdicts.items()}
+
+
+def shadows(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where along the picture the shadow lies in each frame, in widths, and how dark it is.
+
+    Darkness is against the median of its row over the whole clip; x is NaN where none is seen.
+    """
+    levels = clip.astype(np.float32) / 255
+    things = labels_of(levels) >= 0
+    top = round(clip.shape[1] * (0.5 + HORIZON + 0.04))
+    grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, top:]
+    hidden = ndimage.binary_dilation(things, np.ones((1, 5, 5), bool))[:, top:]
+    light = np.ma.median(np.ma.masked_array(grey, hidden), axis=(0, 2)).filled(1.0)
+    dark = np.clip(1 - grey / light[None, :, None] - 0.12, 0, None) * ~hidden
+    across = (np.arange(clip.shape[2]) + 0.5) / clip.shape[2]
+    weight = dark.sum(1)
+    middle = np.where(
+        weight.sum(1) > 0.6, weight @ across / np.maximum(weight.sum(1), 1e-6), np.nan
+    )
+    return middle, dark.max((1, 2))
+
+
+def shadow_agrees(thing: Thing, clip: np.ndarray) -> bool:
+    """Whether the shadow goes along sideways, or stays below what rises and falls and grows darker
+    as that comes near."""
+    track = track_of(read(clip), thing.colour)
+    if track is None:
+        return False
+    middle, dark = shadows(clip)
+    both = np.isfinite(middle) & np.isfinite(track.x)
+    if both.sum() < 5:
+        return False
+    frames = np.flatnonzero(both)
+    if thing.motion in ("left", "right"):
+        pace = np.polyfit(frames, track.x[both], 1)[0]
+        return bool(0.5 < np.polyfit(frames, middle[both], 1)[0] / pace < 1.5) and abs(pace) > 0.01
+    below = np.median(np.abs(middle[both] - track.x[both])) < 0.08
+    travels = np.ptp(track.y[both]) > 0.1
+    return bool(below and travels and np.corrcoef(dark[both], track.y[both])[0, 1] > 0.5)
