@@ -15,7 +15,7 @@ from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor
 
 from ..engine.defaults import DEFAULTS, Family, told_family
-from ..models.checkpoint import load_into
+from ..models.checkpoint import load_into, refuse_broken_numbers
 from ..models.errors import InputError
 from ..models.wan.config import DiTConfig
 from . import patching, storage
@@ -192,3 +192,13 @@ def config_of(model: comfy.model_patcher.ModelPatcher) -> DiTConfig | None:
 def network_of(model: comfy.model_patcher.ModelPatcher) -> OurNetwork | None:
     """Our network in a MODEL, with its family and source; None in any other."""
     return model.model if isinstance(model.model, OurNetwork) else None
+
+
+def refuse_broken_weights(model: comfy.model_patcher.ModelPatcher) -> None:
+    """Look at every weight of a MODEL of ours, once it has given what is no number.
+
+    Raises:
+        CheckpointError: naming the file and its weights that are NaN or infinite.
+    """
+    if (network := network_of(model)) is not None:
+        refuse_broken_numbers(network.diffusion_model.state_dict(), network.source)

@@ -17,7 +17,7 @@ from ..engine.passes import Pass
 from ..models.errors import InputError, NotFiniteError
 from . import known_frames
 from .latent import facts_of, mask_of, samples_of
-from .model import check_channels, check_text, config_of
+from .model import check_channels, check_text, config_of, refuse_broken_weights
 from .progress import Playback, reporter
 from .shots import from_frame
 
@@ -78,6 +78,7 @@ def sample(
     mask = mask_of(latent)
     painted = in_passes(model, positive, negative, latent, mask, sigmas, cfg, sampler, seed)
     if not torch.isfinite(painted).all():
+        refuse_broken_weights(model)
         raise NotFiniteError(
             f"sampling gave NaN or infinite latents at cfg {cfg} with {sampler}: lower cfg, take "
             f"more steps, or load the model in bf16 or fp32."

@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import WeightAdapterBase
 
 from ..engine.fingerprint import digest
+from . import experts
 from .patching import OURS
 
 VERSION = 1  # of how windows are painted; a new number means that all are painted anew
@@ -37,7 +38,8 @@ def identity(model: ModelPatcher) -> str:
         [(name, list(patches(values))) for name, values in sorted(model.patches.items())],
         model.object_patches,
         model.model_options,
-        {kind: by_key for kind, by_key in model.wrappers.items() if by_key},
+        {kind: foreign(by_key) for kind, by_key in model.wrappers.items() if foreign(by_key)},
+        second_expert(model),
         {when: foreign(by_key) for when, by_key in model.callbacks.items() if foreign(by_key)},
         model.hook_patches,
         model.injections,
@@ -46,8 +48,14 @@ def identity(model: ModelPatcher) -> str:
 
 
 def foreign(by_key: dict[Any, Any]) -> dict[Any, Any]:
-    """Callbacks that are not ours, which are the same for every model of ours."""
-    return {key: value for key, value in by_key.items() if key != OURS and value}
+    """Callbacks and wrappers that are not ours, which are the same for every model of ours."""
+    return {k: value for k, value in by_key.items() if k not in (OURS, experts.KEY) and value}
+
+
+def second_expert(model: ModelPatcher) -> Any:
+    """Of a MODEL that changes experts inside a run, the other one, and when and how."""
+    both = experts.experts_of(model)
+    return both and (identity(both.low), both.boundary, both.cfg_low)
 
 
 def weights(model: ModelPatcher) -> str:
