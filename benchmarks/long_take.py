@@ -272,14 +272,29 @@ def kills(studio: Studio, options) -> dict:
     text = "[0s] a big red ball rises over the grass at sunset\n[4s dissolve 1s] a blue cube spins"
     recipe = studio.recipe(studio.board(text, 8, 8), (64, 64))
 
-    def work() -> str:
+    def work() -> list[str]:
+        """A hash of the frames as they are handed to the encoder, and one of the file."""
+        from longtake.host import long_take
+
+        frames, real = hashlib.sha256(), long_take.write_video
+
+        def write_video(path, chunks, *rest, **more):
+            def seen():
+                for chunk in chunks:
+                    frames.update(chunk.numpy().tobytes())
+                    yield chunk
+
+            return real(path, seen(), *rest, **more)
+
+        long_take.write_video = write_video
         path = studio.film(recipe)
-        return hashlib.sha256(frames_of(path).tobytes()).hexdigest()
+        return [frames.hexdigest(), hashlib.sha256(path.read_bytes()).hexdigest()]
 
     clear(studio)
     whole = forked(work)
     expected, rng = state_of(studio), random.Random(3)
-    tally = Counter(kills=0, identical=0, torn=0, resumed_windows=0, finished_before_kill=0)
+    names = "kills", "identical", "same_file", "torn", "resumed_windows", "finished_before_kill"
+    tally = Counter(dict.fromkeys(names, 0))
     while tally["kills"] < options.count:
         clear(studio)
         ended = forked(work, kill_after=rng.uniform(0.05, 0.95) * whole["seconds"])
@@ -290,8 +305,9 @@ def kills(studio: Studio, options) -> dict:
         tally["torn"] += torn(studio)
         tally["resumed_windows"] += len(state_of(studio))
         again = forked(work)
-        same = again["result"] == whole["result"] and state_of(studio) == expected
+        same = again["result"][0] == whole["result"][0] and state_of(studio) == expected
         tally["identical"] += same
+        tally["same_file"] += again["result"][1] == whole["result"][1]
         print("kill", tally["kills"], dict(tally), flush=True)
     return {**tally, "windows": recipe.take.windows, "uninterrupted_s": whole["seconds"]}
 

@@ -153,7 +153,7 @@ def unpacked(data: bytes, key: str, shape: tuple[int, ...]) -> Tensor:
     try:
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["longtake_window"])
-        latents = load(data)["latents"]
+        latents = load(data)["latents"].clone()  # aligned in memory as every other tensor is
     except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__})") from None
     if about.get("key") != key:

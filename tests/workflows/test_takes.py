@@ -1,0 +1,71 @@
+"""The workflows of long takes in a real ComfyUI, with a few steps: how they are put together."""
+
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from headless import set_input
+from tests.workflows.conftest import load
+
+TAKES = {  # workflow -> frames, width, height
+    "long_take": (49, 128, 128),
+    "storyboard": (49, 128, 128),
+    "music_video": (65, 256, 96),
+}
+
+
+@pytest.fixture(params=TAKES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def runs(server) -> dict:
+    made = {}
+    for name in TAKES:
+        prompt = load(f"api/{name}.json")
+        set_input(prompt, "Schedule.steps=2")
+        made[name] = server.run(prompt, workflow=load(f"{name}.json"))
+    return made
+
+
+@pytest.fixture
+def file(runs, name):
+    assert runs[name].error is None
+    (path,) = runs[name].files
+    return path
+
+
+def test_it_is_as_long_and_as_large_as_planned(file, name):
+    frames, width, height = TAKES[name]
+    with av.open(file) as container:
+        stream = container.streams.video[0]
+        times = [packet.pts * stream.time_base for packet in container.demux(stream) if packet.size]
+        assert (stream.width, stream.height, stream.average_rate) == (width, height, 8)
+    assert sorted(times) == [Fraction(i, 8) for i in range(frames)]
+
+
+def test_the_graph_is_in_the_file(file, name):
+    with av.open(file) as container:
+        assert json.loads(container.metadata["workflow"]) == load(f"{name}.json")
+
+
+def test_progress_counts_the_whole_take(runs):
+    windows = {"long_take": 4, "storyboard": 4}
+    for name, count in windows.items():
+        told = [e.data["value"] for e in runs[name].of("progress") if e.data["max"] == 2 * count]
+        assert told == sorted(told)
+        assert told[-1] == 2 * count
+
+
+def test_the_sound_of_the_music_video_is_in_sync(runs):
+    (path,) = runs["music_video"].files
+    with av.open(path) as container:
+        rate = container.streams.audio[0].sample_rate
+        heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    first = np.abs(heard[: rate // 2]).argmax() / rate
+    assert first == pytest.approx(0.25, abs=0.03)
+    assert len(heard) / rate == pytest.approx(65 / 8, abs=0.1)
