@@ -181,7 +181,7 @@ def painter(clip: Clip, patcher: ModelPatcher, wish: Wish) -> tuple[Callable, in
     """Draw for this clip, with the network on its device; and how many frames at once."""
     network, device, pixels = patcher.model, patcher.load_device, clip.width * clip.height
     scale = flow_scale(wish, pixels)
-    each = 400 + 60 * network.config.features  # bytes for a pixel, measured
+    each = 400 + 60 * network.config.features  # bytes for a pixel, estimated
     mm.load_models_gpu([patcher], memory_required=each * pixels, force_full_load=True)
     room = ROOM * mm.get_free_memory(device) / each  # pixels
     tile = wish.tile or (None if pixels <= room else int(max(SMALLEST_TILE, room**0.5 // 64 * 64)))
