@@ -95,10 +95,7 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
     }
     ahead = max(5, round(fps / 2))  # frames that it looks ahead at are lost in a crash as well
     if encoder == "libx264":
-        # Its thread that looks ahead decides by what it has seen so far, which is not the same
-        # twice; without it the same frames are the same file.
-        same = {"x264-params": "sync-lookahead=0"}
-        return {**options, **same, "preset": quality.preset, "rc-lookahead": str(ahead)}
+        return {**options, "preset": quality.preset, "rc-lookahead": str(ahead)}
     if encoder == "libx265":
         own = f"log-level=error:rc-lookahead={ahead}:bframes=3"
         return {**options, "preset": quality.preset, "x265-params": own}
