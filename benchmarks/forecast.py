@@ -1,20 +1,16 @@
-"""The memory that a step takes, as forecast from shapes and as the kernel counts it.
+"""The memory that a step takes, as forecast from shapes and as torch allocates it.
 
-Each case runs in a process of its own: a step on few latent frames to warm up, then the peak of
-one on all of them, beyond what is held before. Shapes other than those that the forecast was
-fitted to, and reduced widths, so that it fits anywhere. What is kept of the prompts is made
-before and not counted.
+On a CPU allocations and frees are summed up from torch's profiler, since the process's size depends
+on what it held before; on a GPU torch counts them itself. Reduced widths, so that it fits
+anywhere; the proportions are those of real checkpoints. What is kept of the prompts is made before
+and not counted.
 """
 
-import argparse
-import gc
 import json
-import subprocess
-import sys
+from itertools import accumulate
 
 import torch
-from _measure import DTYPES, register
-from load import forget_peak, status
+from _measure import DTYPES, device, register
 
 register()
 
@@ -35,46 +31,49 @@ CASES = [  # proportions of, width, (b, c, t, h, w)
 
 
 @torch.inference_mode()
-def child(proportions: str, width: int, shape: tuple[int, ...], dtype: str) -> None:
-    torch.set_num_threads(1)
+def measure(proportions: str, width: int, shape: tuple[int, ...], dtype: str) -> dict:
+    """A step of a transformer of these proportions, measured and forecast."""
     heads, mlp = width // 128, round(RATIOS[proportions] * width)
     config = DiTConfig(width=width, depth=2, heads=heads, mlp_width=mlp)
-    network = WanDiT(config, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    where, numbers = device(), DTYPES[dtype]
+    network = WanDiT(config, device=where, dtype=numbers).eval().requires_grad_(False)
     b = shape[0]
-    x, level = torch.randn(shape, dtype=DTYPES[dtype]), torch.full((b,), 500.0)
-    text = network.read_text(torch.randn(b, 512, 4096, dtype=DTYPES[dtype]))
+    x = torch.randn(shape, device=where, dtype=numbers)
+    level = torch.full((b,), 500.0, device=where)
+    text = network.read_text(torch.randn(b, 512, 4096, device=where, dtype=numbers))
     network(x[:, :, :1], level, text)
-    gc.collect()
-    forget_peak()
-    before = status("VmRSS")[0]
-    network(x, level, text)
-    size = DTYPES[dtype].itemsize
+    measured = peak_of(lambda: network(x, level, text))
+    size = numbers.itemsize
     forecast = peak_bytes(config, shape, size) - text_bytes(config, b, size)
-    print(json.dumps({"measured": status("VmHWM")[0] - before, "forecast": forecast}))
+    return {"measured": measured, "forecast": forecast}
+
+
+def peak_of(call) -> int:
+    """Bytes that a call has allocated at once, at most."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    events = profile.profiler.kineto_results.events()
+    moves = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(size for _, size in moves))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        child(*json.loads(options.child))
-        return
     rows = []
     for proportions, width, shape in CASES:
         for dtype in ("float32", "bfloat16"):
-            words = json.dumps([proportions, width, shape, dtype])
-            done = subprocess.run(
-                [sys.executable, __file__, "--child", words], check=True, capture_output=True
-            )
-            found = json.loads(done.stdout.splitlines()[-1])
+            found = measure(proportions, width, shape, dtype)
             ratio = found["forecast"] / found["measured"]
             rows.append({"what": proportions, "width": width, "latents": shape, "dtype": dtype,
                          **found, "forecast_over_measured": round(ratio, 3)})  # fmt: skip
             print(f"{proportions:8} {width:4} {shape!s:22} {dtype:9} "
                   f"{found['measured'] / 1e6:7.1f} MB, forecast {found['forecast'] / 1e6:7.1f} "
                   f"({ratio:.2f})")  # fmt: skip
-    print(json.dumps({"device": "cpu", "torch": torch.__version__, "rows": rows}))
+    print(json.dumps({"device": str(device()), "torch": torch.__version__, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from ..models.wan.config import DiTConfig
 # Tensors of (tokens, width) alive at once in a block, besides the two inside its MLP: while it
 # attends, and while it is in the MLP. Positions are turned in float32, which counts twice in 16
 # bits. Measured: benchmarks/forecast.py.
-ALIVE: Mapping[int, tuple[float, float]] = {4: (12.5, 6.5), 2: (17.5, 10.5)}
+ALIVE: Mapping[int, tuple[float, float]] = {4: (8.2, 3.1), 2: (11.0, 3.1)}
 
 
 def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
