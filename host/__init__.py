@@ -10,6 +10,11 @@ What the nodes build on, one function per need (import each from its own module)
     model.config_of(model) -> DiTConfig | None            None: not one of our networks
     shift.shift_for(model, latent=None) -> float          what it was made for at that size
 
+    preset.settings_of(model) -> SamplingDefaults         steps, shift, cfg, fps, size, negative
+    preset.described(model) -> text                       what LoadModel shows
+    experts.pair(high, low, ...) -> MODEL                 changes experts inside a run
+    lora.add(model, name, strength) -> MODEL, ...         under every usual naming
+
     sampling.sample(model, positive, negative, latent, sigmas,
                     seed=, cfg=, sampler="euler") -> LATENT
     sampling.SAMPLERS                                     names that `sampler` may be
