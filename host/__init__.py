@@ -29,6 +29,13 @@ What the nodes build on, one function per need (import each from its own module)
     source.opened(video) -> with Clip                     any VIDEO as a stream, with its sound
     output.check_prefix(prefix)                           before anything is generated
 
+    pinning.pin_image(latent, image, vae, at, fit) -> (LATENT, notes)   an image at a time
+    pinning.pin_video(latent, clip, vae, at, fit, edges) -> ...         a clip from a time on
+    continuing.extend / .fill_gap / .bridge / .loop / .remix -> ...     canvases made of clips
+    clips.as_latent(clip, vae, fps) -> (LATENT, notes)    LATENT, IMAGE or VIDEO, on the grid
+    known_frames.route_for(config) -> Route               how known frames reach a network
+    known_frames.image_channels(latent, route)            of pinned pixels, for I2V checkpoints
+
     latent.to_canvas(latent) -> Canvas                    LATENT in, checked
     latent.to_latent(canvas, **facts) -> LATENT           mask 5-D; facts ride under "longtake"
     latent.facts_of(latent) -> dict                       fps, width, height...
