@@ -86,7 +86,8 @@ def _returned(trial: Trial, clip: np.ndarray) -> Verdicts:
     back &= trial.paths.inside()[:, 0].numpy()
     verdicts = follow.kept(trial.thing, clip[back], trial.frames.numpy()[back])
     verdicts = {f"{k} the same when back": v for k, v in verdicts.items()}
-    return {"out of sight in between": follow.unseen(trial.thing, clip, gone)} | verdicts
+    verdicts["out of sight in between"] = follow.unseen(trial.thing, clip, gone)
+    return verdicts | {"all of these": all(verdicts.values())}
 
 
 def _passed(trial: Trial, clip: np.ndarray) -> Verdicts:

@@ -116,19 +116,21 @@ def parallax(clip: np.ndarray, camera: str, depth: float, thing: Thing) -> dict[
 def shadows(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where along the picture the shadow lies in each frame, in widths, and how dark it is.
 
-    Darkness is against the median of its row over the whole clip; x is NaN where none is seen.
+    Darkness is against the same place when it is light, so the camera has to be at rest and
+    something has to happen; x is NaN where no shadow is seen.
     """
     levels = clip.astype(np.float32) / 255
     things = labels_of(levels) >= 0
+    things[0] &= ~things.all(0)  # a place that is never seen has no light
     top = round(clip.shape[1] * (0.5 + HORIZON + 0.04))
     grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, top:]
     hidden = ndimage.binary_dilation(things, np.ones((1, 5, 5), bool))[:, top:]
-    light = np.ma.median(np.ma.masked_array(grey, hidden), axis=(0, 2)).filled(1.0)
-    dark = np.clip(1 - grey / light[None, :, None] - 0.12, 0, None) * ~hidden
+    light = np.nanpercentile(np.where(hidden, np.nan, grey), 90, axis=0)
+    dark = np.nan_to_num(np.clip(1 - grey / light - 0.05, 0, None)) * ~hidden
     across = (np.arange(clip.shape[2]) + 0.5) / clip.shape[2]
     weight = dark.sum(1)
     middle = np.where(
-        weight.sum(1) > 0.6, weight @ across / np.maximum(weight.sum(1), 1e-6), np.nan
+        weight.sum(1) > 1.5, weight @ across / np.maximum(weight.sum(1), 1e-6), np.nan
     )
     return middle, dark.max((1, 2))
 
