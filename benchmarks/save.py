@@ -38,6 +38,7 @@ from longtake.models.errors import LongtakeError  # noqa: E402
 HERE = Path(__file__)
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
 SIZE = 128  # pixels a side, of memory and speed
+KILLED = 5  # seconds that a video is long whose writing is cut off
 
 
 def child(*words: object, **options) -> dict:
@@ -124,12 +125,12 @@ def endless(path: str, seconds: int) -> None:
 
     def chunks():
         for n in range(seconds):
-            yield rng.integers(0, 256, (24, 96, 128, 3), dtype=np.uint8)
+            yield rng.integers(0, 256, (24, 48, 64, 3), dtype=np.uint8)
             sys.stdout.write(f"{24 * (n + 1)}\n")
             sys.stdout.flush()
 
     sound = Sound(np.zeros((2, 48_000 * seconds), np.float32), 48_000)
-    quality = Quality(crf=28, preset="veryfast")
+    quality = Quality(crf=28, preset="ultrafast")
     write_video(Path(path), chunks(), Fraction(24), quality=quality, sound=sound)
     sys.stdout.write("{}\n")
 
@@ -190,7 +191,7 @@ def offsets(path: Path, fps: Fraction, lit: int) -> dict:
 
 
 def kills(options) -> dict:
-    """Kill a save of six seconds at random moments of its life, from its first frame on."""
+    """Kill saves at random moments of their lives, from the first frame on."""
     dice, counts = random.Random(0), {"kills": 0, "torn": 0, "whole": 0, "salvaged": 0}
     counts |= {"nothing_yet": 0, "not_salvaged": 0}
     lost: list[int] = []
@@ -198,6 +199,7 @@ def kills(options) -> dict:
         length = lifetime(Path(name) / "first.mp4")
         for number in range(options.kills):
             one_kill(Path(name) / f"{number}.mp4", dice.uniform(0, 1.05) * length, counts, lost)
+            print(f"kills: {counts}")
     counts["most_frames_lost"] = max(lost, default=0)
     counts["median_frames_lost"] = statistics.median(lost) if lost else 0
     print(f"kills: {counts}, at 24 frames a second")
@@ -215,7 +217,7 @@ def started(path: Path) -> tuple[int, int]:
             os.close(read)
             os.dup2(write, 1)
             sys.stdout = os.fdopen(1, "w")
-            endless(str(path), 6)
+            endless(str(path), KILLED)
         finally:
             os._exit(0)
     os.close(write)
@@ -245,7 +247,7 @@ def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
     handed = rest(pipe)
     counts["kills"] += 1
     if path.exists():
-        whole = sum(len(chunk) for chunk in frames_of(path)) == 144
+        whole = sum(len(chunk) for chunk in frames_of(path)) == 24 * KILLED
         counts["whole" if whole else "torn"] += 1
     parts = leftovers(path.parent, age=0)
     for part in parts:
@@ -275,7 +277,7 @@ def faults(options) -> dict:
     """A disk that takes no more: what is left, and how long until it is told."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "a.mp4"
-        command = [sys.executable, str(HERE), "--child", "endless", str(path), "60"]
+        command = [sys.executable, str(HERE), "--child", "endless", str(path), "600"]
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))  # noqa: E731
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, preexec_fn=limit

@@ -8,7 +8,7 @@ claims to hold must be within bounds before a picture is decoded, and is counted
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +38,7 @@ _COLOURS = {  # by their number in a file
 _MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
 FASTEST = 240  # frames per second
+MOST_SAMPLES = 2**29  # of sound in memory, 2 GiB: 93 minutes of stereo at 48 kHz
 REACH = 3  # seconds before a frame that decoding starts, to come by a keyframe
 
 
@@ -226,7 +227,7 @@ def _facts(path: Path, container: Any, times: list[int], limits: Limits) -> Medi
 
 def _has_sound(container: Any) -> bool:
     streams = container.streams.audio
-    return bool(streams) and streams[0].codec_context is not None
+    return bool(streams) and streams[0].codec_context is not None and bool(streams[0].sample_rate)
 
 
 def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
@@ -289,15 +290,16 @@ def frames_of(
 def _placed(path: Path, facts: MediaFacts, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
     """The pictures of the grid's places first to last - 1."""
     at, held = first, None  # the place to be filled next; the picture shown until the next one
-    for frame in _decoded(path, facts, first):
-        place = at if frame.pts is None else facts.place(frame.pts)
-        while at < min(place, last):
-            yield held if held is not None else _rgb(path, frame, facts)
-            at += 1
-        if at >= last:
-            return
-        if place >= first or held is None or facts.constant is False:
-            held = _rgb(path, frame, facts)
+    with closing(_decoded(path, facts, first)) as frames:
+        for frame in frames:
+            place = at if frame.pts is None else facts.place(frame.pts)
+            while at < min(place, last):
+                yield held if held is not None else _rgb(path, frame, facts)
+                at += 1
+            if at >= last:
+                return
+            if place >= first or held is None or not facts.constant:
+                held = _rgb(path, frame, facts)
     if held is None:
         raise InputError(f"{path.name} has no picture that can be decoded: it is damaged.")
     for _ in range(at, last):
@@ -307,8 +309,8 @@ def _placed(path: Path, facts: MediaFacts, first: int, last: int) -> Iterator[ND
 def _decoded(path: Path, facts: MediaFacts, first: int) -> Iterator[av.VideoFrame]:
     """Frames in order of time, from `first` of the grid or earlier."""
     with open_media(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream = container.streams.video[0]  # its frames are decoded one after another: threads
+        # that decode several at once have been seen not to end when a stream is left early
         before = first - REACH * math.ceil(facts.fps)
         if before > 0 and facts.container in (MOV, MATROSKA):
             container.seek(facts.start + round(before / facts.fps / facts.tick), stream=stream)
@@ -345,15 +347,11 @@ def _colours(frame: av.VideoFrame) -> Colorspace | None:
     return _COLOURS.get(int(frame.colorspace), usual)
 
 
-def sound_of(path: Path, seconds: float = 3600.0) -> Sound | None:
-    """The sound of a video, from its first picture on; None if it has none.
-
-    Args:
-        path: of the video.
-        seconds: the most that is read into memory.
+def sound_of(path: Path) -> Sound | None:
+    """The sound of a video in memory, from its first picture on; None if it has none.
 
     Raises:
-        InputError: if the file is no video or is damaged.
+        InputError: if the file is no video or is damaged, or the sound is too much.
     """
     with open_media(path) as container:
         if not _has_sound(container):
@@ -363,12 +361,13 @@ def sound_of(path: Path, seconds: float = 3600.0) -> Sound | None:
         rate = stream.sample_rate
         layout = LAYOUTS.get(stream.layout.nb_channels, "stereo")
         fit = av.AudioResampler("fltp", layout, rate)
-        pieces, at = [], None
+        pieces, samples, at = [], 0, None
         for frame in container.decode(stream):
             if at is None:
                 at = round((float(frame.time or 0) - begin) * rate)
-            if (begin + seconds) < float(frame.time or 0):
-                break
+            samples += frame.samples * stream.layout.nb_channels
+            if samples > MOST_SAMPLES:
+                raise InputError(f"{path.name} has too much sound to be held in memory.")
             pieces += [piece.to_ndarray() for piece in fit.resample(frame)]
         pieces += [piece.to_ndarray() for piece in fit.resample(None)]
     if not pieces:

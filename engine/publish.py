@@ -19,7 +19,7 @@ Finish = Callable[[Path], Path]
 Nothing touches the file afterwards: the place for a signature.
 """
 
-PART = re.compile(r"\..*\.[0-9a-f]{8}\.part\.mp4")
+PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part\.mp4|ready\.[a-z0-9]+)")
 SPARE = 64 * 2**20  # bytes that are left to others on a disk
 
 
@@ -124,10 +124,12 @@ def check_space(folder: Path, need: int = 0) -> None:
 def leftovers(folder: Path, age: float = 60.0) -> list[Path]:
     """Parts of videos below `folder` whose writing was cut off, oldest first.
 
+    Also those that were whole (".ready") and had only not got their name yet.
+
     Args:
         folder: of finished videos; the parts lie beside where these would be.
         age: seconds since the last change. A part that was just written to may be in the making.
     """
-    found = [file for file in folder.rglob(".*.part.mp4") if PART.fullmatch(file.name)]
+    found = [file for file in folder.rglob(".*") if PART.fullmatch(file.name)]
     times = {file: file.stat().st_mtime for file in found if file.is_file()}
     return sorted((f for f in times if times[f] <= time.time() - age), key=times.__getitem__)

@@ -6,6 +6,7 @@ python dev.py salvage FILE          makes an mp4 of one
 
 import argparse
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count, pairwise
 from pathlib import Path
@@ -15,8 +16,8 @@ import av
 
 from ..models.errors import InputError, LongtakeError
 from .containers import FORMATS, Format
-from .media_file import MOV, codec_of, container_of, open_media
-from .publish import leftovers
+from .media_file import MOV, codec_of, container_of, media_facts, open_media
+from .publish import claim, leftovers
 from .video_file import copy_video
 
 REORDERED = 32  # packets at the end among which a frame may be missing that is shown earlier
@@ -41,19 +42,27 @@ def salvage(part: Path, path: Path | None = None) -> Salvaged:
         InputError: if there is not one frame in it.
         OutputError: if the result cannot be written.
     """
+    if part.stem.endswith(".ready"):  # whole already, and perhaps signed
+        return _named(part, path)
     if container_of(part) != MOV:
         raise InputError(f"{part.name} is not a part of an mp4.")
     form, times, step = _whole_frames(part)
-    path = path or next(name for name in _names(part, form) if not name.exists())
+    path = path or next(name for name in _names(part, form.suffix) if not name.exists())
     copy_video(part, path.with_suffix(form.suffix), form=form, frames=len(times))
     seconds = float((times[-1] - times[0] + step) if times else 0)
     return Salvaged(path.with_suffix(form.suffix), len(times), seconds)
 
 
-def _names(part: Path, form: Format):
+def _named(ready: Path, path: Path | None) -> Salvaged:
+    facts = media_facts(ready)
+    path = claim(ready, [path] if path else _names(ready, ready.suffix))
+    return Salvaged(path, facts.frames, float(facts.seconds))
+
+
+def _names(part: Path, suffix: str) -> Iterator[Path]:
     stem = part.name.lstrip(".").split(".")[0]
-    yield part.with_name(f"{stem}_salvaged{form.suffix}")
-    yield from (part.with_name(f"{stem}_salvaged_{n}{form.suffix}") for n in count(2))
+    yield part.with_name(f"{stem}_salvaged{suffix}")
+    yield from (part.with_name(f"{stem}_salvaged_{n}{suffix}") for n in count(2))
 
 
 def _whole_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:

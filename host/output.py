@@ -72,7 +72,8 @@ def folder_for(name: PurePosixPath) -> Path:
 
 def _inside(name: PurePosixPath) -> Path:
     folder = output_folder() / name.parent
-    if not folder.resolve().is_relative_to(output_folder()):
+    real = Path(os.path.realpath(folder))  # unlike resolve, it bears links that lead to themselves
+    if not real.is_relative_to(output_folder()):
         raise InputError(
             f"'{name}' is no name for a file: a link in it leads out of the output folder."
         )

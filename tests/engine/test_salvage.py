@@ -107,6 +107,16 @@ def test_what_holds_nothing_is_told(tmp_path):
         salvage(clip(tmp_path / "a.mkv"))
 
 
+def test_what_was_whole_and_without_a_name_gets_one(tmp_path):
+    ready = clip(tmp_path / ".take.01234567.ready.mp4")
+    data = ready.read_bytes()
+    assert leftovers(tmp_path, age=0) == [ready]
+    saved = salvage(ready)
+    assert saved == (tmp_path / "take_salvaged.mp4", 9, 9 / 24)
+    assert saved.path.read_bytes() == data  # a signature still fits
+    assert not ready.exists()
+
+
 def test_leftovers_are_found_once_nobody_writes_to_them(part, tmp_path):
     (tmp_path / ".hidden.part.mp4").write_bytes(b"somebody's")
     assert leftovers(tmp_path) == []

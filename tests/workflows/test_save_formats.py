@@ -3,6 +3,7 @@
 import json
 
 import av
+import pytest
 from PIL import Image
 
 from headless import set_input
@@ -31,27 +32,28 @@ def test_one_video_becomes_three_files_and_a_sheet(server):
     assert not [file for file in files[".mp4"].parent.iterdir() if file.name.startswith(".")]
 
 
+def saved(name: str, frames: int) -> dict:
+    """Grey frames, and a save that takes its time."""
+    nodes = (
+        ("EmptyImage", {"width": 512, "height": 512, "batch_size": frames, "color": 0x808080}),
+        ("CreateVideo", {"images": ["1", 0], "fps": 24.0}),
+        (
+            "LongtakeSaveVideo",
+            {
+                "video": ["2", 0],
+                "filename_prefix": name,
+                "format": "mp4 h265",
+                "preset": "veryslow",
+            },
+        ),
+    )
+    return {
+        str(n): {"class_type": kind, "inputs": inputs} for n, (kind, inputs) in enumerate(nodes, 1)
+    }
+
+
 def test_cancel_while_saving_ends_it_and_the_next_prompt_runs(server):
     """ComfyUI's own save cannot be stopped: here a long one ends within a frame or so."""
-
-    def saved(name, frames):
-        return {
-            "1": {
-                "class_type": "EmptyImage",
-                "inputs": {"width": 512, "height": 512, "batch_size": frames, "color": 0x808080},
-            },
-            "2": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 24.0}},
-            "3": {
-                "class_type": "LongtakeSaveVideo",
-                "inputs": {
-                    "video": ["2", 0],
-                    "filename_prefix": name,
-                    "format": "mp4 h265",
-                    "preset": "veryslow",
-                },
-            },
-        }
-
     before = set(server.output.rglob("*"))
     told = []
 
@@ -66,3 +68,18 @@ def test_cancel_while_saving_ends_it_and_the_next_prompt_runs(server):
     assert max(told) < 160
     assert set(server.output.rglob("*")) == before
     assert server.run(saved("after", 3)).error is None
+
+
+def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server):
+    resource = pytest.importorskip("resource")
+    before = set(server.output.rglob("*"))
+    pid = server.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        run = server.run(saved("full", 3))
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written: File too large" in run.error
+    assert set(server.output.rglob("*")) == before
+    assert server.run(saved("full", 3)).error is None
