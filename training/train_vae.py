@@ -110,13 +110,13 @@ def decoder_only() -> tuple[WanVAE, nn.Module]:
 PARTS = {"whole": (whole, loss_of, "vae"), "decoder": (decoder_only, decoder_loss, "decoder")}
 
 
-def train(minutes: float, part: str, seed: int) -> None:
+def train(minutes: float, part: str, seed: int, rate: float) -> None:
     rank, _ = place()
     build, loss_function, name = PARTS[part]
     run = RUNS / f"{name}.safetensors"
     torch.manual_seed(seed)
     vae, trained = build()
-    optimizer = FlatOptimizer(trained, 0.01, 2e-3, ADAM)
+    optimizer = FlatOptimizer(trained, 0.01 * rate, 2e-3 * rate, ADAM)
     clock = Clock(minutes)
     seen = resume(run, optimizer, clock)
     rng = Random(f"{seed} {rank} {optimizer.step_count}")
@@ -146,10 +146,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=35, help="of this run, all told")
     parser.add_argument("--part", choices=tuple(PARTS), default="whole")
+    parser.add_argument("--rate", type=float, default=1.0, help="below 1 to polish what is good")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    spawn(train, args.processes, args.minutes, args.part, args.seed)
+    spawn(train, args.processes, args.minutes, args.part, args.seed, args.rate)
 
 
 if __name__ == "__main__":
