@@ -270,7 +270,7 @@ def torn(studio: Studio) -> int:
 
 def kills(studio: Studio, options) -> dict:
     text = "[0s] a big red ball rises over the grass at sunset\n[4s dissolve 1s] a blue cube spins"
-    recipe = studio.recipe(studio.board(text, 8, 8), (64, 64))
+    recipe = studio.recipe(studio.board(text, 8, 8))
 
     def work() -> list[str]:
         """A hash of the frames as they are handed to the encoder, and one of the file."""

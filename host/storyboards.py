@@ -16,7 +16,7 @@ from ..engine.defaults import defaults_for
 from ..engine.passes import usual_overlap
 from ..engine.size import LatentGrid
 from ..engine.sound import Sound
-from ..engine.storyboard import Shot, checked, clock, joint_prompt, moved
+from ..engine.storyboard import Shot, StoryboardError, checked, clock, joint_prompt, moved
 from ..engine.take import Layout, check_layout, frame_starts, plan_take, spans_of
 from ..models.errors import InputError
 from .latent import facts_of, samples_of
@@ -88,15 +88,18 @@ def on_beats(
 def in_one_window(board: Board) -> Conditioning:
     """A storyboard for samplers that paint it all in one go.
 
-    Raises:
-        StoryboardError: if two shots begin on the same latent frame.
+    One sentence for all where two shots begin on the same latent frame: LongTake can paint them,
+    each by itself, but one window cannot.
     """
     grid = LatentGrid(1)  # of all Wan VAEs in time
     frames = grid.nearest_frames(float(board.seconds), board.fps)
     starts = frame_starts(board.shots, frames, board.fps)
-    spans = spans_of([(start, shot) for shot, start in enumerate(starts)], grid, board.shots)
-    if len(spans) == 1:
+    if len(board.shots) == 1:
         return board.prompts[0]
+    try:
+        spans = spans_of([(start, shot) for shot, start in enumerate(starts)], grid, board.shots)
+    except StoryboardError:
+        return board.joint
     return of_shots(board.joint, board.prompts, [span.start for span in spans], board.meet)
 
 

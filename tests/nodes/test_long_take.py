@@ -135,43 +135,36 @@ def test_another_shot_paints_itself_only(board, host, windows, runs):
     assert np.abs(after[9:15].astype(int) - before[9:15]).mean() > 2
 
 
-@pytest.mark.parametrize(
-    ("node", "change"),
-    [
-        ("take", {"seed": 8}),
-        ("take", {"cfg": 3.0}),
-        ("take", {"sampler": "heun"}),
-        ("schedule", {"steps": 3}),
-        ("prompt", {"text": "another ball"}),
-        ("negative", {"text": "ugly"}),
-        ("take", {"width": 64}),
-        ("lora", {"strength_model": 0.5}),
-        ("shift", {"shift": 5.0}),
-    ],
-    ids=str,
-)
-def test_whatever_decides_the_pixels_makes_other_windows(
-    take,
-    host,
-    windows,
-    runs,
-    lora_file,  # noqa: F811
-    node,
-    change,
-):
+CHANGES = [
+    ("take", {"seed": 8}),
+    ("take", {"cfg": 3.0}),
+    ("take", {"sampler": "heun"}),
+    ("take", {"width": 64}),
+    ("take", {"anchor": "statistics"}),
+    ("schedule", {"steps": 2}),
+    ("prompt", {"text": "another ball"}),
+    ("negative", {"text": "ugly"}),
+    ("lora", {"strength_model": 0.5}),
+    ("shift", {"shift": 5.0}),
+]
+
+
+def test_whatever_decides_the_pixels_makes_other_windows(take, host, windows, runs, lora_file):  # noqa: F811
+    lora = {"model": ["model", 0], "lora_name": lora_file, "strength_model": 0.7}
     whole = take.add(
-        lora=(
-            "LoraLoaderModelOnly",
-            {"model": ["model", 0], "lora_name": lora_file, "strength_model": 0.7},
-        ),
+        lora=("LoraLoaderModelOnly", lora),
         shift=("ModelSamplingSD3", {"model": ["lora", 0], "shift": 3.0}),
-    ).but(take={"model": ["shift", 0]}, schedule={"steps": 1, "latent": ["canvas", 0]})
-    made(host, whole)
-    count = len(runs)
-    made(host, whole.but(**{node: change}))
-    assert len(runs) == 2 * count
-    made(host, whole)
-    assert len(runs) == 2 * count
+    ).but(take={"model": ["shift", 0], "seconds": 2.0}, schedule={"steps": 1})
+    executor = host.executor()
+    keys = set()
+    for node, change in [("take", {}), *CHANGES]:
+        changed = host.run(whole.but(**{node: change}), want=["take"], executor=executor)
+        assert changed.success, changed.error
+        found = {path.name for path in windows.glob("*.safetensors")}
+        assert len(found - keys) == 2, (node, change)
+        keys = found
+    assert host.run(whole, want=["take"]).success
+    assert len(runs) == 2 * (1 + len(CHANGES))
 
 
 def test_another_number_of_windows_goes_on_from_what_is_the_same(take, host, windows, runs):
@@ -288,6 +281,13 @@ def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
     assert shots["starts"] == [0, 3, 5]  # frames 8 and 16; 9 and 17 are nearest
     assert shots["meet"] == 0.5
     assert run.values["core"][0]["samples"].shape[2] == 7
+
+
+def test_shots_too_short_for_one_window_are_one_sentence_there(board, host, windows):
+    short = board.but(board={"text": "[0s] a\n[1s] b\n[1.125s] c"})
+    run = host.run(short, want=["board", "take"])
+    assert run.success, run.error
+    assert "longtake_shots" not in run.values["board"][1][0][1]
 
 
 def test_shots_from_nodes_are_those_of_the_text(board, host):
