@@ -40,6 +40,12 @@ What the nodes build on, one function per need (import each from its own module)
     latent.to_latent(canvas, **facts) -> LATENT           mask 5-D; facts ride under "longtake"
     latent.facts_of(latent) -> dict                       fps, width, height...
 
+    storyboards.encoded(clip, shots, ...) -> Board        shots with their encoded prompts
+    storyboards.in_one_window(board) -> CONDITIONING      each latent frame its own shot's text
+    storyboards.recipe_for(model, vae, board, ...)        all that a take needs, checked
+    long_take.film_take(recipe, keep=True) -> VIDEO       painted in windows, resumed, streamed
+    take_identity.identity(model) -> hash                 weights and all that acts on them
+
     progress.Playback(steps), progress.reporter(...)      bar, moving preview, Cancel
     progress.check_cancelled()
     node_text.show_text(text)                             a line on the running node
