@@ -92,15 +92,16 @@ def _returned(trial: Trial, clip: np.ndarray) -> Verdicts:
 
 def _passed(trial: Trial, clip: np.ndarray) -> Verdicts:
     end, truth = clip[-4:], trial.frames.numpy()[-4:]
-    each = [follow.kept(thing, end, truth) for thing in trial.scene.shots[0].things]
+    things = trial.scene.shots[0].things
+    each = [follow.kept(thing, end, truth) for thing in things]
     both = {f"{k} of both the same after": all(e[k] for e in each) for k in each[0]}
-    return both | {"colour and size of both the same after": all(
-        e["colour"] and e["size"] for e in each)}  # fmt: skip
+    both["both on the other side"] = all(follow.where(thing, end, truth) for thing in things)
+    return both | {"all of these": all(both.values())}
 
 
 def _panned(trial: Trial, clip: np.ndarray) -> Verdicts:
     depth = (float(trial.paths.base[0, 0]) - HORIZON) / DEPTH
-    return follow.parallax(clip[AFTER:], trial.scene.shots[0].camera, depth, trial.thing)
+    return follow.parallax(trial.scene.shots[0], depth, clip[AFTER:])
 
 
 def _drifted(trial: Trial, clip: np.ndarray) -> Verdicts:

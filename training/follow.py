@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .camera import _half_grid, _misfit, _surroundings
-from .captions import Thing
+from .captions import Shot, Thing
 from .detect import Reading, Track, labels_of, motion_of, read, shape_of
 from .paint import DEPTH, HORIZON
 from .world import PAN
@@ -36,6 +36,15 @@ def kept(thing: Thing, now: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
         "shape": track is not None and shape_of(track, thing.motion == "spins") == thing.shape,
         "size": bool(1 / ALIKE < ratio < ALIKE),
     }
+
+
+def where(thing: Thing, now: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether the object is where it should be, within an eighth of the picture's width."""
+    places = [track_of(read(clip), thing.colour) for clip in (now, truth)]
+    if None in places:
+        return False
+    here, meant = (np.nanmean(track.x) for track in places)
+    return bool(abs(here - meant) < 0.125)
 
 
 def place_kept(now: np.ndarray, truth: np.ndarray) -> bool:
@@ -102,10 +111,16 @@ def pans(clip: np.ndarray) -> dict[str, float]:
     return told
 
 
-def parallax(clip: np.ndarray, camera: str, depth: float, thing: Thing) -> dict[str, bool]:
-    """Whether every layer, and the object at its depth, tells the same pan as the prompt."""
-    way = PAN if camera == "pan right" else -PAN
-    verdicts = {name: abs(v - way) <= 0.05 for name, v in pans(clip).items()}
+def parallax(shot: Shot, depth: float, clip: np.ndarray) -> dict[str, bool]:
+    """Whether every layer, and the object at its depth, tells the same pan as the prompt.
+
+    Hills are asked only by day: at sunset the sun stands among them, at night they are dark.
+    """
+    thing, way = shot.things[0], PAN if shot.camera == "pan right" else -PAN
+    told = pans(clip)
+    if shot.time != "day":
+        told.pop("hills")
+    verdicts = {name: abs(v - way) <= 0.05 for name, v in told.items()}
     track = track_of(read(clip), thing.colour)
     seen = np.isfinite(track.x) & track.whole if track else np.zeros(1, bool)
     slope = np.polyfit(np.flatnonzero(seen) / 8, track.x[seen], 1)[0] if seen.sum() > 4 else 0.0

@@ -1,31 +1,35 @@
 """Painting what is not known of a clip, window by window, and the trivial answers beside it."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .pipeline import Pipeline
 from .trials import GIVEN, Trial, pixel_frame
+
+if TYPE_CHECKING:  # questions can be asked without the networks
+    from .pipeline import Pipeline
 
 WINDOW = 5  # latent frames
 
 
 @torch.inference_mode()
-def encode(pipeline: Pipeline, pixels: Tensor) -> Tensor:
+def encode(pipeline: "Pipeline", pixels: Tensor) -> Tensor:
     """Pixels (b, 3, frames, h, w) -> latents, float32."""
     dtype = next(pipeline.vae.parameters()).dtype
     return pipeline.vae.encode(pixels.to(dtype)).float()
 
 
 @torch.inference_mode()
-def decode(pipeline: Pipeline, latents: Tensor) -> Tensor:
+def decode(pipeline: "Pipeline", latents: Tensor) -> Tensor:
     """Latents -> pixels (b, 3, frames, h, w) in [-1, 1], float32."""
     dtype = next(pipeline.vae.parameters()).dtype
     return pipeline.vae.decode(latents.to(dtype)).float().clamp(-1, 1)
 
 
 def paint(
-    pipeline: Pipeline, prompts: list[str], seeds: list[int], latents: Tensor, known: Tensor
+    pipeline: "Pipeline", prompts: list[str], seeds: list[int], latents: Tensor, known: Tensor
 ) -> Tensor:
     """Latents with the unknown frames painted, as many windows as that takes.
 
@@ -44,14 +48,14 @@ def paint(
     return x
 
 
-def pipeline_noise(pipeline: Pipeline, seeds: list[int], x: Tensor, span: slice) -> Tensor:
+def pipeline_noise(pipeline: "Pipeline", seeds: list[int], x: Tensor, span: slice) -> Tensor:
     """What the nodes would draw for these latent frames."""
     stride = pipeline.vae.config.stride_hw
     frames = 4 * (span.stop - span.start) - 3
     return pipeline.noise(seeds, frames, x.shape[3] * stride, x.shape[4] * stride, span.start)
 
 
-def answers(pipeline: Pipeline, trials: list[Trial], batch: int = 5) -> Tensor:
+def answers(pipeline: "Pipeline", trials: list[Trial], batch: int = 5) -> Tensor:
     """Pixels (n, 3, frames, h, w) that the network makes of the trials, all of one length."""
     made = []
     for at in range(0, len(trials), batch):
@@ -63,7 +67,7 @@ def answers(pipeline: Pipeline, trials: list[Trial], batch: int = 5) -> Tensor:
     return torch.cat(made)
 
 
-def given(pipeline: Pipeline, trials: list[Trial]) -> Tensor:
+def given(pipeline: "Pipeline", trials: list[Trial]) -> Tensor:
     """The trials' known latent frames, zero elsewhere, encoded without a look at the answer: the
     encoder meets the trivial one wherever something unknown comes first."""
     known = trials[0].known
@@ -72,7 +76,7 @@ def given(pipeline: Pipeline, trials: list[Trial]) -> Tensor:
     return pad(encode(pipeline, pixels), (0, 0, 0, 0, 0, len(known) - stop))
 
 
-def through_vae(pipeline: Pipeline, trials: list[Trial], batch: int = 5) -> Tensor:
+def through_vae(pipeline: "Pipeline", trials: list[Trial], batch: int = 5) -> Tensor:
     """The trials' own pixels after a round trip through the VAE: the best that can be."""
     return torch.cat(
         [

@@ -139,7 +139,8 @@ def panned(seed: int) -> Iterator[Scene]:
     rng = Random(seed)
     while True:
         for camera in ("pan left", "pan right"):
-            shot = sample_scene(rng, Mix(two=0, cut=0, camera=0, motions=("still",))).shots[0]
+            mix = Mix(two=0, cut=0, camera=0, size=0, motions=("still",))
+            shot = sample_scene(rng, mix).shots[0]
             yield Scene((replace(shot, camera=camera),))
 
 
