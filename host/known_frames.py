@@ -72,6 +72,12 @@ class Pins:
     held: frozenset[int] = frozenset()
     clip_vision: Any = None
 
+    def fit(self, samples: Tensor) -> bool:
+        """Whether latents (b, c, t, h, w) are still of the canvas that they were pinned on."""
+        grid, (height, width, _) = grid_of(self.vae), next(iter(self.pixels.values())).shape
+        h, w = (n * grid.stride_hw for n in samples.shape[3:])
+        return (h, w) == (height, width) and max(self.pixels) < grid.frames(samples.shape[2])
+
     def known(self, latent_frames: int) -> Tensor:
         """(f,) bool: which pixel frames are known."""
         known = torch.zeros(grid_of(self.vae).frames(latent_frames), dtype=torch.bool)
@@ -148,6 +154,8 @@ def image_channels(latent: Mapping[str, Any], route: Route) -> ImageChannels | N
     if route is not Route.IMAGE_CHANNELS or pins is None or not pins.pixels:
         return None
     t = latent["samples"].shape[2]
+    if not pins.fit(latent["samples"]):
+        return None
     known = frame_mask(pins.known(t), grid_of(pins.vae).stride_t)
     return ImageChannels(pins.image(t), known, pins.clip_vision)
 
@@ -167,6 +175,8 @@ def unheld(mask: Tensor | None, latent: Mapping[str, Any], route: Route) -> Tens
     """
     pins = pins_in(latent)
     if mask is None or pins is None or not pins.held or route is not Route.IMAGE_CHANNELS:
+        return mask
+    if not pins.fit(latent["samples"]):
         return mask
     mask = mask.clone()
     mask[:, :, sorted(pins.held)] = 1

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..engine.containers import MP4, Quality
 from ..engine.defaults import fps_for
 from ..engine.size import frame_rate
-from ..host.latent import facts_of, samples_of
+from ..host.latent import STRIDE_T, facts_of, samples_of
 from ..host.vae import decode_frames
 from ..host.video import film
 from . import checks
@@ -67,7 +67,7 @@ class Decode(io.ComfyNode):
         latents = samples_of(latent)
         known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
         rate = frame_rate(fps) if fps else known
-        skip = facts_of(latent).get("skip", 0)  # of Loop
+        skip = not_shown(latent)
         return io.NodeOutput([film(vae, one, rate, quality, skip) for one in latents.split(1)])
 
 
@@ -94,8 +94,14 @@ class DecodeFrames(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, vae) -> io.NodeOutput:
-        latents, skip = samples_of(latent), facts_of(latent).get("skip", 0)  # of Loop
+        latents, skip = samples_of(latent), not_shown(latent)
         if not skip:
             return io.NodeOutput(decode_frames(vae, latents))
         videos = [decode_frames(vae, one)[skip:] for one in latents.split(1)]
         return io.NodeOutput(torch.cat(videos))
+
+
+def not_shown(latent) -> int:
+    """How many frames at the front are not of a loop; 0 for a LATENT that has been cut since."""
+    skip, frames = facts_of(latent).get("skip", 0), (samples_of(latent).shape[2] - 1) * STRIDE_T
+    return skip if skip <= frames else 0

@@ -218,3 +218,15 @@ def test_a_scratch_frame_is_painted_again(pack, model):
     assert (times[0] > 0).tolist() == [True, False, False]
     assert (times[3] > 0).tolist() == [True, True, True, False]
     assert torch.equal(out[:, :, 3:], source[:, :, 3:])
+
+
+def test_a_canvas_that_another_node_has_cut_is_painted_as_it_is(pack, vae, image_model):
+    """LatentCut and the like carry our facts on, though they fit no longer."""
+    latent = pinned_canvas(pack, vae, {8: torch.rand(1, 32, 48, 3)})
+    latent["longtake"]["passes"] = (Pass((0, 1, 2)),)
+    cut = {name: latent[name][:, :, :2] for name in ("samples", "noise_mask")}
+    out, _ = sampled(pack, image_model, {**cut, "longtake": latent["longtake"]})
+    assert out.shape == (1, 6, 2, 4, 6)
+    small = {**latent, "samples": latent["samples"][..., :2, :]}
+    out, _ = sampled(pack, image_model, small)
+    assert out.shape == (1, 6, 3, 2, 6)
