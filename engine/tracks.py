@@ -111,7 +111,7 @@ def mux(
     *,
     cut: bool = False,
     check: Callable[[], Any] = lambda: None,
-) -> None:
+) -> int:
     """Write all packets of all tracks in order of time.
 
     Args:
@@ -119,7 +119,11 @@ def mux(
         tracks: the pictures first.
         cut: leave out sound after the end of the pictures.
         check: is called for each packet.
+
+    Returns:
+        How many packets of pictures were written.
     """
+    pictures = 0
     container.start_encoding()
     end, step = Fraction(0), Fraction(0)
     if rate := tracks[0].stream.average_rate:
@@ -129,6 +133,8 @@ def mux(
         if packet.stream.type == "video":
             length = packet.duration * packet.time_base if packet.duration else step
             end = max(end, packet.pts * packet.time_base + length)
+            pictures += 1
         elif cut and packet.pts * packet.time_base >= end:
             continue
         container.mux(packet)
+    return pictures

@@ -26,6 +26,7 @@ from .media_file import frames_of, media_facts, open_media
 from .publish import Finish, hidden, publish, refuse_existing
 from .sound import Sound
 from .tracks import Track, copied_track, encoded_track, mux
+from .written import check_written
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
@@ -88,7 +89,8 @@ def write_video(
         with hidden(path, "part", ".mp4") as part:
             pictures = _Pictures(chunks, fps, check)
             track = None if form.animation else sound
-            _encode(part, pictures, form, quality, metadata or {}, track)
+            written = _encode(part, pictures, form, quality, metadata or {}, track)
+            check_written(part, path, written)
             copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
     finally:
         if hasattr(chunks, "close"):  # now, and not when the last traceback is forgotten
@@ -133,8 +135,9 @@ def copy_video(
         tags = {**(_tags_of(source) if keep else {}), **(metadata or {})}
         if form.animation:
             _animate(source, whole, form, quality, tags, check)
+            check_written(whole, path)
         else:
-            _remux(source, whole, form, sound, tags, check, frames)
+            check_written(whole, path, _remux(source, whole, form, sound, tags, check, frames))
         publish(whole, path, finish)
 
 
@@ -166,7 +169,7 @@ def _encode(
     quality: Quality,
     metadata: Mapping[str, Any],
     sound: Sound | Path | None,
-) -> None:
+) -> int:
     if form.animation:
         form, quality = MP4, _FOR_ANIMATION
     with ExitStack() as stack:
@@ -178,7 +181,7 @@ def _encode(
             tracks += copied_track(stack, container, sound, "audio", form.sounds)
         elif sound is not None:
             tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
-        mux(container, tracks, cut=isinstance(sound, Sound))
+        return mux(container, tracks, cut=isinstance(sound, Sound))
 
 
 def _checked(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
@@ -252,7 +255,7 @@ def _remux(
     metadata: Mapping[str, Any],
     check: Callable[[], Any],
     frames: int | None,
-) -> None:
+) -> int:
     with ExitStack() as stack:
         old = stack.enter_context(open_media(source))
         options = _finished(form, old.streams.video[0].time_base)
@@ -266,7 +269,7 @@ def _remux(
             tracks.append(encoded_track(new, sound.frames(), sound.rate, sound.layout, form))
         if frames is not None:
             tracks = [tracks[0].first(frames), *(track.until_damage() for track in tracks[1:])]
-        mux(new, tracks, cut=sound is not None or frames is not None, check=check)
+        return mux(new, tracks, cut=sound is not None or frames is not None, check=check)
 
 
 def _finished(form: Format, ticks: Fraction) -> dict[str, str]:

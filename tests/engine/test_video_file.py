@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
 
+from longtake.engine import video_file
+from longtake.engine.containers import FORMATS
 from longtake.engine.video_file import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
 from tests.conftest import ROOT
@@ -300,3 +303,23 @@ def test_memory_does_not_grow_with_length(tmp_path):
     write_video(tmp_path / "a.mp4", chunks(), FPS, quality=QUICK)
     assert peak <= 3
     assert math.isclose(float(frames_of(tmp_path / "a.mp4")[1][-1]), (60 * 8 - 1) / 8)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp"])
+@pytest.mark.parametrize("stage", [".part.", ".whole."])
+def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name, stage):
+    """libavformat says nothing if what it writes last, on closing, fails."""
+    form = next(form for form in FORMATS.values() if form.suffix == Path(name).suffix)
+    check = video_file.check_written
+
+    def cut_short(file, *rest):
+        if stage in file.name:
+            with file.open("r+b") as opened:
+                size = file.stat().st_size
+                opened.truncate(size // 2 if stage == ".part." else size - 9)
+        check(file, *rest)
+
+    monkeypatch.setattr(video_file, "check_written", cut_short)
+    with pytest.raises(OutputError, match=f"{name} cannot be written: not all of it reached"):
+        write_video(tmp_path / name, ramp(9), FPS, form=form)
+    assert not list(tmp_path.iterdir())

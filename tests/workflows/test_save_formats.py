@@ -80,6 +80,6 @@ def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server):
         run = server.run(saved("full", 3))
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
-    assert "cannot be written: File too large" in run.error
+    assert "cannot be written: " in run.error
     assert set(server.output.rglob("*")) == before
     assert server.run(saved("full", 3)).error is None
