@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 register()
 
-from longtake.models.attention import exact, sdpa  # noqa: E402
+from longtake.models.attention import sdpa  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
 from longtake.models.wan.dit import WanDiT  # noqa: E402
 from tests.models.reference import core_dit, diffusers_dit, with_weights_of  # noqa: E402
@@ -44,12 +44,16 @@ class Case(NamedTuple):
 CASES = {
     "nano": Case(DIT_PRESETS["nano"], (5, 8, 8), by_frame=True),
     "1.3B, a block": Case(replace(DIT_PRESETS["1.3b"], depth=1), (5, 16, 26), part=True),
+    "1.3B, a block, 1560 tokens": Case(
+        replace(DIT_PRESETS["1.3b"], depth=1), (5, 24, 52), part=True
+    ),
+    "5B, a block": Case(replace(DIT_PRESETS["5b"], depth=1), (3, 16, 26), by_frame=True, part=True),
 }
 
 
 def measure(name: str, case: Case, dtype_name: str, options) -> dict:
     rng, where, dtype = torch.Generator().manual_seed(0), device(), DTYPES[dtype_name]
-    ours = randomised(WanDiT(case.config), rng)
+    ours = randomised(as_hosted(case.config), rng)
     core = with_weights_of(ours, core_dit(case.config))
     diffusers = with_weights_of(ours, diffusers_dit(case.config))
     x, context, levels, by_token = inputs(case, rng)
@@ -70,6 +74,16 @@ def measure(name: str, case: Case, dtype_name: str, options) -> dict:
     times = medians(calls, options.rounds, options.clock)
     more = {"core_error": float(f"{errors['core pytorch']:.2g}")} if dtype_name != "float32" else {}
     return row(name, dtype_name, times, errors["ours"], **more)
+
+
+def as_hosted(config: DiTConfig) -> WanDiT:
+    """Our transformer with the layers that it has in ComfyUI."""
+    import comfy.ops
+
+    from longtake.host.operations import quicker
+
+    network = WanDiT(config, operations=quicker(comfy.ops.disable_weight_init))
+    return network.requires_grad_(False)
 
 
 def inputs(case: Case, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -94,6 +108,9 @@ def embedded_beforehand(context: Tensor, core: nn.Module, diffusers: nn.Module) 
 def calls_of(ours, text, core, diffusers, x, context, levels, by_token) -> dict:
     from comfy.ldm.wan import model
 
+    from longtake.host.adapter import own_kernel
+
+    own = own_kernel(x) or sdpa
     kernels = core_attention(model)
 
     def core_with(kernel: str) -> Tensor:
@@ -101,8 +118,7 @@ def calls_of(ours, text, core, diffusers, x, context, levels, by_token) -> dict:
         return core(x, levels, context)
 
     return {
-        "ours": lambda: ours(x, levels, text, attention=sdpa),
-        "ours exact attention": lambda: ours(x, levels, text, attention=exact),
+        "ours": lambda: ours(x, levels, text, attention=own),
         "core pytorch": lambda: core_with("pytorch"),
         "core sub_quad": lambda: core_with("sub_quad"),
         "diffusers": lambda: diffusers(x, by_token, context).sample,

@@ -40,13 +40,16 @@ class Case(NamedTuple):
     core: bool = True
 
 
-# Real layouts at a fraction of their width and few pixels, so that a run takes a minute.
+# Few pixels, and some layouts at a fraction of their width, so that a run takes minutes.
 NARROW_21 = replace(VAE_PRESETS["2.1"], width=32, decoder_width=32)
 NARROW_22 = replace(VAE_PRESETS["2.2"], width=20, decoder_width=32)
+HALF_22 = replace(VAE_PRESETS["2.2"], width=20, decoder_width=128)  # whole needs 9 GB
 CASES = {
     "nano, 17 of 128x128": Case(VAE_PRESETS["nano"], (5, 8, 8), core=False),
     "2.1 / 3, 5 of 48x48": Case(NARROW_21, (2, 6, 6)),
     "2.2 / 8, 5 of 96x96": Case(NARROW_22, (2, 6, 6)),
+    "2.1 whole, 5 of 64x64": Case(VAE_PRESETS["2.1"], (2, 8, 8)),
+    "2.2 / 2, 5 of 64x96": Case(HALF_22, (2, 4, 6)),
 }
 
 

@@ -11,10 +11,11 @@ from comfy.ldm.modules.attention import optimized_attention
 from einops import rearrange
 from torch import Tensor
 
-from ..models.attention import Attention, sdpa
+from ..models.attention import Attention, chunked, sdpa
 from ..models.wan.config import DiTConfig
 from ..models.wan.dit import AroundBlock, Segment, WanDiT
 from ..models.wan.rope import Axis
+from .operations import quicker
 from .shots import runs_of
 from .text_memory import TextMemory
 
@@ -29,7 +30,7 @@ class ComfyDiT(WanDiT):
     """
 
     def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
-        super().__init__(config, operations=operations, device=device, dtype=dtype)
+        super().__init__(config, operations=quicker(operations), device=device, dtype=dtype)
         self.dtype = dtype  # core asks for it
         self.patch_size = config.patch  # and other packs for this
         self.texts = TextMemory()
@@ -125,8 +126,8 @@ def attention_with(options: dict[str, Any]) -> Attention:
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
-        if "optimized_attention_override" not in options and torch_is_faster(q):
-            return sdpa(q, k, v)
+        if "optimized_attention_override" not in options and (own := own_kernel(q)):
+            return own(q, k, v)
         return optimized_attention(
             q,
             k,
@@ -140,10 +141,12 @@ def attention_with(options: dict[str, Any]) -> Attention:
     return attend
 
 
-def torch_is_faster(x: Tensor) -> bool:
-    """On a CPU core takes a kernel that is half as fast in float32, unless told which to take."""
+def own_kernel(x: Tensor) -> Attention | None:
+    """On a CPU core takes a kernel slower than these, unless told which to take."""
     told = args.use_split_cross_attention or args.use_quad_cross_attention
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not told
+    if x.device.type != "cpu" or told:
+        return None
+    return {torch.float32: sdpa, torch.bfloat16: chunked}.get(x.dtype)
 
 
 def around_block_with(

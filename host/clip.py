@@ -1,11 +1,12 @@
 """The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import comfy.sd
 import folder_paths
 import torch
+import torch.nn.functional as F
 from comfy import sd1_clip
 from comfy.supported_models_base import ClipTarget
 from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
@@ -54,7 +55,7 @@ def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) 
             f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "
             f"unexpected {sorted(unexpected) or 'none'}."
         )
-    return clip
+    return on_real_tokens(clip)
 
 
 def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
@@ -108,8 +109,36 @@ def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
 
 def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
     """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
-    return comfy.sd.load_clip(
-        [path],
-        embedding_directory=folder_paths.get_folder_paths("embeddings"),
-        clip_type=comfy.sd.CLIPType.WAN,
+    return on_real_tokens(
+        comfy.sd.load_clip(
+            [path],
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            clip_type=comfy.sd.CLIPType.WAN,
+        )
     )
+
+
+def on_real_tokens(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
+    """Compute no tokens past the end of the prompt: nothing listens to them, and all are zeroed.
+
+    Core fills a prompt up to 512 tokens and computes them all, masked.
+    """
+    for encoder in clip.cond_stage_model.modules():
+        masks = getattr(encoder, "enable_attention_masks", False)
+        if masks and encoder.zero_out_masked and isinstance(encoder.transformer, T5):
+            encoder.transformer.forward = without_filling(encoder.transformer.forward)
+    return clip
+
+
+def without_filling(forward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A T5's forward that works up to the last token that counts, and appends zeros."""
+
+    def shorter(input_ids, attention_mask, embeds=None, **kwargs: Any) -> tuple:
+        if embeds is None or attention_mask is None:
+            return forward(input_ids, attention_mask, embeds=embeds, **kwargs)
+        real = int(attention_mask.any(dim=0).nonzero().max()) + 1 if attention_mask.any() else 1
+        filling = embeds.shape[1] - real
+        outputs = forward(input_ids, attention_mask[:, :real], embeds=embeds[:, :real], **kwargs)
+        return tuple(out if out is None else F.pad(out, (0, 0, 0, filling)) for out in outputs)
+
+    return shorter

@@ -18,6 +18,7 @@ from ..models.errors import CheckpointError, InputError, NotFiniteError, SizeErr
 from ..models.wan.config import VAEConfig
 from ..models.wan.vae import State, WanVAE
 from ..models.weights_file import DTYPES as FILE_DTYPES
+from .operations import quicker
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
 
@@ -143,7 +144,7 @@ def build(
         dtype: in which it computes.
         source: the file's name, for messages.
     """
-    layers = comfy.ops.disable_weight_init
+    layers = quicker(comfy.ops.disable_weight_init)
     network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
     load_into(network, weights, source)
     return ComfyVAE(network.requires_grad_(False), dtype)
@@ -265,7 +266,7 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
             f"this VAE ({type(network).__name__}) cannot be decoded in pieces, only Wan VAEs can: "
             f"use core's VAEDecode for it."
         ) from None
-    layers = comfy.ops.manual_cast
+    layers = quicker(comfy.ops.manual_cast)
     ours = WanVAE(config, operations=layers, device="meta", dtype=vae.vae_dtype)
     load_into(ours, shared, type(network).__name__)
     return ours.eval()

@@ -10,11 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v -> out, all (b, h, n, d)
+CHUNK = 2**20  # weights that `chunked` holds at once; more no longer fit a core's cache
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Torch's own kernel. q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def chunked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention written out a head and some queries at a time, for bfloat16 on a CPU.
+
+    Same shapes as `sdpa`, whose kernel is 1.4 to 1.8 times slower there. The error against exact
+    numbers is that of ComfyUI's sub-quadratic attention, twice `sdpa`'s.
+    """
+    b, h, n, d = q.shape
+    if b * h * n * k.shape[2] <= CHUNK:
+        return exact(q, k, v)
+    rows = max(64, min(512, CHUNK // k.shape[2]))
+    out = q.new_empty(b, n, h, d).transpose(1, 2)  # as it will be read: token by token
+    q, k = q * d**-0.5, k.transpose(-1, -2)
+    for i in range(b):
+        for j in range(h):
+            for at in range(0, n, rows):
+                weights = torch.softmax(q[i, j, at : at + rows] @ k[i, j], dim=-1)
+                torch.mm(weights, v[i, j], out=out[i, j, at : at + rows])
+    return out
 
 
 def exact(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

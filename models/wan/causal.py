@@ -3,12 +3,20 @@
 Axes:  b video in the batch   c channel   t frame   h row   w column
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from .. import onednn
+from . import quick
+
+Write = Callable[[Tensor, Tensor], None]  # (x, out): puts what is made of x into out
 State = tuple[Tensor, ...]
+
+
+def fill(x: Tensor, out: Tensor) -> None:
+    out.copy_(x)
 
 
 class Past:
@@ -19,10 +27,23 @@ class Past:
         self._old: Iterator[Tensor] = iter(state or ())
         self._new: list[Tensor] = []
 
-    def before(self, x: Tensor, frames: int) -> Tensor:
-        """x: (b, c, t, h, w) with the `frames` before it in front, and its own last ones kept."""
-        b, c, _, h, w = x.shape
-        old = x.new_zeros(b, c, frames, h, w) if self.fresh else next(self._old)
+    def before(self, x: Tensor, frames: int, write: Write = fill) -> Tensor:
+        """x: (b, c, t, h, w) with the `frames` before it in front, and its own last ones kept.
+
+        On a CPU, for which alone `write` is, it is written in place behind them.
+        """
+        old = None if self.fresh else next(self._old)
+        if quick.suits(x):
+            out = quick.room(x, frames)
+            if old is None:
+                out[:, :, :frames].zero_()
+            else:
+                out[:, :, :frames] = old
+            write(x, out[:, :, frames:])
+            return self.keep(out, frames)
+        if old is None:
+            b, c, _, h, w = x.shape
+            old = x.new_zeros(b, c, frames, h, w)
         return self.keep(torch.cat((old, x), dim=2), frames)
 
     def keep(self, x: Tensor, frames: int) -> Tensor:
@@ -40,17 +61,10 @@ def causal(conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
     return convolve(conv, past.before(x, memory) if memory else x)
 
 
-def convolve(conv: nn.Conv3d, x: Tensor) -> Tensor:
-    """conv(x), where torch would take a slow way by a quicker one.
+def convolve(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """conv(x), on a CPU through oneDNN whatever the size, and channels last.
 
-    For one small float32 video on a CPU torch chooses `slow_conv3d`, 2 to 4 times slower than
-    oneDNN; an input in oneDNN's own layout leaves it no choice.
-
-    Source: `use_mkldnn` in aten/src/ATen/native/Convolution.cpp at pytorch v2.13.
+    The host's layers see to that themselves, among other things.
     """
-    b, c, t, h, _ = x.shape
-    small = b == 1 and c * t * h <= 20480
-    plain = x.is_cpu and x.dtype is torch.float32 and not torch.is_grad_enabled()
-    if small and plain and torch.backends.mkldnn.is_available():
-        return conv(x.to_mkldnn()).to_dense()
-    return conv(x)
+    plain = type(conv) in (nn.Conv2d, nn.Conv3d)
+    return onednn.convolution(conv, x) if plain and onednn.convolution_serves(conv, x) else conv(x)

@@ -156,7 +156,13 @@ class Block(nn.Module):
         x = torch.addcmul(x, gate_a, self.self_attn(y, table, attention))
         x = x + self.cross_attn(self.norm3(x), words, image, attention)
         y = torch.addcmul(shift_m, self.norm2(x), 1 + scale_m)
-        return torch.addcmul(x, gate_m, self.ffn(y))
+        return torch.addcmul(x, gate_m, feed_forward(self.ffn, y))
+
+
+def feed_forward(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """layers(x), with the GELU inside the first product where that can take it in."""
+    up, gelu, down = layers
+    return down(up(x, gelu=True) if getattr(up, "fuses_gelu", False) else gelu(up(x)))
 
 
 class Head(nn.Module):

@@ -12,7 +12,8 @@ Source: wan/modules/vae.py in Wan-Video/Wan2.1@9737cba and wan/modules/vae2_2.py
 Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from ..attention import sdpa
 from ..errors import FrameCountError
+from . import quick
 from .causal import Past, State, causal, convolve
 from .config import VAEConfig
 
@@ -61,9 +63,18 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         norm_a, silu, conv_a, norm_b, _, _, conv_b = self.residual
-        y = causal(conv_a, silu(norm_a(x)), past)
-        y = causal(conv_b, silu(norm_b(y)), past)
-        return self.shortcut(x) + y
+        y = activated(norm_a, silu, conv_a, x, past)
+        y = activated(norm_b, silu, conv_b, y, past)
+        same = isinstance(self.shortcut, nn.Identity)
+        return y.add_(x if same else convolve(self.shortcut, x))
+
+
+def activated(norm: ChannelNorm, silu: nn.SiLU, conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
+    """A causal convolution of silu(norm(x)). x: (b, c, t, h, w) -> (b, c', t, h, w)."""
+    if not quick.suits(x):
+        return causal(conv, silu(norm(x)), past)
+    memory = conv.kernel_size[0] - 1
+    return convolve(conv, past.before(x, memory, partial(quick.norm_silu, norm.gamma)))
 
 
 def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:
@@ -84,17 +95,16 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         b, _, _, h, _ = x.shape
         frames = rearrange(x, "b c t h w -> (b t) c h w")
-        qkv = rearrange(self.to_qkv(self.norm(frames)), "n (k c) h w -> k n 1 (h w) c", k=3)
+        qkv = convolve(self.to_qkv, self.norm(frames))
+        qkv = rearrange(qkv, "n (k c) h w -> k n 1 (h w) c", k=3)
         y = rearrange(sdpa(*qkv), "n 1 (h w) c -> n c h w", h=h)
-        return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
+        return x + rearrange(convolve(self.proj, y), "(b t) c h w -> b c t h w", b=b)
 
 
-def each_frame(module: nn.Module, x: Tensor) -> Tensor:
-    """A two-dimensional module applied to every frame of x: (b, c, t, h, w)."""
-    b = x.shape[0]
-    return rearrange(
-        module(rearrange(x, "b c t h w -> (b t) c h w")), "(b t) c h w -> b c t h w", b=b
-    )
+def each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What works on pictures, (n, c, h, w), applied to every frame of x: (b, c, t, h, w)."""
+    frames = change(rearrange(x, "b c t h w -> (b t) c h w"))
+    return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
 
 
 class Downsample(nn.Module):
@@ -109,7 +119,8 @@ class Downsample(nn.Module):
         self.temporal = temporal
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = each_frame(self.resample, x)
+        pad, conv = self.resample
+        x = each_frame(lambda frames: convolve(conv, pad(frames)), x)
         if not self.temporal:
             return x
         if not past.fresh:
@@ -133,7 +144,9 @@ class Upsample(nn.Module):
         self.temporal = temporal
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        return each_frame(self.resample, self._double_time(x, past) if self.temporal else x)
+        up, conv = self.resample
+        x = self._double_time(x, past) if self.temporal else x
+        return each_frame(lambda frames: convolve(conv, up(frames)), x)
 
     def _double_time(self, x: Tensor, past: Past) -> Tensor:
         if not past.fresh:
@@ -143,7 +156,10 @@ class Upsample(nn.Module):
         return first if rest.shape[2] == 2 else torch.cat((first, self._in_pairs(rest)), dim=2)
 
     def _in_pairs(self, x: Tensor) -> Tensor:
-        return rearrange(convolve(self.time_conv, x), "b (p c) t h w -> b c (t p) h w", p=2)
+        y = convolve(self.time_conv, x)
+        if quick.suits(x):
+            return rearrange(y, "b (p c) t h w -> b (t p) h w c", p=2).movedim(-1, 1)
+        return rearrange(y, "b (p c) t h w -> b c (t p) h w", p=2)
 
 
 class AverageDown(nn.Module):
@@ -175,13 +191,13 @@ class DuplicateUp(nn.Module):
         self.repeats = out_channels * factor_t * factor_hw**2 // in_channels
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = rearrange(
-            x.repeat_interleave(self.repeats, dim=1),
-            "b (c p q r) t h w -> b c (t p) (h q) (w r)",
-            p=self.factor_t,
-            q=self.factor_hw,
-            r=self.factor_hw,
-        )
+        cell = {"p": self.factor_t, "q": self.factor_hw, "r": self.factor_hw}
+        x = x.repeat_interleave(self.repeats, dim=1)
+        if quick.suits(x):
+            pattern = "b (c p q r) t h w -> b (t p) (h q) (w r) c"
+            x = rearrange(x, pattern, **cell).movedim(-1, 1)
+        else:
+            x = rearrange(x, "b (c p q r) t h w -> b c (t p) (h q) (w r)", **cell)
         return x[:, :, self.factor_t - 1 :] if past.fresh else x
 
 
@@ -246,7 +262,7 @@ def head(channels: int, out_channels: int, operations: Any, **kw: Any) -> nn.Seq
 
 def read_out(head: nn.Sequential, x: Tensor, past: Past) -> Tensor:
     norm, silu, conv = head
-    return causal(conv, silu(norm(x)), past)
+    return activated(norm, silu, conv, x, past)
 
 
 class Encoder(nn.Module):
@@ -347,7 +363,7 @@ class WanVAE(nn.Module):
     def _moments(self, pixels: Tensor, past: Past) -> tuple[Tensor, Tensor]:
         p = self.config.patch
         x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
-        mean, log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
+        mean, log_variance = convolve(self.conv1, self.encoder(x, past)).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -379,6 +395,6 @@ class WanVAE(nn.Module):
             state: what the call before returned; None begins a video.
         """
         past = Past(state)
-        x = self.decoder(self.conv2(latents), past)
+        x = self.decoder(convolve(self.conv2, latents), past)
         p = self.config.patch
         return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p), past.state()

@@ -48,7 +48,17 @@ TEXT = {
 }
 MODULES = [
     *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "lora"),
-    *("model", "patching", "preset", "progress", "sampling", "shift", "storage", "text_memory"),
+    *(
+        "model",
+        "operations",
+        "patching",
+        "preset",
+        "progress",
+        "sampling",
+        "shift",
+        "storage",
+        "text_memory",
+    ),
     "vae",
 ]
 

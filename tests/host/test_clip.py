@@ -123,3 +123,19 @@ def test_umt5_xxl_is_left_to_core(pack, comfyui, monkeypatch):
     assert made == [("umt5_xxl.safetensors", comfy.sd.CLIPType.WAN)]
     assert encode(clip, "a ball").any()
     (folder / "umt5_xxl.safetensors").unlink()
+
+
+def test_what_lies_beyond_the_prompt_is_not_computed(clip, monkeypatch):
+    lengths = []
+    encoder = clip.cond_stage_model.longtake_umt5.transformer
+    network = encoder.encoder
+    watch = network.register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
+    short = encode(clip, "a (red:1.5) ball")
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "forward", type(encoder).forward.__get__(encoder))
+        whole = encode(clip, "a (red:1.5) ball")
+    watch.remove()
+
+    assert lengths[0] == tokens(clip, "a red ball").index(1) + 1 < lengths[1] == 64
+    assert short.shape == whole.shape
+    assert (short - whole).norm() / whole.norm() < 1e-6

@@ -1,0 +1,66 @@
+"""What the pack adds to ComfyUI's start: CPU seconds and modules, on top of a host that is up.
+
+Each round is a process of its own. The host's own imports come first and do not count.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from _measure import ROOT, arguments
+
+BARRED = ("diffusers", "transformers")
+CHILD = """
+import asyncio, importlib.util, json, sys, time
+sys.argv = ["main.py", "--cpu"]
+import comfy.options
+comfy.options.enable_args_parsing()
+import utils.install_util, execution, nodes, comfy.sd, comfy.samplers, comfy_api.latest
+before, start = set(sys.modules), time.process_time()
+root = ROOT
+spec = importlib.util.spec_from_file_location(
+    "longtake", root + "/__init__.py", submodule_search_locations=[root])
+pack = sys.modules["longtake"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pack)
+extension = asyncio.run(pack.comfy_entrypoint())
+count = len(asyncio.run(extension.get_node_list()))
+taken = time.process_time() - start
+new = sorted({name.split(".")[0] for name in set(sys.modules) - before} - {"longtake"})
+print(json.dumps({"seconds": taken, "nodes": count, "modules": new}))
+"""
+
+
+def main() -> None:
+    options = arguments(__doc__, ())
+    rounds = [start() for _ in range(options.rounds)]
+    seconds = statistics.median(r["seconds"] for r in rounds)
+    first = rounds[0]
+    print(f"{seconds:.2f} s of CPU for {first['nodes']} nodes; new to the host: {first['modules']}")
+    row = {
+        "what": "import of the pack over the host",
+        "seconds": round(seconds, 3),
+        "all_seconds": [round(r["seconds"], 3) for r in rounds],
+        "modules": first["modules"],
+        "barred": [name for name in first["modules"] if name in BARRED],
+    }
+    print(json.dumps({"device": "cpu", "rounds": options.rounds, "rows": [row]}))
+
+
+def start() -> dict:
+    """One start of host and pack in a process of its own."""
+    folder = os.environ.get("COMFYUI_PATH") or str(ROOT / ".host" / "ComfyUI")
+    child = subprocess.run(  # noqa: PLW1510 - its error is shown below
+        [sys.executable, "-W", "ignore", "-c", CHILD.replace("ROOT", repr(str(ROOT)))],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    if child.returncode:
+        raise SystemExit(child.stderr)
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()

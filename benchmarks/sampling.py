@@ -1,0 +1,83 @@
+"""A whole run of ComfyUI's KSampler: our MODEL and core's, with the same weights, noise and text.
+
+1.3B's widths with two of its thirty blocks, a few steps of euler with CFG. The text embedding,
+which core makes at every step and we once, weighs more here than with all blocks: by 1 or 2 %.
+Core runs with each of its attention kernels; the faster counts. The error is the relative L2
+between the final latents.
+"""
+
+from dataclasses import replace
+
+import torch
+from _measure import (
+    DTYPES,
+    arguments,
+    core_attention,
+    import_core,
+    measure_all,
+    medians,
+    register,
+    report,
+    row,
+)
+
+register()
+
+from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
+from longtake.models.wan.dit import WanDiT  # noqa: E402
+from tests.host.runs import ksampler, prompt  # noqa: E402
+from tests.models.tiny import randomised, relative_error  # noqa: E402
+
+CASES = {"1.3B, 2 blocks, 2 steps": replace(DIT_PRESETS["1.3b"], depth=2)}
+SHAPE = (1, 16, 3, 16, 26)
+
+
+def measure(name: str, config: DiTConfig, dtype_name: str, options) -> dict:
+    import comfy.utils
+    from comfy.ldm.wan import model as core_model
+
+    comfy.utils.PROGRESS_BAR_ENABLED = False
+    core, ours = pair(config, DTYPES[dtype_name])
+    settings = {
+        "latent_image": {"samples": torch.zeros(SHAPE)},
+        "positive": prompt(ours, 1, tokens=config.text_length),
+        "negative": prompt(ours, 2, tokens=config.text_length),
+        "steps": 2,
+    }
+    kernels = core_attention(core_model)
+
+    def core_with(kernel: str):
+        kernels[kernel]()
+        return ksampler(core, **settings)
+
+    calls = {
+        "ours": lambda: ksampler(ours, **settings),
+        "core pytorch": lambda: core_with("pytorch"),
+        "core sub_quad": lambda: core_with("sub_quad"),
+    }
+    error = relative_error(calls["ours"](), calls["core pytorch"]())
+    return row(name, dtype_name, medians(calls, options.rounds, options.clock), error)
+
+
+def pair(config: DiTConfig, dtype: torch.dtype) -> tuple:
+    """MODELs of the same random weights: core's and ours."""
+    import comfy.sd
+
+    from longtake.host.latent_format import format_for
+    from longtake.host.model import build
+
+    network = randomised(WanDiT(config), torch.Generator().manual_seed(0))
+    weights = {name: weight.to(dtype) for name, weight in network.state_dict().items()}
+    core = comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options={"dtype": dtype})
+    ours = build(config, weights, format_for(config, built_in=False), dtype, "random")
+    return core, ours
+
+
+def main() -> None:
+    options = arguments(__doc__, ("float32",))
+    import_core()
+    report(measure_all(CASES, measure, options), options)
+
+
+if __name__ == "__main__":
+    main()

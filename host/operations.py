@@ -1,0 +1,54 @@
+"""ComfyUI's layers, made quicker on a CPU where that changes no more than rounding."""
+
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.ops
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models import onednn
+
+
+def quicker(operations: Any) -> Any:
+    """The layers of one of core's `comfy.ops` classes, some with a way to oneDNN.
+
+    Weights that core must cast or patch at every call (fp8, LoRAs on offloaded layers, hooks) go
+    core's way; all others are read where they lie, so that whatever replaced them counts. Cancel
+    works between any two layers, as in core. Classes whose Linear is another altogether (mixed
+    precision) are returned as they are.
+    """
+    if operations.Linear.forward is not comfy.ops.disable_weight_init.Linear.forward:
+        return operations
+    layers = {
+        "Linear": linear(operations.Linear),
+        "Conv2d": convolution(operations.Conv2d),
+        "Conv3d": convolution(operations.Conv3d),
+    }
+    return type(f"Quicker_{operations.__name__}", (operations,), layers)
+
+
+def linear(core: type) -> type:
+    class Linear(core):
+        fuses_gelu = True  # see `feed_forward` in the transformer
+
+        def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+            cast = self.comfy_cast_weights or self.weight_function or self.bias_function
+            if not cast and onednn.linear_serves(x, self.weight):
+                mm.throw_exception_if_processing_interrupted()
+                return onednn.linear(x, self.weight, self.bias, gelu)
+            y = super().forward(x)
+            return F.gelu(y, approximate="tanh") if gelu else y
+
+    return Linear
+
+
+def convolution(core: type) -> type:
+    class Convolution(core):
+        def forward(self, x: Tensor) -> Tensor:
+            if not onednn.convolution_serves(self, x):
+                return super().forward(x)
+            mm.throw_exception_if_processing_interrupted()
+            return onednn.convolution(self, x)
+
+    return Convolution

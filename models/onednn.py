@@ -1,0 +1,81 @@
+"""Matrix products and convolutions on a CPU by oneDNN, where torch would take a slower way.
+
+Torch gives float32 products to MKL, which on AMD's processors is a fifth slower, and one small
+float32 video to a convolution of its own, which is many times slower. The ways to oneDNN are
+torch's private ones: they are tried out once, on small numbers, and left alone if they are missing
+or wrong. Weights are taken as they lie, at every call, so that a patched or moved one counts at
+once and none is held twice; a packed copy would gain another 4 %.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROWS = 256  # below, oneDNN's own order of a weight costs more to make than it saves
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def linear_serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether `linear` can answer for x: (..., c) and weight: (c', c), and is worth it."""
+    rows = x.numel() // max(1, x.shape[-1])
+    return rows >= ROWS and serves(x, weight) and works(linear_is_right)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """x: (..., c) -> (..., c'), with `gelu` through GELU's tanh form in the same pass."""
+    activation = ("gelu", [], "tanh") if gelu else ("none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *activation)
+
+
+def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
+    """Whether `convolution` can answer for a layer: one whose weights need no cast or patch."""
+    cast = getattr(conv, "weight_function", None) or getattr(conv, "bias_function", None)
+    return not cast and serves(x, conv.weight) and works(convolution_is_right)
+
+
+def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """conv(x); channels-last in, channels-last out."""
+    sizes = (conv.padding, conv.stride, conv.dilation)
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, conv.weight, conv.bias, *sizes, conv.groups, "none", [], ""
+    )
+
+
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether these are plain numbers on a CPU, of one dtype, and nothing is being learned."""
+    plain = x.is_cpu and weight.is_cpu and x.dtype is weight.dtype and x.dtype in DTYPES
+    return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+@lru_cache
+def works(is_right: Callable[[], bool]) -> bool:
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    try:
+        return is_right()
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return False  # another version of torch, with other private ways
+
+
+@torch.no_grad()
+def linear_is_right() -> bool:
+    rng = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*s, generator=rng) for s in ((3, 5, 17), (11, 17), (11,)))
+    expected = F.linear(x, weight, bias)
+    return close(linear(x, weight, bias), expected) and close(
+        linear(x, weight, bias, gelu=True), F.gelu(expected, approximate="tanh")
+    )
+
+
+@torch.no_grad()
+def convolution_is_right() -> bool:
+    conv = nn.Conv3d(5, 7, 3, padding=(0, 1, 1))
+    x = torch.randn(1, 3, 4, 6, 5, generator=torch.Generator().manual_seed(0)).movedim(-1, 1)
+    return close(convolution(conv, x), conv(x))
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,39 @@
+"""The VAE's inner loop on a CPU: channels last in memory, no copies between norm and convolution.
+
+Axes:  b video in the batch   c channel   t frame   h row   w column
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 2**16  # numbers normed at a time, few enough to stay in a core's cache
+
+
+def suits(x: Tensor) -> bool:
+    """Whether to work this way: on GPUs and while training, torch's own kernels do."""
+    return x.is_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def room(x: Tensor, frames: int) -> Tensor:
+    """An empty tensor like x: (b, c, t, h, w) with `frames` more in front, channels last."""
+    b, c, t, h, w = x.shape
+    return x.new_empty(b, frames + t, h, w, c).movedim(-1, 1)
+
+
+def norm_silu(gamma: Tensor, x: Tensor, out: Tensor) -> None:
+    """out = silu(RMS norm over channels of x, times gamma); both (b, c, t, h, w).
+
+    Arithmetic is in float32, a block that fits the cache at a time, and every pixel goes by its
+    own numbers, so that a video in pieces comes out as a whole one.
+    """
+    channels = x.shape[1]
+    gamma = gamma.float().flatten() * channels**0.5
+    for source, target in zip(x.movedim(1, -1), out.movedim(1, -1), strict=True):  # (t, h, w, c)
+        rows = max(1, BLOCK // (channels * x.shape[-1]))
+        for frame, place in zip(source, target, strict=True):
+            for piece, to in zip(frame.split(rows), place.split(rows), strict=True):
+                y = piece.contiguous().float()
+                norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True).clamp_(min=1e-12)
+                y = (y * norm.reciprocal_()).mul_(gamma)
+                to.copy_(F.silu(y, inplace=True))

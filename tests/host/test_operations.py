@@ -1,0 +1,90 @@
+"""Layers of the host that know oneDNN: never with other weights than the host's own."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.models.tiny import relative_error
+
+ROWS = 257  # enough for oneDNN
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(3)
+
+
+def layer(kind, rng, dtype=torch.float32):
+    import comfy.ops
+
+    from longtake.host.operations import quicker
+
+    linear = quicker(getattr(comfy.ops, kind)).Linear(19, 23, dtype=dtype)
+    linear.weight.data.copy_(torch.randn(23, 19, generator=rng))
+    linear.bias.data.copy_(torch.randn(23, generator=rng))
+    return linear.requires_grad_(False)
+
+
+def check(linear, x, weight=None) -> None:
+    weight = linear.weight if weight is None else weight
+    expected = F.linear(x, weight.to(x), linear.bias.to(x))
+    assert relative_error(linear(x), expected) < 1e-6
+    gelu = F.gelu(expected, approximate="tanh")
+    assert relative_error(linear(x, gelu=True), gelu) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["disable_weight_init", "manual_cast"])
+@pytest.mark.parametrize("rows", [3, ROWS])
+def test_it_is_the_hosts_layer(kind, rows, rng, pack):
+    check(layer(kind, rng), torch.randn(1, rows, 19, generator=rng))
+
+
+def test_a_patched_weight_counts_however_it_was_put_there(rng, pack):
+    linear, x = layer("disable_weight_init", rng), torch.randn(1, ROWS, 19, generator=rng)
+    linear(x)
+    linear.weight.add_(1)
+    check(linear, x)
+    linear.weight = torch.nn.Parameter(torch.randn(23, 19, generator=rng), requires_grad=False)
+    check(linear, x)
+    linear.weight_function = [lambda weight: 3 * weight]
+    check(linear, x, 3 * linear.weight)
+    linear.weight_function = []
+    check(linear, x)
+
+
+def test_weights_stored_in_another_dtype_are_cast(rng, pack):
+    check(layer("manual_cast", rng, torch.bfloat16), torch.randn(1, ROWS, 19, generator=rng))
+
+
+def test_layers_of_another_kind_are_left_alone(pack):
+    import comfy.ops
+
+    mixed = comfy.ops.mixed_precision_ops()
+    assert pack.operations.quicker(mixed) is mixed
+
+
+def test_our_model_has_them(model):
+    assert model.model.diffusion_model.blocks[0].ffn[0].fuses_gelu
+
+
+def test_convolutions_are_the_hosts(rng, pack):
+    import comfy.ops
+
+    conv = pack.operations.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
+    conv.bias.data.copy_(torch.randn(7, generator=rng))
+    x = torch.randn(1, 5, 4, 6, 3, generator=rng)
+    expected = F.conv3d(x, conv.weight, conv.bias, padding=(0, 1, 1))
+    assert relative_error(conv(x), expected) < 1e-6
+    conv.weight_function = [lambda weight: 2 * weight]
+    expected = F.conv3d(x, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
+    assert relative_error(conv(x), expected) < 1e-6
+
+
+def test_cancel_stops_between_layers(rng, pack):
+    import comfy.model_management as mm
+
+    linear, x = layer("disable_weight_init", rng), torch.randn(1, ROWS, 19, generator=rng)
+    mm.interrupt_current_processing()
+    with pytest.raises(mm.InterruptProcessingException):
+        linear(x)
