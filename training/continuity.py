@@ -24,7 +24,7 @@ from .judge import Tally, Verdicts, way_of
 from .paint import DEPTH, HORIZON
 from .report import grid, write
 from .sheet import contact_sheet, to_frames
-from .takes import answers, known_pixels, psnr, through_vae, trivial
+from .takes import answers, decode, encode, known_pixels, psnr, through_vae, trivial
 from .trials import Trial, first_frames, make, one_object, pixel_frame
 
 Numbers = dict[str, float]
@@ -213,8 +213,8 @@ def ask(pipeline, question: Question, count: int, seed: int, sheet: Path) -> dic
             tallies["other clips"].add([question.judge(asked[k - 1], _frames(made[k]))])
     pairs = [_beside(trial, pixels) for trial, pixels in zip(asked[:12], made, strict=False)]
     contact_sheet(pairs, [trial.prompt for trial in asked[:12]], columns=1).save(sheet)
-    rows = {name: _row(name, tallies) for name in tallies["nano"].asked}
-    return {"n": len(asked), "verdicts": rows, "numbers": _summary(numbers)}
+    rows = {name: row(tallies, name) for name in tallies["nano"].asked}
+    return {"n": len(asked), "verdicts": rows, "numbers": summary(numbers)}
 
 
 def _frames(pixels: Tensor) -> np.ndarray:
@@ -227,13 +227,13 @@ def _beside(trial: Trial, pixels: Tensor) -> Tensor:
     return to_frames(both[None, :, :: max(1, both.shape[1] // 40)])[0]
 
 
-def _row(name: str, tallies: dict[str, Tally]) -> dict:
+def row(tallies: dict[str, Tally], name: str) -> dict:
     own = tallies["nano"]
     percents = {source: tally.percent(name) for source, tally in tallies.items()}
     return {"n": own.asked[name], "interval": own.interval(name)} | percents
 
 
-def _summary(numbers: dict[str, list[Numbers]]) -> dict:
+def summary(numbers: dict[str, list[Numbers]]) -> dict:
     """Medians by source, and in how many of the clips nano's is above the trivial answer's."""
     summary = {}
     for name in numbers["nano"][0]:
@@ -249,21 +249,14 @@ def _summary(numbers: dict[str, list[Numbers]]) -> dict:
 def pinned(pipeline, count: int, seed: int) -> Numbers:
     """The pinned first frame of image-to-video, against the image's own round trip, in dB."""
     asked = QUESTIONS["image to video"].trials(count, seed)
-    made, alone = answers(pipeline, asked)[:, :, 0], _one_frame(pipeline, asked)
+    made = answers(pipeline, asked)[:, :, 0]
     images = torch.stack([trial.pixels[:, 0] for trial in asked])
+    alone = decode(pipeline, encode(pipeline, images[:, :, None]))[:, :, 0]
+    error = (made - images).square().mean()
     return {
         "worst difference to the round trip, of 255": float((made - alone).abs().max() * 127.5),
-        "PSNR to the image, dB": round(psnr(made[:, :, None].movedim(0, 2)[:, 0],
-                                            images[:, :, None].movedim(0, 2)[:, 0]), 2),
-    }  # fmt: skip
-
-
-def _one_frame(pipeline, asked: list[Trial]) -> Tensor:
-    from .takes import decode, encode
-
-    return decode(pipeline, encode(pipeline, torch.stack([t.pixels[:, :1] for t in asked])))[
-        :, :, 0
-    ]
+        "PSNR to the image, dB": round(float(10 * torch.log10(4 / error)), 2),
+    }
 
 
 def markdown(report: dict) -> str:

@@ -2,7 +2,8 @@ import torch
 
 from training import follow, trials
 from training.captions import Scene
-from training.continuity import QUESTIONS
+from training.continuity import QUESTIONS, SOURCES, markdown, row, summary
+from training.judge import Tally
 from training.takes import known_pixels, paint, psnr, trivial
 from training.trials import first_frames, pixel_frame
 
@@ -88,3 +89,19 @@ def test_a_long_clip_is_painted_window_by_window():
     assert painted[0, 0, :, 0, 0].tolist() == [-1.0] * 4 + list(range(4, 13))
     assert [first for first, _ in pipeline.windows] == [2, 5, 8]
     assert all(given == [True, True, False, False, False] for _, given in pipeline.windows)
+
+
+def test_numbers_and_page_say_what_was_found():
+    question = QUESTIONS["extension"]
+    trial = question.trials(1, 7)[0]
+    true, frozen = (question.numbers(trial, p) for p in (trial.pixels, trivial(trial)))
+    assert true["PSNR of new frames, dB"] > 90 > 35 > frozen["PSNR of new frames, dB"]
+    assert 0.5 < true["step at the seam / steps around it"] < 2
+    assert QUESTIONS["twelve windows"].numbers(trial, trivial(trial))
+
+    tallies = {source: Tally().add([{"colour": True}]) for source in SOURCES}
+    numbers = {source: [true, frozen] for source in SOURCES[:4]} | {"trivial": [frozen, frozen]}
+    found = {"verdicts": {"colour": row(tallies, "colour")}, "numbers": summary(numbers)}
+    assert summary(numbers)["PSNR of new frames, dB"]["above trivial %"] == 50
+    page = markdown({"questions": {"a": found}, "clips": 1, "seed": 2, "pinned": {}})
+    assert "| colour | 100 | 21 to 100 | 1 | 100 |" in page
