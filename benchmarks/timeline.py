@@ -160,7 +160,9 @@ def mend(studio: Studio, number: int) -> dict:
         if name == "loop":
             round_ = torch.cat((frames, frames[:1]))
             out["loop"] = seam(round_, [len(frames) - 1])
-            out["loop_arrives"] = seam(round_, [len(frames) - 5])
+            last = int(known.logical_not().nonzero().max())  # painted
+            arrives = 4 * last - facts_of(painted)["skip"]
+            out["loop_arrives"] = seam(round_, [arrives])
         else:
             edges = [k for k in range(1, len(known)) if known[k] != known[k - 1]]
             out[name] = seam(frames, [4 * k - 4 for k in edges])
