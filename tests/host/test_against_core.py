@@ -71,11 +71,29 @@ def test_image_to_video(pack):
 
 
 def test_image_to_video_without_an_image(pack):
-    """Then only the mask is among the image channels."""
+    """Core would show the network nothing; ours is shown what the mask keeps, and grey."""
+    from longtake.host.known_frames import GREY
+
     shape = (1, 16, 3, 4, 6)
-    mask = torch.ones(1, 1, 3, 4, 6)
+    canvas, mask = latents(3, shape), torch.ones(1, 1, 3, 4, 6)
     mask[:, :, :1] = 0
-    assert_same_video(pair(pack, I2V), shape, {"samples": latents(3, shape), "noise_mask": mask})
+    core, ours = pair(pack, I2V)
+    grey = torch.tensor(GREY).T[None, :, :, None, None].expand(shape)
+    grey = ours.model.latent_format.process_out(grey)
+    extras = {"concat_latent_image": torch.where(mask == 0, canvas, grey), "concat_mask": mask}
+    latent = {"samples": canvas, "noise_mask": mask}
+
+    expected = ksampler(
+        core,
+        latent_image=latent,
+        positive=prompt(ours, 1, **extras),
+        negative=prompt(ours, 2, **extras),
+        steps=3,
+    )
+    got = ksampler(
+        ours, latent_image=latent, positive=prompt(ours, 1), negative=prompt(ours, 2), steps=3
+    )
+    assert (got - expected).norm() / expected.norm() < 1e-5
 
 
 def test_image_to_video_with_clip(pack):
