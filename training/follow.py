@@ -138,16 +138,16 @@ def shadows(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     things = labels_of(levels) >= 0
     things[0] &= ~things.all(0)  # a place that is never seen has no light
     top = round(clip.shape[1] * (0.5 + HORIZON + 0.04))
-    grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, top:]
-    hidden = ndimage.binary_dilation(things, np.ones((1, 5, 5), bool))[:, top:]
+    grey = ndimage.gaussian_filter(levels.mean(-1), (0.5, 2, 2))[:, top:]
+    hidden = ndimage.binary_dilation(things, np.ones((1, 9, 9), bool))[:, top:]
     light = np.nanpercentile(np.where(hidden, np.nan, grey), 90, axis=0)
     dark = np.nan_to_num(np.clip(1 - grey / light - 0.05, 0, None)) * ~hidden
     across = (np.arange(clip.shape[2]) + 0.5) / clip.shape[2]
-    weight = dark.sum(1)
-    middle = np.where(
-        weight.sum(1) > 1.5, weight @ across / np.maximum(weight.sum(1), 1e-6), np.nan
-    )
-    return middle, dark.max((1, 2))
+    weight = ndimage.gaussian_filter1d(dark.sum(1), clip.shape[2] / 16, axis=1)
+    peak = across[weight.argmax(1)][:, None]
+    weight *= np.abs(across - peak) < 0.2  # of what flickers elsewhere nothing counts
+    whole = weight.sum(1)
+    return np.where(whole > 1.0, weight @ across / np.maximum(whole, 1e-6), np.nan), whole
 
 
 def shadow_agrees(thing: Thing, clip: np.ndarray) -> bool:
