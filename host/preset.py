@@ -33,6 +33,11 @@ def cfg_for(model: ModelPatcher) -> float:
     return experts.cfg_high if experts else settings_for(model, "cfg 0").cfg
 
 
+def rounded(size: int) -> str:
+    """1.4 billion, or 6.2 million."""
+    return f"{size / 1e9:.3g} billion" if size >= 1e9 else f"{size / 1e6:.2g} million"
+
+
 def described(model: ModelPatcher) -> str:
     """What LoadModel shows: the family, by what it was told, the numbers it was made for."""
     network = network_of(model)
@@ -40,7 +45,7 @@ def described(model: ModelPatcher) -> str:
     size = sum(p.numel() for p in network.diffusion_model.parameters())
     return (
         f"{network.family.title} (told by {told(network)})\n"
-        f"{size / 1e9:.2g} billion numbers in {held(network.diffusion_model)}\n"
+        f"{rounded(size)} weights in {held(network.diffusion_model)}\n"
         f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
         f"{settings.fps} fps\n"
         f"{settings.steps} steps, shift {shifts(settings)}, cfg {cfgs(settings)}, "
