@@ -42,7 +42,7 @@ class Remix(io.ComfyNode):
                     min=STRENGTH[0],
                     max=STRENGTH[1],
                     step=0.01,
-                    tooltip="How far back towards noise it goes before it is painted again, used if "
+                    tooltip="How far back towards noise it goes before it is painted again, if "
                     "level is custom: near 0 nothing changes, at 1 nothing of the clip is left.",
                 ),
                 fps_input(),
