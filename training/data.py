@@ -20,13 +20,31 @@ LEAD = 2  # latent frames rendered before a window from the middle, for the VAE'
 OFTEN = (*MOTIONS, "left", "right")
 
 
+# Of the batches, those where either shot of a cut has a prompt of its own, as in a storyboard.
+STORYBOARDS = 1 / 12
+
+
+class Window(NamedTuple):
+    """latents (c, t, h, w); mask (t, h, w), where objects are; middle: begins inside a clip;
+    cut: latent frame where the second shot begins, or WINDOW."""
+
+    latents: Tensor
+    mask: Tensor
+    middle: bool
+    scene: Scene
+    cut: int
+
+
 class Batch(NamedTuple):
-    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts."""
+    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts, and from
+    latent frame `cut` on `later` prompts."""
 
     latents: Tensor
     known: Tensor
     weight: Tensor
     prompts: list[str]
+    cut: int = WINDOW
+    later: list[str] | None = None
 
 
 class Pool:
@@ -40,7 +58,7 @@ class Pool:
 
     def __init__(self, encode, size: int, rng: Random):
         self.encode, self.size, self.rng = encode, size, rng
-        self.windows: list[tuple[Tensor, Tensor, bool, Scene]] = []
+        self.windows: list[Window] = []
         self.at = 0
 
     def add(self, count: int, progress: float) -> None:
@@ -57,7 +75,8 @@ class Pool:
         clips = render(scenes, frames, generator, start=start, compiled=True)
         latents = self.encode(clips.pixels)[:, :, lead:].bfloat16()
         masks = at_latent_frames(clips.masks, latents.shape[3:])[:, lead:].bfloat16()
-        for new in zip(latents, masks, [middle] * count, scenes, strict=True):
+        cuts = ((clips.cuts - 1) // 4 + 1).clamp(max=WINDOW).tolist()
+        for new in map(Window, latents, masks, [middle] * count, scenes, cuts):
             if len(self.windows) < self.size:
                 self.windows.append(new)
             else:
@@ -66,16 +85,30 @@ class Pool:
 
     def batch(self, count: int, progress: float) -> Batch:
         """A random batch with fresh captions and fresh choices of what is known."""
-        picked = [self.rng.choice(self.windows) for _ in range(count)]
-        latents, masks, middles, scenes = zip(*picked, strict=True)
-        known = torch.stack([self._known(middle) for middle in middles])
+        cut = self.rng.randrange(2, WINDOW) if self.rng.random() < STORYBOARDS else WINDOW
+        among = [w for w in self.windows if w.cut == cut] if cut < WINDOW else self.windows
+        if not among:
+            cut, among = WINDOW, self.windows
+        picked = [self.rng.choice(among) for _ in range(count)]
         mix = world_at(progress)
-        prompts = [caption(scene, self.rng, mix) for scene in scenes]
-        free = [self.rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
-        prompts = ["" if f else prompt for f, prompt in zip(free, prompts, strict=True)]
+        scenes = [window.scene for window in picked]
+        firsts = scenes if cut == WINDOW else [Scene(scene.shots[:1]) for scene in scenes]
         # Objects are a tenth of the picture and nearly all of what prompts are about.
-        weight = 1 + 3 * torch.stack(masks).float().unsqueeze(1)
-        return Batch(torch.stack(latents), known, weight, prompts)
+        return Batch(
+            latents=torch.stack([window.latents for window in picked]),
+            known=torch.stack([self._known(window.middle) for window in picked]),
+            weight=1 + 3 * torch.stack([window.mask for window in picked]).float().unsqueeze(1),
+            prompts=self._prompts(firsts, mix),
+            cut=cut,
+            later=None
+            if cut == WINDOW
+            else self._prompts([Scene(scene.shots[1:]) for scene in scenes], mix),
+        )
+
+    def _prompts(self, scenes: list[Scene], mix: Mix) -> list[str]:
+        """Captions; some are left out, for classifier-free guidance."""
+        prompts = [caption(scene, self.rng, mix) for scene in scenes]
+        return ["" if self.rng.random() < 0.12 else prompt for prompt in prompts]
 
     def _known(self, middle: bool) -> Tensor:
         """(t,) which latent frames are given: none, first, some at either end, or any."""
@@ -83,13 +116,13 @@ class Pool:
         if middle:
             known[: self.rng.choice((1, 1, 2, 2, 3))] = True
         kind = self.rng.random()
-        if not middle and kind < 0.7:
+        if not middle and kind < 0.8:
             return known
-        if kind < 0.8:
+        if kind < 0.87:
             known[: self.rng.choice((1, 1, 1, 2))] = True
-        elif kind < 0.88:
+        elif kind < 0.92:
             known[-self.rng.choice((1, 2)) :] = True
-        elif kind < 0.95:
+        elif kind < 0.97:
             known[0] = known[-1] = True
         else:
             known |= torch.tensor([self.rng.random() < 0.4 for _ in range(WINDOW)])
@@ -102,7 +135,7 @@ def world_at(progress: float) -> Mix:
     if progress < 0.1:
         return EASY_WORLD
     if progress < 0.75:
-        return Mix(two=0.15, cut=0.08, camera=0.2, size=0.5, synonyms=0.8, motions=OFTEN)
+        return Mix(two=0.15, cut=0.15, camera=0.4, size=0.5, synonyms=0.8, motions=OFTEN)
     return Mix(motions=OFTEN)
 
 

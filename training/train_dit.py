@@ -20,9 +20,9 @@ register()
 
 from longtake.models.attention import exact  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
+from longtake.models.wan.dit import Segment, Text, WanDiT  # noqa: E402
 
-from .data import Batch, Pool  # noqa: E402
+from .data import WINDOW, Batch, Pool  # noqa: E402
 from .export import NANO, RUNS, load_vae  # noqa: E402
 from .optim import FlatOptimizer, place  # noqa: E402
 from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
@@ -32,6 +32,9 @@ RUN = RUNS / "dit.safetensors"
 TOKENIZER = RUNS / "tokenizer.model"
 ADAM = ("patch_embedding", "head.head", "shared", "relative_attention_bias", "time_embedding.0")
 SHIFT = 2.5  # noise levels lean towards 1, where text decides what goes where
+# Objects weigh more only below this noise level. Above it their place is still open, and a loss
+# that weighs them more there is least when one is expected everywhere: two lumps for one object.
+SETTLED = 0.6
 
 
 def build() -> nn.ModuleDict:
@@ -60,6 +63,16 @@ def draw_levels(known: Tensor) -> Tensor:
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
+def read(model: nn.ModuleDict, batch: Batch) -> Text | list[Segment]:
+    """What the transformer listens to: one text, or one for each shot."""
+    dtype = model["dit"].patch_embedding.weight.dtype
+    text = model["dit"].read_text(model["text"](batch.prompts).to(dtype))
+    if batch.later is None:
+        return text
+    later = model["dit"].read_text(model["text"](batch.later).to(dtype))
+    return [Segment(0, batch.cut, text), Segment(batch.cut, WINDOW, later)]
+
+
 def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
     """Weighted mean square error of the velocity, over what is not given."""
     clean = batch.latents.float()
@@ -68,9 +81,8 @@ def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
     noise = torch.randn_like(clean)
     noisy = clean + level * (noise - clean)
     dtype = model["dit"].patch_embedding.weight.dtype
-    text = model["dit"].read_text(model["text"](batch.prompts).to(dtype))
-    velocity = model["dit"](noisy.to(dtype), sigma * 1000, text).float()
-    weight = batch.weight * ~batch.known[:, None, :, None, None]
+    velocity = model["dit"](noisy.to(dtype), sigma * 1000, read(model, batch)).float()
+    weight = torch.where(level < SETTLED, batch.weight, 1) * ~batch.known[:, None, :, None, None]
     error = (velocity - (noise - clean)).square() * weight
     return error.sum() / (weight.sum() * clean.shape[1])
 
