@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..engine.drums import RATE, TEMPI, drum_beat
-from . import checks
+from . import checks, widgets
 
 SECONDS = (0.1, 3600.0)
 
@@ -19,32 +19,14 @@ class Beat(io.ComfyNode):
             description="A plain drum beat, for trying out music videos before there is music. "
             "For your own, use ComfyUI's LoadAudio in its place.",
             inputs=[
-                io.Float.Input(
-                    "tempo",
-                    default=120.0,
-                    min=TEMPI[0],
-                    max=TEMPI[1],
-                    step=1.0,
-                    round=0.01,
-                    tooltip="Beats a minute.",
-                ),
-                io.Float.Input(
-                    "seconds",
-                    default=10.0,
-                    min=SECONDS[0],
-                    max=SECONDS[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="How long it goes on.",
-                ),
-                io.Float.Input(
+                widgets.number("tempo", 120.0, TEMPI, "Beats a minute.", step=1.0, round=0.01),
+                widgets.number("seconds", 10.0, SECONDS, "How long it goes on."),
+                widgets.number(
                     "offset",
-                    default=0.0,
-                    min=0.0,
-                    max=SECONDS[1],
+                    0.0,
+                    (0.0, SECONDS[1]),
+                    "When the first beat is, in seconds.",
                     step=0.01,
-                    round=0.001,
-                    tooltip="When the first beat is, in seconds.",
                 ),
             ],
             outputs=[io.Audio.Output(display_name="audio", tooltip="For Storyboard or LongTake.")],

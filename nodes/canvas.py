@@ -11,7 +11,7 @@ from ..engine.size import LatentGrid, frame_rate
 from ..host.latent import to_latent
 from ..host.node_text import show_text
 from ..host.vae import grid_of
-from . import checks
+from . import checks, widgets
 
 SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)
 MEGAPIXELS = (0.0, 64.0)
@@ -20,14 +20,13 @@ FINEST = LatentGrid(channels=1)  # of all Wan VAEs
 
 def side(name: str) -> io.Int.Input:
     """The widget for width or height."""
-    return io.Int.Input(
+    return widgets.whole(
         name,
-        default=128,
-        min=PIXELS[0],
-        max=PIXELS[1],
-        step=16,
-        tooltip="Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
+        128,
+        PIXELS,
+        "Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
         "model was made for 128.",
+        step=16,
     )
 
 
@@ -43,16 +42,15 @@ def shape_inputs() -> list[io.Input]:
             "Otherwise they say only how many pixels there are, unless megapixels does; "
             "the node shows the size.",
         ),
-        io.Float.Input(
+        widgets.number(
             "megapixels",
-            default=0.0,
-            min=MEGAPIXELS[0],
-            max=MEGAPIXELS[1],
+            0.0,
+            MEGAPIXELS,
+            "How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
+            "832×480, 0.92 is 1280×720. 0: as many as width times height.",
             step=0.01,
             round=0.0001,
             optional=True,
-            tooltip="How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
-            "832×480, 0.92 is 1280×720. 0: as many as width times height.",
         ),
     ]
 
@@ -70,34 +68,28 @@ class Canvas(io.ComfyNode):
                 io.Vae.Input(
                     "vae", tooltip="The VAE that will decode the video; it says what sizes fit."
                 ),
-                io.Float.Input(
+                widgets.number(
                     "seconds",
-                    default=2.0,
-                    min=SECONDS[0],
-                    max=SECONDS[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="How long the video is. The built-in model was made for 2 seconds at "
+                    2.0,
+                    SECONDS,
+                    "How long the video is. The built-in model was made for 2 seconds at "
                     "8 fps, Wan 2.1 for 5 at 16, TI2V-5B for 5 at 24.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "fps",
-                    default=8.0,
-                    min=FPS[0],
-                    max=FPS[1],
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Frames per second, as the model was trained: 8 for the built-in one, "
+                    8.0,
+                    FPS,
+                    "Frames per second, as the model was trained: 8 for the built-in one, "
                     "16 for Wan 2.1, 24 for TI2V-5B. 23.976 means 24000/1001.",
+                    step=0.01,
                 ),
                 side("width"),
                 side("height"),
-                io.Int.Input(
+                widgets.whole(
                     "batch_size",
-                    default=1,
-                    min=BATCH[0],
-                    max=BATCH[1],
-                    tooltip="How many videos to make at once. Each has its own noise; the first "
+                    1,
+                    BATCH,
+                    "How many videos to make at once. Each has its own noise; the first "
                     "is the same as with 1.",
                 ),
                 *shape_inputs(),

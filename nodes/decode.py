@@ -11,7 +11,7 @@ from ..engine.size import frame_rate
 from ..host.latent import STRIDE_T, facts_of, samples_of
 from ..host.vae import decode_frames
 from ..host.video import film
-from . import checks
+from . import checks, widgets
 
 CATEGORY = "Longtake/Decode"
 FPS = (0.0, 240.0)
@@ -30,25 +30,22 @@ class Decode(io.ComfyNode):
             inputs=[
                 io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
-                io.Float.Input(
+                widgets.number(
                     "fps",
-                    default=0.0,
-                    min=FPS[0],
-                    max=FPS[1],
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Frames per second. 0: what the Canvas said, or else what the VAE's "
+                    0.0,
+                    FPS,
+                    "Frames per second. 0: what the Canvas said, or else what the VAE's "
                     "model was trained at. Another number plays the video slower or faster.",
+                    step=0.01,
                 ),
-                io.Int.Input(
+                widgets.whole(
                     "crf",
-                    default=LIKE_THE_SOURCE,
-                    min=0,
-                    max=MP4.coarsest,
-                    optional=True,
-                    tooltip="Quality of the file: lower is better and larger. 16 looks like what "
+                    LIKE_THE_SOURCE,
+                    (0, MP4.coarsest),
+                    "Quality of the file: lower is better and larger. 16 looks like what "
                     "the VAE made, 0 loses nothing but colour detail. Save Video copies the file, "
                     "so this is where to ask for more than 16.",
+                    optional=True,
                 ),
             ],
             outputs=[

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..engine.size import frame_rate
 from ..host.latent import with_facts
 from ..host.vae import encode
-from . import checks
+from . import checks, widgets
 
 FPS = (0.0, 240.0)
 
@@ -25,15 +25,13 @@ class Encode(io.ComfyNode):
                     "width and height multiples of 8 (Wan 2.1) or of 16 (TI2V-5B, built-in).",
                 ),
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
-                io.Float.Input(
+                widgets.number(
                     "fps",
-                    default=0.0,
-                    min=FPS[0],
-                    max=FPS[1],
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Frames per second of the clip, for Decode. 0: not known; then Decode "
+                    0.0,
+                    FPS,
+                    "Frames per second of the clip, for Decode. 0: not known; then Decode "
                     "takes what the VAE's model was trained at.",
+                    step=0.01,
                 ),
             ],
             outputs=[

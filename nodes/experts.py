@@ -4,9 +4,9 @@ from comfy_api.latest import io
 
 from ..host.experts import experts_of, guider, pair
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 
-CFG, BOUNDARY = (0.0, 100.0), (0.0, 1.0)
+BOUNDARY = (0.0, 1.0)
 
 
 class Experts(io.ComfyNode):
@@ -28,34 +28,22 @@ class Experts(io.ComfyNode):
                 ),
                 io.Conditioning.Input("positive", tooltip="What the video should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
-                io.Float.Input(
+                widgets.number(
                     "cfg_high",
-                    default=0.0,
-                    min=CFG[0],
-                    max=CFG[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="How strongly the high-noise expert follows the prompts. 0: what it "
+                    0.0,
+                    widgets.CFG,
+                    "How strongly the high-noise expert follows the prompts. 0: what it "
                     "was made for (the node shows it). 1 with few-step LoRAs.",
                 ),
-                io.Float.Input(
-                    "cfg_low",
-                    default=0.0,
-                    min=CFG[0],
-                    max=CFG[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="The same for the low-noise expert.",
-                ),
-                io.Float.Input(
+                widgets.number("cfg_low", 0.0, widgets.CFG, "The same for the low-noise expert."),
+                widgets.number(
                     "boundary",
-                    default=0.0,
-                    min=BOUNDARY[0],
-                    max=BOUNDARY[1],
+                    0.0,
+                    BOUNDARY,
+                    "The noise level below which the second expert takes over. 0: 0.875 "
+                    "for text to video, 0.9 for image to video, as they were trained.",
                     step=0.005,
                     round=0.0001,
-                    tooltip="The noise level below which the second expert takes over. 0: 0.875 "
-                    "for text to video, 0.9 for image to video, as they were trained.",
                 ),
             ],
             outputs=[
@@ -78,8 +66,8 @@ class Experts(io.ComfyNode):
             high,
             low,
             checks.number("boundary", boundary, *BOUNDARY),
-            checks.number("cfg_high", cfg_high, *CFG),
-            checks.number("cfg_low", cfg_low, *CFG),
+            checks.number("cfg_high", cfg_high, *widgets.CFG),
+            checks.number("cfg_low", cfg_low, *widgets.CFG),
         )
         experts = experts_of(model)
         show_text(

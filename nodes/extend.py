@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..host import continuing
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 from .pin import CATEGORY, FPS, canvas_output, vae_input
 
 SECONDS, PART = (0.01, continuing.LONGEST), (0.0, 60.0)
@@ -21,28 +21,23 @@ def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io
 
 
 def seconds_input(default: float, what: str) -> io.Float.Input:
-    return io.Float.Input(
+    return widgets.number(
         "seconds",
-        default=default,
-        min=SECONDS[0],
-        max=SECONDS[1],
-        step=0.1,
-        round=0.001,
-        tooltip=f"{what} The nearest number of frames that the VAE can pack is taken.",
+        default,
+        SECONDS,
+        f"{what} The nearest number of frames that the VAE can pack is taken.",
     )
 
 
 def fps_input() -> io.Float.Input:
-    return io.Float.Input(
+    return widgets.number(
         "fps",
-        default=0.0,
-        min=FPS[0],
-        max=FPS[1],
-        step=0.01,
-        round=0.001,
-        optional=True,
-        tooltip="Frames per second of an IMAGE batch; 0: what the VAE's model was trained at. A "
+        0.0,
+        FPS,
+        "Frames per second of an IMAGE batch; 0: what the VAE's model was trained at. A "
         "LATENT and a VIDEO know their own.",
+        step=0.01,
+        optional=True,
     )
 
 
@@ -109,12 +104,4 @@ class ExtendVideo(io.ComfyNode):
 
 
 def part(name: str, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(
-        name,
-        default=0.0,
-        min=PART[0],
-        max=PART[1],
-        step=0.1,
-        round=0.001,
-        tooltip=tooltip,
-    )
+    return widgets.number(name, 0.0, PART, tooltip)

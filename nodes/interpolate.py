@@ -8,7 +8,7 @@ from ..host import interpolate as rife
 from ..host.node_text import show_text
 from ..host.source import opened
 from ..models.errors import InputError
-from . import checks
+from . import checks, widgets
 
 FPS, MULTIPLIER, SENSITIVITY, TILE = (0.0, 480.0), (0.1, 64.0), (0.0, 1.0), (0, 8192)
 HOLD, STOP = "keep the duration", "stop at the last frame"
@@ -111,24 +111,20 @@ def tile_of(value) -> int:
 
 def rates() -> list[io.Input]:
     return [
-        io.Float.Input(
+        widgets.number(
             "fps",
-            default=24.0,
-            min=FPS[0],
-            max=FPS[1],
-            step=0.01,
-            round=0.001,
-            tooltip="Frames per second it shall have: any number, whole multiple or not. 23.976, "
+            24.0,
+            FPS,
+            "Frames per second it shall have: any number, whole multiple or not. 23.976, "
             "29.97 and 59.94 are meant exactly (24000/1001...). 0: the multiplier counts.",
+            step=0.01,
         ),
-        io.Float.Input(
+        widgets.number(
             "multiplier",
-            default=2.0,
-            min=MULTIPLIER[0],
-            max=MULTIPLIER[1],
+            2.0,
+            MULTIPLIER,
+            "Used where fps is 0: so many times the source's rate. 2.5 is allowed.",
             step=0.5,
-            round=0.001,
-            tooltip="Used where fps is 0: so many times the source's rate. 2.5 is allowed.",
         ),
         io.Combo.Input(
             "file",
@@ -142,15 +138,13 @@ def rates() -> list[io.Input]:
 
 def ways() -> list[io.Input]:
     return [
-        io.Float.Input(
+        widgets.number(
             "cut_sensitivity",
-            default=0.5,
-            min=SENSITIVITY[0],
-            max=SENSITIVITY[1],
-            step=0.05,
-            round=0.001,
-            tooltip="How readily a sudden change counts as a cut, across which nothing is drawn "
+            0.5,
+            SENSITIVITY,
+            "How readily a sudden change counts as a cut, across which nothing is drawn "
             "(the frame before it is shown longer). 0: never. 1: at the least jump.",
+            step=0.05,
         ),
         io.Boolean.Input(
             "loop",
@@ -186,14 +180,13 @@ def means() -> list[io.Input]:
             tooltip="Of the convolutions; motion is always exact. auto: fp32 on a CPU, fp16 on "
             "a GPU that is good at it. bf16 is 1.5 times as fast on newer CPUs, 60 dB from fp32.",
         ),
-        io.Int.Input(
+        widgets.whole(
             "tile",
-            default=0,
-            min=TILE[0],
-            max=TILE[1],
-            step=64,
-            tooltip="Draw large frames in tiles of this many pixels, to save memory. 0: whole "
+            0,
+            TILE,
+            "Draw large frames in tiles of this many pixels, to save memory. 0: whole "
             "frames as long as they fit.",
+            step=64,
         ),
         io.Boolean.Input(
             "images",
@@ -201,14 +194,12 @@ def means() -> list[io.Input]:
             tooltip="Also give an IMAGE where a VIDEO came in. All frames are then in memory at "
             "once: 16 GiB for a minute of 720p at 24.",
         ),
-        io.Float.Input(
+        widgets.number(
             "image_fps",
-            default=16.0,
-            min=0.01,
-            max=FPS[1],
+            16.0,
+            (0.01, FPS[1]),
+            "Frames per second of the IMAGE that comes in. A VIDEO knows its own.",
             step=0.01,
-            round=0.001,
-            tooltip="Frames per second of the IMAGE that comes in. A VIDEO knows its own.",
         ),
     ]
 

@@ -4,21 +4,13 @@ from comfy_api.latest import io
 
 from ..host import continuing
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 from .extend import SECONDS, clip_input, fps_input, seconds_input
 from .pin import AT, CATEGORY, FPS, canvas_output, vae_input
 
 
 def time_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(
-        name,
-        default=default,
-        min=AT[0],
-        max=AT[1],
-        step=0.1,
-        round=0.001,
-        tooltip=tooltip,
-    )
+    return widgets.number(name, default, AT, tooltip)
 
 
 class FillGap(io.ComfyNode):

@@ -20,6 +20,12 @@ DTYPE_TIP = (
 )
 
 
+def file_input(kind: str, tooltip: str) -> io.Combo.Input:
+    return io.Combo.Input(
+        "file", options=folders.menu(kind), default=folders.BUILT_IN, tooltip=tooltip
+    )
+
+
 def version(kind: str, file: str) -> str:
     """Changes when the file does, so that the node runs again.
 
@@ -39,11 +45,9 @@ class LoadModel(io.ComfyNode):
             description="Loads a video model of the Wan family as MODEL, and shows what it is and "
             "what it was made for." + SHARED,
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.menu("dit"),
-                    default=folders.BUILT_IN,
-                    tooltip="The built-in model, or a .safetensors file from ComfyUI's "
+                file_input(
+                    "dit",
+                    "The built-in model, or a .safetensors file from ComfyUI's "
                     "models/diffusion_models folder.",
                 ),
                 io.Combo.Input(
@@ -92,11 +96,9 @@ class LoadTextEncoder(io.ComfyNode):
             category=CATEGORY,
             description="Loads the text encoder that belongs to a video model as CLIP." + SHARED,
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.menu("text_encoder"),
-                    default=folders.BUILT_IN,
-                    tooltip="The built-in one (for the built-in model), or a .safetensors file "
+                file_input(
+                    "text_encoder",
+                    "The built-in one (for the built-in model), or a .safetensors file "
                     "from ComfyUI's models/text_encoders folder: UMT5-XXL for Wan.",
                 ),
             ],
@@ -128,11 +130,9 @@ class LoadVAE(io.ComfyNode):
             description="Loads the VAE that turns a video model's latents into pictures, and "
             "back." + SHARED,
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.menu("vae"),
-                    default=folders.BUILT_IN,
-                    tooltip="The built-in one (for the built-in model), or a .safetensors file "
+                file_input(
+                    "vae",
+                    "The built-in one (for the built-in model), or a .safetensors file "
                     "from ComfyUI's models/vae folder: Wan 2.1's, or Wan 2.2's for TI2V-5B.",
                 ),
                 io.Combo.Input(

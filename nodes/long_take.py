@@ -7,13 +7,13 @@ from comfy_api.latest import io
 from ..engine.anchor import ANCHORS
 from ..engine.size import frame_rate
 from ..host.long_take import film_take
+from ..host.preset import cfg_for
 from ..host.sampling import SAMPLERS
 from ..host.source import sound_from
 from ..host.storyboards import SEPARATE, SHARING, Frame, layout_for, recipe_for, single
 from ..host.vae import grid_of
 from ..models.errors import InputError
-from . import checks
-from .sample import CFG, SEEDS
+from . import checks, widgets
 from .storyboard import Storyboard_, exact
 
 SECONDS, FPS, SIDE, FRAMES = (0.0, 36_000.0), (0.0, 240.0), (0, 8192), (0, 4001)
@@ -40,7 +40,12 @@ class LongTake(io.ComfyNode):
                     "sigmas", tooltip="The noise levels of each window, from Schedule."
                 ),
                 *frame_inputs(),
-                *sampling_inputs(),
+                widgets.seed(
+                    "Another number gives another take. A frame's noise depends on the seed and "
+                    "on its place, not on the windows."
+                ),
+                widgets.cfg(),
+                widgets.sampler(),
                 *window_inputs(),
                 *optional_inputs(),
             ],
@@ -104,8 +109,8 @@ class LongTake(io.ComfyNode):
             frame,
             layout_for(model, grid, window, overlap, sharing),
             sigmas=sigmas,
-            seed=checks.whole("seed", seed, *SEEDS),
-            cfg=checks.number("cfg", cfg, *CFG),
+            seed=checks.whole("seed", seed, *widgets.SEEDS),
+            cfg=checks.number("cfg", cfg, *widgets.CFG) or cfg_for(model),
             sampler=checks.one_of("sampler", sampler, SAMPLERS),
             anchor=checks.one_of("anchor", anchor, ANCHORS),
             sound=board.sound if audio is None else sound_from(audio),
@@ -117,66 +122,26 @@ class LongTake(io.ComfyNode):
 def frame_inputs() -> list:
     """Widgets for time and size."""
     return [
-        io.Float.Input(
-            "seconds",
-            default=0.0,
-            min=SECONDS[0],
-            max=SECONDS[1],
-            step=0.1,
-            round=0.001,
-            tooltip="How long the take is. 0: as long as the storyboard.",
+        widgets.number(
+            "seconds", 0.0, SECONDS, "How long the take is. 0: as long as the storyboard."
         ),
-        io.Float.Input(
+        widgets.number(
             "fps",
-            default=0.0,
-            min=FPS[0],
-            max=FPS[1],
+            0.0,
+            FPS,
+            "Frames per second. 0: the storyboard's, or what the model was made for.",
             step=0.01,
-            round=0.001,
-            tooltip="Frames per second. 0: the storyboard's, or what the model was made for.",
         ),
         *(
-            io.Int.Input(
+            widgets.whole(
                 side,
-                default=0,
-                min=SIDE[0],
-                max=SIDE[1],
-                step=16,
-                tooltip="Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the "
+                0,
+                SIDE,
+                "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the "
                 "model was made for. A canvas decides over both.",
+                step=16,
             )
             for side in ("width", "height")
-        ),
-    ]
-
-
-def sampling_inputs() -> list:
-    """Widgets that Sample has too."""
-    return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=SEEDS[0],
-            max=SEEDS[1],
-            control_after_generate=True,
-            tooltip="Another number gives another take. A frame's noise depends on the "
-            "seed and on its place, not on the windows.",
-        ),
-        io.Float.Input(
-            "cfg",
-            default=4.0,
-            min=CFG[0],
-            max=CFG[1],
-            step=0.1,
-            round=0.001,
-            tooltip="How strongly the prompts are followed: 4 for the built-in model, 5 or "
-            "6 for Wan. 1 ignores the negative prompt and halves the time.",
-        ),
-        io.Combo.Input(
-            "sampler",
-            options=list(SAMPLERS),
-            default="euler",
-            tooltip="How to get from one noise level to the next.",
         ),
     ]
 
@@ -184,20 +149,18 @@ def sampling_inputs() -> list:
 def window_inputs() -> list:
     """Widgets for how the take is put together."""
     return [
-        io.Int.Input(
+        widgets.whole(
             "window",
-            default=0,
-            min=FRAMES[0],
-            max=FRAMES[1],
-            tooltip="Frames the model paints at a time: 1 + 4·n. 0: what it was made for (17 for "
+            0,
+            FRAMES,
+            "Frames the model paints at a time: 1 + 4·n. 0: what it was made for (17 for "
             "the built-in model, 81 for Wan 2.1). Memory and time of a step grow with it.",
         ),
-        io.Int.Input(
+        widgets.whole(
             "overlap",
-            default=0,
-            min=FRAMES[0],
-            max=FRAMES[1],
-            tooltip="Frames that each window goes on from: 1 + 4·n. 0: a fifth of a window or "
+            0,
+            FRAMES,
+            "Frames that each window goes on from: 1 + 4·n. 0: a fifth of a window or "
             "more. More holds motion together better, and takes longer.",
         ),
         io.Combo.Input(

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..host import lora
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 
 STRENGTH = (-100.0, 100.0)
 
@@ -27,14 +27,8 @@ class LoadLora(io.ComfyNode):
                     tooltip="A .safetensors file from ComfyUI's models/loras folder; none leaves "
                     "the model as it is.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=STRENGTH[0],
-                    max=STRENGTH[1],
-                    step=0.05,
-                    round=0.001,
-                    tooltip="1 is as it was trained, 0 is without it.",
+                widgets.number(
+                    "strength", 1.0, STRENGTH, "1 is as it was trained, 0 is without it.", step=0.05
                 ),
             ],
             outputs=[

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..engine.picture import FITS
 from ..host import pinning
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 
 CATEGORY = "Longtake/Timeline"
 AT, FPS = (0.0, 3600.0), (0.0, 240.0)
@@ -24,14 +24,11 @@ def vae_input() -> io.Vae.Input:
 
 
 def at_input(what: str) -> io.Float.Input:
-    return io.Float.Input(
+    return widgets.number(
         "at",
-        default=0.0,
-        min=AT[0],
-        max=AT[1],
-        step=0.1,
-        round=0.001,
-        tooltip=f"Seconds from the canvas's beginning at which {what}. The nearest frame is taken.",
+        0.0,
+        AT,
+        f"Seconds from the canvas's beginning at which {what}. The nearest frame is taken.",
     )
 
 
@@ -120,16 +117,13 @@ class PinVideo(io.ComfyNode):
                     "such a four: paint makes all of it anew, hold repeats the clip's nearest "
                     "frame. The node says which frames those are.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "fps",
-                    default=0.0,
-                    min=FPS[0],
-                    max=FPS[1],
+                    0.0,
+                    FPS,
+                    "Frames per second of an IMAGE batch; 0: as the canvas. A VIDEO knows its own.",
                     step=0.01,
-                    round=0.001,
                     optional=True,
-                    tooltip="Frames per second of an IMAGE batch; 0: as the canvas. A VIDEO knows "
-                    "its own.",
                 ),
             ],
             outputs=[canvas_output()],

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..host import continuing
 from ..host.node_text import show_text
-from . import checks
+from . import checks, widgets
 from .extend import clip_input, fps_input
 from .pin import CATEGORY, FPS, canvas_output, vae_input
 
@@ -36,14 +36,14 @@ class Remix(io.ComfyNode):
                     "colours and details, layout and motion stay; strong (0.75): most of it. "
                     "custom: the number in strength.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "strength",
-                    default=0.5,
-                    min=STRENGTH[0],
-                    max=STRENGTH[1],
-                    step=0.01,
-                    tooltip="How far back towards noise it goes before it is painted again, if "
+                    0.5,
+                    STRENGTH,
+                    "How far back towards noise it goes before it is painted again, if "
                     "level is custom: near 0 nothing changes, at 1 nothing of the clip is left.",
+                    step=0.01,
+                    round=None,
                 ),
                 fps_input(),
             ],

@@ -4,9 +4,7 @@ from comfy_api.latest import io
 
 from ..host.preset import cfg_for
 from ..host.sampling import SAMPLERS, sample
-from . import checks
-
-CFG, SEEDS = (0.0, 100.0), (0, 2**64 - 1)
+from . import checks, widgets
 
 
 class Sample(io.ComfyNode):
@@ -30,32 +28,9 @@ class Sample(io.ComfyNode):
                     tooltip="The canvas. What its mask keeps comes back exactly as it was.",
                 ),
                 io.Sigmas.Input("sigmas", tooltip="The noise levels, from Schedule."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=SEEDS[0],
-                    max=SEEDS[1],
-                    control_after_generate=True,
-                    tooltip="Another number gives another video; the same gives the same.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=4.0,
-                    min=CFG[0],
-                    max=CFG[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="How strongly the prompts are followed: 4 for the built-in model, 5 or "
-                    "6 for Wan. 1 ignores the negative prompt and halves the time. 0: what the "
-                    "checkpoint was made for.",
-                ),
-                io.Combo.Input(
-                    "sampler",
-                    options=list(SAMPLERS),
-                    default="euler",
-                    tooltip="How to get from one noise level to the next. euler is plain and "
-                    "exact; uni_pc is what Wan's own code uses.",
-                ),
+                widgets.seed("Another number gives another video; the same gives the same."),
+                widgets.cfg(),
+                widgets.sampler(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="For Decode, or core's VAEDecode.")
@@ -78,8 +53,8 @@ class Sample(io.ComfyNode):
         cfg: float,
         sampler: str,
     ) -> io.NodeOutput:
-        seed = checks.whole("seed", seed, *SEEDS)
-        cfg = checks.number("cfg", cfg, *CFG) or cfg_for(model)
+        seed = checks.whole("seed", seed, *widgets.SEEDS)
+        cfg = checks.number("cfg", cfg, *widgets.CFG) or cfg_for(model)
         checks.one_of("sampler", sampler, SAMPLERS)
         painted = sample(
             model, positive, negative, latent, sigmas, seed=seed, cfg=cfg, sampler=sampler

@@ -12,7 +12,7 @@ from ..host.node_text import show_text
 from ..host.output import check_prefix
 from ..host.source import sound_from
 from ..host.video import Wish, graph_in, save, shown
-from . import checks
+from . import checks, widgets
 from .credentials import check_choice, provenance
 
 AS_IT_IS = -1
@@ -94,15 +94,14 @@ def how() -> list[io.Input]:
             tooltip="mp4 h264 plays everywhere. h265, av1 and vp9 are smaller and take "
             "longer to encode; gif and webp are for short clips without sound.",
         ),
-        io.Int.Input(
+        widgets.whole(
             "crf",
-            default=AS_IT_IS,
-            min=AS_IT_IS,
-            max=COARSEST,
-            optional=True,
-            tooltip="Quality: lower is better and larger, some 6 more halve the file. "
+            AS_IT_IS,
+            (AS_IT_IS, COARSEST),
+            "Quality: lower is better and larger, some 6 more halve the file. "
             "-1: what comes in is copied without loss if it is of this format already, "
             "or else encoded so that it looks the same.",
+            optional=True,
         ),
         io.Combo.Input(
             "preset",

@@ -7,7 +7,7 @@ from ..host.latent import facts_of
 from ..host.node_text import show_text
 from ..host.preset import settings_for, settings_of
 from ..host.shift import shift_for
-from . import checks
+from . import checks, widgets
 
 DENOISE = (0.01, 1.0)
 
@@ -22,24 +22,20 @@ class Schedule(io.ComfyNode):
             description="The noise levels that Sample goes through on its way from noise to video.",
             inputs=[
                 io.Model.Input("model", tooltip="The model they are for; it decides on the shift."),
-                io.Int.Input(
+                widgets.whole(
                     "steps",
-                    default=24,
-                    min=0,
-                    max=MAX_STEPS,
-                    tooltip="How many times the model is asked. More is slower and, up to a "
+                    24,
+                    (0, MAX_STEPS),
+                    "How many times the model is asked. More is slower and, up to a "
                     "point, better: 24 for the built-in model, 20 to 50 for Wan. 0: what the "
                     "checkpoint was made for; models of a few steps then get the very levels they "
                     "learnt.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "shift",
-                    default=0.0,
-                    min=0.0,
-                    max=SHIFTS[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="0: what the checkpoint was made for at this size (the node shows "
+                    0.0,
+                    (0.0, SHIFTS[1]),
+                    "0: what the checkpoint was made for at this size (the node shows "
                     "it). Higher spends more steps on layout and motion, lower more on detail.",
                 ),
                 io.Combo.Input(
@@ -50,14 +46,14 @@ class Schedule(io.ComfyNode):
                     "diffusers' Wan. wan: as in Wan's own code. simple: as ComfyUI's of that name. "
                     "beta: denser at both ends. flow_match: as in diffusers' Euler.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "denoise",
-                    default=1.0,
-                    min=DENOISE[0],
-                    max=DENOISE[1],
-                    step=0.01,
-                    tooltip="Below 1, sampling begins part of the way, at a clip from Encode: 0.3 "
+                    1.0,
+                    DENOISE,
+                    "Below 1, sampling begins part of the way, at a clip from Encode: 0.3 "
                     "changes it a little, 0.8 a lot. Leave it at 1 for an empty canvas.",
+                    step=0.01,
+                    round=None,
                 ),
                 io.Latent.Input(
                     "latent",

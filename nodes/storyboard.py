@@ -10,7 +10,7 @@ from ..engine.storyboard_text import parse
 from ..host.node_text import show_text
 from ..host.shots import MEET
 from ..host.storyboards import encoded, in_one_window, listed, on_beats
-from . import checks
+from . import checks, widgets
 
 CATEGORY = "Longtake/Storyboard"
 Shots = io.Custom("LONGTAKE_SHOTS")
@@ -93,14 +93,11 @@ class ShotNode(io.ComfyNode):
                     placeholder="What this shot shows and how it moves.",
                     tooltip="What the shot shows.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "start",
-                    default=0.0,
-                    min=0.0,
-                    max=SECONDS[1],
-                    step=0.1,
-                    round=0.001,
-                    tooltip="When it begins, in seconds. The first shot begins at 0.",
+                    0.0,
+                    (0.0, SECONDS[1]),
+                    "When it begins, in seconds. The first shot begins at 0.",
                 ),
                 io.Combo.Input(
                     "transition",
@@ -108,22 +105,17 @@ class ShotNode(io.ComfyNode):
                     default="cut",
                     tooltip="How it follows the shot before it.",
                 ),
-                io.Float.Input(
+                widgets.number(
                     "dissolve",
-                    default=float(DISSOLVE),
-                    min=0.01,
-                    max=60.0,
-                    step=0.1,
-                    round=0.001,
-                    tooltip="Seconds a dissolve takes, from the shot's start on. No matter for a "
-                    "cut.",
+                    float(DISSOLVE),
+                    (0.01, 60.0),
+                    "Seconds a dissolve takes, from the shot's start on. No matter for a cut.",
                 ),
-                io.Int.Input(
+                widgets.whole(
                     "seed",
-                    default=OWN_SEED[0],
-                    min=OWN_SEED[0],
-                    max=OWN_SEED[1],
-                    tooltip="-1: the take's seed. Any other number is the shot's own; it then "
+                    OWN_SEED[0],
+                    OWN_SEED,
+                    "-1: the take's seed. Any other number is the shot's own; it then "
                     "looks the same wherever it stands.",
                 ),
                 Shots.Input("shots", optional=True, tooltip="The Shot before this one."),
@@ -183,24 +175,14 @@ def written_inputs() -> list:
             "[4s] cuts, [4s dissolve 0.5s] dissolves; 'seed 7' in the bracket gives the "
             "shot noise of its own. Lines that begin with # are notes.",
         ),
-        io.Float.Input(
-            "seconds",
-            default=6.0,
-            min=SECONDS[0],
-            max=SECONDS[1],
-            step=0.1,
-            round=0.001,
-            tooltip="When the last shot ends.",
-        ),
-        io.Float.Input(
+        widgets.number("seconds", 6.0, SECONDS, "When the last shot ends."),
+        widgets.number(
             "fps",
-            default=8.0,
-            min=FPS[0],
-            max=FPS[1],
-            step=0.01,
-            round=0.001,
-            tooltip="Frames per second, as the model was trained: 8 for the built-in one, "
+            8.0,
+            FPS,
+            "Frames per second, as the model was trained: 8 for the built-in one, "
             "16 for Wan 2.1, 24 for TI2V-5B.",
+            step=0.01,
         ),
     ]
 
@@ -208,26 +190,22 @@ def written_inputs() -> list:
 def setting_inputs() -> list:
     """How cuts are made, and the sockets."""
     return [
-        io.Float.Input(
+        widgets.number(
             "snap",
-            default=0.5,
-            min=SNAP[0],
-            max=SNAP[1],
-            step=0.05,
-            round=0.001,
-            tooltip="With audio: how many seconds a cut may be moved to fall on a beat. 0 "
+            0.5,
+            SNAP,
+            "With audio: how many seconds a cut may be moved to fall on a beat. 0 "
             "leaves all where they are.",
-        ),
-        io.Float.Input(
-            "meet",
-            default=MEET,
-            min=0.0,
-            max=1.0,
             step=0.05,
-            round=0.001,
-            tooltip="For shots painted in one window: the noise level below which they see "
+        ),
+        widgets.number(
+            "meet",
+            MEET,
+            (0.0, 1.0),
+            "For shots painted in one window: the noise level below which they see "
             "each other. 1: from the first step on, they look alike and cuts may blur. 0: "
             "never.",
+            step=0.05,
         ),
         Shots.Input("shots", optional=True, tooltip="Shots from Shot nodes; they join the text's."),
         io.Audio.Input(
