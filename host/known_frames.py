@@ -22,6 +22,7 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor
 
 from ..engine.size import LatentGrid
+from ..engine.timeline import LEAD
 from ..models.wan.config import DiTConfig
 from .latent import facts_of
 from .vae import encode, grid_of
@@ -49,8 +50,10 @@ class Route(Enum):
     NOISE_LINE = "put back at every step"
 
 
-def route_for(config: DiTConfig) -> Route:
-    """The way known frames reach a transformer of these sizes."""
+def route_for(config: DiTConfig | None) -> Route:
+    """The way known frames reach a transformer of these sizes; None is one of core's own."""
+    if config is None:
+        return Route.NOISE_LINE
     if config.frame_levels:
         return Route.FRAME_LEVELS
     if config.in_channels > config.out_channels:
@@ -81,17 +84,23 @@ class Pins:
     def known(self, latent_frames: int) -> Tensor:
         """(f,) bool: which pixel frames are known."""
         known = torch.zeros(grid_of(self.vae).frames(latent_frames), dtype=torch.bool)
-        known[list(self.pixels)] = True
+        known[[frame for frame in self.pixels if frame < len(known)]] = True
         return known
 
-    def image(self, latent_frames: int) -> Tensor:
-        """(1, c, t, h, w) latents of the known pixels, with grey for all others."""
+    def image(self, span: range) -> Tensor:
+        """(1, c, t, h, w) latents of the known pixels of some latent frames, grey for all others.
+
+        Those before the span are seen by as much of the encoder as remembers them.
+        """
+        grid, lead = grid_of(self.vae), min(LEAD, span.start)
         size = next(iter(self.pixels.values())).shape
-        frames = grid_of(self.vae).frames(latent_frames)
-        pictures = torch.full((frames, *size), GREY_PIXEL)
+        stop = grid.first_frame(span.stop)
+        begin = stop - grid.frames(len(span) + lead)
+        pictures = torch.full((stop - begin, *size), GREY_PIXEL)
         for frame, picture in self.pixels.items():
-            pictures[frame] = picture
-        return encode(self.vae, pictures)
+            if begin <= frame < stop:
+                pictures[frame - begin] = picture
+        return encode(self.vae, pictures)[:, :, lead:]
 
 
 def pins_in(latent: Mapping[str, Any]) -> Pins | None:
@@ -150,14 +159,20 @@ def image_channels(latent: Mapping[str, Any], route: Route) -> ImageChannels | N
 
     Without them the model finds what the mask keeps by itself, see `concat_known`.
     """
-    pins = pins_in(latent)
-    if route is not Route.IMAGE_CHANNELS or pins is None or not pins.pixels:
+    pins, samples = pins_in(latent), latent["samples"]
+    if pins is None or not pins.pixels or not pins.fit(samples):
         return None
-    t = latent["samples"].shape[2]
-    if not pins.fit(latent["samples"]):
+    return channels_of(pins, range(samples.shape[2]), route)
+
+
+def channels_of(pins: Pins | None, span: range, route: Route) -> ImageChannels | None:
+    """As `image_channels`, of some latent frames."""
+    if route is not Route.IMAGE_CHANNELS or pins is None:
         return None
-    known = frame_mask(pins.known(t), grid_of(pins.vae).stride_t)
-    return ImageChannels(pins.image(t), known, pins.clip_vision)
+    known = frame_mask(pins.known(span.stop), grid_of(pins.vae).stride_t)[:, :, span.start :]
+    if not known.any():
+        return None
+    return ImageChannels(pins.image(span), known, pins.clip_vision)
 
 
 def with_values(conditioning: list, values: Mapping[str, Any]) -> list:
@@ -166,6 +181,18 @@ def with_values(conditioning: list, values: Mapping[str, Any]) -> list:
         entry if "concat_latent_image" in entry[1] else [entry[0], {**entry[1], **values}]
         for entry in conditioning
     ]
+
+
+def unseen(config: DiTConfig | None, conditioning: list, clip_vision: Any) -> str:
+    """What to say of a checkpoint that reads CLIP vision tokens and is given none; else nothing."""
+    if config is None or config.image_width is None or clip_vision:
+        return ""
+    if all("clip_vision_output" in extras for _, extras in conditioning):
+        return ""
+    return (
+        "this checkpoint was trained to read CLIP vision tokens of its first image and gets none: "
+        "connect CLIPVisionEncode to PinImage's clip_vision"
+    )
 
 
 def unheld(mask: Tensor | None, latent: Mapping[str, Any], route: Route) -> Tensor | None:

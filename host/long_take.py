@@ -36,6 +36,9 @@ from ..engine.window_store import WindowStore
 from ..engine.windows import Window
 from ..models.errors import InputError, NotFiniteError
 from . import take_identity
+from .held import Held
+from .known_frames import channels_of, route_for, unseen, with_values
+from .model import config_of
 from .node_text import show_text
 from .output import folder_for, names, output_folder, temporary
 from .progress import check_cancelled
@@ -52,8 +55,8 @@ log = logging.getLogger(__name__)
 class Recipe:
     """All that decides what a take looks like.
 
-    prompts: CONDITIONING of each shot; images: by number of the shot, latents (1, c, 1, h, w) that
-    it begins with; meet: see `shots.of_shots`; anchor: one of engine.anchor.ANCHORS.
+    prompts: CONDITIONING of each shot; held: what is known of each clip before it is painted;
+    meet: see `shots.of_shots`; anchor: one of engine.anchor.ANCHORS.
     """
 
     model: ModelPatcher
@@ -61,7 +64,7 @@ class Recipe:
     prompts: tuple[Conditioning, ...]
     negative: Conditioning
     shots: tuple[Shot, ...]
-    images: dict[int, Tensor]
+    held: tuple[Held, ...]
     take: Take
     layout: Layout
     grid: LatentGrid
@@ -135,12 +138,12 @@ class Painter:
             r.anchor,
         )
         all_keys = []
-        for clip, noise in zip(r.take.clips, self.noise, strict=True):
+        for clip, noise, held in zip(r.take.clips, self.noise, r.held, strict=True):
             keys, key = [], base
             for window in clip.windows:
-                image = r.images.get(clip.spans[0].shot) if not window.start else None
                 part = noise[window.start : window.stop]
-                key = digest(key, r.prompt(clip, window), part, image, window.known)
+                known = held.told_apart_by(window, r.grid)
+                key = digest(key, r.prompt(clip, window), part, known, window.known)
                 keys.append(key)
             all_keys.append(keys)
         return all_keys
@@ -148,9 +151,14 @@ class Painter:
     @property
     def missing(self) -> int:
         """How many windows are still to be painted."""
-        if self.keys is None:
-            return self.recipe.take.windows
-        return sum(not self.store.has(key) for keys in self.keys for key in keys)
+        return sum(
+            held.whole(window) is None
+            and (self.keys is None or not self.store.has(self.keys[number][i]))
+            for number, (clip, held) in enumerate(
+                zip(self.recipe.take.clips, self.recipe.held, strict=True)
+            )
+            for i, window in enumerate(clip.windows)
+        )
 
     def windows(self, number: int) -> Iterator[Tensor]:
         """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32."""
@@ -163,7 +171,7 @@ class Painter:
             if latents is None:
                 latents = self._paint(number, window, painted, first)
                 if like is not None and keeps_statistics(r.anchor):
-                    latents = matched(latents, like)
+                    latents = r.held[number].put_back(matched(latents, like), window)
                 if self.keys is not None:
                     self.store.save(self.keys[number][i], latents)
             if first is None:
@@ -173,28 +181,29 @@ class Painter:
             yield latents
 
     def _kept(self, number: int, i: int) -> Tensor | None:
-        """A window from disk, if it is there and whole."""
-        if self.keys is None:
-            return None
+        """A window with nothing to paint, or from disk if it is there and whole."""
+        window = self.recipe.take.clips[number].windows[i]
+        known = self.recipe.held[number].whole(window)
+        if known is not None or self.keys is None:
+            return known
         c, h, w = self.recipe.cell
-        new = self.recipe.take.clips[number].windows[i].new
-        return self.store.load(self.keys[number][i], (1, c, new, h, w))
+        return self.store.load(self.keys[number][i], (1, c, window.new, h, w))
 
     def _paint(
         self, number: int, window: Window, painted: Tensor | None, first: Tensor | None
     ) -> Tensor:
         """What a window adds, float32 on the CPU."""
-        r, clip = self.recipe, self.recipe.take.clips[number]
-        c, h, w = r.cell
+        r, (c, h, w) = self.recipe, self.recipe.cell
         samples = torch.zeros(1, c, window.stop - window.start, h, w)
         mask = torch.ones(1, 1, samples.shape[2], 1, 1)
+        for k, latent in r.held[number].within(window).items():
+            samples[:, :, k : k + 1], mask[:, :, k] = latent, 0
         if painted is not None:
             samples[:, :, : window.known] = painted[:, :, -window.known :]
             mask[:, :, : window.known] = 0
             if keeps_first_frame(r.anchor) and window.known > 1:
                 samples[:, :, :1] = first
-        elif (image := r.images.get(clip.spans[0].shot)) is not None:
-            samples[:, :, :1], mask[:, :, :1] = image, 0
+        mask = None if mask.all() else mask
         pairs = self.noise[number][window.start : window.stop]
         noise = torch.stack([frame_noise(s, frame, r.cell) for s, frame in pairs], dim=1)[None]
         if self.progress is not None:
@@ -202,10 +211,9 @@ class Painter:
         seed, at = pairs[window.known]
         out = run(
             r.model,
-            r.prompt(clip, window),
-            from_frame(r.negative, window.start),
+            *self._prompts(number, window, samples, mask),
             samples,
-            None if mask.all() else mask,
+            mask,
             noise,
             r.sigmas,
             r.cfg,
@@ -220,6 +228,21 @@ class Painter:
                 f"or fp32. What was painted before them is kept."
             )
         return out[:, :, window.known :].to("cpu", torch.float32).clone()
+
+    def _prompts(
+        self, number: int, window: Window, samples: Tensor, mask: Tensor | None
+    ) -> tuple[Conditioning, Conditioning]:
+        """Both prompts of a window, with what image channels are shown of its known pixels."""
+        r, pins = self.recipe, self.recipe.held[number].pins
+        span, route = range(window.start, window.stop), route_for(config_of(r.model))
+        values = {}
+        if (channels := channels_of(pins, span, route)) is not None:
+            values = channels.conds(samples, mask)
+        elif pins is not None and pins.clip_vision is not None:
+            values = {"clip_vision_output": pins.clip_vision}
+        prompt = r.prompt(r.take.clips[number], window)
+        negative = from_frame(r.negative, window.start)
+        return with_values(prompt, values), with_values(negative, values)
 
     def frames(self, number: int) -> Iterator[Tensor]:
         """Chunks of clip `number`, each window decoded as soon as it is there, as one stream."""
@@ -338,6 +361,11 @@ def told(painter: Painter) -> str:
         work,
         f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
     ]
+    if known := sum(len(held.latents) for held in r.held):
+        lines.append(f"{some(known, 'latent frame')} known: kept as they are")
+    vision = [held.pins.clip_vision for held in r.held if held.pins]
+    if note := unseen(config_of(r.model), r.prompts[0], vision and vision[0]):
+        lines.append(note)
     if painter.why_not:
         lines.append(f"cannot be resumed: {painter.why_not} in the graph cannot be compared")
     return "\n".join(lines)

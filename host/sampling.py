@@ -15,9 +15,11 @@ from torch import Tensor
 from ..engine.noise import check_seed, video_noise
 from ..engine.passes import Pass
 from ..models.errors import InputError, NotFiniteError
+from ..models.wan.config import DiTConfig
 from . import known_frames
 from .latent import facts_of, mask_of, samples_of
 from .model import check_channels, check_text, config_of, refuse_broken_weights
+from .node_text import show_text
 from .progress import Playback, reporter
 from .shots import from_frame
 
@@ -102,9 +104,12 @@ def in_passes(
     What one pass painted is known to the passes after it, in latents.
     """
     samples, config = latent["samples"], config_of(model)
-    route = known_frames.Route.NOISE_LINE if config is None else known_frames.route_for(config)
+    positive, negative = (with_rate(c, config, facts_of(latent)) for c in (positive, negative))
+    route = known_frames.route_for(config)
     mask = known_frames.unheld(mask, latent, route)
     channels = known_frames.image_channels(latent, route)
+    if note := known_frames.unseen(config, positive, channels and channels.clip_vision):
+        show_text(note)
     noise = FrameNoise(seed).generate_noise(latent)
     whole = Pass(tuple(range(samples.shape[2])))
     passes = facts_of(latent).get("passes") or (whole,)
@@ -128,6 +133,20 @@ def in_passes(
             painted[:, :, at[scratch:]] = out[:, :, scratch:]
             left[:, :, at[scratch:]] = 0
     return painted
+
+
+def with_rate(
+    conditioning: Conditioning, config: DiTConfig | None, facts: Mapping[str, Any]
+) -> Conditioning:
+    """CONDITIONING with the frame rate, for checkpoints that are told it; one that is there stays.
+
+    Args:
+        facts: of a canvas, with "fps" if anybody said.
+    """
+    if config is None or not config.frame_rates or not facts.get("fps"):
+        return conditioning
+    rate = float(facts["fps"])  # as core's LTXVConditioning names it
+    return [[text, {"frame_rate": rate, **extras}] for text, extras in conditioning]
 
 
 def known_conds(

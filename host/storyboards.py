@@ -19,14 +19,16 @@ from ..engine.sound import Sound
 from ..engine.storyboard import Shot, StoryboardError, checked, clock, joint_prompt, moved
 from ..engine.take import Layout, check_layout, frame_starts, plan_take, spans_of
 from ..models.errors import InputError
+from .held import held_in
+from .known_frames import route_for
 from .latent import facts_of, samples_of
 from .long_take import Recipe
 from .model import config_of
 from .preset import settings_of
-from .sampling import check_fit, check_sampling
+from .sampling import check_fit, check_sampling, with_rate
 from .shots import MEET, Conditioning, of_shots
 from .source import sound_from
-from .vae import encode, grid_of
+from .vae import grid_of
 
 SEPARATE, TOGETHER = "each by itself", "together"
 SHARING = (SEPARATE, TOGETHER)
@@ -175,12 +177,14 @@ def recipe_for(
     negative: Conditioning,
     frame: Frame,
     layout: Layout,
+    canvas: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Recipe:
     """All that a take needs, looked at before any weight is moved.
 
     Args:
         frame: complete.
+        canvas: LATENT at the beginning of the take, of which some frames are known.
         settings: sigmas, seed, cfg, sampler, anchor and sound of the Recipe.
 
     Raises:
@@ -198,17 +202,20 @@ def recipe_for(
     for prompt in board.prompts:
         check_fit(model, prompt, negative, sample)
     images = {
-        number: first_latent(vae, shot.image, frame)
+        number: first_picture(shot.image, frame)
         for number, shot in enumerate(shots)
         if shot.image is not None
     }
+    config = config_of(model)
+    size, route = (frame.height, frame.width), route_for(config)
+    told = {"fps": frame.fps}
     return Recipe(
         model,
         vae,
-        board.prompts,
-        negative,
+        tuple(with_rate(prompt, config, told) for prompt in board.prompts),
+        with_rate(negative, config, told),
         shots,
-        images,
+        held_in(take, vae, frame.fps, size, route, images, canvas),
         take,
         layout,
         grid,
@@ -220,8 +227,8 @@ def recipe_for(
     )
 
 
-def first_latent(vae: comfy.sd.VAE, image: Tensor, frame: Frame) -> Tensor:
-    """An IMAGE as the latent frame that a clip begins with, cut to the take's shape."""
+def first_picture(image: Tensor, frame: Frame) -> Tensor:
+    """The IMAGE that a shot begins with, cut to the take's shape: (1, h, w, 3)."""
     pixels = image[:1, ..., :3].movedim(-1, 1)
     fitted = comfy.utils.common_upscale(pixels, frame.width, frame.height, "lanczos", "center")
-    return encode(vae, fitted.movedim(1, -1))
+    return fitted.movedim(1, -1)
