@@ -54,11 +54,10 @@ class Held:
 
     def told_apart_by(self, window: Window, grid: LatentGrid) -> Any:
         """All that may decide what a window shows."""
-        if self.pins is None:
-            return self.within(window)
         frames = range(grid.first_frame(window.start), grid.first_frame(window.stop))
-        pixels = {f: picture for f, picture in self.pins.pixels.items() if f in frames}
-        return self.within(window), pixels, self.pins.clip_vision
+        pixels = self.pins.pixels if self.pins else {}
+        seen = {frame: picture for frame, picture in pixels.items() if frame in frames}
+        return self.within(window), seen, self.pins and self.pins.clip_vision
 
 
 def held_in(

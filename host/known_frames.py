@@ -170,8 +170,6 @@ def channels_of(pins: Pins | None, span: range, route: Route) -> ImageChannels |
     if route is not Route.IMAGE_CHANNELS or pins is None:
         return None
     known = frame_mask(pins.known(span.stop), grid_of(pins.vae).stride_t)[:, :, span.start :]
-    if not known.any():
-        return None
     return ImageChannels(pins.image(span), known, pins.clip_vision)
 
 

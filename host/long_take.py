@@ -37,12 +37,12 @@ from ..engine.windows import Window
 from ..models.errors import InputError, NotFiniteError
 from . import take_identity
 from .held import Held
-from .known_frames import channels_of, route_for, unseen, with_values
+from .known_frames import channels_of, route_for, unseen
 from .model import config_of
 from .node_text import show_text
 from .output import folder_for, names, output_folder, temporary
 from .progress import check_cancelled
-from .sampling import run
+from .sampling import known_conds, run
 from .shots import MEET, Conditioning, from_frame, of_shots
 from .take_progress import TakeProgress, guessed_step, memory_of, room_of
 from .vae import decoder
@@ -235,14 +235,9 @@ class Painter:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
         r, pins = self.recipe, self.recipe.held[number].pins
         span, route = range(window.start, window.stop), route_for(config_of(r.model))
-        values = {}
-        if (channels := channels_of(pins, span, route)) is not None:
-            values = channels.conds(samples, mask)
-        elif pins is not None and pins.clip_vision is not None:
-            values = {"clip_vision_output": pins.clip_vision}
         prompt = r.prompt(r.take.clips[number], window)
         negative = from_frame(r.negative, window.start)
-        return with_values(prompt, values), with_values(negative, values)
+        return known_conds(prompt, negative, channels_of(pins, span, route), samples, mask)
 
     def frames(self, number: int) -> Iterator[Tensor]:
         """Chunks of clip `number`, each window decoded as soon as it is there, as one stream."""

@@ -230,3 +230,31 @@ def test_a_canvas_that_another_node_has_cut_is_painted_as_it_is(pack, vae, image
     small = {**latent, "samples": latent["samples"][..., :2, :]}
     out, _ = sampled(pack, image_model, small)
     assert out.shape == (1, 6, 3, 2, 6)
+
+
+def test_a_checkpoint_that_reads_clip_tokens_and_gets_none_says_so(
+    pack, vae, model, image_model, monkeypatch
+):
+    from longtake.host.known_frames import unseen
+
+    reads = replace(IMAGE, image_width=24)
+    with_tokens = [[torch.zeros(1, 2, 3), {"clip_vision_output": "tokens"}]]
+    assert "connect CLIPVisionEncode to PinImage's clip_vision" in unseen(reads, [[0, {}]], None)
+    assert unseen(reads, with_tokens, None) == unseen(reads, [[0, {}]], "tokens") == ""
+    assert unseen(IMAGE, [[0, {}]], None) == unseen(None, [[0, {}]], None) == ""
+    told = []
+    monkeypatch.setattr(pack.sampling, "show_text", told.append)
+    monkeypatch.setattr(pack.sampling.known_frames, "unseen", lambda *_: "no tokens")
+    sampled(pack, image_model, pinned_canvas(pack, vae, {0: torch.rand(1, 32, 48, 3)}))
+    assert told == ["no tokens"]
+
+
+def test_the_frame_rate_of_the_canvas_reaches_checkpoints_that_are_told_it(pack, tmp_path):
+    config = replace(DIT, frame_rates=True)
+    model = built(pack, write_dit(tmp_path / "rates.safetensors", config), config)
+    canvas = {"samples": torch.zeros(SHAPE), "longtake": {"fps": 16}}
+    mine = [[text, {**extras, "frame_rate": 30.0}] for text, extras in prompt(model, 1)]
+    for positive, told in ((prompt(model, 1), {16.0}), (mine, {30.0, 16.0})):
+        with seen(model, lambda *_, fps=None, **__: fps) as rates:
+            pack.sampling.sample(model, positive, prompt(model, 2), canvas, LEVELS, seed=1, cfg=3.0)
+        assert set(rates) == told
