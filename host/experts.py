@@ -8,7 +8,7 @@ wrappers around its run, which core's samplers and ours call alike.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,9 @@ from torch import Tensor
 
 from ..engine.defaults import expert_of
 from ..models.errors import InputError
-from .model import network_of
+from .known_frames import image_channels, known_conds, route_for
+from .latent import mask_of, samples_of
+from .model import config_of, network_of
 from .node_text import show_text
 from .preset import settings_of
 
@@ -73,8 +75,19 @@ def experts_of(model: ModelPatcher) -> Experts | None:
     return model.attachments.get(KEY)
 
 
-def guider(model: ModelPatcher, positive: list, negative: list) -> comfy.samplers.CFGGuider:
-    """A GUIDER for core's SamplerCustomAdvanced, of a MODEL from `pair`."""
+def guider(
+    model: ModelPatcher, positive: list, negative: list, latent: Mapping[str, Any] | None = None
+) -> comfy.samplers.CFGGuider:
+    """A GUIDER for core's SamplerCustomAdvanced, of a MODEL from `pair`.
+
+    Args:
+        latent: the LATENT that will be sampled, of which core passes on no pinned pixels; without
+            it an I2V checkpoint is shown what the mask keeps as latents.
+    """
+    if latent is not None:
+        channels = image_channels(latent, route_for(config_of(model)))
+        samples = samples_of(latent)
+        positive, negative = known_conds(positive, negative, channels, samples, mask_of(latent))
     made = comfy.samplers.CFGGuider(model)
     made.set_conds(positive, negative)
     made.set_cfg(experts_of(model).cfg_high)

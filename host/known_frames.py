@@ -181,6 +181,20 @@ def with_values(conditioning: list, values: Mapping[str, Any]) -> list:
     ]
 
 
+def known_conds(
+    positive: list,
+    negative: list,
+    channels: ImageChannels | None,
+    samples: Tensor,
+    mask: Tensor | None,
+) -> tuple[list, list]:
+    """Both prompts, with the pinned pixels where the checkpoint reads them from there."""
+    if channels is None:
+        return positive, negative
+    values = channels.conds(samples, mask)
+    return with_values(positive, values), with_values(negative, values)
+
+
 def unseen(config: DiTConfig | None, conditioning: list, clip_vision: Any) -> str:
     """What to say of a checkpoint that reads CLIP vision tokens and is given none; else nothing."""
     if config is None or config.image_width is None or clip_vision:

@@ -37,12 +37,12 @@ from ..engine.windows import Window
 from ..models.errors import InputError, NotFiniteError
 from . import take_identity
 from .held import Held
-from .known_frames import channels_of, route_for, unseen
+from .known_frames import channels_of, known_conds, route_for, unseen
 from .model import config_of
 from .node_text import show_text
 from .output import folder_for, names, output_folder, temporary
 from .progress import check_cancelled
-from .sampling import known_conds, run
+from .sampling import run
 from .shots import MEET, Conditioning, from_frame, of_shots
 from .take_progress import TakeProgress, guessed_step, memory_of, room_of
 from .vae import decoder

@@ -116,7 +116,7 @@ def in_passes(
     if max(max(frames) for frames, _ in passes) >= samples.shape[2]:
         passes = (whole,)  # another node has cut the canvas since
     if len(passes) == 1 and passes[0] == whole:
-        conds = known_conds(positive, negative, channels, samples, mask)
+        conds = known_frames.known_conds(positive, negative, channels, samples, mask)
         return run(model, *conds, samples, mask, noise, sigmas, cfg, sampler, seed)
     painted = samples.clone()
     left = torch.ones(1, 1, samples.shape[2], 1, 1) if mask is None else mask.clone()
@@ -125,7 +125,7 @@ def in_passes(
             at = list(frames)
             x, m = painted[:, :, at], left[:, :, at]
             conds = (from_frame(prompt, at[0]) for prompt in (positive, negative))
-            conds = known_conds(*conds, channels and channels.at(at), x, m)
+            conds = known_frames.known_conds(*conds, channels and channels.at(at), x, m)
             playback.begin(number * (len(sigmas) - 1))
             out = run(
                 model, *conds, x, m, noise[:, :, at], sigmas, cfg, sampler, seed, playback
@@ -147,20 +147,6 @@ def with_rate(
         return conditioning
     rate = float(facts["fps"])  # as core's LTXVConditioning names it
     return [[text, {"frame_rate": rate, **extras}] for text, extras in conditioning]
-
-
-def known_conds(
-    positive: Conditioning,
-    negative: Conditioning,
-    channels: known_frames.ImageChannels | None,
-    samples: Tensor,
-    mask: Tensor | None,
-) -> tuple[Conditioning, Conditioning]:
-    """Both prompts, with the pinned pixels where the checkpoint reads them from there."""
-    if channels is None:
-        return positive, negative
-    values = channels.conds(samples, mask)
-    return known_frames.with_values(positive, values), known_frames.with_values(negative, values)
 
 
 def run(

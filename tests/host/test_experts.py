@@ -9,6 +9,7 @@ from longtake.engine.schedule import sigmas
 from longtake.models.errors import InputError
 from tests.host.conftest import write_dit
 from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
+from tests.host.test_known_frames import IMAGE, built, pinned_canvas
 from tests.host.test_lora import deltas, with_lora  # noqa: F401
 
 LEVELS = sigmas(6, 5.0)  # 1, 0.962, 0.909, 0.834, 0.715, 0.501, 0: three at 0.9 and above
@@ -119,6 +120,34 @@ def test_known_frames_are_kept_exactly(pack, two, sampler):
     go, avoid = prompts_for(high)
     ours = pack.sampling.sample(pair, go, avoid, latent, LEVELS, seed=3, cfg=3.0, sampler=sampler)
     assert torch.equal(ours["samples"][:, :, :1], clip[:, :, :1])
+
+
+def test_pinned_pixels_reach_both_experts_of_an_image_checkpoint(pack, vae, tmp_path):
+    """Through core's SamplerCustomAdvanced as through Sample."""
+    halves = [write_dit(tmp_path / f"{n}.safetensors", IMAGE, seed=n) for n in (1, 2)]
+    high, low = (built(pack, path, IMAGE) for path in halves)
+    pair = pack.experts.pair(high, low, 0.9, 1.0, 1.0)
+    rng = torch.Generator().manual_seed(3)
+    latent = pinned_canvas(pack, vae, {f: torch.rand(1, 32, 48, 3, generator=rng) for f in (0, 5)})
+    prompts = prompts_for(high)
+
+    def channels(x, *_, **__):
+        return x[:1, 6:].clone()
+
+    with seen(pair, channels) as above, seen(low, channels) as below:
+        pack.sampling.sample(pair, *prompts, latent, LEVELS, seed=3, cfg=1.0)
+        by_sample = [*above, *below]
+        above.clear(), below.clear()
+        made = custom(pack.experts.guider(pair, *prompts, latent), latent=latent)["samples"]
+        by_core = [*above, *below]
+        above.clear(), below.clear()
+        custom(pack.experts.guider(pair, *prompts), latent=latent)
+    assert len(by_sample) == len(by_core) == 6
+    for ours, cores in zip(by_sample, by_core, strict=True):
+        assert torch.equal(ours, by_sample[0])
+        assert torch.equal(cores, ours)
+    assert (above[0] - by_core[0]).abs().max() > 0.1  # of latents alone
+    assert (made - latent["samples"])[:, :, :1].abs().max() < 1e-5
 
 
 def test_loras_of_its_own_for_each_half_of_one_file(pack, two, deltas):  # noqa: F811
