@@ -15,6 +15,7 @@ from ..engine.size import LatentGrid
 from ..engine.stream import DecodePiece, all_frames
 from ..models.checkpoint import Header, TensorInfo, detect, load_into
 from ..models.errors import CheckpointError, InputError, NotFiniteError, SizeError
+from ..models.wan import quick
 from ..models.wan.config import VAEConfig
 from ..models.wan.vae import State, WanVAE
 from ..models.weights_file import DTYPES as FILE_DTYPES
@@ -147,7 +148,10 @@ def build(
     layers = quicker(comfy.ops.disable_weight_init)
     network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
     load_into(network, weights, source)
-    return ComfyVAE(network.requires_grad_(False), dtype)
+    network.requires_grad_(False)
+    if mm.vae_device().type == "cpu":
+        quick.lay_out(network)
+    return ComfyVAE(network, dtype)
 
 
 def grid_of(vae: comfy.sd.VAE) -> LatentGrid:

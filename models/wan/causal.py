@@ -68,3 +68,28 @@ def convolve(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """
     plain = type(conv) in (nn.Conv2d, nn.Conv3d)
     return onednn.convolution(conv, x) if plain and onednn.convolution_serves(conv, x) else conv(x)
+
+
+def one_by_one(
+    step: Callable[[Tensor, Past], Tensor], x: Tensor, frames: int, state: State | None
+) -> tuple[Tensor, State]:
+    """What `step` makes of x, a latent frame at a time, and the state after it.
+
+    Kernels round differently for different sizes: only if each latent frame goes by itself does a
+    video come out the same to the last bit, however it was cut. Training takes all at once.
+
+    Args:
+        step: takes a piece and what came before it.
+        x: (b, c, t, h, w).
+        frames: of x in a latent frame; a video's first has one.
+        state: of the piece before; None begins a video.
+    """
+    whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    first = 1 if state is None else frames
+    cuts = [] if whole else range(first, x.shape[2], frames)
+    made = []
+    for piece in x.tensor_split(tuple(cuts), dim=2):
+        past = Past(state)
+        made.append(step(piece, past))
+        state = past.state()
+    return made[0] if len(made) == 1 else torch.cat(made, dim=2), state

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..attention import sdpa
 from ..errors import FrameCountError
 from . import quick
-from .causal import Past, State, causal, convolve
+from .causal import Past, State, causal, convolve, one_by_one
 from .config import VAEConfig
 
 
@@ -260,11 +260,6 @@ def head(channels: int, out_channels: int, operations: Any, **kw: Any) -> nn.Seq
     return nn.Sequential(ChannelNorm(channels, 3, **kw), nn.SiLU(), conv)
 
 
-def read_out(head: nn.Sequential, x: Tensor, past: Past) -> Tensor:
-    norm, silu, conv = head
-    return activated(norm, silu, conv, x, past)
-
-
 class Encoder(nn.Module):
     def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
         super().__init__()
@@ -290,7 +285,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         x = causal(self.conv1, x, past)
         x = through(self.downsamples, x, past)
-        return read_out(self.head, through(self.middle, x, past), past)
+        return activated(*self.head, through(self.middle, x, past), past)
 
 
 class Decoder(nn.Module):
@@ -323,7 +318,7 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         x = causal(self.conv1, x, past)
         x = through(self.upsamples, through(self.middle, x, past), past)
-        return read_out(self.head, x, past)
+        return activated(*self.head, x, past)
 
 
 class WanVAE(nn.Module):
@@ -360,6 +355,9 @@ class WanVAE(nn.Module):
         """Mean and log-variance of a whole clip's latent, for training."""
         return self._moments(pixels, Past(None))
 
+    def _means(self, pixels: Tensor, past: Past) -> Tensor:
+        return self._moments(pixels, past)[0]
+
     def _moments(self, pixels: Tensor, past: Past) -> tuple[Tensor, Tensor]:
         p = self.config.patch
         x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
@@ -383,8 +381,7 @@ class WanVAE(nn.Module):
         frames = pixels.shape[2] + (state is not None)
         if frames % self.config.stride_t != 1 % self.config.stride_t or not pixels.shape[2]:
             raise FrameCountError(frames, self.config.stride_t)
-        past = Past(state)
-        return self._moments(pixels, past)[0], past.state()
+        return one_by_one(self._means, pixels, self.config.stride_t, state)
 
     def decode_piece(self, latents: Tensor, state: State | None) -> tuple[Tensor, State]:
         """The next pixels of a video, and what the piece after will need.
@@ -394,7 +391,8 @@ class WanVAE(nn.Module):
                 frame, every other four.
             state: what the call before returned; None begins a video.
         """
-        past = Past(state)
-        x = self.decoder(convolve(self.conv2, latents), past)
-        p = self.config.patch
-        return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p), past.state()
+        return one_by_one(self._pixels, latents, 1, state)
+
+    def _pixels(self, latents: Tensor, past: Past) -> Tensor:
+        x, p = self.decoder(convolve(self.conv2, latents), past), self.config.patch
+        return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p)

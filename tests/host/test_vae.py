@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -158,7 +159,7 @@ def test_encode(pack, vae):
 
     expected = nodes.VAEEncode().encode(vae, pixels())[0]["samples"]
     rgba = torch.cat((pixels(), torch.zeros(FRAMES, HEIGHT, WIDTH, 1)), dim=-1)
-    torch.testing.assert_close(pack.vae.encode(vae, rgba), expected, rtol=0, atol=1e-6)
+    assert torch.equal(pack.vae.encode(vae, rgba), expected)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,14 @@ def test_latents_that_cannot_be_decoded(pack, vae):
         pack.vae.decoder(vae, torch.zeros(1, 16, 3, 5, 7))
     with pytest.raises(InputError, match="not a video"):
         pack.vae.decoder(vae, torch.zeros(1, 6, 5, 7))
+
+
+def test_weights_lie_channels_last_and_are_the_files(pack, vae):
+    files = dict(load_file(pack.folders.NANO / "vae.safetensors"))
+    network = vae.first_stage_model
+    assert network.decoder.conv1.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    for name, weight in network.state_dict().items():
+        assert torch.equal(weight, files[name].to(weight.dtype))
 
 
 def core_vae(config=None):

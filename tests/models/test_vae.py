@@ -108,6 +108,21 @@ def test_any_pieces_encode_to_the_whole(config):
     check()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_at_work_pieces_are_the_whole_to_the_last_bit(config, dtype):
+    """Kernels that round by the size of what they are given must not be given different sizes."""
+    network, latents = vae(config).to(dtype), some_latents(config).to(dtype)
+    pixels = some_pixels(config).to(dtype)
+    with torch.inference_mode():
+        whole = network.decode(latents), network.encode(pixels)
+        for sizes in ([1] * LATENT_FRAMES, [2, 3], [1, 4], [3, 1, 1]):
+            pieces = cuts(sizes)
+            assert torch.equal(decode_in_pieces(network, latents, pieces), whole[0])
+            assert torch.equal(encode_in_pieces(network, pixels, pieces), whole[1])
+    assert whole[0].std() > 1e-3
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_no_frame_depends_on_a_later_one(config):
     network, latents, pixels = vae(config), some_latents(config), some_pixels(config)
