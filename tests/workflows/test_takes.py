@@ -1,13 +1,16 @@
 """The workflows of long takes in a real ComfyUI, with a few steps: how they are put together."""
 
 import json
+import shutil
 from fractions import Fraction
 
+import aiohttp
 import av
 import numpy as np
 import pytest
 
-from headless import set_input
+from headless import Stop, set_input
+from tests.server import ComfyUI, comfyui_folder
 from tests.workflows.conftest import load
 
 TAKES = {  # workflow -> frames, width, height
@@ -69,3 +72,52 @@ def test_the_sound_of_the_music_video_is_in_sync(runs):
     first = np.abs(heard[: rate // 2]).argmax() / rate
     assert first == pytest.approx(0.25, abs=0.03)
     assert len(heard) / rate == pytest.approx(65 / 8, abs=0.1)
+
+
+def test_a_take_goes_on_after_its_server_was_killed(server, tmp_path):
+    """SIGKILL in the third of four windows; another server paints the rest, to the same bits."""
+    prompt = load("api/long_take.json")
+    for setting in ("Schedule.steps=2", "LongTake.seed=77"):
+        set_input(prompt, setting)
+
+    def kill(event):
+        if event.type == "progress" and event.data["max"] == 8 and event.data["value"] >= 5:
+            doomed.process.kill()
+
+    with (
+        ComfyUI(comfyui_folder(), tmp_path) as doomed,
+        pytest.raises((Stop, ConnectionError, aiohttp.ClientError)),
+    ):
+        doomed.run(prompt, on_event=kill)
+    left = [*(tmp_path / "output" / "longtake" / "windows").glob("*.safetensors")]
+    assert len(left) in (2, 3)
+    assert not [*(tmp_path / "output").rglob("*.mp4")]
+
+    kept = server.output / "longtake" / "windows"
+    kept.mkdir(parents=True, exist_ok=True)
+    for path in left:
+        shutil.copy(path, kept)
+    resumed, steps = finished(server, prompt)
+    assert steps == 2 * (4 - len(left))
+    for path in kept.glob("*.safetensors"):
+        path.unlink()
+    server.free()  # or its caches would answer
+    whole, steps = finished(server, prompt)
+    assert steps == 8
+    assert np.array_equal(resumed, whole)
+    for path in left:
+        assert path.read_bytes() == (kept / path.name).read_bytes()
+
+
+def finished(server, prompt) -> tuple[np.ndarray, int]:
+    """The frames of a take, and how many steps of sampling it took."""
+    run = server.run(prompt)
+    assert run.error is None
+    with av.open(run.files[0]) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    steps = [e.data["max"] for e in run.of("progress") if e.data["node"] == take_of(prompt)]
+    return np.stack(frames), steps[-1]
+
+
+def take_of(prompt: dict) -> str:
+    return next(k for k, node in prompt.items() if node["class_type"] == "LongtakeLongTake")
