@@ -93,15 +93,21 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
         "crf": str(form.clear if quality.crf is None else quality.crf),
         "g": str(max(1, round(fps))),  # a keyframe a second: at most that much is lost in a crash
     }
-    ahead = max(5, round(fps / 2))  # frames that it looks ahead at are lost in a crash as well
+    # Frames that an encoder holds back are lost in a crash as well: what looks ahead, what works on
+    # several frames at once and what reorders them gets a part of the second that may be lost.
+    reordered, threads = (3 if fps >= 12 else 1), max(1, round(fps / 5))
+    ahead = max(reordered + 1, round(fps / 4))
     if encoder == "libx264":
-        return {**options, "preset": quality.preset, "rc-lookahead": str(ahead)}
+        held = {"rc-lookahead": str(ahead), "bf": str(reordered), "b_strategy": "1"}
+        most = max(1, 3 * (os.cpu_count() or 1) // 2)  # which x264 would take
+        return {**options, **held, "preset": quality.preset, "threads": str(min(threads, most))}
     if encoder == "libx265":
-        own = f"log-level=error:rc-lookahead={ahead}:bframes=3"
-        return {**options, "preset": quality.preset, "x265-params": own}
+        held = f"rc-lookahead={ahead}:bframes={reordered}:b-adapt=1:frame-threads={min(threads, 2)}"
+        return {**options, "preset": quality.preset, "x265-params": f"log-level=error:{held}"}
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings at every start
-        return {**options, "preset": _SVT[quality.preset]}
+        held = "lookahead=0:hierarchical-levels=2"
+        return {**options, "preset": _SVT[quality.preset], "svtav1-params": held}
     speed = {"cpu-used": _VPX[quality.preset], "row-mt": "1", "b": "0"}
     if encoder == "libvpx-vp9":
         return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, ahead))}

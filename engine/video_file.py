@@ -32,7 +32,7 @@ from .written import check_written
 # and shifts it; delay_moov waits for them.
 _WHILE_MADE = {
     "movflags": "frag_keyframe+delay_moov+use_metadata_tags",
-    "frag_duration": "250000",  # microseconds
+    "frag_duration": "125000",  # microseconds
     "flush_packets": "1",
 }
 BT709 = 1  # the number of this standard in each of a stream's three colour tags

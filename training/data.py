@@ -135,8 +135,8 @@ def world_at(progress: float) -> Mix:
     if progress < 0.1:
         return EASY_WORLD
     if progress < 0.75:
-        return Mix(two=0.15, cut=0.15, camera=0.4, size=0.5, synonyms=0.8, motions=OFTEN)
-    return Mix(motions=OFTEN)
+        return Mix(two=0.15, cut=0.25, camera=0.4, size=0.5, synonyms=0.8, motions=OFTEN)
+    return Mix(cut=0.25, camera=0.4, motions=OFTEN)
 
 
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dev
-from longtake.engine.containers import FORMATS
+from longtake.engine.containers import FORMATS, Quality
 from longtake.engine.publish import leftovers
 from longtake.engine.salvage import main, salvage
 from longtake.engine.sound import Sound
@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.engine.clips import clip
 
 FPS = Fraction(8)
+PART = [".part", ".mp4"]
 
 
 class Crash(Exception):
@@ -59,7 +60,7 @@ def test_all_but_the_last_moments_are_saved(part):
     saved = salvage(part)
 
     assert saved.path == part.with_name("a_salvaged.mp4")
-    assert 80 - 12 <= saved.frames < 80
+    assert 80 - 8 <= saved.frames < 80
     assert saved.seconds == saved.frames / 8
     with av.open(saved.path) as container:
         times = [frame.time for frame in container.decode(video=0)]
@@ -73,6 +74,39 @@ def test_all_but_the_last_moments_are_saved(part):
     assert salvage(part).path.name == "a_salvaged_2.mp4"
     with pytest.raises(OutputError, match="exists already"):
         salvage(part, saved.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "preset"),
+    [
+        ("mp4 h264", 8, "medium"),
+        ("mp4 h264", 24, "veryslow"),
+        ("mp4 h264", 60, "ultrafast"),
+        ("mp4 h265", 24, "fast"),
+        ("mp4 av1", 16, "fast"),
+        ("webm vp9", 24, "ultrafast"),
+    ],
+)
+def test_no_encoder_holds_back_more_than_a_second(tmp_path, name, fps, preset):
+    """At whatever moment a kill comes, what was handed over until a second before is there."""
+    lost, now = [], tmp_path / "now.mp4"
+
+    def chunks():
+        frame = np.random.default_rng(2).integers(0, 256, (1, 48, 64, 3), dtype=np.uint8)
+        for handed in range(1, 4 * fps):
+            yield np.roll(frame, handed, 2)
+            if handed > 2 * fps and handed % 3 == 0:
+                (part,) = (path for path in tmp_path.iterdir() if path.suffixes[-2:] == PART)
+                now.write_bytes(part.read_bytes())
+                saved = salvage(now)
+                lost.append(handed - saved.frames)
+                saved.path.unlink()
+                now.unlink()
+
+    form = FORMATS[name]
+    path = tmp_path / f"a{form.suffix}"
+    write_video(path, chunks(), Fraction(fps), form=form, quality=Quality(preset=preset))
+    assert max(lost) <= fps
 
 
 @pytest.mark.parametrize("share", [0.35, 0.5, 0.61, 0.87, 0.99])
