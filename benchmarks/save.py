@@ -27,7 +27,6 @@ from _measure import import_core, register
 
 register()
 
-from longtake.engine.containers import Quality  # noqa: E402
 from longtake.engine.media_file import frames_of, media_facts, sound_of  # noqa: E402
 from longtake.engine.publish import leftovers  # noqa: E402
 from longtake.engine.salvage import salvage  # noqa: E402
@@ -130,8 +129,7 @@ def endless(path: str, seconds: int) -> None:
             sys.stdout.flush()
 
     sound = Sound(np.zeros((2, 48_000 * seconds), np.float32), 48_000)
-    quality = Quality(crf=28, preset="ultrafast")
-    write_video(Path(path), chunks(), Fraction(24), quality=quality, sound=sound)
+    write_video(Path(path), chunks(), Fraction(24), sound=sound)
     sys.stdout.write("{}\n")
 
 
@@ -305,7 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kills", type=int, default=12, help="100 for a proof")
+    parser.add_argument("--kills", type=int, default=100)
     options = parser.parse_args()
     found = {part: PARTS[part](options) for part in options.only}
     print(json.dumps({"torch": torch.__version__, "cpus": os.cpu_count(), **found}))
