@@ -23,6 +23,7 @@ MIME = {
     ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".m4a": "audio/mp4",
 }  # fmt: skip
 SIGNED = (".mp4", ".mov", ".gif", ".webp")  # of the formats that we write
+STILL = ".png"  # of the picture that may be written beside a video
 # Blocks of 1 MB in a Merkle tree and files instead of buffers: by default c2pa holds the video in
 # memory twice.
 SETTINGS: Mapping[str, Any] = {
@@ -92,7 +93,7 @@ def sign(file: Path, statement: Statement, identity: Identity, anchors: str = ""
     """A copy of a file with a signed statement in it. Nothing may touch its bytes after that.
 
     Args:
-        file: a whole video or picture whose ending is in SIGNED; left as it is.
+        file: a whole video or picture whose ending is in SIGNED, or STILL; left as it is.
         statement: what to say.
         identity: who says it.
         anchors: PEM of roots that are trusted when the sources' own statements are read.
@@ -106,7 +107,7 @@ def sign(file: Path, statement: Statement, identity: Identity, anchors: str = ""
     """
     import c2pa
 
-    if file.suffix.lower() not in SIGNED:
+    if file.suffix.lower() not in (*SIGNED, STILL):
         raise InputError(
             f"{file.suffix} files cannot carry Content Credentials; {', '.join(SIGNED)} can."
         )

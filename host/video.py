@@ -18,7 +18,7 @@ from ..engine.containers import CLEAR, MP4, Format, Quality
 from ..engine.file_name import safe_name
 from ..engine.media_file import MOV, crf_in, frames_of, media_facts
 from ..engine.pipe import ahead
-from ..engine.publish import Finish, check_space, claim, estimate
+from ..engine.publish import Finish, check_space, claim, estimate, hidden, publish
 from ..engine.sound import Sound
 from ..engine.still import NONE, POSTER, write_still
 from ..engine.stream import frame_stream, without_first
@@ -101,7 +101,8 @@ def save(
         prefix: the beginning of its name, perhaps in folders; a counter is added.
         metadata: to be embedded, JSON values by name.
         wish: how.
-        finish: the last step before the file gets its name; see engine/publish.py.
+        finish: the last step before the file and the picture beside it get their names; see
+            engine/publish.py.
 
     Raises:
         InputError: for a name that is not allowed, or a VIDEO that cannot be read.
@@ -130,7 +131,7 @@ def _save(
     still = ready.with_suffix(".png")
     try:
         if wish.picture != NONE:
-            write_still(still, ahead(clip.stream()), clip.frames, clip.fps, wish.picture, metadata)
+            _beside_it(still, clip, wish.picture, metadata, finish)
         told = _write(clip, ready, metadata, wish, finish)
         path = claim(ready, names(folder, stem, suffix))
         picture = claim(still, _beside(path)) if still.exists() else None
@@ -138,6 +139,15 @@ def _save(
         ready.unlink(missing_ok=True)
         still.unlink(missing_ok=True)
     return Saved(path, _relative(path), picture and _relative(picture), f"{path.name}: {told}")
+
+
+def _beside_it(
+    path: Path, clip: Clip, kind: str, metadata: Mapping[str, Any], finish: Finish | None
+) -> None:
+    """Write a picture that stands for a clip; it is signed as the clip is."""
+    with hidden(path, "still", path.suffix) as draft:
+        write_still(draft, ahead(clip.stream()), clip.frames, clip.fps, kind, metadata)
+        publish(draft, path, finish)
 
 
 def _bytes(clip: Clip) -> int:

@@ -58,6 +58,25 @@ def test_it_holds_hashes_of_the_workflow_and_of_each_model(graph, host, pack):
     assert sorted(model.split()[0] for model in report["models"]) == ["dit", "text_encoder", "vae"]
 
 
+@pytest.mark.parametrize("picture", ["poster", "contact sheet"])
+def test_the_picture_beside_it_says_so_too(graph, host, picture):
+    run = host.run(graph.but(save={"picture": picture}))
+    assert run.success, run.error
+    video, still = (
+        host.base / "output" / file["subfolder"] / file["filename"]
+        for file in run.ui["save"]["files"]
+    )
+    report = report_of(host, still)
+    assert (still.suffix, report["verdict"], report["ai"]) == (".png", "own", "all")
+    assert report["workflow"] == report_of(host, video)["workflow"]
+    data = bytearray(still.read_bytes())
+    data[data.index(b"IDAT") + 9] ^= 4
+    changed = still.with_name("changed.png")
+    changed.write_bytes(data)
+    assert report_of(host, changed)["intact"] is False
+    assert not [file for file in still.parent.iterdir() if file.name.startswith(".")]
+
+
 def test_nothing_but_hashes_is_in_it(graph, host, monkeypatch):
     monkeypatch.setattr("comfy.cli_args.args.disable_metadata", True)
     data = saved(host, host.run(graph)).read_bytes()
