@@ -7,8 +7,8 @@ from ..models.wan.config import DiTConfig
 
 # Tensors of (tokens, width) alive at once in a block, besides the two inside its MLP: while it
 # attends, and while it is in the MLP. Positions are turned in float32, which counts twice in 16
-# bits. Measured: benchmarks/forecast.py.
-ALIVE: Mapping[int, tuple[float, float]] = {4: (8.2, 3.1), 2: (11.0, 3.1)}
+# bits. Measured: benchmarks/forecast.py, and at real sizes in tests/host/test_memory.py.
+ALIVE: Mapping[int, tuple[float, float]] = {4: (8.4, 3.1), 2: (12.0, 3.1)}
 
 
 def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
@@ -18,12 +18,16 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
         config: its sizes.
         latents: (b, c, t, h, w); b is 2 where both prompts are asked in one call.
         itemsize: bytes of the numbers it computes in: 4 for float32, 2 for bf16 and fp16.
+
+    It holds for kernels that never hold all of attention's weights, and counts two prompts at most:
+    more videos in a batch share theirs.
     """
     b, _, t, h, w = latents
     tokens = prod(ceil(n / p) for n, p in zip((t, h, w), config.patch, strict=True))
     attending, in_mlp = ALIVE[min(max(itemsize, 2), 4)]
     wide = max(attending, in_mlp + 2 * config.mlp_width / config.width)
-    return round(b * itemsize * (tokens * wide * config.width)) + text_bytes(config, b, itemsize)
+    at_work = round(b * itemsize * tokens * wide * config.width)
+    return at_work + text_bytes(config, min(b, 2), itemsize)
 
 
 def text_bytes(config: DiTConfig, prompts: int, itemsize: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import comfy.model_management as mm
 import comfy.patcher_extension
 import torch
 from comfy.cli_args import args
@@ -143,10 +144,20 @@ def attention_with(options: dict[str, Any]) -> Attention:
 
 def own_kernel(x: Tensor) -> Attention | None:
     """On a CPU core takes a kernel slower than these, unless told which to take."""
-    told = args.use_split_cross_attention or args.use_quad_cross_attention
-    if x.device.type != "cpu" or told:
+    if x.device.type != "cpu" or told_kernel():
         return None
     return {torch.float32: sdpa, torch.bfloat16: chunked}.get(x.dtype)
+
+
+def told_kernel() -> bool:
+    return args.use_split_cross_attention or args.use_quad_cross_attention
+
+
+def attends_in_parts(device: torch.device) -> bool:
+    """Whether the kernel there never holds the weights of all tokens for all others."""
+    if device.type == "cpu":
+        return not told_kernel()
+    return mm.xformers_enabled() or mm.pytorch_attention_flash_attention()
 
 
 def around_block_with(

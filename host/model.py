@@ -15,11 +15,12 @@ from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor
 
 from ..engine.defaults import DEFAULTS, Family, told_family
+from ..engine.forecast import peak_bytes
 from ..models.checkpoint import load_into, refuse_broken_numbers
 from ..models.errors import InputError
 from ..models.wan.config import DiTConfig
 from . import patching, storage
-from .adapter import ComfyDiT
+from .adapter import ComfyDiT, attends_in_parts
 from .known_frames import concat_known
 from .shots import shot_conds, shot_texts
 
@@ -93,11 +94,19 @@ class OurNetwork:
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     def memory_required(self, input_shape, cond_shapes=None) -> float:
-        """Bytes that a step needs besides the weights, remembered text included."""
-        rows, sizes = min(input_shape[0], 2), self.sizes
-        dtype = self.manual_cast_dtype or self.get_dtype()
-        text = 2 * rows * sizes.depth * sizes.text_length * sizes.width * mm.dtype_size(dtype)
-        return super().memory_required(input_shape, cond_shapes or {}) + text
+        """Bytes that a step needs besides the weights, remembered text included.
+
+        Args:
+            input_shape: (b, c, t, h, w) of latents.
+            cond_shapes: of conditioning, by name: references add their frames.
+        """
+        cond_shapes = cond_shapes or {}
+        if not attends_in_parts(mm.get_torch_device()):
+            return super().memory_required(input_shape, cond_shapes)
+        b, c, t, h, w = input_shape
+        t += max((shape[2] for shape in cond_shapes.get("time_dim_concat", ())), default=0)
+        computing = self.manual_cast_dtype or self.get_dtype()
+        return peak_bytes(self.sizes, (b, c, t, h, w), mm.dtype_size(computing))
 
 
 class FrameLevels(OurNetwork, model_base.WAN22):

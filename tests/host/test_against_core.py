@@ -123,11 +123,8 @@ def test_scale_rope(pack):
 
 
 @pytest.mark.parametrize("config", [T2V, TI2V])
-def test_memory_estimates_and_formats_are_cores(pack, config):
+def test_formats_and_shift_are_cores(pack, config):
     core, ours = pair(pack, config)
-    shape = (2, config.out_channels, 5, 8, 8)
-    text = 2 * 2 * config.depth * config.text_length * config.width * 4
-    assert ours.model.memory_required(shape) == core.model.memory_required(shape) + text
     assert type(ours.model.latent_format) is type(core.model.latent_format)
     assert ours.model.model_sampling.shift == core.model.model_sampling.shift
     assert set(ours.model_state_dict()) == set(core.model_state_dict())

@@ -223,12 +223,3 @@ def test_weights_of_fewer_bits(pack, dtype):
         assert 1e-4 < error < 0.1
     else:
         assert error < 1e-3  # the file is in bf16, and arithmetic in fp32
-
-
-def test_memory_for_remembered_text_is_asked_for(model):
-    from comfy import model_base
-
-    network, shape = model.model, (2, *SHAPE[1:])
-    text = 2 * 2 * 2 * 16 * 32 * 4  # keys and values, prompts, blocks, tokens, channels, bytes
-    core = super(model_base.WAN21, network).memory_required(shape)
-    assert network.memory_required(shape) == pytest.approx(core + text)

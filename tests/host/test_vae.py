@@ -1,12 +1,8 @@
 """Our causal VAE as VAE, under core's nodes; and any Wan VAE, decoded in pieces."""
 
-import weakref
-
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from longtake.engine.size import LatentGrid
 from longtake.engine.stream import frame_stream
@@ -14,6 +10,7 @@ from longtake.models.errors import FrameCountError, InputError, NotFiniteError, 
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.vae import WanVAE
 from tests.host.conftest import VAE, random_weights
+from tests.host.peak import Peak
 from tests.host.runs import latents
 
 SHAPE = (1, 6, 3, 5, 7)  # 9 frames of 56 × 40 pixels
@@ -242,35 +239,6 @@ def test_cancel_stops_between_pieces(pack, vae):
     mm.interrupt_current_processing()
     with pytest.raises(mm.InterruptProcessingException):
         decode_piece(z[:, :, 1:2], state)
-
-
-class Peak(TorchDispatchMode):
-    """Counts the bytes of all tensors alive, on the meta device as anywhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.live = self.most = 0
-        self.known = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                self._count(leaf.untyped_storage())
-        return out
-
-    def _count(self, storage):
-        key, size = storage._cdata, storage.nbytes()
-        if key in self.known:
-            return
-        self.known.add(key)
-        self.live += size
-        self.most = max(self.most, self.live)
-        weakref.finalize(storage, self._gone, key, size)
-
-    def _gone(self, key, size):
-        self.known.discard(key)
-        self.live -= size
 
 
 def bytes_of(state):
