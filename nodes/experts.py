@@ -45,6 +45,12 @@ class Experts(io.ComfyNode):
                     step=0.005,
                     round=0.0001,
                 ),
+                io.Latent.Input(
+                    "latent",
+                    optional=True,
+                    tooltip="For the guider, with image to video: the canvas that is sampled, so "
+                    "that pinned pixels reach the experts exactly. The model needs none.",
+                ),
             ],
             outputs=[
                 io.Guider.Output(
@@ -60,7 +66,15 @@ class Experts(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, high, low, positive, negative, cfg_high: float, cfg_low: float, boundary: float
+        cls,
+        high,
+        low,
+        positive,
+        negative,
+        cfg_high: float,
+        cfg_low: float,
+        boundary: float,
+        latent=None,
     ) -> io.NodeOutput:
         model = pair(
             high,
@@ -74,4 +88,4 @@ class Experts(io.ComfyNode):
             f"changes at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "
             f"{experts.cfg_low:g} below"
         )
-        return io.NodeOutput(guider(model, positive, negative), model)
+        return io.NodeOutput(guider(model, positive, negative, latent), model)

@@ -108,6 +108,7 @@ class LongTake(io.ComfyNode):
             negative,
             frame,
             layout_for(model, grid, window, overlap, sharing),
+            canvas,
             sigmas=sigmas,
             seed=checks.whole("seed", seed, *widgets.SEEDS),
             cfg=checks.number("cfg", cfg, *widgets.CFG) or cfg_for(model),
@@ -205,8 +206,8 @@ def optional_inputs() -> list:
         io.Latent.Input(
             "canvas",
             optional=True,
-            tooltip="An empty canvas: its size is taken, and where they are 0, its seconds "
-            "and frame rate.",
+            tooltip="A canvas, empty or with frames known, which stay exactly as they are. Its "
+            "size is taken, and its seconds and frame rate where those are 0.",
         ),
     ]
 

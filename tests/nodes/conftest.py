@@ -26,6 +26,16 @@ class Graph(dict):
         return new
 
 
+def ksampler(**links) -> tuple[str, dict]:
+    """Core's sampler in the place of ours."""
+    inputs = {
+        "model": ["model", 0], "positive": ["prompt", 0], "negative": ["negative", 0],
+        "latent_image": ["canvas", 0], "seed": 1, "steps": 2, "cfg": 2.0,
+        "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0,
+    }  # fmt: skip
+    return "KSampler", {**inputs, **links}
+
+
 @pytest.fixture
 def graph(pack, host) -> Graph:  # noqa: F811
     """Text to video on the tiny model: 9 frames of 32 × 48 in 2 steps."""

@@ -8,8 +8,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.host.test_lora import deltas, lora_file  # noqa: F401
+from tests.nodes.conftest import ksampler
 
 STORYBOARD = {
     "clip": ["encoder", 0],
@@ -203,6 +205,34 @@ def test_windows_go_when_they_are_not_to_be_kept(take, host, windows, runs):
     assert list(windows.glob("*.safetensors")) == []
 
 
+def test_known_frames_of_the_canvas_stay_and_decide(take, host, windows, runs):
+    """An image at the beginning and one in the last window, of the core's loaders or ours."""
+    pin = {"image": ["image", 0], "vae": ["vae", 0], "fit": "crop"}
+    pinned = take.add(
+        image=("EmptyImage", {"width": 32, "height": 48, "batch_size": 1, "color": 0xC86432}),
+        first=("LongtakePinImage", {**pin, "latent": ["canvas", 0], "at": 0.0}),
+        last=("LongtakePinImage", {**pin, "latent": ["first", 0], "at": 2.5}),
+    ).but(canvas={"seconds": 3.0}, take={"canvas": ["last", 0], "seconds": 0.0})
+    run = host.run(pinned, want=["last", "save"])
+    assert frames_of(saved(host, run)).shape == (25, 48, 32, 3)
+    known = run.values["last"][0]["samples"]
+    assert runs == [(3, 1), (3, 1), (3, 2)]
+    painted = [unpacked_window(path) for path in sorted(windows.glob("*.safetensors"), key=written)]
+    assert torch.equal(painted[0][:, :, 0], known[:, :, 0])
+    assert torch.equal(painted[2][:, :, 0], known[:, :, 5])
+    runs.clear()
+    made(host, pinned.but(last={"at": 3.0}))  # two windows are as before
+    assert runs == [(3, 2)]
+
+
+def unpacked_window(path) -> torch.Tensor:
+    return load_file(path)["latents"]
+
+
+def written(path) -> float:
+    return path.stat().st_mtime_ns
+
+
 def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
     take, host, windows, runs, painting, monkeypatch
 ):
@@ -268,23 +298,7 @@ def test_the_plan_is_told_before_the_first_step(board, host, windows, painting, 
 
 def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
     """Its CONDITIONING alone."""
-    core = board.add(
-        core=(
-            "KSampler",
-            {
-                "model": ["model", 0],
-                "positive": ["board", 1],
-                "negative": ["negative", 0],
-                "latent_image": ["canvas", 0],
-                "seed": 1,
-                "steps": 2,
-                "cfg": 2.0,
-                "sampler_name": "euler",
-                "scheduler": "simple",
-                "denoise": 1.0,
-            },
-        )
-    ).but(canvas={"seconds": 3.0})
+    core = board.add(core=ksampler(positive=["board", 1])).but(canvas={"seconds": 3.0})
     run = host.run(core, want=["core", "board"])
     assert run.success, run.error
     shots = run.values["board"][1][0][1]["longtake_shots"]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.nodes.conftest import ksampler
+
 
 def frames_of(path) -> np.ndarray:
     with av.open(path) as container:
@@ -168,23 +170,7 @@ def test_decode_takes_the_rate_of_the_canvas_or_its_own(graph, host, fps, rate):
 
 
 def test_the_rate_survives_cores_sampler(graph, host):
-    core = graph.add(
-        core=(
-            "KSampler",
-            {
-                "model": ["model", 0],
-                "positive": ["prompt", 0],
-                "negative": ["negative", 0],
-                "latent_image": ["canvas", 0],
-                "seed": 1,
-                "steps": 1,
-                "cfg": 1.0,
-                "sampler_name": "euler",
-                "scheduler": "simple",
-                "denoise": 1.0,
-            },
-        )
-    ).but(decode={"latent": ["core", 0]}, canvas={"fps": 6.0})
+    core = graph.add(core=ksampler()).but(decode={"latent": ["core", 0]}, canvas={"fps": 6.0})
     (path,) = saved(host, host.run(core, want=["save"]))
     with av.open(path) as container:
         assert container.streams.video[0].average_rate == 6

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from longtake.engine.passes import Pass
+from tests.nodes.conftest import ksampler
 
 SAID = ("pin", "extend", "join", "remix", "canvas", "schedule")
 
@@ -100,12 +101,7 @@ def test_known_frames_come_through_sample_to_the_bit(host, clips):
 
 
 def test_cores_sampler_takes_a_canvas(host, clips):
-    ksampler = {
-        "model": ["model", 0], "positive": ["prompt", 0], "negative": ["negative", 0],
-        "latent_image": ["made", 0], "seed": 1, "steps": 2, "cfg": 2.0,
-        "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0,
-    }  # fmt: skip
-    graph = clips.add(made=extend(), core=("KSampler", ksampler))
+    graph = clips.add(made=extend(), core=ksampler(latent_image=["made", 0]))
     made, core = canvas(host, graph, "core")
     assert core["samples"].shape[2] == made["samples"].shape[2]
     close = (core["samples"] - made["samples"])[:, :, kept(made)].abs().max()
