@@ -25,6 +25,13 @@ from dev import HOST, link_pack
 from headless import Server, failure, made
 
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4  # kinds of binary message in ComfyUI's protocol.py
+# Root may write into any folder; without CAP_DAC_OVERRIDE it may do what others may.
+AS_ANYBODY = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP; in force from the next line on
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Event(NamedTuple):
@@ -76,6 +83,8 @@ class ComfyUI(Server):
         self.input, self.output, self.models = base / "input", base / "output", base / "models"
         words = ["--cpu", "--base-directory", base, *options]
         super().__init__(Path(sys.executable), comfyui, words, base / "comfyui.log")
+        if os.name == "posix":
+            self.command = [sys.executable, "-c", AS_ANYBODY, *self.command]
 
     def run(
         self,

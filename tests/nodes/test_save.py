@@ -198,11 +198,6 @@ def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
     assert "has 40 MiB free" in host.refusal(node_of())
 
 
-def test_a_folder_that_is_not_ours_to_write_is_told_before_anything_runs(host, monkeypatch):
-    monkeypatch.setattr("longtake.host.output.os.access", lambda path, mode: False)
-    assert "nothing may be written to its folder" in host.refusal(node_of())
-
-
 @pytest.mark.parametrize("where", ["while encoding", "while copying", "at the end"])
 def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, monkeypatch, where):
     from comfy_api.latest import InputImpl

@@ -1,13 +1,17 @@
 """save_formats.json in a real ComfyUI: one video, three files and a contact sheet."""
 
 import json
+from fractions import Fraction
+from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
-from headless import set_input
+from headless import Stop, set_input
 from longtake.engine.media_file import media_facts
+from longtake.engine.video_file import write_video
 from tests.workflows.conftest import load
 
 
@@ -70,16 +74,66 @@ def test_cancel_while_saving_ends_it_and_the_next_prompt_runs(server):
     assert server.run(saved("after", 3)).error is None
 
 
-def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server):
+def copied(name: str, **inputs) -> dict:
+    """Load Video and Save Video."""
+    return {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": "noise.mp4"}},
+        "2": {
+            "class_type": "LongtakeSaveVideo",
+            "inputs": {"video": ["1", 0], "filename_prefix": name, **inputs},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def source(server) -> Path:
+    """A clip that cannot be made small."""
+    pixels = np.random.default_rng(3).integers(0, 256, (24, 94, 106, 3), dtype=np.uint8)
+    write_video(server.input / "noise.mp4", [pixels], Fraction(24))
+    return server.input / "noise.mp4"
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.4, 0.97])
+@pytest.mark.parametrize("inputs", [{}, {"crf": 10}, {"format": "gif"}], ids=str)
+def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server, source, share, inputs):
+    """Full at the first byte, half-way, and just before the end; copied, encoded, and drawn."""
     resource = pytest.importorskip("resource")
+    whole = server.run(copied(f"whole {share}", **inputs)).files[0]
+    room = int(share * whole.stat().st_size)
     before = set(server.output.rglob("*"))
     pid = server.process.pid
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, hard))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, hard))
     try:
-        run = server.run(saved("full", 3))
+        run = server.run(copied(f"full {share}", **inputs))
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
     assert "cannot be written: " in run.error
     assert set(server.output.rglob("*")) == before
-    assert server.run(saved("full", 3)).error is None
+    assert server.run(copied(f"full {share}", **inputs)).files[0].stat().st_size > room
+
+
+def test_a_read_only_folder_is_told_before_anything_runs(server, source):
+    locked = server.output / "locked"
+    locked.mkdir()
+    locked.chmod(0o555)
+    with pytest.raises(Stop, match="nothing may be written to its folder"):
+        server.run(copied("locked/below/a"))
+    assert not list(locked.iterdir())
+    locked.chmod(0o755)
+    assert server.run(copied("locked/below/a")).error is None
+
+
+def test_a_folder_that_is_locked_meanwhile_gets_no_file(server):
+    locked = server.output / "meanwhile"
+    locked.mkdir()
+
+    def lock(event):
+        if event.type == "progress" and event.data.get("node") == "3":
+            locked.chmod(0o555)
+
+    run = server.run(saved("meanwhile/a", 60), on_event=lock)
+    assert "Permission denied" in run.error
+    locked.chmod(0o755)
+    assert all(file.name.startswith(".") for file in locked.iterdir())  # could not be deleted
+    assert server.run(saved("meanwhile/a", 3)).error is None
