@@ -46,6 +46,8 @@ def import_core() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("comfy.options").enable_args_parsing()
+        # before core puts ComfyUI/comfy first on sys.path, where `utils` is another one
+        importlib.import_module("utils.extra_config")
         importlib.import_module("comfy.model_management")
     sys.argv = own
 
