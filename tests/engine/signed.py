@@ -1,8 +1,13 @@
-"""Small videos with Content Credentials, and what tests do to them."""
+"""Small videos with Content Credentials, and what tests and benchmarks do to them."""
 
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import c2pa
 import numpy as np
 
 from longtake.engine import credentials
@@ -45,3 +50,51 @@ def boxes(path: Path) -> dict[str, tuple[int, int]]:
         found.setdefault(data[at + 4 : at + 8].decode("latin1"), (at, at + size))
         at += size or len(data)
     return found
+
+
+def elsewhere(source: Path, address: str, identity, *, embed: bool) -> Path:
+    """A video that names an address for its credentials; a hostile one may."""
+    path = source.with_name(f"elsewhere_{embed}.mp4")
+    info = c2pa.C2paSignerInfo(
+        alg=c2pa.C2paSigningAlg.ES256,
+        sign_cert=identity.chain.encode(),
+        private_key=identity.key.encode(),
+        ta_url=None,
+    )
+    definition = credentials.manifest(Statement(generated=True))
+    with (
+        credentials.context() as context,
+        c2pa.Builder(definition, context=context) as builder,
+        c2pa.Signer.from_info(info) as signer,
+        source.open("rb") as old,
+        path.open("w+b") as new,
+    ):
+        builder.set_remote_url(address)
+        if not embed:
+            builder.set_no_embed()
+        builder.sign(signer, "video/mp4", old, new)
+    return path
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """An address on this computer, and what anybody asked it for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,10 +1,8 @@
 """What a signed file says of itself, and what becomes of it when the file is changed."""
 
 import builtins
-import http.server
 import json
 import re
-import threading
 from pathlib import Path
 
 import av
@@ -19,7 +17,7 @@ from longtake.engine.credentials import SETTINGS, VERSION, Source, Statement
 from longtake.engine.credentials_report import in_words, read
 from longtake.engine.identity import anchors, find_identity, own_root
 from longtake.models.errors import InputError, OutputError
-from tests.engine.signed import WORKFLOW, boxes, clip, flip, sign
+from tests.engine.signed import WORKFLOW, boxes, clip, elsewhere, flip, listening, sign
 
 
 @pytest.fixture(scope="module")
@@ -49,48 +47,8 @@ def made(tmp_path, identity) -> Path:
 
 @pytest.fixture
 def listener():
-    """An address on this computer, and how often anybody asked it for something."""
-    asked = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/m.c2pa", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def elsewhere(source: Path, address: str, identity, *, embed: bool) -> Path:
-    """A video that names an address for its credentials; a hostile one may."""
-    path = source.with_name(f"elsewhere_{embed}.mp4")
-    info = c2pa.C2paSignerInfo(
-        alg=c2pa.C2paSigningAlg.ES256,
-        sign_cert=identity.chain.encode(),
-        private_key=identity.key.encode(),
-        ta_url=None,
-    )
-    definition = credentials.manifest(Statement(generated=True))
-    with (
-        credentials.context() as context,
-        c2pa.Builder(definition, context=context) as builder,
-        c2pa.Signer.from_info(info) as signer,
-        source.open("rb") as old,
-        path.open("w+b") as new,
-    ):
-        builder.set_remote_url(address)
-        if not embed:
-            builder.set_no_embed()
-        builder.sign(signer, "video/mp4", old, new)
-    return path
+    with listening() as (address, asked):
+        yield f"{address}/m.c2pa", asked
 
 
 def packets(path: Path) -> list[bytes]:
