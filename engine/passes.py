@@ -102,8 +102,11 @@ def between(
         known, left = known + new, left[len(new) :]
     if not before:
         return backwards(len(gap), len(gap) + len(after), window, overlap)
-    spare = window - len(left) - aim
-    past = known[-spare:] if len(known) >= spare else known
-    spare = window - len(left) - len(past)
-    passes.append(Pass((*past, *left, *after[:spare])))
+    # As much of the one side as of the other: a model that sees more of the past arrives too late.
+    # Bridges of three pairs of clips, in windows of 5: a seam of 1.70, 1.70 and 1.23 times the 95th
+    # percentile of all steps where they arrive with 2 and 1 in view; 1.34, 1.73, 1.06 with 1 and 2.
+    spare = window - len(left)
+    sight = min(len(after), (spare + 1) // 2, max(0, spare - 1))
+    past = known[-min(len(known), spare - sight) :]
+    passes.append(Pass((*past, *left, *after[: spare - len(past)])))
     return tuple(passes)

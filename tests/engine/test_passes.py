@@ -74,6 +74,13 @@ def test_a_loop_may_jump():
     assert only == Pass((3, 4, 5, 6, 7))
 
 
+def test_both_sides_of_a_gap_are_seen_alike():
+    (one,) = between((0, 1, 2, 3, 4), (5, 6), (7, 8, 9, 10), 5, 2)
+    assert one == Pass((4, 5, 6, 7, 8))
+    (many,) = between(tuple(range(21)), (21, 22, 23), tuple(range(24, 45)), 21, 4)
+    assert many == Pass(tuple(range(12, 33)))
+
+
 def test_backwards_in_numbers():
     """Windows of 5 with 2 known: each paints 3, of which the first is painted again."""
     assert backwards(4, 8, 5, 2) == (
