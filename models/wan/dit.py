@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..attention import Attention, sdpa
 from ..errors import InputError
 from .config import DiTConfig
-from .rope import AS_TRAINED, Axis, rope_table, rotate
+from .rope import AS_TRAINED, Axis, remembered_table, rope_table, rotate
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
 HAVE_FLOAT64 = ("cpu", "cuda", "meta")  # kinds of device; on any other, positions go by the CPU
@@ -299,7 +299,8 @@ class WanDiT(nn.Module):
         grid = tuple(tokens.shape[2:])
         tokens = rearrange(tokens, "b c f h w -> b f (h w) c")
         start = first_frame // self.config.patch[0]
-        table = rope_table(grid, self.config.head_dim, tokens.device, start, axes)
+        make = rope_table if torch.compiler.is_compiling() else remembered_table
+        table = make(grid, self.config.head_dim, tokens.device, start, axes)
         level = self._embed_level(timestep, tokens.dtype)
         levels = self._modulate(level, fps)
         listeners = self._listeners(text, t)

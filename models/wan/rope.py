@@ -9,7 +9,6 @@ Axis = tuple[float, float]  # token i of an axis stands at shift + scale·i
 AS_TRAINED: tuple[Axis, Axis, Axis] = ((0, 1), (0, 1), (0, 1))
 
 
-@lru_cache(maxsize=4)  # a sampling run asks for one shape at every block of every step
 def rope_table(
     grid: tuple[int, int, int],
     head_dim: int,
@@ -52,6 +51,10 @@ def rope_table(
         )
         table = torch.stack((angles.cos(), angles.sin())).flatten(1, 3)
         return table.unsqueeze(2).float().to(device)
+
+
+# A sampling run asks for the same at every step. Compilers look through the memory, and say so.
+remembered_table = lru_cache(maxsize=4)(rope_table)
 
 
 def speeds(dim: int, base: float = 10_000.0) -> Tensor:

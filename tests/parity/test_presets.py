@@ -6,12 +6,17 @@ Source: transformer/config.json and vae/config.json of the Wan-AI/*-Diffusers re
 import pytest
 import torch
 
+from longtake.models.checkpoint import detect
 from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.keys import dit_from_diffusers, vae_from_diffusers
 from longtake.models.wan.vae import WanVAE
-from tests.models.reference import AutoencoderKLWan, WanTransformer3DModel
-from tests.models.tiny import shapes_of
+from tests.models.reference import (
+    AutoencoderKLWan,
+    SkyReelsV2Transformer3DModel,
+    WanTransformer3DModel,
+)
+from tests.models.tiny import header_of, shapes_of
 
 COMMON = {
     "attention_head_dim": 128,
@@ -50,6 +55,18 @@ PUBLISHED_DITS = {
     # Wan2.2-I2V-A14B
     "14b-i2v-2.2": {**A14B, "in_channels": 36},
 }
+# Found in a file's header rather than held: Wan2.1-FLF2V-14B-720P, and SkyReels-V2
+IMAGE_14B = {**A14B, "in_channels": 36, "added_kv_proj_dim": 5120, "image_dim": 1280}
+SKYREELS_14B = {**A14B, "in_channels": 16}
+PUBLISHED_VARIANTS = {
+    "FLF2V 14B": (WanTransformer3DModel, {**IMAGE_14B, "pos_embed_seq_len": 514}),
+    "SkyReels-V2 DF 1.3B": (
+        SkyReelsV2Transformer3DModel,
+        {**PUBLISHED_DITS["1.3b"], "inject_sample_info": True},
+    ),
+    "SkyReels-V2 DF and T2V 14B": (SkyReelsV2Transformer3DModel, SKYREELS_14B),
+    "SkyReels-V2 I2V 14B": (SkyReelsV2Transformer3DModel, IMAGE_14B),
+}
 # Wan2.1-* and Wan2.2-*-A14B; Wan2.2-TI2V-5B
 PUBLISHED_VAES = {
     "2.1": {
@@ -83,6 +100,18 @@ def test_dit(preset):
     assert {dit_from_diffusers(name): shape for name, shape in theirs.items()} == ours
     assert DIT_PRESETS[preset].head_dim == PUBLISHED_DITS[preset]["attention_head_dim"]
     assert DIT_PRESETS[preset].eps == PUBLISHED_DITS[preset]["eps"]
+
+
+@pytest.mark.parametrize("variant", PUBLISHED_VARIANTS)
+def test_variants_are_found_at_their_whole_size(variant):
+    kind, published = PUBLISHED_VARIANTS[variant]
+    with torch.device("meta"):
+        network = kind(**published)
+    found = detect(header_of(network), "dit")
+    ours = shapes_of(WanDiT(found.config, device="meta"))
+    assert {dit_from_diffusers(name): shape for name, shape in shapes_of(network).items()} == ours
+    assert found.config.frame_rates == published.get("inject_sample_info", False)
+    assert found.config.image_positions == published.get("pos_embed_seq_len")
 
 
 @pytest.mark.parametrize("preset", PUBLISHED_VAES)
