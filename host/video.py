@@ -29,6 +29,8 @@ from .progress import check_cancelled
 from .source import Clip, opened
 from .vae import decoder, grid_of
 
+PLAYED = ("yuv420p", "yuvj420p")  # by everything that plays h264: others have ten bits or 4:4:4
+
 
 def film(
     vae: comfy.sd.VAE,
@@ -203,6 +205,8 @@ def may_be_copied(clip: Clip, wish: Wish) -> bool:
     if facts is None or clip.file is None or facts.container != MOV:
         return False
     if facts.codec != wish.form.codec or (facts.rotation and wish.form.suffix != ".mp4"):
+        return False
+    if wish.form == MP4 and facts.pixel_format not in PLAYED:
         return False
     return wish.quality.crf in (None, crf_in(clip.file))
 

@@ -169,6 +169,15 @@ def test_what_only_has_the_name_of_a_video_is_refused(tmp_path, kind):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("muxer", ["mp4", "mov", "matroska", "avi"])
+def test_a_video_without_a_frame_is_refused(tmp_path, muxer):
+    path = clip(tmp_path / "a", [], muxer=muxer)
+    assert path.stat().st_size > 100
+    with pytest.raises(InputError, match="has no pictures|is damaged") as refused:
+        media_facts(path)
+    assert "\n" not in str(refused.value)
+
+
 def test_sound_alone_no_file_and_a_pipe_are_refused(tmp_path):
     sound = tmp_path / "a.mp4"
     with av.open(sound, "w") as container:

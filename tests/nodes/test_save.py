@@ -123,6 +123,48 @@ def test_a_part_of_a_file_is_left_to_the_host(host, video, tmp_path):
     assert media_facts(saved.path).frames == 4
 
 
+def cut_off(path: Path) -> Path:
+    data = clip(path, range(40), options={"movflags": "faststart"}).read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    return path
+
+
+STRANGE = {  # what a stranger may hand over -> (frames, width, height) of what is saved, or words
+    "no frame": (lambda p: clip(p, []), "has no pictures in it"),
+    "cut off": (cut_off, "is cut off"),
+    "a rate that varies": (lambda p: clip(p, [0, 1, 2, 5, 6, 9]), (10, 38, 22)),
+    "turned": (lambda p: clip(p, rotation=90), (9, 22, 38)),
+    "ten bits": (lambda p: clip(p, pixels="yuv420p10le"), (9, 38, 22)),
+    "transparent": (lambda p: clip(p, codec="png", pixels="rgba", muxer="mov"), (9, 38, 22)),
+    "odd sides": (lambda p: clip(p, pixels="yuv444p", size=(37, 23)), (9, 38, 24)),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("crf", [None, 30], ids=["as it is", "encoded"])
+def test_files_of_strangers_are_saved_right_or_refused_in_a_line(host, video, tmp_path, kind, crf):
+    from comfy_api.latest import InputImpl
+
+    from longtake.engine.containers import Quality
+    from longtake.host.video import Wish
+
+    make, expected = STRANGE[kind]
+    source, wish = (
+        InputImpl.VideoFromFile(str(make(tmp_path / "a.mp4"))),
+        Wish(quality=Quality(crf)),
+    )
+    before = set((host.base / "output").rglob("*.*"))
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected) as refused:
+            video.save(source, "strange", {}, wish)
+        assert "\n" not in str(refused.value)
+        assert set((host.base / "output").rglob("*.*")) == before
+        return
+    saved = media_facts(video.save(source, "strange", {}, wish).path)
+    assert (saved.frames, saved.width, saved.height) == expected
+    assert (saved.codec, saved.pixel_format) == ("h264", "yuv420p")  # which every player knows
+
+
 def test_sides_that_are_odd_are_made_even(host):
     nodes = node_of()
     nodes["clip"]["inputs"].update(width=57, height=33)
