@@ -5,165 +5,25 @@ peak memory is its own and it can be killed. Proofs of structure take few steps 
 what is proved does not depend on how good the picture is; pictures that are judged take all 24.
 
 memory   a take of 60 s at 24 frames a second against one of 10 s: growth of the peak, frames, times
-shots    storyboards of two shots, a clip each and both in one window: cuts and what is seen
+shots    storyboards of two shots, a clip each and both in one window: cuts and what is seen; the
+         latter for every --meet, see Storyboard's input of that name
+anchors  takes of 8 windows for each way against drift: how far colours, contrast and detail drift
 kills    SIGKILL at random moments, resumed: latents and frames to the bit, files that are torn
 music    8:3, more than two minutes, cuts on beats, one mp4 with sound
 """
 
 import argparse
-import contextlib
 import hashlib
-import importlib.util
 import json
-import os
 import random
-import signal
-import sys
-import tempfile
-import time
-import warnings
 from collections import Counter
-from collections.abc import Callable
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
-BUILT_IN = "nano (built in)"
-
-
-def start_comfyui() -> Path:
-    """ComfyUI's modules in this process; its folders are below the path that is returned."""
-    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
-    spec = importlib.util.spec_from_file_location("tests_conftest", ROOT / "tests" / "conftest.py")
-    sys.modules["tests_conftest"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["tests_conftest"])
-    from tests.in_process import import_comfyui
-    from tests.server import comfyui_folder
-
-    base = Path(tempfile.mkdtemp(prefix="longtake-bench-"))
-    for folder in ("custom_nodes", "input", "output", "models", "temp"):
-        (base / folder).mkdir()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")
-        import_comfyui(comfyui_folder(), base)
-    return base
-
-
-class Studio:
-    """The built-in model, and takes made with it."""
-
-    def __init__(self, base: Path, steps: int):
-        from longtake.host import load
-
-        self.base, self.steps = base, steps
-        self.model = load.load_model(BUILT_IN, "fp32")
-        self.vae = load.load_vae(BUILT_IN, "fp32")
-        self.clip = load.load_text_encoder(BUILT_IN)
-
-    def board(self, text: str, seconds: float, fps: int, sound=None, most: float = 0.5):
-        from longtake.engine.storyboard import checked
-        from longtake.engine.storyboard_text import parse
-        from longtake.host.shots import MEET
-        from longtake.host.storyboards import encoded, on_beats
-
-        end = Fraction(str(seconds))
-        shots = checked(parse(text), end)
-        if sound is not None:
-            shots, sound, _ = on_beats(shots, sound, most, end)
-        with torch.inference_mode():
-            return encoded(self.clip, shots, end, Fraction(fps), MEET, sound)
-
-    def recipe(self, board, size=(128, 128), *, steps=None, seed=2, together=False, window=17):
-        from longtake.engine.schedule import sigmas
-        from longtake.host.storyboards import SEPARATE, TOGETHER, Frame, layout_for, recipe_for
-        from longtake.host.vae import grid_of
-
-        with torch.inference_mode():
-            negative = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(""))
-            sharing = TOGETHER if together else SEPARATE
-            return recipe_for(
-                self.model,
-                self.vae,
-                board,
-                negative,
-                Frame(board.seconds, board.fps, *size),
-                layout_for(self.model, grid_of(self.vae), window, 0, sharing),
-                sigmas=sigmas(steps or self.steps, 3.0),
-                seed=seed,
-                cfg=4.0,
-                sampler="euler",
-                anchor="off",
-                sound=board.sound,
-            )
-
-    def film(self, recipe) -> Path:
-        from longtake.host.long_take import film_take
-
-        with torch.inference_mode():
-            return Path(film_take(recipe).get_stream_source())
-
-    def windows(self) -> Path:
-        from longtake.host.long_take import store_folder
-
-        return store_folder()
-
-
-def forked(work: Callable[[], object], kill_after: float | None = None) -> dict | None:
-    """What `work` returns, from a process of its own; None if that was killed.
-
-    Beside it come "seconds" and "peak_mib", the largest resident memory of that process.
-    """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        status = 1
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-            begun = time.monotonic()
-            result = {"result": work(), "seconds": round(time.monotonic() - begun, 2)}
-            lines = Path("/proc/self/status").read_text().splitlines()
-            peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-            data = json.dumps({**result, "peak_mib": int(peak) / 1024}, default=str).encode()
-            os.write(writing, data)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    with os.fdopen(reading, "rb") as pipe:
-        data = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if kill_after is None and status:
-        raise SystemExit(f"a take failed with status {status}; the reason is above")
-    return json.loads(data) if data else None
-
-
-def clear(studio: Studio) -> None:
-    for path in studio.windows().glob("*"):
-        path.unlink()
-
-
-def frames_of(path: Path) -> np.ndarray:
-    with av.open(path) as container:
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-
-
-def timing(path: Path) -> dict:
-    """Frames of a file, whether each is at its time, and how long it is."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        rate, base = stream.average_rate, stream.time_base
-        times = sorted(p.pts * base for p in container.demux(stream) if p.pts is not None)
-        exact = all(t == i / rate for i, t in enumerate(times))
-        length = float(stream.duration * base)
-    return {"frames": len(times), "exact": exact, "seconds": length, "fps": float(rate)}
+from _takes import Studio, clear, forked, frames_of, start_comfyui, timing
 
 
 def memory(studio: Studio, options) -> dict:
@@ -218,25 +78,72 @@ def verdicts(scene, clip: np.ndarray, cut: int, reach: int) -> dict[str, bool]:
 
 
 def shots(studio: Studio, options) -> dict:
-    out = {}
-    for kind, together in (("a clip each", False), ("one window", True)):
-        tally = Counter()
-        for number, (scene, prompts, at) in enumerate(two_shots(options.count, 5)):
-            clear(studio)
-            if together:
-                cut, seconds = 1 + 4 * (at - 1), 17 / 8
-            else:
-                cut, seconds = 13 + number % 4, 29 / 8  # on any frame, not only latent ones
-            text = f"[0s] {prompts[0]}\n[{cut / 8}s cut] {prompts[1]}"
-            board = studio.board(text, seconds, 8)
-            recipe = studio.recipe(board, steps=24, seed=number, together=together)
-            assert (recipe.take.windows == 1) == together
-            path = forked(lambda recipe=recipe: studio.film(recipe))["result"]
-            clip = frames_of(Path(path))
-            tally.update({k: int(v) for k, v in verdicts(scene, clip, cut, 4).items()})
-            print(kind, number + 1, dict(tally), flush=True)
-        out[kind] = {k: round(100 * v / options.count, 1) for k, v in tally.items()}
+    kinds = {"a clip each": None, **{f"one window, meet {meet:g}": meet for meet in options.meet}}
+    out = {kind: storyboards(studio, options, kind, meet) for kind, meet in kinds.items()}
     return {**out, "storyboards": options.count, "steps": 24, "goal_percent": 80}
+
+
+def storyboards(studio: Studio, options, kind: str, meet: float | None) -> dict[str, float]:
+    """How often which of two shots is as asked, in percent; of one window where meet is given."""
+    tally = Counter()
+    for number, (scene, prompts, at) in enumerate(two_shots(options.count, 5)):
+        clear(studio)
+        together = meet is not None
+        # Alone on any frame, not only on latent ones.
+        cut, seconds = (1 + 4 * (at - 1), 17 / 8) if together else (13 + number % 4, 29 / 8)
+        board = studio.board(f"[0s] {prompts[0]}\n[{cut / 8}s cut] {prompts[1]}", seconds, 8)
+        board = replace(board, meet=meet or 0.0)
+        recipe = studio.recipe(board, steps=24, seed=number, together=together)
+        assert (recipe.take.windows == 1) == together
+        path = forked(lambda recipe=recipe: studio.film(recipe))["result"]
+        seen = verdicts(scene, frames_of(Path(path)), cut, 4)
+        tally.update({k: int(v) for k, v in seen.items()})
+        print(kind, number + 1, dict(tally), flush=True)
+    return {k: round(100 * v / options.count, 1) for k, v in tally.items()}
+
+
+def anchors(studio: Studio, options) -> dict:
+    from longtake.engine.anchor import ANCHORS
+    from training.captions import EASY_WORLD, caption, sample_scene
+
+    rows = {anchor: [] for anchor in ANCHORS}
+    for number in range(options.takes):
+        rng = random.Random(f"anchors {number}")
+        text = caption(sample_scene(rng, EASY_WORLD), rng, EASY_WORLD)
+        for anchor, drifts in rows.items():
+            clear(studio)
+            board = studio.board(text, (17 + 7 * 12) / 8, 8)
+            recipe = studio.recipe(board, steps=24, seed=number, anchor=anchor)
+            assert recipe.take.windows == 8
+            path = forked(lambda recipe=recipe: studio.film(recipe))["result"]
+            drifts.append(drift(frames_of(Path(path))))
+            print(anchor, number + 1, drifts[-1], flush=True)
+    return {"takes": options.takes, **{anchor: medians(drifts) for anchor, drifts in rows.items()}}
+
+
+def drift(frames: np.ndarray) -> dict[str, float | bool]:
+    """What the last window of a take differs in from its first.
+
+    colour: mean difference of the channels' means, in levels of 255; contrast, detail: ratio of
+    their deviations, and of the mean step between neighbouring pixels; kept: colour, ground, time.
+    """
+    from training.detect import read
+
+    first, last = frames[:17], frames[-17:]
+    a, b = (part.astype(np.float32) for part in (first, last))
+    seen = [read(part) for part in (first, last)]
+    looks = [(s.tracks[0].colour if s.tracks else None, s.ground, s.time) for s in seen]
+    return {
+        "colour": float(np.abs(a.mean((0, 1, 2)) - b.mean((0, 1, 2))).mean()),
+        "contrast": float(b.std() / a.std()),
+        "detail": float(np.abs(np.diff(b, axis=2)).mean() / np.abs(np.diff(a, axis=2)).mean()),
+        "kept": looks[0] == looks[1],
+    }
+
+
+def medians(rows: list[dict]) -> dict[str, float | str]:
+    out = {k: round(float(np.median([row[k] for row in rows])), 3) for k in rows[0] if k != "kept"}
+    return {**out, "kept": f"{sum(row['kept'] for row in rows)} of {len(rows)}"}
 
 
 def state_of(studio: Studio) -> dict[str, str]:
@@ -362,15 +269,19 @@ def music(studio: Studio, options) -> dict:
     }
 
 
-PARTS = {"memory": memory, "shots": shots, "kills": kills, "music": music}
+PARTS = {"memory": memory, "shots": shots, "anchors": anchors, "kills": kills, "music": music}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--steps", type=int, default=4, help="of each window, where unjudged")
     parser.add_argument("--seconds", type=int, default=60, help="of the long take")
     parser.add_argument("--count", type=int, default=20, help="storyboards, and kills")
+    parser.add_argument("--takes", type=int, default=5, help="for each anchor")
+    parser.add_argument("--meet", type=float, nargs="+", default=[0.35, 1.0], help="of one window")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
     studio = Studio(start_comfyui(), options.steps)

@@ -170,6 +170,8 @@ def mend(studio: Studio, number: int) -> dict:
         if name == "loop":
             round_ = torch.cat((frames, frames[:1]))
             out["loop_closes"] = seam(round_, [len(frames) - 1])
+            *others, closing = steps_between(round_)
+            out["loop_closes_as_neighbours"] = bool(closing <= max(others))
             new = known.logical_not().nonzero().flatten()
             ends = {"leaves": 4 * int(new.min()) - 4, "arrives": 4 * int(new.max())}
             for end, step in ends.items():

@@ -1,0 +1,162 @@
+"""What benchmarks of takes share: ComfyUI in this process, and takes made in forked ones."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILT_IN = "nano (built in)"
+
+
+def start_comfyui() -> Path:
+    """ComfyUI's modules in this process; its folders are below the path that is returned."""
+    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
+    spec = importlib.util.spec_from_file_location("tests_conftest", ROOT / "tests" / "conftest.py")
+    sys.modules["tests_conftest"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["tests_conftest"])
+    from tests.in_process import import_comfyui
+    from tests.server import comfyui_folder
+
+    base = Path(tempfile.mkdtemp(prefix="longtake-bench-"))
+    for folder in ("custom_nodes", "input", "output", "models", "temp"):
+        (base / folder).mkdir()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        import_comfyui(comfyui_folder(), base)
+    return base
+
+
+class Studio:
+    """The built-in model, and takes made with it."""
+
+    def __init__(self, base: Path, steps: int):
+        from longtake.host import load
+
+        self.base, self.steps = base, steps
+        self.model = load.load_model(BUILT_IN, "fp32")
+        self.vae = load.load_vae(BUILT_IN, "fp32")
+        self.clip = load.load_text_encoder(BUILT_IN)
+
+    def board(self, text: str, seconds: float, fps: int, sound=None, most: float = 0.5):
+        from longtake.engine.storyboard import checked
+        from longtake.engine.storyboard_text import parse
+        from longtake.host.shots import MEET
+        from longtake.host.storyboards import encoded, on_beats
+
+        end = Fraction(str(seconds))
+        shots = checked(parse(text), end)
+        if sound is not None:
+            shots, sound, _ = on_beats(shots, sound, most, end)
+        with torch.inference_mode():
+            return encoded(self.clip, shots, end, Fraction(fps), MEET, sound)
+
+    def recipe(
+        self,
+        board,
+        size=(128, 128),
+        *,
+        steps=None,
+        seed=2,
+        together=False,
+        window=17,
+        anchor="off",
+    ):
+        from longtake.engine.schedule import sigmas
+        from longtake.host.storyboards import SEPARATE, TOGETHER, Frame, layout_for, recipe_for
+        from longtake.host.vae import grid_of
+
+        with torch.inference_mode():
+            negative = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(""))
+            sharing = TOGETHER if together else SEPARATE
+            return recipe_for(
+                self.model,
+                self.vae,
+                board,
+                negative,
+                Frame(board.seconds, board.fps, *size),
+                layout_for(self.model, grid_of(self.vae), window, 0, sharing),
+                sigmas=sigmas(steps or self.steps, 3.0),
+                seed=seed,
+                cfg=4.0,
+                sampler="euler",
+                anchor=anchor,
+                sound=board.sound,
+            )
+
+    def film(self, recipe) -> Path:
+        from longtake.host.long_take import film_take
+
+        with torch.inference_mode():
+            return Path(film_take(recipe).get_stream_source())
+
+    def windows(self) -> Path:
+        from longtake.host.long_take import store_folder
+
+        return store_folder()
+
+
+def forked(work: Callable[[], object], kill_after: float | None = None) -> dict | None:
+    """What `work` returns, from a process of its own; None if that was killed.
+
+    Beside it come "seconds" and "peak_mib", the largest resident memory of that process.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        status = 1
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+            begun = time.monotonic()
+            result = {"result": work(), "seconds": round(time.monotonic() - begun, 2)}
+            lines = Path("/proc/self/status").read_text().splitlines()
+            peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+            data = json.dumps({**result, "peak_mib": int(peak) / 1024}, default=str).encode()
+            os.write(writing, data)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if kill_after is None and status:
+        raise SystemExit(f"a take failed with status {status}; the reason is above")
+    return json.loads(data) if data else None
+
+
+def clear(studio: Studio) -> None:
+    for path in studio.windows().glob("*"):
+        path.unlink()
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with av.open(path) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def timing(path: Path) -> dict:
+    """Frames of a file, whether each is at its time, and how long it is."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        rate, base = stream.average_rate, stream.time_base
+        times = sorted(p.pts * base for p in container.demux(stream) if p.pts is not None)
+        exact = all(t == i / rate for i, t in enumerate(times))
+        length = float(stream.duration * base)
+    return {"frames": len(times), "exact": exact, "seconds": length, "fps": float(rate)}
