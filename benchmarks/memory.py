@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from long_take import Studio, clear, start_comfyui
+from _takes import Studio, clear, start_comfyui
 
 SIZE, FPS, WINDOW = (832, 480), 16, 81
 TEXT = "a big red ball rises over the grass at sunset, static camera"
