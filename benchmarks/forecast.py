@@ -68,7 +68,9 @@ def main() -> None:
         for dtype in ("float32", "bfloat16"):
             found = measure(proportions, width, shape, dtype)
             ratio = found["forecast"] / found["measured"]
-            rows.append({"what": proportions, "width": width, "latents": shape, "dtype": dtype,
+            none = dict.fromkeys(("ours_ms", "core_ms", "diffusers_ms"))
+            rows.append({"what": f"memory of a step, {proportions} at width {width}",
+                         "latents": shape, "dtype": dtype, **none, "error": round(ratio - 1, 3),
                          **found, "forecast_over_measured": round(ratio, 3)})  # fmt: skip
             print(f"{proportions:8} {width:4} {shape!s:22} {dtype:9} "
                   f"{found['measured'] / 1e6:7.1f} MB, forecast {found['forecast'] / 1e6:7.1f} "
