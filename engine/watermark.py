@@ -75,14 +75,14 @@ def marked(chunks: Iterable[Tensor], id: int, strength: float = STRENGTH) -> Ite
     Args:
         chunks: uint8 (frames, h, w, 3).
         id: what the mark carries, 24 bits.
-        strength: levels of 255.
+        strength: levels of 255; up to twice as many for small frames.
     """
     if not 0 <= id < 2**ID_BITS:
         raise InputError(f"the mark carries {ID_BITS} bits, and {id} does not fit in them.")
     plane = None
     for chunk in chunks:
         if plane is None:
-            plane = strength * _plane(id, *chunk.shape[1:3])
+            plane = strength * _more(*chunk.shape[1:3]) * _plane(id, *chunk.shape[1:3])
         yield torch.cat([_mark(frame, plane) for frame in chunk.split(1)])
 
 
@@ -95,6 +95,11 @@ def _plane(id: int, height: int, width: int) -> Tensor:
     rows, columns = (int(side / cell) + 3 for side in (height, width))
     cells = tile.repeat(-(-rows // TILE), -(-columns // TILE))[:rows, :columns]
     return _sampled(cells, height, width, 1 / cell)
+
+
+def _more(height: int, width: int) -> float:
+    """By how much the mark is stronger in frames that have room for few cells only: 1 to 2."""
+    return min(2.0, cell_size(height, width) * CELLS / min(height, width))
 
 
 def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:

@@ -105,6 +105,14 @@ def test_it_outlasts(with_mark, change):
     assert found.id == ID
 
 
+def test_it_outlasts_an_encoder_in_small_frames_too():
+    """Those of the built-in model."""
+    small = scene(128, 128, 11)
+    found = find_mark([encoded(mark(small), 23)])
+    assert found.z >= PRESENT
+    assert found.id == ID
+
+
 @pytest.mark.parametrize("seed", [5, 7])
 def test_there_is_none_where_none_was_put(seed):
     found = find_mark([scene(238, 422, 3, seed)])
