@@ -245,8 +245,8 @@ def bytes_of(state):
     return sum(tensor.numel() * tensor.element_size() for tensor in state)
 
 
-@pytest.mark.parametrize("name", ["2.1", "2.2", "nano"])
-def test_memory_asked_for_is_what_a_piece_takes(pack, name):
+@pytest.mark.parametrize(("name", "near"), [("2.1", 0.8), ("2.2", 0.8), ("nano", 0.6)])
+def test_memory_asked_for_is_what_a_piece_takes(pack, name, near):
     """Measured without computing, on frames of 480p, in the middle of a video."""
     config = VAE_PRESETS[name]
     network = WanVAE(config, device="meta", dtype=torch.bfloat16)
@@ -260,10 +260,10 @@ def test_memory_asked_for_is_what_a_piece_takes(pack, name):
         with Peak() as decoding:
             network.decode_piece(latent, state)
         asked = pack.vae.decode_bytes(config, latent.shape, torch.bfloat16)
-        assert 0.6 * asked < decoding.most + bytes_of(state) < asked
+        assert near * asked < decoding.most + bytes_of(state) < asked
 
         _, state = network.encode_piece(first, None)
         with Peak() as encoding:
             network.encode_piece(frames, state)
         asked = pack.vae.encode_bytes(config, frames.shape, torch.bfloat16)
-        assert 0.6 * asked < encoding.most + bytes_of(state) < asked
+        assert near * asked < encoding.most + bytes_of(state) < asked
