@@ -10,18 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
-from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
-from .world import render
+from .pack import register
+
+register()
+
+from longtake.engine.cuts import shots_of  # noqa: E402
+
+from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene  # noqa: E402
+from .world import render  # noqa: E402
 
 WINDOW = 5  # latent frames: 17 frames, two seconds and a bit
 LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
 # Left and right are told apart last of all: their words also belong to the camera, and to both
 # ends of "from right to left".
 OFTEN = (*MOTIONS, "left", "right")
-
-
-# Of the batches, those where either shot of a cut has a prompt of its own, as in a storyboard.
-STORYBOARDS = 1 / 12
 
 
 class Window(NamedTuple):
@@ -36,15 +38,14 @@ class Window(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts, and from
-    latent frame `cut` on `later` prompts."""
+    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts, each of
+    one shot or of two; cut: the latent frame where second shots begin."""
 
     latents: Tensor
     known: Tensor
     weight: Tensor
-    prompts: list[str]
-    cut: int = WINDOW
-    later: list[str] | None = None
+    prompts: list[list[str]]
+    cut: int
 
 
 class Pool:
@@ -84,31 +85,22 @@ class Pool:
                 self.at = (self.at + 1) % self.size
 
     def batch(self, count: int, progress: float) -> Batch:
-        """A random batch with fresh captions and fresh choices of what is known."""
-        cut = self.rng.randrange(2, WINDOW) if self.rng.random() < STORYBOARDS else WINDOW
-        among = [w for w in self.windows if w.cut == cut] if cut < WINDOW else self.windows
-        if not among:
-            cut, among = WINDOW, self.windows
+        """A random batch with fresh captions and fresh choices of what is known. All its cuts are
+        in one place, for a batch listens frame by frame."""
+        cut = self.rng.randrange(2, WINDOW)
+        among = [window for window in self.windows if window.cut in (cut, WINDOW)]
         picked = [self.rng.choice(among) for _ in range(count)]
         mix = world_at(progress)
-        scenes = [window.scene for window in picked]
-        firsts = scenes if cut == WINDOW else [Scene(scene.shots[:1]) for scene in scenes]
+        prompts = [caption(window.scene, self.rng, mix) for window in picked]
+        free = [self.rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
         # Objects are a tenth of the picture and nearly all of what prompts are about.
         return Batch(
             latents=torch.stack([window.latents for window in picked]),
             known=torch.stack([self._known(window.middle) for window in picked]),
             weight=1 + 3 * torch.stack([window.mask for window in picked]).float().unsqueeze(1),
-            prompts=self._prompts(firsts, mix),
+            prompts=[[""] if f else shots_of(p) for f, p in zip(free, prompts, strict=True)],
             cut=cut,
-            later=None
-            if cut == WINDOW
-            else self._prompts([Scene(scene.shots[1:]) for scene in scenes], mix),
         )
-
-    def _prompts(self, scenes: list[Scene], mix: Mix) -> list[str]:
-        """Captions; some are left out, for classifier-free guidance."""
-        prompts = [caption(scene, self.rng, mix) for scene in scenes]
-        return ["" if self.rng.random() < 0.12 else prompt for prompt in prompts]
 
     def _known(self, middle: bool) -> Tensor:
         """(t,) which latent frames are given: none, first, some at either end, or any."""

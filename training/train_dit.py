@@ -20,7 +20,7 @@ register()
 
 from longtake.models.attention import exact  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
-from longtake.models.wan.dit import Segment, Text, WanDiT  # noqa: E402
+from longtake.models.wan.dit import Segment, WanDiT  # noqa: E402
 
 from .data import WINDOW, Batch, Pool  # noqa: E402
 from .export import NANO, RUNS, load_vae  # noqa: E402
@@ -63,14 +63,18 @@ def draw_levels(known: Tensor) -> Tensor:
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
-def read(model: nn.ModuleDict, batch: Batch) -> Text | list[Segment]:
-    """What the transformer listens to: one text, or one for each shot."""
+def read(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
+    """What the transformer listens to before and after the batch's cuts."""
     dtype = model["dit"].patch_embedding.weight.dtype
-    text = model["dit"].read_text(model["text"](batch.prompts).to(dtype))
-    if batch.later is None:
-        return text
-    later = model["dit"].read_text(model["text"](batch.later).to(dtype))
-    return [Segment(0, batch.cut, text), Segment(batch.cut, WINDOW, later)]
+    double = [i for i, shots in enumerate(batch.prompts) if len(shots) == 2]
+    prompts = [shots[0] for shots in batch.prompts]
+    context = model["text"](prompts + [batch.prompts[i][1] for i in double]).to(dtype)
+    before, seconds = context.split((len(prompts), len(double)))
+    after = before.index_copy(0, torch.tensor(double, dtype=torch.long), seconds)
+    return [
+        Segment(0, batch.cut, model["dit"].read_text(before)),
+        Segment(batch.cut, WINDOW, model["dit"].read_text(after)),
+    ]
 
 
 def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
