@@ -203,7 +203,7 @@ def unseen(config: DiTConfig | None, conditioning: list, clip_vision: Any) -> st
         return ""
     return (
         "this checkpoint was trained to read CLIP vision tokens of its first image and gets none: "
-        "connect CLIPVisionEncode to PinImage's clip_vision"
+        "connect CLIPVisionEncode to PinImage's clip_vision_output"
     )
 
 

@@ -10,6 +10,7 @@ from .decode import Decode, DecodeFrames
 from .encode import Encode
 from .experts import Experts
 from .extend import ExtendVideo
+from .forcing import DiffusionForcing
 from .interpolate import Interpolate
 from .join import Bridge, FillGap, Loop
 from .load import LoadModel, LoadTextEncoder, LoadVAE
@@ -45,6 +46,7 @@ NODES: list[type[io.ComfyNode]] = [
     Encode,
     Schedule,
     Experts,
+    DiffusionForcing,
     Sample,
     LongTake,
     Decode,

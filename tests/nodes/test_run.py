@@ -210,3 +210,29 @@ def test_the_cache_is_shown_and_emptied(graph, host):
     assert report.ui["cache"]["text"][0].count("dropped") == 2
     report = host.run(look.but(cache={"action": "drop"}), want=["cache"], executor=executor)
     assert "file is empty" in report.error
+
+
+def test_diffusion_forcing_is_a_sampler_of_cores(graph, host):
+    core = graph.add(
+        forcing=("LongtakeDiffusionForcing", {"lag": 1, "block": 1, "reference_noise": 0.0}),
+        noise=("RandomNoise", {"noise_seed": 5}),
+        guider=(
+            "CFGGuider",
+            {"model": ["model", 0], "positive": ["prompt", 0], "negative": ["negative", 0], "cfg": 2.0},
+        ),
+        core=(
+            "SamplerCustomAdvanced",
+            {
+                "noise": ["noise", 0],
+                "guider": ["guider", 0],
+                "sampler": ["forcing", 0],
+                "sigmas": ["schedule", 0],
+                "latent_image": ["canvas", 0],
+            },
+        ),
+    )  # fmt: skip
+    run = host.run(core, want=["core"])
+    assert run.success, run.error
+    assert run.values["core"][0]["samples"].std() > 0.1
+    wide = host.run(core.but(forcing={"block": 2}), want=["core"])
+    assert "3 latent frames do not divide into blocks of 2" in wide.error

@@ -33,8 +33,9 @@ INPUTS = {
     "LongtakeEncode": ["image", "vae", "fps"],
     "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],
     "LongtakeExperts": [
-        "high", "low", "positive", "negative", "cfg_high", "cfg_low", "boundary"
+        "high", "low", "positive", "negative", "cfg_high", "cfg_low", "boundary", "latent"
     ],
+    "LongtakeDiffusionForcing": ["lag", "block", "reference_noise"],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
     ],
