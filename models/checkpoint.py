@@ -11,6 +11,7 @@ nothing and the operating system shares one copy among all programs that read th
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -164,29 +165,26 @@ def broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> lis
     """Names of tensors with broken numbers among those that are looked at."""
     try:
         with path.open("rb", buffering=0) as file:
-            return [
-                name
-                for name, info in tensors.items()
-                if not all(is_finite(piece) for piece in samples(file, info))
-            ]
+            return [name for name, info in tensors.items() if not is_finite(samples(file, info))]
     except OSError as error:
         raise CheckpointError(
             f"'{source}' cannot be read: {one_line(error)}. Get another copy of it."
         ) from None
 
 
-def samples(file: BinaryIO, info: TensorInfo) -> Iterator[Tensor]:
+def samples(file: BinaryIO, info: TensorInfo) -> Tensor:
     """A tensor's first, middle and last numbers; all of a small one."""
-    dtype = DTYPES[info.dtype]
     size, middle = 4096, info.bytes // 2 // 8 * 8
     spans = [(0, info.bytes)]
     if info.bytes > SMALL_TENSOR:
         spans = [(0, size), (middle, size), (info.bytes - size, size)]
+    found = bytearray()
     for start, length in spans:
         file.seek(info.offset + start)
-        found = bytearray(file.read(length))
-        if found:
-            yield torch.frombuffer(found, dtype=torch.uint8).view(dtype)
+        found += file.read(length)
+    if not found:
+        return torch.empty(0)
+    return torch.frombuffer(found, dtype=torch.uint8).view(DTYPES[info.dtype])
 
 
 def is_finite(weight: Tensor) -> bool:
@@ -196,7 +194,7 @@ def is_finite(weight: Tensor) -> bool:
     if weight.dtype in FP8:  # few operations know these; bf16 holds all their values
         return all(is_finite(part.bfloat16()) for part in weight.flatten().split(2**22))
     low, high = torch.aminmax(weight)  # one pass, nothing allocated, and NaN comes through
-    return bool(low.isfinite() & high.isfinite())
+    return isfinite(low.item()) and isfinite(high.item())
 
 
 def load_into(module: nn.Module, weights: Mapping[str, Tensor], source: str = "weights") -> None:
