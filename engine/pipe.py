@@ -10,12 +10,22 @@ import torch
 
 T = TypeVar("T")
 POLL = 0.05  # seconds after which somebody who waits looks whether it is all over
+_ENDED: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
+    "longtake_ended", default=()
+)
+
+
+def unwanted() -> bool:
+    """Whether what this thread is making for `ahead` is wanted no more: for work that takes long
+    to ask on its way."""
+    return any(ended.is_set() for ended in _ENDED.get())
 
 
 def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
     """The same items, the next of them made in a thread while one is used.
 
-    Closing the iterator ends the thread as soon as the item in hand is made, and closes `items`.
+    Closing the iterator ends the thread as soon as the item in hand is made, or whoever makes it
+    asks `unwanted`, and closes `items`.
 
     Args:
         items: iterated in the thread, under the caller's inference mode and context variables.
@@ -32,8 +42,9 @@ def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
         with torch.inference_mode(mode):  # is a thread's own
             _hand_over(items, queue, stop)
 
-    run = contextvars.copy_context().run
-    thread = threading.Thread(target=run, args=(make,), daemon=True, name="longtake-ahead")
+    context = contextvars.copy_context()
+    context.run(_ENDED.set, (*_ENDED.get(), stop))
+    thread = threading.Thread(target=context.run, args=(make,), daemon=True, name="longtake-ahead")
     thread.start()
     try:
         yield from _taken(queue)

@@ -2,7 +2,8 @@
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -17,12 +18,32 @@ from comfy_execution.utils import get_executing_context
 from einops import einsum
 from PIL import Image
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from ..engine.pipe import unwanted
 
 PREVIEW_FPS = 8
 OnStep = Callable[[int, Tensor, Tensor, int], None]  # (step, clean, x, steps), as samplers call it
 
-check_cancelled = comfy.model_management.throw_exception_if_processing_interrupted
-"""Raises what ComfyUI stops a prompt by, if somebody pressed Cancel."""
+
+def check_cancelled() -> None:
+    """Raises what ComfyUI stops a prompt by, if somebody pressed Cancel.
+
+    ComfyUI tells it once. So does a thread end that works ahead for one that heard it.
+    """
+    if unwanted():
+        raise comfy.model_management.InterruptProcessingException
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+@contextmanager
+def cancel_within_networks() -> Iterator[None]:
+    """Cancel is heard before each layer of any network: a piece of a large video may take long."""
+    handle = register_module_forward_pre_hook(lambda *_: check_cancelled())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def latent_frames(clean: Tensor, latent_format: LatentFormat) -> list[Image.Image]:

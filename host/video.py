@@ -25,7 +25,7 @@ from ..engine.stream import frame_stream, without_first
 from ..engine.video_file import copy_video, write_video
 from ..models.errors import OutputError
 from .output import filled_in, folder_for, names, output_folder, temporary
-from .progress import check_cancelled
+from .progress import cancel_within_networks, check_cancelled
 from .source import Clip, opened
 from .vae import decoder, grid_of
 
@@ -49,7 +49,8 @@ def film(
     path = temporary("longtake")
     check_space(path.parent, estimate(total, width, height))
     chunks = ahead(without_first(frame_stream(decoder(vae, latents), latents), skip))
-    write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
+    with cancel_within_networks():
+        write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
     return InputImpl.VideoFromFile(str(path))
 
 

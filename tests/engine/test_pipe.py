@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from longtake.engine.pipe import ahead
+from longtake.engine.pipe import ahead, unwanted
 
 
 def threads() -> set[str]:
@@ -78,6 +78,28 @@ def test_closing_closes_what_it_reads_from_in_its_own_thread():
     stream.close()
     assert closed == ["longtake-ahead"]
     assert not threads()
+
+
+def test_whoever_makes_items_can_ask_whether_they_are_wanted():
+    """Through stages upon stages, of which only the last is closed."""
+    asked, ready = [], threading.Event()
+
+    def items():
+        yield 0
+        ready.set()
+        while not unwanted():
+            time.sleep(0.01)
+        asked.append("heard")
+        yield 1
+
+    stage = ahead(ahead(items()))
+    assert next(stage) == 0
+    assert ready.wait(10)
+    assert not asked
+    stage.close()
+    assert asked == ["heard"]
+    assert not threads()
+    assert not unwanted()
 
 
 def test_the_thread_works_under_the_callers_circumstances():

@@ -34,6 +34,26 @@ def test_cancel_leaves_no_file(video, vae, latents, comfyui):
     assert {file for file in files(temp) - before if file.is_file()} == set()
 
 
+def test_cancel_does_not_wait_for_the_piece(video, vae, latents, comfyui):
+    """At the size of real videos a piece takes seconds."""
+    import comfy.model_management as mm
+
+    temp, ran = comfyui.base / "temp", []
+    before = files(temp)
+    network = vae.first_stage_model.decoder
+    hooks = [
+        network.middle[0].register_forward_hook(lambda *_: mm.interrupt_current_processing(True)),
+        network.middle[1].register_forward_hook(lambda *_: ran.append("the next layer")),
+    ]
+    with pytest.raises(mm.InterruptProcessingException):
+        video.film(vae, latents, Fraction(8))
+    for hook in hooks:
+        hook.remove()
+    assert not ran
+    assert {file for file in files(temp) - before if file.is_file()} == set()
+    assert video.film(vae, latents, Fraction(8)).get_dimensions()
+
+
 def test_a_part_of_the_name_that_is_a_file_is_told(video, vae, latents, comfyui):
     output = comfyui.base / "output"
     (output / "taken").write_bytes(b"")
