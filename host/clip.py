@@ -1,6 +1,7 @@
 """The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import comfy.sd
@@ -13,9 +14,11 @@ from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
 from comfy.text_encoders.t5 import T5
 from torch import Tensor
 
+from ..engine.cuts import shots_of
 from ..models.errors import CheckpointError
+from .shots import of_cuts
 
-NAME = "longtake_umt5"
+NAME, SHOT = "longtake_umt5", "longtake_umt5_shot_"
 VOCABULARY = "spiece_model"  # the tensor that holds the tokenizer, as ComfyUI's UMT5 files have it
 UMT5: Mapping[str, Any] = {  # what the shapes of a file do not show
     "dense_act_fn": "gelu_pytorch_tanh",
@@ -79,6 +82,13 @@ def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
             # Not core's choice of dtype, which is fp16 on most cards: the file's own.
             super().__init__(device, stored, model_options, name=NAME, clip_model=Encoder)
 
+        def encode_token_weights(self, tokens):
+            encode = super().encode_token_weights
+            text, pooled, *extras = encode(tokens)
+            parts = [tokens[key] for key in shot_keys(tokens)]
+            shots = of_cuts([encode({NAME: part})[0] for part in parts]) if parts else {}
+            return text, pooled, {**(extras[0] if extras else {}), **shots}
+
     class Tokens(sd1_clip.SDTokenizer):
         def __init__(self, embedding_directory, tokenizer_data):
             super().__init__(
@@ -103,8 +113,22 @@ def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
         def __init__(self, embedding_directory, tokenizer_data):
             super().__init__(embedding_directory, tokenizer_data, name=NAME, tokenizer=Tokens)
 
+        def tokenize_with_weights(self, text, return_word_ids=False, **kwargs):
+            """The tokens of a prompt and, if it has cuts, of each of its shots."""
+            tokenize = partial(
+                getattr(self, NAME).tokenize_with_weights, return_word_ids=return_word_ids, **kwargs
+            )
+            shots = shots_of(text)
+            parts = {f"{SHOT}{i}": tokenize(shot) for i, shot in enumerate(shots)}
+            return {NAME: tokenize(text)} | (parts if len(shots) > 1 else {})
+
     stored = dtype
     return ClipTarget(Tokenizer, Network)
+
+
+def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
+    """Under which keys the shots of a prompt with cuts are, in order; none for any other."""
+    return [key for key in tokens if key.startswith(SHOT)]
 
 
 def load_umt5_xxl(path: str) -> comfy.sd.CLIP:

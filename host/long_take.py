@@ -101,7 +101,7 @@ class Recipe:
         spans = shots_in(clip, window)
         texts = [self.prompts[span.shot] for span in spans]
         if len(clip.spans) == 1:
-            return from_frame(texts[0], window.start)
+            return from_frame(texts[0], window.start, clip.latent_frames)
         return of_shots(texts[0], texts, [span.start for span in spans], self.meet)
 
 
@@ -235,8 +235,9 @@ class Painter:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
         r, pins = self.recipe, self.recipe.held[number].pins
         span, route = range(window.start, window.stop), route_for(config_of(r.model))
-        prompt = r.prompt(r.take.clips[number], window)
-        negative = from_frame(r.negative, window.start)
+        clip = r.take.clips[number]
+        prompt = r.prompt(clip, window)
+        negative = from_frame(r.negative, window.start, clip.latent_frames)
         return known_conds(prompt, negative, channels_of(pins, span, route), samples, mask)
 
     def frames(self, number: int) -> Iterator[Tensor]:

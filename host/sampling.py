@@ -124,7 +124,7 @@ def in_passes(
         for number, (frames, scratch) in enumerate(passes):
             at = list(frames)
             x, m = painted[:, :, at], left[:, :, at]
-            conds = (from_frame(prompt, at[0]) for prompt in (positive, negative))
+            conds = (from_frame(p, at[0], samples.shape[2]) for p in (positive, negative))
             conds = known_frames.known_conds(*conds, channels and channels.at(at), x, m)
             playback.begin(number * (len(sigmas) - 1))
             out = run(

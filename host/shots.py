@@ -14,6 +14,8 @@ import comfy.conds
 import torch
 from torch import Tensor
 
+from ..engine.cuts import even_starts
+
 SHOTS = "longtake_shots"
 MEET = 0.35  # noise level; what it does is said at `of_shots`
 Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
@@ -50,18 +52,35 @@ def of_shots(
     return [[text, {**extras, SHOTS: shots}] for text, extras in joint]
 
 
-def from_frame(conditioning: Conditioning, frame: int) -> Conditioning:
-    """The CONDITIONING for what begins at latent frame `frame` of the clip it was made for."""
-    return [[text, _moved(extras, frame)] for text, extras in conditioning]
+def of_cuts(texts: Sequence[Tensor]) -> dict[str, Any]:
+    """Extras for shots (b, m, c) that share a clip of any length evenly and see each other, as a
+    model can that was trained so."""
+    return {SHOTS: {"texts": list(texts), "starts": None, "meet": 1.0}}
 
 
-def _moved(extras: Mapping[str, Any], frame: int) -> dict[str, Any]:
-    if SHOTS not in extras or not frame:
+def as_one(conditioning: Conditioning) -> Conditioning:
+    """The CONDITIONING without its shots: one text for all."""
+    return [[text, {k: v for k, v in e.items() if k != SHOTS}] for text, e in conditioning]
+
+
+def from_frame(conditioning: Conditioning, frame: int, frames: int) -> Conditioning:
+    """The CONDITIONING for what begins at latent frame `frame` of a clip of `frames`."""
+    return [[text, _moved(extras, frame, frames)] for text, extras in conditioning]
+
+
+def _moved(extras: Mapping[str, Any], frame: int, frames: int) -> dict[str, Any]:
+    if SHOTS not in extras:
         return dict(extras)
-    texts, starts = extras[SHOTS]["texts"], [start - frame for start in extras[SHOTS]["starts"]]
+    texts = extras[SHOTS]["texts"]
+    starts = [start - frame for start in _starts(extras[SHOTS], frames)]
     first = max(i for i, start in enumerate(starts) if start <= 0)
     kept = {"texts": texts[first:], "starts": [max(0, start) for start in starts[first:]]}
     return {**extras, SHOTS: {**extras[SHOTS], **kept}}
+
+
+def _starts(shots: Mapping[str, Any], frames: int) -> Sequence[int]:
+    """The latent frame, of as many, at which each shot begins."""
+    return even_starts(len(shots["texts"]), frames) if shots["starts"] is None else shots["starts"]
 
 
 def shot_texts(extras: Mapping[str, Any]) -> list[Tensor]:
@@ -78,7 +97,7 @@ def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
     if SHOTS not in extras:
         return {}
     frames, device = extras["noise"].shape[2], extras["device"]
-    numbers = numbers_of(extras[SHOTS]["starts"], frames, device)
+    numbers = numbers_of(_starts(extras[SHOTS], frames), frames, device)
     texts = [text.to(device) for text in extras[SHOTS]["texts"][: int(numbers.max()) + 1]]
     return {
         "shot_texts": comfy.conds.CONDList(texts),

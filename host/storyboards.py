@@ -26,7 +26,7 @@ from .long_take import Recipe
 from .model import config_of
 from .preset import settings_of
 from .sampling import check_fit, check_sampling, with_rate
-from .shots import MEET, Conditioning, of_shots
+from .shots import MEET, Conditioning, as_one, of_shots
 from .source import sound_from
 from .vae import grid_of
 
@@ -68,7 +68,7 @@ def encoded(
         return known[prompt]
 
     prompts = tuple(read(shot.prompt) for shot in shots)
-    joint = read(joint_prompt(shots))
+    joint = as_one(read(joint_prompt(shots)))
     return Board(tuple(shots), prompts, joint, seconds, fps, meet, sound)
 
 

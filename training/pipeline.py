@@ -1,6 +1,7 @@
 """Prompt to pixels with the built-in model and no ComfyUI: what the evaluation looks at."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -10,11 +11,12 @@ from .pack import register
 
 register()
 
+from longtake.engine.cuts import even_starts, shots_of  # noqa: E402
 from longtake.engine.noise import video_noise  # noqa: E402
 from longtake.models.attention import exact  # noqa: E402
 from longtake.models.checkpoint import load_into, load_weights  # noqa: E402
 from longtake.models.wan.config import DiTConfig  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
+from longtake.models.wan.dit import Segment, WanDiT  # noqa: E402
 from longtake.models.wan.vae import WanVAE  # noqa: E402
 
 from .export import averaged, load_vae, read_config  # noqa: E402
@@ -137,7 +139,7 @@ class Pipeline:
     def _velocity(self, prompts: list[str], known: Tensor) -> Callable[[Tensor, float], Tensor]:
         """What the network says, in float32, for a batch with these prompts."""
         dtype = next(self.dit.parameters()).dtype
-        text = self.dit.read_text(self.text(prompts))
+        text = self._read(prompts, len(known))
 
         def velocity(x: Tensor, sigma: float) -> Tensor:
             self.evaluations += len(x)
@@ -145,3 +147,14 @@ class Pipeline:
             return self.dit(x.to(dtype), level, text, attention=exact).float()
 
         return velocity
+
+    def _read(self, prompts: list[str], latent_frames: int) -> list[Segment]:
+        """What each latent frame listens to: as in the pack, the shots of a prompt share a clip."""
+        shots = [shots_of(prompt) for prompt in prompts]
+        count = max(map(len, shots))  # shots of one prompt go on where others have a cut
+        edges = [*even_starts(count, latent_frames), latent_frames]
+        columns = [[s[i * len(s) // count] for s in shots] for i in range(count)]
+        return [
+            Segment(*span, self.dit.read_text(self.text(column)))
+            for span, column in zip(pairwise(edges), columns, strict=True)
+        ]

@@ -33,6 +33,21 @@ def test_text_is_zero_beyond_its_end(clip):
     assert not out[0, end:].any()
 
 
+def test_a_prompt_with_a_cut_is_two_shots(clip):
+    """In core's node, with weights on words."""
+    import nodes
+
+    ((text, extras),) = nodes.CLIPTextEncode().encode(clip, "a (red:1.3) ball, then cut to a cube")[
+        0
+    ]
+    shots = extras["longtake_shots"]
+    assert shots["starts"] is None  # they share the clip, however long
+    for shot, alone in zip(shots["texts"], ("a (red:1.3) ball", "a cube"), strict=True):
+        assert torch.equal(shot, encode(clip, alone))
+    assert text.shape == (1, 64, TEXT["d_model"])
+    assert "longtake_shots" not in nodes.CLIPTextEncode().encode(clip, "a cube")[0][0][1]
+
+
 def test_an_empty_prompt_is_its_end_token(clip):
     out = encode(clip, "")
     assert out[0, 0].any()

@@ -182,14 +182,25 @@ def test_a_lora_is_heard_by_every_shot(model, deltas, shots):  # noqa: F811
 
 def test_from_a_later_frame_on(model, shots):
     board = storyboard(shots, model, [0, 3, 5])
-    later = shots.from_frame(board, 4)[0][1][shots.SHOTS]
+    later = shots.from_frame(board, 4, 6)[0][1][shots.SHOTS]
     assert later["starts"] == [0, 1]
     assert all(
         a is b for a, b in zip(later["texts"], board[0][1][shots.SHOTS]["texts"][1:], strict=True)
     )
-    assert shots.from_frame(board, 3)[0][1][shots.SHOTS]["starts"] == [0, 2]
+    assert shots.from_frame(board, 3, 6)[0][1][shots.SHOTS]["starts"] == [0, 2]
     plain = prompt(model, 1)
-    assert shots.from_frame(plain, 4)[0][0] is plain[0][0]
+    assert shots.from_frame(plain, 4, 6)[0][0] is plain[0][0]
+
+
+def test_shots_that_share_a_clip_do_so_whatever_its_length(model, shots):
+    texts = [prompt(model, i, tokens=5)[0][0] for i in (1, 2)]
+    cut = [[prompt(model, 9)[0][0], shots.of_cuts(texts)]]
+    told = shots.of_shots(prompt(model, 9), [[[text, {}]] for text in texts], [0, 4], 1.0)
+    assert torch.equal(run(model, cut), run(model, told))  # seven latent frames
+    later = shots.from_frame(cut, 3, 9)[0][1][shots.SHOTS]
+    assert later["starts"] == [0, 2]
+    assert later["meet"] == 1
+    assert shots.SHOTS not in shots.as_one(cut)[0][1]
 
 
 def test_a_text_of_another_encoder_is_named_before_sampling(model, shots):
