@@ -13,6 +13,7 @@ What the nodes build on, one function per need (import each from its own module)
     preset.settings_of(model) -> SamplingDefaults         steps, shift, cfg, fps, size, negative
     preset.described(model) -> text                       what LoadModel shows
     experts.pair(high, low, ...) -> MODEL                 changes experts inside a run
+    forcing.forcing(lag, block, noise) -> SAMPLER         a noise level of its own for each frame
     lora.add(model, name, strength) -> MODEL, ...         under every usual naming
 
     sampling.sample(model, positive, negative, latent, sigmas,
@@ -43,6 +44,7 @@ What the nodes build on, one function per need (import each from its own module)
     storyboards.encoded(clip, shots, ...) -> Board        shots with their encoded prompts
     storyboards.in_one_window(board) -> CONDITIONING      each latent frame its own shot's text
     storyboards.recipe_for(model, vae, board, ...)        all that a take needs, checked
+    held.held_in(take, vae, ...) -> (Held, ...)           what is known of a take's clips
     long_take.film_take(recipe, keep=True) -> VIDEO       painted in windows, resumed, streamed
     take_identity.identity(model) -> hash                 weights and all that acts on them
 

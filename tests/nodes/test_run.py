@@ -218,7 +218,12 @@ def test_diffusion_forcing_is_a_sampler_of_cores(graph, host):
         noise=("RandomNoise", {"noise_seed": 5}),
         guider=(
             "CFGGuider",
-            {"model": ["model", 0], "positive": ["prompt", 0], "negative": ["negative", 0], "cfg": 2.0},
+            {
+                "model": ["model", 0],
+                "positive": ["prompt", 0],
+                "negative": ["negative", 0],
+                "cfg": 2.0,
+            },
         ),
         core=(
             "SamplerCustomAdvanced",
@@ -230,7 +235,7 @@ def test_diffusion_forcing_is_a_sampler_of_cores(graph, host):
                 "latent_image": ["canvas", 0],
             },
         ),
-    )  # fmt: skip
+    )
     run = host.run(core, want=["core"])
     assert run.success, run.error
     assert run.values["core"][0]["samples"].std() > 0.1
