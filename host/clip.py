@@ -63,7 +63,10 @@ def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) 
 
 def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
     """Tokenizer and network classes for core's CLIP, which makes them itself."""
+    return ClipTarget(tokenizer_for(sizes["d_model"]), network_for(sizes, dtype))
 
+
+def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.SD1ClipModel]:
     class Encoder(sd1_clip.SDClipModel):
         def __init__(self, device, dtype, model_options):
             super().__init__(
@@ -89,13 +92,17 @@ def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
             shots = of_cuts([encode({NAME: part})[0] for part in parts]) if parts else {}
             return text, pooled, {**(extras[0] if extras else {}), **shots}
 
+    return Network
+
+
+def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
     class Tokens(sd1_clip.SDTokenizer):
         def __init__(self, embedding_directory, tokenizer_data):
             super().__init__(
                 tokenizer_data[VOCABULARY],
                 tokenizer_class=SPieceTokenizer,
                 embedding_directory=embedding_directory,
-                embedding_size=sizes["d_model"],
+                embedding_size=width,
                 embedding_key=NAME,
                 has_start_token=False,
                 pad_with_end=False,
@@ -122,8 +129,7 @@ def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
             parts = {f"{SHOT}{i}": tokenize(shot) for i, shot in enumerate(shots)}
             return {NAME: tokenize(text)} | (parts if len(shots) > 1 else {})
 
-    stored = dtype
-    return ClipTarget(Tokenizer, Network)
+    return Tokenizer
 
 
 def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
