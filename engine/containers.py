@@ -102,7 +102,7 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
         most = max(1, 3 * (os.cpu_count() or 1) // 2)  # which x264 would take
         return {**options, **held, "preset": quality.preset, "threads": str(min(threads, most))}
     if encoder == "libx265":
-        held = f"rc-lookahead={ahead}:bframes={reordered}:b-adapt=1:frame-threads={min(threads, 2)}"
+        held = f"rc-lookahead={ahead}:bframes={reordered}:frame-threads={min(threads, 2)}"
         return {**options, "preset": quality.preset, "x265-params": f"log-level=error:{held}"}
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings at every start
