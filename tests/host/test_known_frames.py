@@ -239,7 +239,9 @@ def test_a_checkpoint_that_reads_clip_tokens_and_gets_none_says_so(
 
     reads = replace(IMAGE, image_width=24)
     with_tokens = [[torch.zeros(1, 2, 3), {"clip_vision_output": "tokens"}]]
-    assert "connect CLIPVisionEncode to PinImage's clip_vision_output" in unseen(reads, [[0, {}]], None)
+    assert "connect CLIPVisionEncode to PinImage's clip_vision_output" in unseen(
+        reads, [[0, {}]], None
+    )
     assert unseen(reads, with_tokens, None) == unseen(reads, [[0, {}]], "tokens") == ""
     assert unseen(IMAGE, [[0, {}]], None) == unseen(None, [[0, {}]], None) == ""
     told = []
