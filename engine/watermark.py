@@ -75,7 +75,7 @@ def marked(chunks: Iterable[Tensor], id: int, strength: float = STRENGTH) -> Ite
     Args:
         chunks: uint8 (frames, h, w, 3).
         id: what the mark carries, 24 bits.
-        strength: levels of 255; up to twice as many for small frames.
+        strength: levels of 255; somewhat more for small frames.
     """
     if not 0 <= id < 2**ID_BITS:
         raise InputError(f"the mark carries {ID_BITS} bits, and {id} does not fit in them.")
@@ -98,8 +98,9 @@ def _plane(id: int, height: int, width: int) -> Tensor:
 
 
 def _more(height: int, width: int) -> float:
-    """By how much the mark is stronger in frames that have room for few cells only: 1 to 2."""
-    return min(2.0, cell_size(height, width) * CELLS / min(height, width))
+    """By how much the mark is stronger in frames that have room for few cells only; by twice
+    as much it would show."""
+    return min(1.45, cell_size(height, width) * CELLS / min(height, width))
 
 
 def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:
