@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from random import Random
@@ -41,7 +42,7 @@ from longtake.host.folders import BUILT_IN  # noqa: E402
 from longtake.host.latent import facts_of, to_canvas  # noqa: E402
 from training.camera import find_cut  # noqa: E402
 from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene  # noqa: E402
-from training.detect import motion_of, read  # noqa: E402
+from training.detect import Reading, motion_of, read  # noqa: E402
 from training.world import render  # noqa: E402
 
 NANO = DEFAULTS["nano"]
@@ -184,20 +185,30 @@ def mend(studio: Studio, number: int) -> dict:
 
 
 def long_extension(studio: Studio, number: int) -> dict:
-    """A clip extended until it is as long as so many windows: what is still there at the end."""
-    _, prompt = scene_for(number, EASY_WORLD)
+    """A clip extended until it is as long as so many windows: what is still there at the end.
+
+    In this world what leaves the picture comes back, so the object is looked for in the second half
+    and not in the last frames alone; whether it is in view at the end is counted beside it.
+    """
+    _, prompt = scene_for(number, replace(EASY_WORLD, cut=0.0))
     clip = studio.paint(studio.blank(), prompt, number)
     canvas, _ = continuing.extend(clip, studio.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
     assert len(facts_of(canvas)["passes"]) == WINDOWS - 1
     frames = to_bytes(studio.frames(studio.paint(canvas, prompt, number + 1000)))
     first, last = read(frames[:17]), read(frames[-16:])
-    colours = [reading.tracks[0].colour if reading.tracks else None for reading in (first, last)]
-    return {
-        "colour": colours[0] == colours[1],
+    later = [colour_of(read(part)) for part in np.array_split(frames[len(frames) // 2 :], 4)]
+    seen = [colour for colour in later if colour]
+    rows = {
+        "colour": bool(seen) and set(seen) == {colour_of(first)},
         "ground": first.ground == last.ground,
         "time": first.time == last.time,
-        "all": colours[0] == colours[1] and (first.ground, first.time) == (last.ground, last.time),
     }
+    return {**rows, "all": all(rows.values()), "in_view_at_the_end": later[-1] is not None}
+
+
+def colour_of(reading: Reading) -> str | None:
+    """Of the largest object, if there is one."""
+    return reading.tracks[0].colour if reading.tracks else None
 
 
 PARTS = {"pin": pin_images, "extend": extend, "mend": mend, "long": long_extension}
