@@ -148,3 +148,10 @@ def report(rows: list[dict], options: argparse.Namespace) -> None:
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     facts = {"device": where, "torch": torch.__version__, "threads": torch.get_num_threads()}
     print(json.dumps({**facts, "clock": options.clock, "rounds": options.rounds, "rows": rows}))
+
+
+def compare(doc: str, dtypes: tuple[str, ...], cases: Mapping, measure: Callable) -> None:
+    """A whole benchmark, from its command line to the JSON at its end."""
+    options = arguments(doc, dtypes)
+    import_core()
+    report(measure_all(cases, measure, options), options)

@@ -11,18 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from _measure import (
-    DTYPES,
-    arguments,
-    core_attention,
-    device,
-    import_core,
-    measure_all,
-    medians,
-    register,
-    report,
-    row,
-)
+from _measure import DTYPES, compare, core_attention, device, medians, register, row
 from torch import Tensor, nn
 
 register()
@@ -125,11 +114,5 @@ def calls_of(ours, text, core, diffusers, x, context, levels, by_token) -> dict:
     }
 
 
-def main() -> None:
-    options = arguments(__doc__, ("float32", "bfloat16"))
-    import_core()
-    report(measure_all(CASES, measure, options), options)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, ("float32", "bfloat16"), CASES, measure)

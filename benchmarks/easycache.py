@@ -8,7 +8,7 @@ KSampler; `core_ms` is the run without the cache, on our MODEL as well.
 from dataclasses import replace
 
 import torch
-from _measure import DTYPES, arguments, import_core, measure_all, medians, register, report, row
+from _measure import DTYPES, compare, medians, register, row
 
 register()
 
@@ -81,11 +81,5 @@ def measure(name: str, case: tuple[str, float], dtype: str, options) -> dict:
     return row(name, dtype, times, relative_error(quick, exact), **more)
 
 
-def main() -> None:
-    options = arguments(__doc__, ("float32",))
-    import_core()
-    report(measure_all(CASES, measure, options), options)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, ("float32",), CASES, measure)

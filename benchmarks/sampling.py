@@ -9,17 +9,7 @@ between the final latents.
 from dataclasses import replace
 
 import torch
-from _measure import (
-    DTYPES,
-    arguments,
-    core_attention,
-    import_core,
-    measure_all,
-    medians,
-    register,
-    report,
-    row,
-)
+from _measure import DTYPES, compare, core_attention, medians, register, row
 
 register()
 
@@ -73,11 +63,5 @@ def pair(config: DiTConfig, dtype: torch.dtype) -> tuple:
     return core, ours
 
 
-def main() -> None:
-    options = arguments(__doc__, ("float32",))
-    import_core()
-    report(measure_all(CASES, measure, options), options)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, ("float32",), CASES, measure)

@@ -6,17 +6,7 @@ relative L2 between both over the whole window.
 """
 
 import torch
-from _measure import (
-    DTYPES,
-    arguments,
-    device,
-    import_core,
-    measure_all,
-    medians,
-    register,
-    report,
-    row,
-)
+from _measure import DTYPES, compare, device, medians, register, row
 from torch import Tensor
 
 register()
@@ -75,11 +65,5 @@ def core_encoder(dtype: torch.dtype):
     return encoder
 
 
-def main() -> None:
-    options = arguments(__doc__, ("float32",))
-    import_core()
-    report(measure_all(CASES, measure, options), options)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, ("float32",), CASES, measure)

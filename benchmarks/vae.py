@@ -9,17 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from _measure import (
-    DTYPES,
-    arguments,
-    device,
-    import_core,
-    measure_all,
-    medians,
-    register,
-    report,
-    row,
-)
+from _measure import DTYPES, compare, device, medians, register, row
 from torch import Tensor, nn
 
 register()
@@ -83,11 +73,5 @@ def decode(network: nn.Module, z: Tensor) -> Tensor:
     return decoded if isinstance(decoded, Tensor) else decoded.sample
 
 
-def main() -> None:
-    options = arguments(__doc__, ("float32", "bfloat16"))
-    import_core()
-    report(measure_all(CASES, measure, options), options)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, ("float32", "bfloat16"), CASES, measure)
