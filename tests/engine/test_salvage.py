@@ -85,10 +85,13 @@ def test_all_but_the_last_moments_are_saved(part):
         ("mp4 h265", 24, "fast"),
         ("mp4 av1", 16, "fast"),
         ("webm vp9", 24, "ultrafast"),
+        ("mp4 h265", 8, "medium"),
+        ("mp4 av1", 8, "medium"),
     ],
 )
 def test_no_encoder_holds_back_more_than_a_second(tmp_path, name, fps, preset):
-    """At whatever moment a kill comes, what was handed over until a second before is there."""
+    """At whatever moment a kill comes, what was handed over until a second before is there; below
+    15 frames a second h265 and av1 lack up to 14 frames, whatever time those are."""
     lost, now = [], tmp_path / "now.mp4"
 
     def chunks():
@@ -106,7 +109,7 @@ def test_no_encoder_holds_back_more_than_a_second(tmp_path, name, fps, preset):
     form = FORMATS[name]
     path = tmp_path / f"a{form.suffix}"
     write_video(path, chunks(), Fraction(fps), form=form, quality=Quality(preset=preset))
-    assert max(lost) <= fps
+    assert max(lost) <= (fps if form.codec in ("h264", "vp9") else max(fps, 14)), max(lost)
 
 
 @pytest.mark.parametrize("share", [0.35, 0.5, 0.61, 0.87, 0.99])
