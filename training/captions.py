@@ -51,12 +51,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Shot:
-    """One place, seen without a cut. One or two things."""
+    """One place, seen without a cut. One or two things; one that passes may do so behind a post."""
 
     ground: str
     time: str
     things: tuple[Thing, ...]
     camera: str = "static"
+    post: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Scene:
 class Mix:
     """How often the harder parts of the world turn up; the default is the whole world.
 
-    Fractions of clips: `two` objects, `cut`, moving `camera`; of objects: `size` other than
-    medium; of captions: `synonyms` rather than the plain words and order.
+    Fractions of clips: `two` objects, `cut`, moving `camera`, a `post` that hides what passes
+    behind it; of objects: `size` other than medium; of captions: `synonyms` rather than the plain
+    words and order.
     """
 
     two: float = 0.3
@@ -90,6 +92,7 @@ class Mix:
     size: float = 0.6
     synonyms: float = 1.0
     motions: tuple[str, ...] = MOTIONS
+    post: float = 0.0
 
 
 WHOLE_WORLD = Mix()
@@ -105,6 +108,8 @@ EASY_WORLD = Mix(
 
 def sample_scene(rng: Random, mix: Mix = WHOLE_WORLD) -> Scene:
     """A random scene that training may show: never a held-out pair."""
+    if mix.post and rng.random() < mix.post:
+        return Scene((_sample_passage(rng, mix),))
     shots = 2 if rng.random() < mix.cut else 1
     first = _sample_shot(rng, mix)
     if shots == 1:
@@ -143,6 +148,15 @@ def _sample_shot(rng: Random, mix: Mix) -> Shot:
         if other.colour != things[0].colour:
             things.append(other)
     return Shot(rng.choice(GROUNDS), rng.choice(TIMES), tuple(things), camera)
+
+
+def _sample_passage(rng: Random, mix: Mix) -> Shot:
+    """Something that moves left or right behind a post, which hides it for a moment."""
+    while True:
+        sideways = replace(mix, two=0.0, motions=("left", "right"))
+        shot = _sample_shot(rng, sideways)
+        if shot.things[0].size != "big":
+            return replace(shot, camera="static", post=True)
 
 
 def _sample_thing(rng: Random, mix: Mix) -> Thing:
@@ -262,6 +276,7 @@ _CAMERA_WORDS = {
     "zoom in": ("the camera zooms in", "camera zooming in", "the camera slowly zooms in"),
     "zoom out": ("the camera zooms out", "camera zooming out", "the camera slowly zooms out"),
 }
+_POST_WORDS = ("behind a post", "behind a pillar", "behind a column")
 _ARTICLES = ("a", "a", "a", "one")
 _CUTS = ("then cut to", "then a cut to", "cut to", "then the scene cuts to")
 
@@ -343,7 +358,8 @@ def _things(shot: Shot, rng: Random, mix: Mix, form: int) -> str:
     ]
     rng.shuffle(phrases)
     joints = (" and ", " and ", " while ") if form == 0 else (" and ",)
-    return _choose(joints, rng, mix).join(phrases)
+    text = _choose(joints, rng, mix).join(phrases)
+    return f"{text} {_choose(_POST_WORDS, rng, mix)}" if shot.post else text
 
 
 def _noun(thing: Thing, rng: Random, mix: Mix) -> str:

@@ -90,6 +90,14 @@ def _returned(trial: Trial, clip: np.ndarray) -> Verdicts:
     return verdicts | {"all of these": all(verdicts.values())}
 
 
+def _emerged(trial: Trial, clip: np.ndarray) -> Verdicts:
+    end, truth = clip[-4:], trial.frames.numpy()[-4:]
+    verdicts = follow.kept(trial.thing, end, truth)
+    verdicts = {f"{k} the same beyond the post": v for k, v in verdicts.items()}
+    verdicts["on the other side"] = follow.where(trial.thing, end, truth)
+    return verdicts | {"all of these": all(verdicts.values())}
+
+
 def _passed(trial: Trial, clip: np.ndarray) -> Verdicts:
     end, truth = clip[-4:], trial.frames.numpy()[-4:]
     things = trial.scene.shots[0].things
@@ -180,6 +188,9 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         ),
         "out of the picture and back": Question(
             _trials(one_object, LONGER, trials.returns, motions=MOVING), _returned, share=0.6
+        ),
+        "behind a post": Question(
+            _trials(trials.hidden, first_frames(5, 1), trials.stays_all), _emerged
         ),
         "one passes before the other": Question(
             _trials(trials.crossing, first_frames(8, 4), trials.passes), _passed, share=0.6

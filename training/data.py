@@ -3,6 +3,7 @@
 Axes:  b window   c latent channel   t latent frame   h w latent row, column
 """
 
+from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
@@ -19,16 +20,38 @@ from longtake.engine.cuts import shots_of  # noqa: E402
 from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene  # noqa: E402
 from .world import render  # noqa: E402
 
-WINDOW = 5  # latent frames: 17 frames, two seconds and a bit
 LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
 # Left and right are told apart last of all: their words also belong to the camera, and to both
 # ends of "from right to left".
 OFTEN = (*MOTIONS, "left", "right")
 
 
+class Form(NamedTuple):
+    """A size of windows: latent frames, pixels, and how often a step is made of such."""
+
+    latent_frames: int
+    height: int
+    width: int
+    share: float
+
+    def fewer(self, count: int) -> int:
+        """Windows of this form that cost as much as `count` of the usual one."""
+        usual = FORMS[0]
+        cells = self.latent_frames * self.height * self.width
+        return max(2, count * usual.latent_frames * usual.height * usual.width // cells)
+
+
+FORMS = (
+    Form(5, 128, 128, 0.85),  # 17 frames, two seconds and a bit
+    Form(5, 96, 256, 0.05),
+    Form(5, 192, 192, 0.05),
+    Form(13, 128, 128, 0.05),
+)
+
+
 class Window(NamedTuple):
     """latents (c, t, h, w); mask (t, h, w), where objects are; middle: begins inside a clip;
-    cut: latent frame where the second shot begins, or WINDOW."""
+    cut: latent frame where the second shot begins, or t."""
 
     latents: Tensor
     mask: Tensor
@@ -49,34 +72,36 @@ class Batch(NamedTuple):
 
 
 class Pool:
-    """Windows of the world; the oldest give way to new ones.
+    """Windows of one form; the oldest give way to new ones.
 
     Args:
+        form: of the windows; cuts and beginnings inside a clip are for the usual one.
         encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
         size: windows held.
         rng: decides on everything.
     """
 
-    def __init__(self, encode, size: int, rng: Random):
-        self.encode, self.size, self.rng = encode, size, rng
+    def __init__(self, form: Form, encode, size: int, rng: Random):
+        self.form, self.encode, self.size, self.rng = form, encode, size, rng
         self.windows: list[Window] = []
         self.at = 0
 
     def add(self, count: int, progress: float) -> None:
         """Render `count` new windows, one in six from the middle of a longer clip."""
-        mix = world_at(progress)
-        middle = self.rng.random() < 1 / 6
+        mix, usual = world_at(progress), self.form is FORMS[0]
+        middle = usual and self.rng.random() < 1 / 6
         scenes = [sample_scene(self.rng, mix) for _ in range(count)]
-        if middle:  # windows after a cut show the second shot only, so no cuts here
+        if middle or not usual:  # windows after a cut show the second shot only, so no cuts here
             scenes = [Scene(scene.shots[-1:]) for scene in scenes]
         lead = LEAD if middle else 0
         start = [self.rng.randrange(1, 25) if middle else 0 for _ in scenes]
         generator = torch.Generator().manual_seed(self.rng.randrange(2**31))
-        frames = 4 * (WINDOW + lead) - 3
-        clips = render(scenes, frames, generator, start=start, compiled=True)
+        size = {"height": self.form.height, "width": self.form.width}
+        frames = 4 * (self.form.latent_frames + lead) - 3
+        clips = render(scenes, frames, generator, start=start, compiled=True, **size)
         latents = self.encode(clips.pixels)[:, :, lead:].bfloat16()
         masks = at_latent_frames(clips.masks, latents.shape[3:])[:, lead:].bfloat16()
-        cuts = ((clips.cuts - 1) // 4 + 1).clamp(max=WINDOW).tolist()
+        cuts = ((clips.cuts - 1) // 4 + 1).clamp(max=self.form.latent_frames).tolist()
         for new in map(Window, latents, masks, [middle] * count, scenes, cuts):
             if len(self.windows) < self.size:
                 self.windows.append(new)
@@ -87,8 +112,9 @@ class Pool:
     def batch(self, count: int, progress: float) -> Batch:
         """A random batch with fresh captions and fresh choices of what is known. All its cuts are
         in one place, for a batch listens frame by frame."""
-        cut = self.rng.randrange(2, WINDOW)
-        among = [window for window in self.windows if window.cut in (cut, WINDOW)]
+        end = self.form.latent_frames
+        cut = self.rng.randrange(2, end) if self.form is FORMS[0] else end
+        among = [window for window in self.windows if window.cut in (cut, end)]
         picked = [self.rng.choice(among) for _ in range(count)]
         mix = world_at(progress)
         prompts = [caption(window.scene, self.rng, mix) for window in picked]
@@ -104,7 +130,8 @@ class Pool:
 
     def _known(self, middle: bool) -> Tensor:
         """(t,) which latent frames are given: none, first, some at either end, or any."""
-        known = torch.zeros(WINDOW, dtype=torch.bool)
+        length = self.form.latent_frames
+        known = torch.zeros(length, dtype=torch.bool)
         if middle:
             known[: self.rng.choice((1, 1, 2, 2, 3))] = True
         kind = self.rng.random()
@@ -117,8 +144,8 @@ class Pool:
         elif kind < 0.97:
             known[0] = known[-1] = True
         else:
-            known |= torch.tensor([self.rng.random() < 0.4 for _ in range(WINDOW)])
-        known[self.rng.randrange(WINDOW) if known.all() else 0] &= not known.all()
+            known |= torch.tensor([self.rng.random() < 0.4 for _ in range(length)])
+        known[self.rng.randrange(length) if known.all() else 0] &= not known.all()
         return known
 
 
@@ -127,8 +154,10 @@ def world_at(progress: float) -> Mix:
     if progress < 0.1:
         return EASY_WORLD
     if progress < 0.75:
-        return Mix(two=0.15, cut=0.25, camera=0.4, size=0.5, synonyms=0.8, motions=OFTEN)
-    return Mix(cut=0.25, camera=0.4, motions=OFTEN)
+        world = Mix(two=0.15, cut=0.25, camera=0.4, size=0.5, synonyms=0.8)
+    else:
+        world = Mix(cut=0.25, camera=0.4)
+    return replace(world, motions=OFTEN, post=0.08)
 
 
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:

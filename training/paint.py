@@ -16,7 +16,8 @@ DEPTH = 0.23  # how far below the horizon the ground lies that pans at the camer
 
 
 class Place(NamedTuple):
-    """Where a frame is taken. Everything (n,) except the colours: (n, 3)."""
+    """Where a frame is taken. Everything (n,) except the colours: (n, 3). A post stands before all
+    else, from `post_base` up and out of the picture; `post_half` of its width is 0 for none."""
 
     pan: Tensor
     zoom: Tensor
@@ -33,6 +34,10 @@ class Place(NamedTuple):
     stars: Tensor
     dashes: Tensor
     ripple: Tensor
+    post: Tensor
+    post_x: Tensor
+    post_half: Tensor
+    post_base: Tensor
 
 
 class Bodies(NamedTuple):
@@ -56,7 +61,7 @@ def paint(place: Place, bodies: tuple[Bodies, ...], height: int, width: int):
         place: where; `bodies`: what, far ones first.
         height, width: pixels.
     Returns:
-        pixels: (n, 3, h, w) in [-1, 1]; mask: (n, h, w) in [0, 1], where objects are.
+        pixels: (n, 3, h, w) in [-1, 1]; mask: (n, h, w) in [0, 1], where objects are seen.
     """
     x, y, soft = _grid(place.zoom, height, width)
     image = _background(place, x, y, soft)
@@ -67,6 +72,12 @@ def paint(place: Place, bodies: tuple[Bodies, ...], height: int, width: int):
         solid, colour = _body(body, x, y, soft)
         image = [_mix(channel, c, solid) for channel, c in zip(image, colour, strict=True)]
         mask = torch.maximum(mask, solid)
+    hidden, light = _post(place, x, y, soft)
+    image = [
+        _mix(channel, c * light, hidden)
+        for channel, c in zip(image, _channels(place.post), strict=True)
+    ]
+    mask = mask * (1 - hidden)
     return torch.stack(image, 1).clamp(0, 1) * 2 - 1, mask
 
 
@@ -168,6 +179,14 @@ def _dashes(u: Tensor, near: Tensor, soft: Tensor) -> Tensor:
     row = _inside((near - 0.72).abs() - 0.11, soft / DEPTH)
     place = ((u / 0.62 - torch.floor(u / 0.62)) - 0.5).abs() * 0.62 - 0.17
     return row * _inside(place, 2 * soft)
+
+
+def _post(place: Place, x: Tensor, y: Tensor, soft: Tensor):
+    """Cover and brightness of a round post."""
+    half, across = _column(place.post_half), x - _column(place.post_x)
+    sides = _inside(across.abs() - half, soft) * (half > 0)
+    light = 1.08 - 0.34 * (across / half.clamp(min=0.01)).clamp(-1, 1).square()
+    return sides * _inside(y - _column(place.post_base), soft), light
 
 
 def _shadow(body: Bodies, x: Tensor, y: Tensor) -> Tensor:

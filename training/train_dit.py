@@ -22,7 +22,7 @@ from longtake.models.attention import exact  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
 from longtake.models.wan.dit import Segment, WanDiT  # noqa: E402
 
-from .data import WINDOW, Batch, Pool  # noqa: E402
+from .data import FORMS, Batch, Pool  # noqa: E402
 from .export import NANO, RUNS, load_vae  # noqa: E402
 from .optim import FlatOptimizer, place  # noqa: E402
 from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
@@ -71,10 +71,11 @@ def read(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
     context = model["text"](prompts + [batch.prompts[i][1] for i in double]).to(dtype)
     before, seconds = context.split((len(prompts), len(double)))
     after = before.index_copy(0, torch.tensor(double, dtype=torch.long), seconds)
-    return [
-        Segment(0, batch.cut, model["dit"].read_text(before)),
-        Segment(batch.cut, WINDOW, model["dit"].read_text(after)),
-    ]
+    end = batch.latents.shape[2]
+    shots = [Segment(0, batch.cut, model["dit"].read_text(before))]
+    if batch.cut < end:
+        shots.append(Segment(batch.cut, end, model["dit"].read_text(after)))
+    return shots
 
 
 def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
@@ -104,21 +105,27 @@ def train(
     seen = resume(RUN, optimizer, clock)
     rng = Random(f"{seed} {rank} {optimizer.step_count}")
     torch.manual_seed(rng.randrange(2**31))
-    pool = Pool(encoder(), pool_size, rng)
-    while len(pool.windows) < min(pool_size, 300 * fresh):
-        pool.add(fresh, clock.tick())
+    turn = Random(seed + optimizer.step_count)  # the same in every process: all take one form
+    encode = encoder()
+    pools = [Pool(form, encode, pool_size, rng) for form in FORMS]
+    while len(pools[0].windows) < min(pool_size, 300 * fresh):
+        pools[0].add(fresh, clock.tick())
     saved, average = time.monotonic(), 0.0
     while (progress := clock.tick()) < 1:
+        pool = turn.choices(pools, [form.share for form in FORMS])[0]
+        count = pool.form.fewer(per_process)
+        while len(pool.windows) < 4 * count:
+            pool.add(fresh, progress)
         pool.add(fresh, progress)
-        loss = loss_of(model, pool.batch(per_process, progress))
+        loss = loss_of(model, pool.batch(count, progress))
         loss.backward()
         norm = optimizer.step(rate_scale(progress, optimizer.step_count))
-        seen += per_process * place()[1]
+        seen += count * place()[1]
         average = 0.98 * average + 0.02 * loss.item() if average else loss.item()
         if optimizer.step_count % 50 == 0 and rank == 0:
             print(
                 f"{clock.spent:6.1f} min  step {optimizer.step_count}  windows {seen}  "
-                f"loss {average:.4f}  gradient {norm:.3f}  pool {len(pool.windows)}",
+                f"loss {average:.4f}  gradient {norm:.3f}  pool {len(pools[0].windows)}",
                 flush=True,
             )
         if time.monotonic() - saved > 120:

@@ -155,6 +155,13 @@ def crossing(seed: int) -> Iterator[Scene]:
         yield Scene((replace(shot, things=things),))
 
 
+def hidden(seed: int) -> Iterator[Scene]:
+    """One object that passes behind a post."""
+    rng = Random(seed)
+    while True:
+        yield sample_scene(rng, Mix(post=1))
+
+
 def steered(count: int, seed: int) -> list[Trial]:
     """First images with an object in the middle, each with the prompt left and the prompt right."""
     pairs, rng = [], Random(seed)

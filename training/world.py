@@ -65,6 +65,9 @@ _CLOUD = ((1.0, 1.0, 1.0), (1.0, 0.80, 0.72), (0.14, 0.17, 0.32))
 _SUN = ((1.0, 0.98, 0.80), (1.0, 0.88, 0.50), (0.95, 0.95, 0.85))
 _SUN_RADIUS = (0.07, 0.13, 0.055)
 _SUN_Y = (-0.38, -0.02, -0.36)
+_POST = ((0.50, 0.49, 0.52), (0.40, 0.34, 0.38), (0.17, 0.17, 0.22))
+_POST_HALF = 0.13  # picture heights: hides what is small wholly for a moment, the rest nearly
+_POST_DEPTH = 1.35  # nearer than every object
 _FOOT = (1.0, 0.9, 0.9)  # how far below its middle a shape stands, in radii
 
 
@@ -134,14 +137,16 @@ def _cuts(scenes: list[Scene], frames: int, generator: torch.Generator) -> Tenso
 class Layout:
     """All that is decided about s shots (two for each scene) of up to two objects each.
 
-    Word indices: ground, time, camera (s,); present, colour, shape, motion (s, 2). Numbers:
-    x (s, 2), where the object is one second in; depth (s, 2), 1 = pans with the camera; radius
-    (s, 2); phase, way (s, 2), in [0, 1) and -1 or 1; mood (s,), the landscape's phase.
+    Word indices: ground, time, camera (s,); post (s,), 1 where there is one; present, colour,
+    shape, motion (s, 2). Numbers: x (s, 2), where the object is one second in; depth (s, 2), 1 =
+    pans with the camera; radius (s, 2); phase, way (s, 2), in [0, 1) and -1 or 1; mood (s,), the
+    landscape's phase; post_x (s,), where the post stands before any pan.
     """
 
     ground: Tensor
     time: Tensor
     camera: Tensor
+    post: Tensor
     present: Tensor
     colour: Tensor
     shape: Tensor
@@ -152,17 +157,18 @@ class Layout:
     phase: Tensor
     way: Tensor
     mood: Tensor
+    post_x: Tensor
 
 
 def arrange(scenes: list[Scene], generator: torch.Generator, aspect: float) -> Layout:
     """Choose places and phases so that objects stay in view for two seconds and start apart."""
     shots = [shot for scene in scenes for shot in (scene.shots[0], scene.shots[-1])]
     words = torch.tensor([_indices(shot) for shot in shots])
-    things = words[:, 3:].unflatten(1, (2, 5))
+    things = words[:, 4:].unflatten(1, (2, 5))
     size = torch.tensor([DIAMETER[s] for s in SIZES])[things[..., 3]]
     draw = torch.rand(len(shots), _TRIES, 2, 5, generator=generator)
     layout = Layout(
-        *words[:, :3, None].unbind(1),
+        *words[:, :4, None].unbind(1),
         *things[:, None, :, :3].unbind(-1),
         motion=things[:, None, :, 4],
         x=(draw[..., 0] - 0.5) * 0.8 * aspect,
@@ -171,11 +177,13 @@ def arrange(scenes: list[Scene], generator: torch.Generator, aspect: float) -> L
         phase=draw[..., 3],
         way=torch.where(draw[..., 4] < 0.5, -1.0, 1.0),
         mood=torch.rand(len(shots), 1, generator=generator),
+        # Near where the first object is one second in; the second one's phase, unused, varies it.
+        post_x=(draw[..., 0, 0] - 0.5) * 0.8 * aspect + 0.12 * (draw[..., 1, 3] - 0.5),
     )
     best = _crowding(layout, aspect).argmin(1)
     rows = torch.arange(len(shots))
     flat = {k: v[:, 0] for k, v in vars(layout).items()}
-    for name in ("x", "depth", "radius", "phase", "way"):
+    for name in ("x", "depth", "radius", "phase", "way", "post_x"):
         flat[name] = getattr(layout, name)[rows, best]
     order = flat["depth"].argsort(-1)  # far ones are drawn first
     pairs = {k: v.gather(1, order) for k, v in flat.items() if v.ndim == 2}
@@ -183,12 +191,13 @@ def arrange(scenes: list[Scene], generator: torch.Generator, aspect: float) -> L
 
 
 def _indices(shot) -> list[int]:
-    """Ground, time, camera; then present, colour, shape, size, motion of two things."""
+    """Ground, time, camera, post; then present, colour, shape, size, motion of two things."""
     row = [GROUNDS.index(shot.ground), TIMES.index(shot.time), CAMERAS.index(shot.camera)]
+    row.append(int(shot.post))
     for thing in shot.things:
         row += [1, COLOURS.index(thing.colour), SHAPES.index(thing.shape)]
         row += [SIZES.index(thing.size), MOTIONS.index(thing.motion)]
-    return row + [0] * (13 - len(row))
+    return row + [0] * (14 - len(row))
 
 
 def _crowding(layout: Layout, aspect: float) -> Tensor:
@@ -301,6 +310,10 @@ def _place(now: Layout, seconds: Tensor, aspect: float) -> Place:
         stars=(now.time == TIMES.index("night")).float(),
         dashes=(now.ground == GROUNDS.index("road")).float(),
         ripple=torch.tensor(_RIPPLE)[now.ground],
+        post=by_time(_POST),
+        post_x=now.post_x - _POST_DEPTH * _pan(now.camera, seconds, aspect),
+        post_half=_POST_HALF * now.post,
+        post_base=torch.full_like(seconds, HORIZON + _POST_DEPTH * DEPTH),
     )
 
 

@@ -127,3 +127,15 @@ def test_unseen_orders_are_unseen():
         return found
 
     assert not orders(True) & orders(False)
+
+
+def test_a_post_is_named_wherever_one_stands():
+    rng = Random(4)
+    scenes = samples(200, Mix(post=0.5))
+    named = ["behind a" in caption(scene, rng) for scene in scenes]
+    assert named == [scene.shots[0].post for scene in scenes]
+    assert 60 < sum(named) < 140
+    passing = {
+        thing.motion for scene, n in zip(scenes, named, strict=True) if n for thing in scene.things
+    }
+    assert passing == {"left", "right"}

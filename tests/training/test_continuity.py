@@ -29,6 +29,9 @@ def test_what_the_world_does_is_right_and_standing_still_is_not():
     for truth, frozen in verdicts("out of the picture and back", 1):
         assert all(truth.values()), truth
         assert not frozen["out of sight in between"]
+    for truth, frozen in verdicts("behind a post", 2):
+        assert all(truth.values()), truth
+        assert not frozen["on the other side"]
     for truth, frozen in verdicts("bounce", 1):
         assert all(truth.values()), truth
         assert not any(frozen.values())

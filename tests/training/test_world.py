@@ -1,3 +1,4 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -126,6 +127,19 @@ def test_two_objects_start_apart():
     assert (gap > 0.9).float().mean() > 0.97
     assert gap.min() > 0.5
     assert (far.base <= near.base).all()
+
+
+def test_a_post_hides_what_passes_behind_it_and_nothing_else_changes():
+    shown = scene(motion="right")
+    behind = Scene((replace(shown.shots[0], post=True),))
+    free = render([shown], 17, rng(), height=64, width=64)
+    post = render([behind], 17, rng(), height=64, width=64)
+    seen = post.masks[0].sum((1, 2)) / free.masks[0].sum((1, 2))
+    assert seen[0] > 0.95
+    assert seen[-1] > 0.95
+    assert seen.min() < 0.05
+    untouched = (post.pixels == free.pixels).all(1).float().mean()
+    assert 0.7 < untouched < 0.8  # a quarter of the picture's width, from the top to its foot
 
 
 def test_every_ground_looks_different():
