@@ -19,6 +19,7 @@ from ..models.errors import InputError, NotFiniteError
 
 RATE = 11_025  # samples a second; beats need no treble
 WINDOW, HOP = 512, 128  # samples: 46 ms, every 12 ms
+USUAL_OVER = 65  # moments, 0.75 s, whose mean is what is usual
 LATE = WINDOW / 2 / RATE  # seconds from where a window begins to the note in its middle
 TEMPI = (55.0, 210.0)  # beats a minute
 USUAL, OCTAVES = 120.0, 0.6  # of several tempi that fit, those about this far from it count most
@@ -73,7 +74,8 @@ def onset_strength(wave: NDArray[np.float64], rate: int) -> tuple[NDArray[np.flo
     loudness = np.concatenate([_loudness(part) for part in np.array_split(frames, _parts(frames))])
     flux = np.maximum(np.diff(loudness, axis=0), 0).sum(1)
     flux = np.concatenate(([0.0], flux))  # a rise is heard when it has come about
-    usual = np.convolve(flux, np.full(65, 1 / 65), mode="same")
+    width = min(USUAL_OVER, len(flux))
+    usual = np.convolve(flux, np.full(width, 1 / width), mode="same")
     return np.maximum(flux - usual, 0), rate / HOP
 
 

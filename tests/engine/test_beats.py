@@ -51,6 +51,12 @@ def test_silence_and_a_blip_have_no_beats():
     assert rhythm(np.zeros((2, 300)), 44_100).tempo == 0
 
 
+@pytest.mark.parametrize("seconds", [0.07, 0.3, 0.73])
+def test_a_sound_shorter_than_what_is_usual_is_listened_to_all_the_same(seconds):
+    wave, _ = clicks(120, 0.03, seconds)
+    assert (rhythm(wave, 44_100).beats <= seconds).all()
+
+
 def test_what_is_no_sound_is_refused():
     with pytest.raises(NotFiniteError, match="NaN"):
         rhythm(np.array([0.0, np.nan]), 44_100)
