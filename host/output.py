@@ -1,6 +1,7 @@
 """Where saved files go: ComfyUI's output folder, and never out of it."""
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ DATE = {  # what ComfyUI fills into names, as strftime spells it
     "minute": "%M",
     "second": "%S",
 }
+# The same as core's own save nodes have it filled in by the browser: %date:yyyy-MM-dd%.
+DATED = re.compile(r"%date:([^%]*)%")
+PARTS = {"yyyy": "%Y", "yy": "%y", "M": "%m", "d": "%d", "h": "%H", "m": "%M", "s": "%S"}
+PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
 
 
 def output_folder() -> Path:
@@ -35,11 +40,18 @@ def temporary(stem: str, suffix: str = ".mp4") -> Path:
 
 
 def filled_in(prefix: str, width: int, height: int) -> str:
-    """%year%, %width% and so on replaced, as ComfyUI's own nodes do."""
-    size = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+    """%year%, %width%, %date:yyyy-MM-dd% and so on replaced, as with ComfyUI's own nodes."""
+    name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
     for word, code in DATE.items():
-        size = size.replace(f"%{word}%", time.strftime(code))
-    return size
+        name = name.replace(f"%{word}%", time.strftime(code))
+    return DATED.sub(lambda found: PART.sub(_part_of_date, found[1]), name)
+
+
+def _part_of_date(found: re.Match[str]) -> str:
+    """yyyy -> "2026", MM -> "03", M -> "3"."""
+    word = found[0]
+    number = time.strftime(PARTS.get(word) or PARTS[word[0]])
+    return number if len(word) > 1 else number.lstrip("0") or "0"
 
 
 def check_prefix(prefix: str) -> None:

@@ -35,8 +35,8 @@ class SaveVideo(io.ComfyNode):
                     "filename_prefix",
                     default="longtake/video",
                     tooltip="The beginning of the file's name, with / for folders below the output "
-                    "folder; a number is added. %year%, %month%, %day%, %hour%, %minute%, "
-                    "%second%, %width% and %height% are filled in.",
+                    "folder; a number is added. %date:yyyy-MM-dd%, %year%, %month%, %day%, %hour%, "
+                    "%minute%, %second%, %width% and %height% are filled in.",
                 ),
                 *how(),
                 *provenance(),

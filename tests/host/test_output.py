@@ -1,6 +1,7 @@
 """No name, however it is put together, leads out of the output folder."""
 
 import importlib
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -53,6 +54,17 @@ def test_links_within_are_followed(output, tmp_path):
     output.check_prefix("inside/x")
     folder = output.folder_for(output.safe_name("inside/y/x"))
     assert folder.resolve() == tmp_path / "output" / "a" / "y"
+
+
+def test_dates_are_filled_in_as_cores_save_nodes_have_them(output, monkeypatch):
+    now = time.strptime("2026-03-07 09:05:01", "%Y-%m-%d %H:%M:%S")
+    strftime = time.strftime
+    monkeypatch.setattr(output.time, "strftime", lambda code: strftime(code, now))
+    prefix = "%date:yyyy-MM-dd%/%year%_%date:yy.M.d hh-mm-ss h%_%width%x%height%"
+    assert output.filled_in(prefix, 64, 48) == "2026-03-07/2026_26.3.7 09-05-01 9_64x48"
+    output.check_prefix("%date:yyyy-MM-dd%/a")
+    with pytest.raises(LongtakeError, match="':' cannot be in a file's name"):
+        output.check_prefix("%date:hh:mm%")
 
 
 def test_a_folder_that_is_a_file_is_named(output):
