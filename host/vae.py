@@ -48,7 +48,11 @@ class ComfyWanVAE(WanVAE):
         Returns:
             (b, 3, f, h·s, w·s) float32 where the host keeps finished images, or `output_buffer`,
             filled. On the device there is never more than one piece.
+
+        Raises:
+            InputError: for latents of another VAE.
         """
+        check_shape(latents, self.config.latent_channels)
         out, at, state = output_buffer, 0, None
         if out is None:
             shape = self.decode_output_shape(latents.shape)
@@ -104,6 +108,10 @@ class ComfyVAE(comfy.sd.VAE):
         self.patcher = patcher_for(network, self.device)
         self.size = None
         self.model_size()
+
+    def get_sd(self) -> dict[str, Tensor]:
+        """The weights as files hold them, for core's VAESave: not in the layout that is quick."""
+        return {name: weight.contiguous() for name, weight in super().get_sd().items()}
 
 
 def patcher_for(network: nn.Module, device: torch.device) -> comfy.model_patcher.ModelPatcher:
@@ -236,7 +244,11 @@ def check_image(image: Tensor, grid: LatentGrid) -> None:
 
 
 def check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
-    channels = grid_of(vae).channels
+    """Raises InputError for latents that a VAE cannot decode."""
+    check_shape(latents, grid_of(vae).channels)
+
+
+def check_shape(latents: Tensor, channels: int) -> None:
     if latents.ndim != 5:
         raise InputError(
             f"latents of shape {tuple(latents.shape)} are not a video: "

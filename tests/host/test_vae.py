@@ -182,12 +182,32 @@ def test_latents_that_cannot_be_decoded(pack, vae):
         pack.vae.decoder(vae, torch.zeros(1, 6, 5, 7))
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((1, 16, 3, 5, 7), "16 channels, but this VAE decodes 6"), ((1, 4, 5, 7), "not a video")],
+)
+def test_core_says_as_well_what_cannot_be_decoded(vae, shape, told):
+    import nodes
+
+    with pytest.raises(InputError, match=told):
+        nodes.VAEDecode().decode(vae, {"samples": torch.zeros(shape)})
+
+
 def test_weights_lie_channels_last_and_are_the_files(pack, vae):
     files = dict(load_file(pack.folders.NANO / "vae.safetensors"))
     network = vae.first_stage_model
     assert network.decoder.conv1.weight.is_contiguous(memory_format=torch.channels_last_3d)
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, files[name].to(weight.dtype))
+
+
+def test_core_saves_a_vae_as_a_file_holds_it(pack, vae, tmp_path):
+    import comfy.utils
+
+    comfy.utils.save_torch_file(vae.get_sd(), str(tmp_path / "saved.safetensors"))  # as VAESave
+    saved, files = load_file(tmp_path / "saved.safetensors"), vae.first_stage_model.state_dict()
+    assert saved.keys() == files.keys()
+    assert all(torch.equal(weight, files[name]) for name, weight in saved.items())
 
 
 def core_vae(config=None):
