@@ -39,7 +39,7 @@ What the nodes build on, one function per need (import each from its own module)
 
     latent.to_canvas(latent) -> Canvas                    LATENT in, checked
     latent.to_latent(canvas, **facts) -> LATENT           mask 5-D; facts ride under "longtake"
-    latent.facts_of(latent) -> dict                       fps, width, height...
+    latent.facts_of(latent) -> dict                       fps, pins, passes...
 
     storyboards.encoded(clip, shots, ...) -> Board        shots with their encoded prompts
     storyboards.in_one_window(board) -> CONDITIONING      each latent frame its own shot's text

@@ -16,7 +16,7 @@ from ..engine.picture import fitted, opaque, said
 from ..engine.size import frame_rate
 from ..engine.timeline import Timeline, resampled
 from ..models.errors import InputError
-from .latent import facts_of, samples_of
+from .latent import facts_of, samples_of, with_facts
 from .progress import check_cancelled
 from .source import opened
 from .vae import check_latents, encode, grid_of
@@ -64,7 +64,7 @@ def source_of(clip: Any, fps: float = 0.0) -> Iterator[Source]:
 
 
 def image_source(image: Tensor, rate: Fraction | None) -> Source:
-    if image.ndim != 4 or not image.shape[0]:
+    if image.ndim != 4 or not image.numel():
         raise InputError(
             f"an IMAGE of shape {tuple(image.shape)} has no frames: connect one with at least 1."
         )
@@ -146,14 +146,12 @@ def as_latent(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> tuple[dict[str,
     is scaled to the nearest that it can.
 
     Returns:
-        {"samples", "longtake"} without mask, and what there is to say.
+        A LATENT without mask that knows its frame rate, and what there is to say.
     """
     if isinstance(clip, Mapping):
         samples = samples_of(clip)
         check_latents(vae, samples)
-        height, width = (n * grid_of(vae).stride_hw for n in samples.shape[3:])
-        facts = {"fps": rate_of(clip), "width": width, "height": height}
-        return {"samples": samples, "longtake": facts}, []
+        return with_facts({"samples": samples}, fps=rate_of(clip)), []
     grid = grid_of(vae)
     with source_of(clip, fps) as source:
         rate = source.rate or Fraction(fps_for(grid.channels))
@@ -163,5 +161,4 @@ def as_latent(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> tuple[dict[str,
     if left := source.count - whole:
         one = "frame" if left == 1 else f"{left} frames"
         notes.append(f"the last {one} fill no latent frame and are left out")
-    facts = {"fps": rate, "width": width, "height": height}
-    return {"samples": encode(vae, pictures), "longtake": facts}, notes
+    return with_facts({"samples": encode(vae, pictures)}, fps=rate), notes

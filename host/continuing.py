@@ -14,11 +14,11 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ..engine.passes import Pass, backwards, between, check_overlap, forwards, usual_overlap
+from ..engine.passes import Pass, backwards, between, forwards, usual_overlap
 from ..engine.size import LatentGrid
 from ..engine.timeline import Timeline, in_words
 from ..models.errors import InputError
-from .clips import as_latent, window_of
+from .clips import as_latent, rate_of, timeline_of, window_of
 from .latent import with_facts
 from .pinning import Noted
 from .vae import grid_of
@@ -55,11 +55,15 @@ def extend(
     """
     check_counts(vae, overlap, window, fps)
     latent, notes = as_latent(clip, vae, fps)
-    timeline = timeline_for(latent, vae)
+    timeline = timeline_of(latent, vae)
     n, new = timeline.latent_frames, steps_of(seconds, timeline)
     length = in_latent_frames(window, timeline) if window else window_of(vae)
     past = in_latent_frames(overlap, timeline) if overlap else usual_overlap(length)
-    check_overlap(past, length)
+    # Backwards, the first that a pass paints is painted again by the next.
+    least = 2 if direction == "backwards" and new + 1 > length - past else 1
+    if length - past < least:
+        usual = [float(timeline.grid.frames(count) / timeline.fps) for count in (past, length)]
+        raise nothing_to_paint(overlap or usual[0], window or usual[1])
     past = min(past, n)
     total = n + new
     if direction == "forwards":
@@ -69,7 +73,7 @@ def extend(
         passes = backwards(new + 1, total, length, past)
         canvas = canvas_of(latent, [*[None] * (new + 1), *range(1, n)], passes)
         notes.append("the clip's first frame is painted anew, as the last of 4")
-    whole = timeline_for(canvas, vae)
+    whole = timeline_of(canvas, vae)
     added = whole.frames - timeline.frames
     return canvas, [
         f"{timeline.frames} + {added} frames: {float(whole.seconds):.3g} s",
@@ -97,7 +101,7 @@ def fill_gap(
             f"from {start:g} s to {end:g} s there is nothing to fill: end must be after start."
         )
     latent, notes = as_latent(clip, vae, fps)
-    timeline = timeline_for(latent, vae)
+    timeline = timeline_of(latent, vae)
     if after is not None:
         kept = start_of_gap(timeline, start)
         steps = steps_of(end - start, timeline)
@@ -120,7 +124,7 @@ def fill_gap(
 def bridge(clip: Any, after: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Noted:
     """A canvas of one clip, `seconds` to be painted, and another clip."""
     latent, notes = as_latent(clip, vae, fps)
-    timeline = timeline_for(latent, vae)
+    timeline = timeline_of(latent, vae)
     steps = steps_of(seconds, timeline)
     return joined(latent, after, vae, timeline.latent_frames, steps, fps, notes)
 
@@ -137,8 +141,33 @@ def joined(
     """The first `kept` latent frames of a clip, `steps` to paint, then the clip `after`."""
     other, other_notes = as_latent(after, vae, fps)
     a, b = latent["samples"], other["samples"]
+    batch = check_joinable(a, b, grid_of(vae).stride_hw)
+    if rate_of(latent) != rate_of(other):
+        notes.append(f"{float(rate_of(other)):g} fps plays at {float(rate_of(latent)):g}")
+    sources = torch.cat((a.expand(batch, -1, -1, -1, -1), b.expand(batch, -1, -1, -1, -1)), dim=2)
+    n, rest = a.shape[2], b.shape[2] - 1
+    # The other clip's first latent frame is 1 pixel frame: the last of the 4 painted in its place.
+    order = [*range(kept), *[None] * steps, *range(n + 1, n + 1 + rest)]
+    gap = tuple(range(kept, kept + steps))
+    passes = passes_between(tuple(range(kept)), gap, tuple(range(gap[-1] + 1, len(order))), vae)
+    canvas = canvas_of({**latent, "samples": sources}, order, passes)
+    whole = timeline_of(canvas, vae)
+    return canvas, [
+        f"painting {in_words(gap, whole)} of {whole.frames}",
+        in_how_many(passes),
+        "the first frame after them is the second of its clip: the one before is painted anew",
+        *notes,
+        *other_notes,
+    ]
+
+
+def check_joinable(a: Tensor, b: Tensor, cell: int) -> int:
+    """How many videos a canvas of two clips (b, c, t, h, w) is. Raises InputError if of none.
+
+    Args:
+        cell: pixels along a side of a latent cell.
+    """
     if a.shape[3:] != b.shape[3:]:
-        cell = grid_of(vae).stride_hw
         sizes = [f"{x.shape[4] * cell}×{x.shape[3] * cell}" for x in (a, b)]
         raise InputError(
             f"the clips are of {sizes[0]} and {sizes[1]}: bring both to one size, for example with "
@@ -148,25 +177,13 @@ def joined(
         raise InputError(
             "the clip after the gap is 1 frame: connect one of 5 or more, or pin it with PinImage."
         )
-    if latent["longtake"]["fps"] != other["longtake"]["fps"]:
-        rates = [f"{float(x['longtake']['fps']):g}" for x in (latent, other)]
-        notes.append(f"{rates[1]} fps plays at {rates[0]}")
     batch = max(len(a), len(b))
-    sources = torch.cat((a.expand(batch, -1, -1, -1, -1), b.expand(batch, -1, -1, -1, -1)), dim=2)
-    n, rest = a.shape[2], b.shape[2] - 1
-    # The other clip's first latent frame is 1 pixel frame: the last of the 4 painted in its place.
-    order = [*range(kept), *[None] * steps, *range(n + 1, n + 1 + rest)]
-    gap = tuple(range(kept, kept + steps))
-    passes = passes_between(tuple(range(kept)), gap, tuple(range(gap[-1] + 1, len(order))), vae)
-    canvas = canvas_of({**latent, "samples": sources}, order, passes)
-    whole = timeline_for(canvas, vae)
-    return canvas, [
-        f"painting {in_words(gap, whole)} of {whole.frames}",
-        in_how_many(passes),
-        "the first frame after them is the second of its clip: the one before is painted anew",
-        *notes,
-        *other_notes,
-    ]
+    if not {len(a), len(b)} <= {1, batch}:
+        raise InputError(
+            f"the clips are batches of {len(a)} and {len(b)}: make both of one size, or one of "
+            f"them a single clip, for example with core's LatentFromBatch."
+        )
+    return batch
 
 
 def loop(clip: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Noted:
@@ -178,7 +195,7 @@ def loop(clip: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Note
     decoded in the middle of a film, and the last goes over into the first as it did in the clip.
     """
     latent, notes = as_latent(clip, vae, fps)
-    timeline = timeline_for(latent, vae)
+    timeline = timeline_of(latent, vae)
     n = timeline.latent_frames
     if n < LEFT + 2:
         raise InputError(
@@ -193,7 +210,7 @@ def loop(clip: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Note
     order = [*range(n), *[None] * steps, *range(LEFT, LEFT + tail)]
     skip = timeline.grid.frames(LEFT + tail)
     canvas = with_facts(canvas_of(latent, order, passes), skip=skip)
-    frames = timeline_for(canvas, vae).frames - skip
+    frames = timeline_of(canvas, vae).frames - skip
     return canvas, [
         f"a loop of {frames} frames, {float(frames / timeline.fps):.3g} s",
         in_how_many(passes),
@@ -205,13 +222,13 @@ def loop(clip: Any, vae: comfy.sd.VAE, seconds: float, fps: float = 0.0) -> Note
 def remix(clip: Any, vae: comfy.sd.VAE, strength: float, fps: float = 0.0) -> Noted:
     """A canvas that starts from a clip instead of from nothing; Schedule reads its strength."""
     latent, notes = as_latent(clip, vae, fps)
-    timeline, window = timeline_for(latent, vae), window_of(vae)
-    facts = {**latent["longtake"], "denoise": strength}
+    timeline, window = timeline_of(latent, vae), window_of(vae)
+    canvas = with_facts(latent, denoise=strength)
     if timeline.latent_frames > window:
-        facts["passes"] = forwards(0, timeline.latent_frames, window, usual_overlap(window))
-        notes.append(in_how_many(facts["passes"]))
-    words = f"{timeline.frames} frames to be painted over, denoise {strength:g}"
-    return {"samples": latent["samples"], "longtake": facts}, [words, *notes]
+        passes = forwards(0, timeline.latent_frames, window, usual_overlap(window))
+        canvas = with_facts(canvas, passes=passes)
+        notes.append(in_how_many(passes))
+    return canvas, [f"{timeline.frames} frames to be painted over, denoise {strength:g}", *notes]
 
 
 def canvas_of(
@@ -225,12 +242,8 @@ def canvas_of(
     samples[:, :, known] = source[:, :, [order[k] for k in known]]
     mask = torch.ones(1, 1, len(order), 1, 1)
     mask[:, :, known] = 0
-    facts = {name: latent["longtake"][name] for name in ("fps", "width", "height")}
-    return {
-        "samples": samples,
-        "noise_mask": mask,
-        "longtake": {**facts, "passes": tuple(passes)},
-    }
+    out = {"samples": samples, "noise_mask": mask}
+    return with_facts(out, fps=rate_of(latent), passes=tuple(passes))
 
 
 def passes_between(
@@ -238,11 +251,6 @@ def passes_between(
 ) -> tuple[Pass, ...]:
     window = window_of(vae)
     return between(before, gap, after, window, usual_overlap(window))
-
-
-def timeline_for(latent: Mapping[str, Any], vae: comfy.sd.VAE) -> Timeline:
-    samples: Tensor = latent["samples"]
-    return Timeline(grid_of(vae), latent["longtake"]["fps"], samples.shape[2])
 
 
 def steps_of(seconds: float, timeline: Timeline) -> int:
@@ -271,11 +279,16 @@ def check_counts(vae: comfy.sd.VAE, overlap: float, window: float, fps: float) -
         if not 0 <= value <= LONGEST:
             raise InputError(f"{name} {value}: choose 0 or more.")
     if window and overlap >= window:
-        raise InputError(
-            f"an overlap of {overlap:g} s in windows of {window:g} s leaves nothing to paint: "
-            f"choose a shorter overlap, such as {window / 3:.2g} s, or 0 for the usual one."
-        )
+        raise nothing_to_paint(overlap, window)
     return grid_of(vae)
+
+
+def nothing_to_paint(overlap: float, window: float) -> InputError:
+    """What to say of windows that the overlap fills, both in seconds."""
+    return InputError(
+        f"an overlap of {overlap:.4g} s in windows of {window:.4g} s leaves nothing to paint: "
+        f"choose a shorter overlap or a longer window; 0 is the usual one."
+    )
 
 
 def in_how_many(passes: Sequence[Pass]) -> str:

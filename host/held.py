@@ -110,7 +110,7 @@ def held_of(latent: Mapping[str, Any], route: Route) -> Held:
 def empty(timeline: Timeline, height: int, width: int) -> dict[str, Any]:
     """A LATENT of which nothing is known. Its zeros take no memory until they are written on."""
     shape = timeline.grid.latent_shape(timeline.frames, height, width)
-    return {"samples": torch.zeros(1).expand(shape), "longtake": {"fps": timeline.fps}}
+    return with_facts({"samples": torch.zeros(1).expand(shape)}, fps=timeline.fps)
 
 
 def known_in(latent: Mapping[str, Any]) -> list[int]:

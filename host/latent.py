@@ -1,7 +1,7 @@
 """ComfyUI's LATENT <-> our canvas.
 
 LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = paint, 0 = keep), and under
-"longtake" the facts that a tensor cannot tell: fps, width and height in pixels.
+"longtake" the facts that a tensor cannot tell: fps, what was pinned, in which passes to paint...
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def to_latent(canvas: Canvas, **facts: Any) -> dict[str, Any]:
 
     Args:
         canvas: its latents, and which of them are known.
-        facts: fps, width, height... for the nodes after.
+        facts: fps and so on, for the nodes after.
     """
     latent: dict[str, Any] = {"samples": canvas.latents}
     if canvas.known.any():
@@ -52,7 +52,7 @@ def with_facts(latent: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
 
 
 def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
-    """What earlier nodes of ours wrote down about a LATENT: fps, width, height..."""
+    """What earlier nodes of ours wrote down about a LATENT, fps above all."""
     return dict(latent.get(FACTS, {}))
 
 

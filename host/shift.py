@@ -6,7 +6,7 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 
 from ..models.errors import InputError
-from .latent import facts_of, samples_of
+from .latent import samples_of
 from .preset import settings_of
 
 CELL = {16: 8}  # pixels along a latent cell, by the latent's channels; 16 for all others
@@ -38,6 +38,6 @@ def pixels_of(latent: Mapping[str, Any] | None) -> tuple[int, int]:
     """(width, height) of the frames that a LATENT stands for; large if there is none."""
     if latent is None:
         return 1280, 720
-    facts, samples = facts_of(latent), samples_of(latent)
+    samples = samples_of(latent)
     cell = CELL.get(samples.shape[1], 16)
-    return facts.get("width", samples.shape[4] * cell), facts.get("height", samples.shape[3] * cell)
+    return samples.shape[4] * cell, samples.shape[3] * cell

@@ -134,7 +134,7 @@ class Canvas(io.ComfyNode):
             f"{width}×{height}, {frames} frames, {float(frames / rate):.2f} s\n"
             f"latent {t}×{h}×{w}, {tokens} tokens"
         )
-        return io.NodeOutput(to_latent(canvas, fps=rate, width=width, height=height))
+        return io.NodeOutput(to_latent(canvas, fps=rate))
 
 
 def check_size(

@@ -46,6 +46,4 @@ class Encode(io.ComfyNode):
     def execute(cls, image, vae, fps: float) -> io.NodeOutput:
         fps = checks.number("fps", fps, *FPS)
         facts = {"fps": frame_rate(fps)} if fps else {}
-        latents = encode(vae, image)
-        height, width = image.shape[1:3]
-        return io.NodeOutput(with_facts({"samples": latents}, width=width, height=height, **facts))
+        return io.NodeOutput(with_facts({"samples": encode(vae, image)}, **facts))

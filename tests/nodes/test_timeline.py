@@ -29,6 +29,8 @@ def clips(graph):
         picture=("EmptyImage", {"width": 70, "height": 50, "batch_size": 1, "color": 0xC86432}),
         frames=("EmptyImage", {"width": 32, "height": 48, "batch_size": 6, "color": 0x3264C8}),
         film=("CreateVideo", {"images": ["frames", 0], "fps": 4.0}),
+        two=("RepeatLatentBatch", {"samples": ["canvas", 0], "amount": 2}),
+        three=("RepeatLatentBatch", {"samples": ["canvas", 0], "amount": 3}),
     )
 
 
@@ -192,7 +194,7 @@ def test_an_aspect_ratio_is_found_on_the_grid(host, graph, said):
     wide = graph.but(canvas={"width": 100, "height": 100, "aspect": "8:3", "megapixels": 0.0})
     (made,) = canvas(host, wide, want="canvas")
     assert said[-1].split("\n")[0] == "176×64, 9 frames, 1.12 s"
-    assert made["longtake"] == {"fps": Fraction(8), "width": 176, "height": 64}
+    assert made["longtake"] == {"fps": Fraction(8)}
     assert made["samples"].shape[3:] == (8, 22)
     budget = graph.but(canvas={"aspect": "9:16", "megapixels": 0.02})
     canvas(host, budget, want="canvas")
@@ -211,7 +213,12 @@ BAD = [
     (extend(seconds=0.0), "seconds 0.0: choose"),
     (extend(direction="up"), "direction 'up': choose from forwards, backwards."),
     (extend(overlap=2.0, window=2.0), "an overlap of 2 s in windows of 2 s leaves nothing"),
-    (extend(overlap=9.0), "an overlap of 18 latent frames in windows of 5: choose 1 to 4"),
+    (extend(overlap=9.0), "an overlap of 9 s in windows of 2.125 s leaves nothing"),
+    (extend(window=0.1), "an overlap of 0.125 s in windows of 0.1 s leaves nothing"),
+    (
+        extend(direction="backwards", overlap=1.0, window=1.5),
+        "an overlap of 1 s in windows of 1.5 s leaves nothing",
+    ),
     (extend(overlap=float("inf")), "overlap inf: choose"),
     (
         ("LongtakeFillGap", {"clip": ["sample", 0], "vae": ["vae", 0], "start": 1.0, "end": 0.5}),
@@ -225,6 +232,11 @@ BAD = [
         ("LongtakeBridge", {"clip": ["sample", 0], "after": ["picture", 0], "vae": ["vae", 0],
                             "seconds": 1.0}),
         "the clips are of 32×48 and 64×48",
+    ),
+    (
+        ("LongtakeBridge", {"clip": ["two", 0], "after": ["three", 0], "vae": ["vae", 0],
+                            "seconds": 1.0}),
+        "the clips are batches of 2 and 3: make both of one size",
     ),
     (
         ("LongtakeLoop", {"clip": ["picture", 0], "vae": ["vae", 0], "seconds": 1.0}),
@@ -262,7 +274,7 @@ def test_clips_off_the_grid_are_brought_onto_it_and_it_is_said(pack, graph, host
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
     latent, notes = as_latent(torch.rand(7, 33, 47, 4), vae, 12.0)
     assert latent["samples"].shape == (1, 6, 2, 4, 6)
-    assert latent["longtake"] == {"fps": 12, "width": 48, "height": 32}
+    assert latent["longtake"] == {"fps": 12}
     assert "what is transparent became black" in notes
     assert any(note.startswith("47×33 scaled to 48×32") for note in notes)
     assert "the last 2 frames fill no latent frame and are left out" in notes
