@@ -16,7 +16,7 @@ from torch import Tensor
 from ..engine.interpolation import Between, Painter, Tally, Timing, interpolated, target_rate
 from ..engine.pipe import ahead
 from ..engine.publish import check_space, estimate
-from ..engine.stream import evened, image_stream
+from ..engine.stream import evened
 from ..engine.video_file import write_video
 from ..models.checkpoint import load_into, load_weights, read_header
 from ..models.errors import CheckpointError, InputError
@@ -127,16 +127,6 @@ def best_dtype(device: torch.device) -> torch.dtype:
 def timing_of(clip: Clip, wish: Wish) -> Timing:
     """From which rate to which. Raises InputError for rates that make no sense."""
     return Timing(clip.fps, target_rate(clip.fps, wish.fps, wish.multiplier), wish.loop, wish.hold)
-
-
-def of_images(images: Tensor, fps: Fraction) -> Clip:
-    """ComfyUI's IMAGE as a clip."""
-    if images.ndim != 4 or not len(images) or images.shape[-1] < 3:
-        raise InputError(
-            f"frames of shape {tuple(images.shape)} are no IMAGE: need (frames, height, width, 3)."
-        )
-    frames, height, width = images.shape[:3]
-    return Clip(frames, width, height, fps, lambda: image_stream(images), None)
 
 
 def interpolate(

@@ -1,21 +1,24 @@
 """The invisible mark within ComfyUI: which id, and looking for it in VIDEO or IMAGE."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from fractions import Fraction
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import comfy.utils
 import torch
+from comfy_api.latest import Input
 from torch import Tensor
 
-from ..engine.stream import image_stream
 from ..engine.watermark import FRAMES, ID_BITS, SCALES, Mark, find_mark, marked
 from ..models.errors import InputError
 from .lineage import digest
 from .progress import check_cancelled
-from .source import opened
+from .source import Clip, of_images, opened
+
+ANY_RATE = Fraction(1)  # the mark is in frames by themselves
 
 
 def stage_for(hidden: Any) -> Any:
@@ -36,14 +39,16 @@ def mark_in(video: Any) -> Mark:
         check_cancelled()
         bar.update(1)
 
+    with _seen(video) as clip, closing(clip.stream()) as frames:
+        return find_mark(_some(frames, clip.frames, step), step)
+
+
+def _seen(video: Any) -> AbstractContextManager[Clip]:
     if torch.is_tensor(video):
-        with closing(image_stream(video, 1)) as frames:
-            return find_mark(_some(frames, len(video), step), step)
-    try:
-        with opened(video) as clip, closing(clip.stream()) as frames:
-            return find_mark(_some(frames, clip.frames, step), step)
-    except AttributeError:
-        raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.") from None
+        return nullcontext(of_images(video, ANY_RATE))
+    if isinstance(video, Input.Video):
+        return opened(video)
+    raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.")
 
 
 def _some(chunks: Iterable[Tensor], total: int, step: Any) -> Iterator[Tensor]:

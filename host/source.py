@@ -4,7 +4,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,20 @@ def opened(video: Input.Video) -> Iterator[Clip]:
 
 
 def _in_memory(whole: Types.VideoComponents) -> Clip:
-    images = whole.images
-    if images.ndim != 4 or not len(images) or images.shape[-1] < 3:
+    sound = None if whole.audio is None else sound_from(whole.audio)
+    clip = of_images(whole.images, frame_rate(float(whole.frame_rate)), sound)
+    return replace(clip, stream=lambda: evened(clip.stream()))
+
+
+def of_images(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Clip:
+    """ComfyUI's IMAGE as a clip. Raises InputError if there are no frames in it."""
+    if images.ndim != 4 or not images.numel() or images.shape[-1] < 3:
         raise InputError(
-            f"frames of shape {tuple(images.shape)} are no video: need (frames, height, width, 3)."
+            f"an IMAGE of shape {tuple(images.shape)} is no video: need (frames, height, width, 3) "
+            f"with at least 1 frame."
         )
     frames, height, width = images.shape[:3]
-    rate = frame_rate(float(whole.frame_rate))
-    sound = None if whole.audio is None else sound_from(whole.audio)
-    return Clip(frames, width, height, rate, lambda: evened(image_stream(images)), sound)
+    return Clip(frames, width, height, fps, lambda: image_stream(images), sound)
 
 
 @contextmanager

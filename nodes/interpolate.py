@@ -6,7 +6,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..engine.size import frame_rate
 from ..host import interpolate as rife
 from ..host.node_text import show_text
-from ..host.source import opened
+from ..host.source import of_images, opened
 from ..models.errors import InputError
 from . import checks, widgets
 
@@ -87,7 +87,7 @@ class Interpolate(io.ComfyNode):
         rate = frame_rate(checks.number("image_fps", image_fps, 0.01, FPS[1]))
         network = rife.load_interpolator(file, dtype)
         if video is None:
-            made = shown(rife.of_images(image, rate), network, wish, True)
+            made = shown(of_images(image, rate), network, wish, True)
         else:
             with opened(video) as clip:
                 made = shown(clip, network, wish, bool(images))
