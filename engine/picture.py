@@ -69,10 +69,10 @@ def opaque(pictures: Tensor) -> Tensor:
         InputError: for another shape.
         NotFiniteError: for NaN or infinite pixels.
     """
-    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3, 4) or not pictures.shape[1:3].numel():
+    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3, 4) or not pictures.numel():
         raise InputError(
             f"pictures of shape {tuple(pictures.shape)} are not an IMAGE: need "
-            f"(frames, height, width, 3)."
+            f"(frames, height, width, 3) with at least 1 frame."
         )
     if not torch.isfinite(pictures).all():
         raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")

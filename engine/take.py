@@ -194,11 +194,12 @@ def _nearest_latent_frame(frame: int, grid: LatentGrid) -> int:
     return min((holds, holds + 1), key=lambda t: abs(grid.first_frame(t) - frame))
 
 
-def check_layout(layout: Layout) -> Layout:
-    """The layout. Raises InputError for windows that cannot hand over."""
-    if layout.length < 2 or not 1 <= layout.overlap < layout.length:
+def check_layout(layout: Layout, grid: LatentGrid) -> Layout:
+    """The layout. Raises InputError for windows that cannot hand over, counted in pixel frames."""
+    if layout.length < 2 or layout.overlap >= layout.length:
         raise InputError(
-            f"an overlap of {layout.overlap} latent frames in windows of {layout.length}: a "
-            f"window needs 2 or more, of which 1 to {layout.length - 1} come from the one before."
+            f"windows of {grid.frames(layout.length)} frames with an overlap of "
+            f"{grid.frames(layout.overlap)}: a window has {grid.frames(2)} frames or more, and at "
+            f"least {grid.stride_t} more than its overlap."
         )
     return layout

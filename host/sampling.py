@@ -191,7 +191,7 @@ def check_sampling(sampler: str, sigmas: Tensor, cfg: float) -> None:
         raise InputError(f"no sampler is called {sampler!r}: choose from {', '.join(SAMPLERS)}.")
     if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all():
         raise InputError(
-            f"SIGMAS must be two or more numbers that decrease to 0, got "
+            f"SIGMAS must be two or more numbers that decrease, got "
             f"{[round(s, 4) for s in sigmas.flatten().tolist()[:4]]} of shape "
             f"{tuple(sigmas.shape)}: connect the Schedule node."
         )
@@ -203,9 +203,14 @@ def check_fit(
     model: ModelPatcher, positive: Conditioning, negative: Conditioning, samples: Tensor
 ) -> None:
     """Refuse prompts and latents made for another model, before its weights are moved."""
-    config = config_of(model)
+    config, texts = config_of(model), [entry[0] for entry in (*positive, *negative)]
+    if not all(torch.isfinite(text).all() for text in texts if torch.is_tensor(text)):
+        raise NotFiniteError(
+            "the conditioning holds NaN or infinite numbers: check the weights in the prompt, such "
+            "as (word:1.3), and the text encoder's file."
+        )
     if config is None:
         return
     check_channels(samples, config)
-    for prompt in (*positive, *negative):
-        check_text(prompt[0], config)
+    for text in texts:
+        check_text(text, config)

@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any
 
 import comfy.sd
-import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from ..engine.beats import rhythm, snapped
 from ..engine.defaults import defaults_for
 from ..engine.passes import usual_overlap
+from ..engine.picture import fitted, opaque
 from ..engine.size import LatentGrid
 from ..engine.sound import Sound
 from ..engine.storyboard import Shot, StoryboardError, checked, clock, joint_prompt, moved
@@ -167,7 +167,7 @@ def layout_for(model: ModelPatcher, grid: LatentGrid, window: int, overlap: int,
             f"this model hears one text for all frames, so shots cannot be painted together: "
             f"choose {SEPARATE!r}, or load the model with Longtake's LoadModel."
         )
-    return check_layout(Layout(length, shared, sharing == TOGETHER))
+    return check_layout(Layout(length, shared, sharing == TOGETHER), grid)
 
 
 def recipe_for(
@@ -229,6 +229,4 @@ def recipe_for(
 
 def first_picture(image: Tensor, frame: Frame) -> Tensor:
     """The IMAGE that a shot begins with, cut to the take's shape: (1, h, w, 3)."""
-    pixels = image[:1, ..., :3].movedim(-1, 1)
-    fitted = comfy.utils.common_upscale(pixels, frame.width, frame.height, "lanczos", "center")
-    return fitted.movedim(1, -1)
+    return fitted(opaque(image[:1].cpu()), frame.height, frame.width, "crop")

@@ -132,7 +132,13 @@ def test_shots_too_short_to_share_a_window_are_named():
         plan("[0s] a\n[0.25s cut] b\n[0.375s cut] c", 17, together=True)
 
 
-@pytest.mark.parametrize("layout", [Layout(5, 5), Layout(5, 0), Layout(1, 1)])
-def test_windows_that_cannot_hand_over_are_refused(layout):
-    with pytest.raises(InputError, match="come from the one before"):
-        check_layout(layout)
+@pytest.mark.parametrize(
+    ("layout", "told"),
+    [
+        (Layout(5, 5), "windows of 17 frames with an overlap of 17: a window has 5 frames or more"),
+        (Layout(1, 1), "windows of 1 frames with an overlap of 1.* at least 4 more"),
+    ],
+)
+def test_windows_that_cannot_hand_over_are_refused(layout, told):
+    with pytest.raises(InputError, match=told):
+        check_layout(layout, LatentGrid(6))

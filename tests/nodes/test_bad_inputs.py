@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 HUGE = "x" * 1_000_000
 
@@ -126,6 +127,24 @@ def test_named_when_it_comes_over_a_link(graph, host, node, widget, primitive, v
     run = host.run(bad, want=[node])
     assert told in run.error
     assert "\n" not in run.error
+
+
+def test_a_weight_that_breaks_the_text_is_blamed_and_not_cfg(graph, host):
+    run = host.run(graph.but(prompt={"text": "a (red:nan) ball"}), want=["sample"])
+    assert run.error.startswith("the conditioning holds NaN or infinite numbers")
+
+
+def test_where_no_mark_can_be_it_is_said(host):
+    from longtake.host.mark import mark_in
+    from longtake.models.errors import InputError
+
+    for nonsense, told in (
+        (torch.zeros(3, 48, 32, 1), "is no video"),
+        (torch.zeros(0, 48, 32, 3), "is no video"),
+        ({"samples": 1}, "connect a VIDEO or an IMAGE"),
+    ):
+        with pytest.raises(InputError, match=told):
+            mark_in(nonsense)
 
 
 @pytest.mark.parametrize(

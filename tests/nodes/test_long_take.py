@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from longtake.models.errors import InputError
 from tests.host.test_lora import deltas, lora_file  # noqa: F401
 from tests.nodes.conftest import ksampler
 
@@ -359,6 +360,17 @@ def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
     assert np.abs(frames[16].mean((0, 1)) - expected.mean((0, 1))).max() < 6
 
 
+def test_a_shots_image_is_laid_over_black_and_must_be_one(host):
+    from longtake.host.storyboards import Frame, first_picture
+
+    frame = Frame(Fraction(1), Fraction(8), 32, 48)
+    half_seen = torch.full((2, 60, 50, 4), 0.5)
+    assert torch.allclose(first_picture(half_seen, frame), torch.full((1, 48, 32, 3), 0.25))
+    for shape in ((0, 60, 50, 3), (60, 50, 3), (1, 60, 50, 2)):
+        with pytest.raises(InputError, match="not an IMAGE"):
+            first_picture(torch.zeros(shape), frame)
+
+
 def test_a_shots_own_seed_goes_where_it_goes(board, host, pack):
     text = "[0s] a red ball\n[{}s cut seed 5] a cone"
     boards = [board.but(board={"text": text.format(at)}) for at in (1, 2)]
@@ -431,7 +443,7 @@ def test_mistakes_are_told_before_anything_runs(board, host, node, change, told)
         ({"seconds": float("nan")}, "seconds nan: choose a number"),
         ({"fps": float("nan")}, "fps nan: choose a number"),
         ({"window": 8}, "Nearest: 5 or 9"),
-        ({"overlap": 9}, "an overlap of 3 latent frames in windows of 3"),
+        ({"overlap": 9}, "windows of 9 frames with an overlap of 9"),
         ({"overlap": 2}, "Nearest: 1 or 5"),
         ({"width": 40}, "width 40 does not fit the latent grid"),
         ({"positive": ["prompt", 0]}, "one of the two"),
