@@ -8,7 +8,6 @@ Source: `generate_timestep_matrix` and `addnoise_condition` in diffusion_forcing
 SkyworkAI/SkyReels-V2; the paper is Chen et al. 2025, arXiv:2504.13074.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,34 +28,28 @@ class Wave:
     Attributes:
         before: (calls, frames) how many steps each frame has done when the call is made.
         moves: (calls, frames) bool, whether the call takes it a step further.
-        spans: for each call the frames that the model looks at, [start, stop).
     """
 
     before: np.ndarray
     moves: np.ndarray
-    spans: list[tuple[int, int]]
 
 
-def wave(
-    frames: int, steps: int, *, window: int, lag: int = 0, known: int = 0, block: int = 1
-) -> Wave:
-    """The order in which the steps of all frames are taken.
+def wave(frames: int, steps: int, *, lag: int = 0, known: int = 0, block: int = 1) -> Wave:
+    """The order in which the steps of all frames are taken; the model sees all of them at once.
 
     Args:
         frames: latent frames of the video.
         steps: noise levels that each of them goes through.
-        window: frames that the model sees at once.
         lag: steps that each block is behind the one before; 0 takes all together.
         known: frames at the beginning that are finished before the first call.
         block: frames that go together.
 
     Raises:
-        InputError: if the window is shorter than the video and the lag too small for the wave to
-            pass through it, or the frames do not divide into blocks.
+        InputError: if the frames do not divide into blocks, or for numbers outside these.
     """
-    check(frames, steps, window, lag, known, block)
-    blocks, wide = frames // block, window // block
-    done = np.zeros(blocks, dtype=np.int64)  # the step each is at: 1 … steps, steps + 1 when done
+    check(frames, steps, lag, known, block)
+    # The step each is at: 1 … steps, steps + 1 when done.
+    done = np.zeros(frames // block, dtype=np.int64)
     done[: known // block] = steps + 1
     rows, moves = [], []
     while (done < steps).any():
@@ -67,7 +60,6 @@ def wave(
     return Wave(
         np.stack(rows).repeat(block, axis=1) - 1,
         np.stack(moves).repeat(block, axis=1),
-        [(start * block, stop * block) for start, stop in spans(moves, wide)],
     )
 
 
@@ -80,33 +72,17 @@ def next_row(done: np.ndarray, steps: int, lag: int) -> np.ndarray:
     return row.clip(0, steps + 1)
 
 
-def spans(moves: list[np.ndarray], wide: int) -> list[tuple[int, int]]:
-    """Which blocks the model looks at: as many as it can, the last of them being one that moves."""
-    stop, found = wide, []
-    for moving in moves:
-        if stop < len(moving) and moving[stop]:
-            stop += 1
-        found.append((max(stop - wide, 0), stop))
-    return found
-
-
-def check(frames: int, steps: int, window: int, lag: int, known: int, block: int) -> None:
-    if block < 1 or frames % block or window < block:
+def check(frames: int, steps: int, lag: int, known: int, block: int) -> None:
+    if block < 1 or frames % block:
         near = max(1, frames // max(block, 1)) * max(block, 1)
         raise InputError(
-            f"{frames} latent frames do not divide into blocks of {block}, in a window of "
-            f"{window}: choose a block that divides the frames, or {near} frames."
+            f"{frames} latent frames do not divide into blocks of {block}: choose a block that "
+            f"divides the frames, or {near} frames."
         )
     if not 0 <= known < frames or lag < 0 or steps < 1:
         raise InputError(
             f"known frames {known}, lag {lag}, steps {steps}: known must be from 0 to "
             f"{frames - 1}, the lag 0 or more, the steps 1 or more."
-        )
-    least = math.ceil(steps / (window // block))
-    if window // block < frames // block and lag < least:
-        raise InputError(
-            f"a lag of {lag} steps is too small for {frames} latent frames through a window of "
-            f"{window}: at {steps} steps it must be at least {least}, or the window {frames}."
         )
 
 

@@ -156,19 +156,3 @@ def joint_prompt(shots: Sequence[Shot]) -> str:
 def clock(seconds: Fraction) -> str:
     """4 -> "4s", 4.5 -> "4.5s", as they are written in a storyboard."""
     return f"{float(round(seconds, 3)):g}s"
-
-
-def as_text(shots: Sequence[Shot]) -> str:
-    """The storyboard in its text form; parsing it gives the same shots, but for their images."""
-    return "\n".join(f"[{_header(shot)}] {' '.join(shot.prompt.split())}" for shot in shots)
-
-
-def _header(shot: Shot) -> str:
-    words = [_exact(shot.start)]
-    if shot.start:
-        words += [shot.transition, _exact(shot.dissolve)] if shot.dissolve else ["cut"]
-    return " ".join(words if shot.seed is None else [*words, f"seed {shot.seed}"])
-
-
-def _exact(seconds: Fraction) -> str:
-    return f"{round(float(seconds), 6):.6f}".rstrip("0").rstrip(".") + "s"

@@ -74,11 +74,6 @@ class Placement:
         return min(self.first + self.count, self.timeline.frames)
 
     @property
-    def cut(self) -> int:
-        """How many of its frames are past the canvas's end."""
-        return self.first + self.count - self.stop
-
-    @property
     def touched(self) -> range:
         """The latent frames that hold any of it."""
         return self.timeline.touched(self.first, self.stop)

@@ -56,7 +56,7 @@ def sample(
     mask = extra_args.get("denoise_mask")
     share = x.new_ones(frames) if mask is None else reduce(mask, "b c t h w -> t", "mean").to(x)
     ready = (share == 0).long().cumprod(0).sum().item()  # at the beginning
-    plan = wave(frames, steps, window=frames, lag=lag, known=min(ready, frames - 1), block=block)
+    plan = wave(frames, steps, lag=lag, known=min(ready, frames - 1), block=block)
     show_text(f"{len(plan.moves)} calls of the model for {steps} steps")
     known = model.latent_image
     if noise and mask is not None:

@@ -29,45 +29,6 @@ def test_blank_off_the_grid_is_refused():
         Canvas.blank(GRID, frames=6, height=40, width=51)
 
 
-def test_pinned_frames_are_known_and_the_original_is_untouched(canvas):
-    clip = torch.randn(1, C, 3, H, W)
-
-    pinned = canvas.pin(5, clip)
-
-    assert pinned.known.nonzero().flatten().tolist() == [5, 6, 7]
-    assert torch.equal(pinned.latents[:, :, 5:8], clip.expand(B, -1, -1, -1, -1))
-    assert not pinned.latents[:, :, :5].any()
-    assert not canvas.known.any()
-    assert not canvas.latents.any()
-
-
-def test_known_frames_are_put_back(canvas):
-    clip = torch.randn(B, C, 2, H, W)
-    pinned = canvas.pin(3, clip).pin(0, clip)
-    x = torch.randn(SHAPE)
-
-    kept = pinned.keep_known(x)
-
-    painted = ~pinned.known
-    assert torch.equal(kept[:, :, painted], x[:, :, painted])
-    assert torch.equal(kept[:, :, 3:5], clip)
-    assert torch.equal(kept[:, :, 0:2], clip)
-
-
-@pytest.mark.parametrize("at", [-1, T - 1, T])
-def test_frames_past_the_ends_are_refused(canvas, at):
-    with pytest.raises(InputError, match=f"canvas of {T}"):
-        canvas.pin(at, torch.zeros(B, C, 2, H, W))
-
-
-@pytest.mark.parametrize("axis", [0, 1, 3, 4])
-def test_latents_of_another_size_are_refused(canvas, axis):
-    shape = [B, C, 2, H, W]
-    shape[axis] += 1
-    with pytest.raises(InputError, match="must be the same"):
-        canvas.pin(0, torch.zeros(shape))
-
-
 def test_an_image_is_not_a_canvas():
     with pytest.raises(InputError, match=r"\(7, 13, 17\)"):
         Canvas(torch.zeros(C, H, W), torch.zeros(1, dtype=torch.bool))

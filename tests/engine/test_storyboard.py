@@ -10,7 +10,6 @@ from longtake.engine.storyboard import (
     MOST_SHOTS,
     Shot,
     StoryboardError,
-    as_text,
     checked,
     joint_prompt,
     merged,
@@ -118,6 +117,13 @@ def test_any_text_is_shots_or_a_mistake_with_its_place(text):
     assert told.startswith(("line ", "the ")) or shots[0].start == 0
 
 
+def block(shot):
+    """A shot as it is written."""
+    soft = f" dissolve {float(shot.dissolve)}s" if shot.dissolve else ""
+    own = "" if shot.seed is None else f" seed {shot.seed}"
+    return f"[{float(shot.start)}s{soft}{own}] {shot.prompt}"
+
+
 words = st.text(alphabet="abc, ", min_size=1, max_size=9).filter(str.strip)
 
 
@@ -131,7 +137,7 @@ def test_written_out_and_read_again_it_is_the_same(parts):
         dissolve = Fraction(1, 100) if soft else Fraction(0)
         kind = "dissolve" if soft else "cut"
         shots.append(Shot(start, " ".join(prompt.split()), kind, dissolve, seed))
-    again = parse(as_text(shots))
+    again = parse("\n".join(block(shot) for shot in shots))
     assert [facts(shot) for shot in again] == [facts(shot) for shot in shots]
 
 

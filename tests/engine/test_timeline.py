@@ -63,7 +63,6 @@ def test_each_frame_of_a_clip_is_counted_once(where):
     assert list(where.wholly) == whole
     assert list(where.touched) == some
     assert list(where.partly) == [k for k in some if k not in whole]
-    assert where.cut == where.count - len(covered)
 
 
 @given(where=placements(), data=st.data())

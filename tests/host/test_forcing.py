@@ -62,7 +62,7 @@ def test_each_frame_is_told_its_own_level(model, forced, calls, lag, block, know
     """By the reference's matrix, which tests/engine holds `wave` to."""
     latent = canvas(*range(known)) if known else None
     out = forced(model, lag, block, latent=latent)
-    plan = wave(3, 4, window=3, lag=lag, known=known, block=block)
+    plan = wave(3, 4, lag=lag, known=known, block=block)
     assert len(calls) == len(plan.before)
     for (_, told), done in zip(calls, plan.before, strict=True):
         expected = 1000 * LEVELS[torch.from_numpy(done).clamp(min=0)]
