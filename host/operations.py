@@ -4,10 +4,10 @@ from typing import Any
 
 import comfy.model_management as mm
 import comfy.ops
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..models import onednn
+from ..models.wan.dit import gelu as in_place_gelu
 
 
 def quicker(operations: Any) -> Any:
@@ -38,7 +38,7 @@ def linear(core: type) -> type:
                 mm.throw_exception_if_processing_interrupted()
                 return onednn.linear(x, self.weight, self.bias, gelu)
             y = super().forward(x)
-            return F.gelu(y, approximate="tanh") if gelu else y
+            return in_place_gelu(y) if gelu else y
 
     return Linear
 

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from ..attention import Attention, sdpa
 from ..errors import InputError
 from .config import DiTConfig
-from .rope import AS_TRAINED, Axis, remembered_table, rope_table, rotate
+from .rope import AS_TRAINED, COMPLETE, Axis, remembered_table, rope_table, rotate
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
-HAVE_FLOAT64 = ("cpu", "cuda", "meta")  # kinds of device; on any other, positions go by the CPU
 
 
 class Text(NamedTuple):
@@ -61,12 +60,17 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, attention: Attention) -> Tensor:
         """x: (b, f, s, c) attends to all of itself; table: from `rope_table`."""
-        f = x.shape[1]
-        q = rearrange(self.norm_q(self.q(x)), "b f s (a d) -> b (f s) a d", a=self.heads)
-        k = rearrange(self.norm_k(self.k(x)), "b f s (a d) -> b (f s) a d", a=self.heads)
-        v = rearrange(self.v(x), "b f s (a d) -> b a (f s) d", a=self.heads)
-        out = attention(rotate(q, table).transpose(1, 2), rotate(k, table).transpose(1, 2), v)
-        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=f))
+        out = attention(  # nothing but the kernel holds them: each is as large as the video
+            self._turned(self.norm_q(self.q(x)), table),
+            self._turned(self.norm_k(self.k(x)), table),
+            rearrange(self.v(x), "b f s (a d) -> b a (f s) d", a=self.heads),
+        )
+        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=x.shape[1]))
+
+    def _turned(self, x: Tensor, table: Tensor) -> Tensor:
+        """x: (b, f, s, c) -> (b, a, f·s, d), at its place in the video."""
+        heads = rearrange(x, "b f s (a d) -> b (f s) a d", a=self.heads)
+        return rotate(heads, table).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -152,17 +156,31 @@ class Block(nn.Module):
         """
         rows = (self.modulation.to(x) + level).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
-        y = torch.addcmul(shift_a, self.norm1(x), 1 + scale_a)
-        x = torch.addcmul(x, gate_a, self.self_attn(y, table, attention))
+        x = torch.addcmul(
+            x, gate_a, self.self_attn(shifted(self.norm1(x), shift_a, scale_a), table, attention)
+        )
         x = x + self.cross_attn(self.norm3(x), words, image, attention)
-        y = torch.addcmul(shift_m, self.norm2(x), 1 + scale_m)
-        return torch.addcmul(x, gate_m, feed_forward(self.ffn, y))
+        return torch.addcmul(
+            x, gate_m, feed_forward(self.ffn, shifted(self.norm2(x), shift_m, scale_m))
+        )
+
+
+def shifted(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(shift, x, 1 + scale)
 
 
 def feed_forward(layers: nn.Sequential, x: Tensor) -> Tensor:
     """layers(x), with the GELU inside the first product where that can take it in."""
-    up, gelu, down = layers
-    return down(up(x, gelu=True) if getattr(up, "fuses_gelu", False) else gelu(up(x)))
+    up, _, down = layers
+    x = up(x, gelu=True) if getattr(up, "fuses_gelu", False) else gelu(up(x))
+    return down(x)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU's tanh form of a tensor that nobody else needs: in its place, unless it is learned."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return F.gelu(x, approximate="tanh")
+    return torch.ops.aten.gelu_(x, approximate="tanh")
 
 
 class Head(nn.Module):
@@ -336,8 +354,7 @@ class WanDiT(nn.Module):
             return [(slice(None), text)]
         edges = [(segment.start, segment.stop) for segment in text]
         bounds = [0, *(stop for _, stop in edges)]
-        in_order = edges == list(pairwise(bounds)) and bounds == sorted(set(bounds))
-        if not in_order or bounds[-1] != frames:
+        if edges != list(pairwise(bounds)) or bounds != sorted({*bounds}) or bounds[-1] != frames:
             raise InputError(
                 f"text segments must follow one another from 0 to {frames} latent frames, "
                 f"got {edges}."
@@ -374,7 +391,7 @@ def sinusoid(position: Tensor, width: int) -> Tensor:
     Source: `sinusoidal_embedding_1d` in wan/modules/model.py, Wan-Video/Wan2.1@9737cba.
     """
     half, home = width // 2, position.device
-    if home.type not in HAVE_FLOAT64:
+    if home.type not in COMPLETE:
         position = position.cpu()
     speed = torch.exp(
         torch.arange(half, dtype=torch.float64, device=position.device) * (-log(10_000) / half)

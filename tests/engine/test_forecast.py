@@ -30,7 +30,7 @@ def test_it_is_the_larger_of_attention_and_mlp():
     )
     wide = replace(LARGE, mlp_width=8 * LARGE.width)
     assert peak_bytes(wide, SHAPE, 4) - rest == pytest.approx(
-        4 * tokens * wide.width * (in_mlp + 16), abs=1
+        4 * tokens * wide.width * (in_mlp + 8), abs=1
     )
 
 

@@ -196,7 +196,7 @@ def test_the_embedding_of_a_level_is_its_definition():
 def test_positions_need_no_float64_of_the_device(monkeypatch):
     """On MPS there is none: the CPU works them out, to the same bits."""
     expected = sinusoid(NOW, 6)
-    monkeypatch.setattr("longtake.models.wan.dit.HAVE_FLOAT64", ())
+    monkeypatch.setattr("longtake.models.wan.dit.COMPLETE", ())
     assert torch.equal(sinusoid(NOW, 6), expected)
 
 

@@ -55,13 +55,17 @@ def test_axes_can_be_stretched_and_moved(rng):
     torch.testing.assert_close(ours[0].double(), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("learning", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_ways_of_turning_agree(rng, monkeypatch, dtype):
-    """A CPU multiplies complex numbers; a compiler and a GPU write the product out."""
+def test_both_ways_of_turning_agree(rng, monkeypatch, dtype, learning):
+    """Complex numbers are multiplied, in place where they are a copy; compilers write it out."""
     x, table = torch.randn(2, 30, 3, 22, generator=rng).to(dtype), rope_table((2, 3, 5), 22, CPU)
-    complex_product = rotate(x, table)
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(rotate(x, table), complex_product, rtol=0, atol=2e-6)
+    before = x.clone()
+    with torch.set_grad_enabled(learning):
+        complex_product = rotate(x, table)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        torch.testing.assert_close(rotate(x, table), complex_product, rtol=0, atol=2e-6)
+    assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -1,0 +1,127 @@
+"""Tensors on a GPU that is not there: with shape, dtype and device, and without numbers.
+
+As on a real card, torch's fake tensors refuse an operation on tensors of two devices. They refuse
+as well what asks for a number back from the device, for which all that is queued there would have
+to end first.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from longtake.models.checkpoint import load_into
+from longtake.models.wan.rope import remembered_table
+
+CARD = torch.device("cuda", 0)
+
+
+@contextmanager
+def fake_card() -> Iterator[None]:
+    """Within it, real tensors such as core's schedules count as the CPU tensors that they are."""
+    methods = {
+        "__getitem__": taken,
+        "__setitem__": put,
+        "contiguous": contiguous,
+        "copy_": copied,
+        "new_tensor": lambda x, data: made(data, dtype=x.dtype, device=x.device),
+    }
+    # For these torch's bindings would ask the card's driver before they let anything be faked.
+    patched = mock.patch.multiple(FakeTensor, create=True, **methods)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with patched, mock.patch.object(torch, "tensor", made), mode:
+        yield
+    remembered_table.cache_clear()  # it must not hand fake tables to anybody
+
+
+def there(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=CARD)
+
+
+def moved(network: torch.nn.Module) -> torch.nn.Module:
+    """A network from the meta device with weights on the card, as the host leaves it."""
+    weights = network.state_dict()
+    load_into(network, {n: there(*w.shape, dtype=w.dtype) for n, w in weights.items()})
+    return network.eval().requires_grad_(False)
+
+
+class Copies(TorchDispatchMode):
+    """Counts the bytes that go from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        given = [x for x in tree_leaves(args) if isinstance(x, Tensor)]
+        if isinstance(out, Tensor) and any(x.ndim and x.device != out.device for x in given):
+            self.bytes += out.numel() * out.element_size()
+        return out
+
+
+real_tensor = torch.tensor
+
+
+def made(data: Any, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+    """torch.tensor."""
+    on_cpu = real_tensor(data, dtype=dtype)
+    if torch.device(device or "cpu").type == "cpu":
+        return on_cpu
+    return torch.empty(on_cpu.shape, dtype=on_cpu.dtype, device=device)
+
+
+def as_tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else real_tensor(value)
+
+
+def copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    return torch.ops.aten.copy_(x, source, non_blocking)
+
+
+def contiguous(x: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+    return x.clone(memory_format=memory_format)
+
+
+def taken(x: Tensor, index: Any) -> Tensor:
+    """x[index] by the operations that it stands for."""
+    places: list[Tensor | None] = []
+    for entry in entries(x, index):
+        axis = len(places)
+        if isinstance(entry, int):
+            x = x.select(axis, entry)
+            continue
+        places.append(None)
+        if entry is None:
+            x = x.unsqueeze(axis)
+        elif isinstance(entry, slice):
+            x = torch.ops.aten.slice(x, axis, entry.start, entry.stop, entry.step or 1)
+        else:
+            places[axis] = as_tensor(entry)
+    return x if all(p is None for p in places) else torch.ops.aten.index(x, places)
+
+
+def put(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value."""
+    where = entries(x, index)
+    places = [None if isinstance(e, slice) else as_tensor(e) for e in where]
+    if all(e is None or isinstance(e, slice | int) for e in where):
+        taken(x, index).copy_(as_tensor(value))
+    else:
+        torch.ops.aten.index_put_(x, places, as_tensor(value))
+
+
+def entries(x: Tensor, index: Any) -> list[Any]:
+    """An index with one entry for each axis of x that it takes or adds."""
+    index = list(index) if isinstance(index, tuple) else [index]
+    used = sum(entry is not None and entry is not Ellipsis for entry in index)
+    for at, entry in enumerate(index):
+        if entry is Ellipsis:
+            return [*index[:at], *[slice(None)] * (x.ndim - used), *index[at + 1 :]]
+    return index
