@@ -77,7 +77,7 @@ def check(frames: int, steps: int, lag: int, known: int, block: int) -> None:
         near = max(1, frames // max(block, 1)) * max(block, 1)
         raise InputError(
             f"{frames} latent frames do not divide into blocks of {block}: choose a block that "
-            f"divides the frames, or {near} frames."
+            f"divides them, or a canvas of {near}."
         )
     if not 0 <= known < frames or lag < 0 or steps < 1:
         raise InputError(

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..engine.passes import Pass, backwards, between, forwards, usual_overlap
-from ..engine.size import LatentGrid
 from ..engine.timeline import Timeline, in_words
 from ..models.errors import InputError
 from .clips import as_latent, rate_of, timeline_of, window_of
@@ -53,7 +52,8 @@ def extend(
     Raises:
         InputError: for a window that the overlap fills, or no duration.
     """
-    check_counts(vae, overlap, window, fps)
+    if 0 < window <= overlap:  # told before the clip is read
+        raise nothing_to_paint(overlap, window)
     latent, notes = as_latent(clip, vae, fps)
     timeline = timeline_of(latent, vae)
     n, new = timeline.latent_frames, steps_of(seconds, timeline)
@@ -271,16 +271,6 @@ def start_of_gap(timeline: Timeline, start: float) -> int:
     kept = next(k for k in range(timeline.latent_frames + 1) if timeline.span(k).stop > first)
     ends = Fraction(start) * timeline.fps >= timeline.frames - 1
     return timeline.latent_frames if ends else max(1, kept)
-
-
-def check_counts(vae: comfy.sd.VAE, overlap: float, window: float, fps: float) -> LatentGrid:
-    """Refuses what no timeline can bear, before a clip is read."""
-    for name, value in (("overlap", overlap), ("window", window), ("fps", fps)):
-        if not 0 <= value <= LONGEST:
-            raise InputError(f"{name} {value}: choose 0 or more.")
-    if window and overlap >= window:
-        raise nothing_to_paint(overlap, window)
-    return grid_of(vae)
 
 
 def nothing_to_paint(overlap: float, window: float) -> InputError:

@@ -194,7 +194,9 @@ def recipe_for(
     grid.check_size(frame.width, frame.height)
     check_sampling(settings["sampler"], settings["sigmas"], settings["cfg"])
     if not frame.seconds:
-        raise InputError("seconds 0: say how long the take shall be, or connect a storyboard.")
+        raise InputError(
+            "seconds 0: say how long the take shall be, or connect a storyboard or a canvas."
+        )
     frames = grid.nearest_frames(float(frame.seconds), frame.fps)
     shots = checked(board.shots, max(frame.seconds, frames / frame.fps))
     take = plan_take(shots, frames, frame.fps, grid, layout)

@@ -14,7 +14,7 @@ class DiffusionForcing(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LongtakeDiffusionForcing",
-            display_name="DiffusionForcing (Longtake)",
+            display_name="Diffusion Forcing (Longtake)",
             category="Longtake/Sample",
             description="A sampler in which earlier frames are ahead of later ones and guide them. "
             "For SkyReels-V2 DF and other models that take a noise level for each frame.",

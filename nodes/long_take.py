@@ -25,7 +25,7 @@ class LongTake(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LongtakeLongTake",
-            display_name="LongTake (Longtake)",
+            display_name="Long Take (Longtake)",
             category="Longtake/Sample",
             description="Paints a video of any length, window by window, and writes it while it is "
             "painted. Cancel leaves what is done as a video; queued again, it goes on from there.",
@@ -124,13 +124,16 @@ def frame_inputs() -> list:
     """Widgets for time and size."""
     return [
         widgets.number(
-            "seconds", 0.0, SECONDS, "How long the take is. 0: as long as the storyboard."
+            "seconds",
+            0.0,
+            SECONDS,
+            "How long the take is. 0: as long as the canvas or the storyboard.",
         ),
         widgets.number(
             "fps",
             0.0,
             FPS,
-            "Frames per second. 0: the storyboard's, or what the model was made for.",
+            "Frames per second. 0: the canvas's, the storyboard's, or what the model was made for.",
             step=0.01,
         ),
         *(

@@ -3,7 +3,9 @@
 from comfy_api.latest import io
 
 from ..host import lora
+from ..host.folders import not_there
 from ..host.node_text import show_text
+from ..models.errors import InputError
 from . import checks, widgets
 
 STRENGTH = (-100.0, 100.0)
@@ -39,8 +41,19 @@ class LoadLora(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file=None) -> bool | str:
+        return checks.verdict(check_file, file)
+
+    @classmethod
     def execute(cls, model, file: str, strength: float) -> io.NodeOutput:
         strength = checks.number("strength", strength, *STRENGTH)
         changed, used, unused = lora.add(model, file, strength)
         show_text(f"{used} weights changed" + (f", {unused} of the LoRA unused" if unused else ""))
         return io.NodeOutput(changed)
+
+
+def check_file(name: str) -> None:
+    """Raises InputError for a LoRA that there is not, before a model is loaded for it."""
+    offered = lora.menu()
+    if name not in offered:
+        raise InputError(not_there(name, lora.FOLDER, offered))
