@@ -142,12 +142,14 @@ def reasons(refusal: urllib.error.HTTPError, workflow: dict) -> str:
         for node, entry in (answer.get("node_errors") or {}).items()
         for error in entry["errors"]
     ]
-    return "; ".join(found) or answer["error"]["message"]
+    return "; ".join(dict.fromkeys(found)) or answer["error"]["message"]
 
 
 def told(error: dict) -> str:
     if error.get("type") == "exception_during_inner_validation":  # the node's own words
         return error["details"]
+    if error.get("type") == "custom_validation_failed":  # too, once for each input looked at
+        return error["details"].partition(" - ")[2] or error["details"]
     return f"{error['message']} ({error['details']})"
 
 

@@ -97,11 +97,15 @@ def test_made_lists_saved_files_once_and_no_previews(tmp_path):
     assert headless.made(entry(outputs=outputs), tmp_path) == [tmp_path / "video" / "a.mp4"]
 
 
-def test_a_refusal_gives_every_reason():
+def test_a_refusal_gives_every_reason_once():
     error = {"message": "Value too small", "details": "steps"}
-    body = {"error": {"message": "invalid"}, "node_errors": {"2": {"errors": [error, error]}}}
+    own = [
+        {"type": "custom_validation_failed", "message": "…", "details": f"{name} - no such shot"}
+        for name in ("text", "seconds")
+    ]
+    body = {"error": {"message": "invalid"}, "node_errors": {"2": {"errors": [error, *own]}}}
     for answer, told in [
-        (body, "v1.5 Sample: Value too small (steps); v1.5 Sample: Value too small (steps)"),
+        (body, "v1.5 Sample: Value too small (steps); v1.5 Sample: no such shot"),
         ({**body, "node_errors": {}}, "invalid"),
     ]:
         file = io.BytesIO(json.dumps(answer).encode())
