@@ -34,6 +34,7 @@ LOADERS = {
 }
 PAINTERS = {"LongtakeInterpolate"}  # nodes that make frames by a network, and take no MODEL
 MOST_SOURCES = 64
+MOST_SAVES = 256  # that are remembered; the graph of each may be large
 LONGEST_NAME = 1024
 
 
@@ -82,9 +83,11 @@ def remember(prompt: Prompt | None, node: str | None, file: Path) -> None:
     if not prompt or node not in prompt:
         return
     key = _digest_above(prompt, node)
-    before = _saved.get(key)
+    before = _saved.pop(key, None)
     same_run = before is not None and before.prompt is prompt
     _saved[key] = Saved(prompt, [*(before.files if same_run else []), file])
+    for oldest in list(_saved)[:-MOST_SAVES]:
+        del _saved[oldest]
 
 
 def _above(prompt: Prompt, node: str | None) -> list[str]:

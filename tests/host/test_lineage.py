@@ -97,6 +97,16 @@ def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
     assert roles(lineage.statement_of(again, "9")) == [("old.mp4", "parent")]
 
 
+def test_only_the_latest_saves_are_remembered(lineage, clips, monkeypatch):
+    monkeypatch.setattr(lineage, "_saved", {})
+    monkeypatch.setattr(lineage, "MOST_SAVES", 3)
+    graphs = [{"1": node("LongtakeSaveVideo", filename_prefix=str(n))} for n in range(5)]
+    for n in (0, 1, 2, 0, 3, 4):
+        lineage.remember(graphs[n], "1", clips["one.mp4"])
+    kept = [n for n, graph in enumerate(graphs) if lineage._saved_by(graph, "1")]
+    assert kept == [0, 3, 4]
+
+
 def test_graphs_that_differ_have_other_hashes_and_notes_do_not_count(lineage):
     one, other = {"1": node("A", text="x")}, {"1": node("A", text="y")}
     assert lineage.digest(one) != lineage.digest(other)
