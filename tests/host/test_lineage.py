@@ -102,7 +102,7 @@ def test_only_the_latest_saves_are_remembered(lineage, clips, monkeypatch):
     monkeypatch.setattr(lineage, "MOST_SAVES", 3)
     graphs = [{"1": node("LongtakeSaveVideo", filename_prefix=str(n))} for n in range(5)]
     for n in (0, 1, 2, 0, 3, 4):
-        lineage.remember(graphs[n], "1", clips["one.mp4"])
+        lineage.remember({**graphs[n]}, "1", clips["one.mp4"])
     kept = [n for n, graph in enumerate(graphs) if lineage._saved_by(graph, "1")]
     assert kept == [0, 3, 4]
 
