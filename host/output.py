@@ -4,9 +4,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import folder_paths
 
@@ -26,6 +27,9 @@ DATE = {  # what ComfyUI fills into names, as strftime spells it
 DATED = re.compile(r"%date:([^%]*)%")
 PARTS = {"yyyy": "%Y", "yy": "%y", "M": "%m", "d": "%d", "h": "%H", "m": "%M", "s": "%S"}
 PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
+VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
+NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
+LONGEST_VALUE = 40  # bytes
 
 
 def output_folder() -> Path:
@@ -45,6 +49,26 @@ def filled_in(prefix: str, width: int, height: int) -> str:
     for word, code in DATE.items():
         name = name.replace(f"%{word}%", time.strftime(code))
     return DATED.sub(lambda found: PART.sub(_part_of_date, found[1]), name)
+
+
+def with_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """%Sample.seed% replaced by what stands in that widget of the node of that title or class.
+
+    Args:
+        prefix: what the user typed; names that the graph does not have stay as they are.
+        prompt: the graph, in the API form.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        for node in (prompt or {}).values():
+            names = node.get("_meta", {}).get("title"), node.get("class_type")
+            held = node.get("inputs", {}).get(found[2])
+            if found[1] in names and isinstance(held, str | int | float):
+                short = NOT_IN_NAMES.sub("_", str(held)).encode("utf-8", "replace")[:LONGEST_VALUE]
+                return short.decode("utf-8", "ignore").strip(" .")
+        return found[0]
+
+    return VALUE.sub(value, prefix)
 
 
 def _part_of_date(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from ..engine.still import PICTURES
 from ..host.credentials import Signing
 from ..host.mark import stage_for
 from ..host.node_text import show_text
-from ..host.output import check_prefix
+from ..host.output import check_prefix, with_values
 from ..host.source import sound_from
 from ..host.video import Wish, graph_in, save, shown
 from . import checks, widgets
@@ -36,7 +36,8 @@ class SaveVideo(io.ComfyNode):
                     default="longtake/video",
                     tooltip="The beginning of the file's name, with / for folders below the output "
                     "folder; a number is added. %date:yyyy-MM-dd%, %year%, %month%, %day%, %hour%, "
-                    "%minute%, %second%, %width% and %height% are filled in.",
+                    "%minute%, %second%, %width%, %height% and what stands in a node's widget, as "
+                    "%Sample.seed%, are filled in.",
                 ),
                 *how(),
                 *provenance(),
@@ -76,7 +77,8 @@ class SaveVideo(io.ComfyNode):
         if mark:
             wish = replace(wish, mark=stage_for(cls.hidden))
         signing = Signing(check_choice(credentials, format), cls.hidden)
-        saved = save(video, filename_prefix, graph_in(cls.hidden), wish, signing)
+        prefix = with_values(filename_prefix, cls.hidden.prompt)
+        saved = save(video, prefix, graph_in(cls.hidden), wish, signing)
         signing.saved(saved.path)
         show_text("\n".join(filter(None, (saved.told, signing.note))))
         result = InputImpl.VideoFromFile(str(saved.path))

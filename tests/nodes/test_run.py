@@ -48,10 +48,11 @@ def test_numbers_count_up_and_nothing_is_overwritten(graph, host):
     assert (first.name, second.name) == ("x_1_00001_.mp4", "x_1_00002_.mp4")
 
 
-def test_dates_and_sizes_are_filled_in(graph, host):
-    run = host.run(graph.but(save={"filename_prefix": "%year%/%width%x%height%"}))
+def test_dates_sizes_and_seeds_are_filled_in(graph, host):
+    prefix = "%date:yyyy%/%width%x%height%_%LongtakeSample.seed%"
+    run = host.run(graph.but(save={"filename_prefix": prefix}))
     (path,) = saved(host, run)
-    assert path.name == "32x48_00001_.mp4"
+    assert path.name == "32x48_7_00001_.mp4"
     assert path.parent.name.isdecimal()
 
 
