@@ -34,9 +34,14 @@ def hidden(path: Path, stage: str, suffix: str) -> Iterator[Path]:
     except LongtakeError:
         raise
     except (OSError, av.FFmpegError) as error:
-        raise OutputError(f"{path.name} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{called(path)} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def called(path: Path) -> str:
+    """A file's name for messages; people have never seen a hidden one."""
+    return "the file" if PART.fullmatch(path.name) else path.name
 
 
 def refuse_existing(path: Path) -> None:

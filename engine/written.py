@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..models.errors import InputError, OutputError
 from .media_file import open_media
+from .publish import called
 
 
 def check_written(file: Path, path: Path, pictures: int = 0) -> None:
@@ -24,7 +25,7 @@ def check_written(file: Path, path: Path, pictures: int = 0) -> None:
     if whole(file) if whole else _packets(file) == pictures:
         return
     raise OutputError(
-        f"{path.name} cannot be written: not all of it reached the disk, which may be full."
+        f"{called(path)} cannot be written: not all of it reached the disk, which may be full."
     )
 
 

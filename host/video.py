@@ -118,7 +118,7 @@ def save(
         except OutputError:
             raise
         except OSError as error:
-            raise OutputError(f"the video cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"the file cannot be written: {error.strerror or error}") from error
 
 
 def _save(

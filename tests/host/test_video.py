@@ -59,7 +59,7 @@ def test_a_part_of_the_name_that_is_a_file_is_told(video, vae, latents, comfyui)
     (output / "taken").write_bytes(b"")
     made = video.film(vae, latents, Fraction(8))
     before = files(output)
-    with pytest.raises(OutputError, match="the video cannot be written: "):
+    with pytest.raises(OutputError, match="the file cannot be written: "):
         video.save(made, "taken/x", {})
     assert files(output) == before
 

@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server, sou
         run = server.run(copied(f"full {share}", **inputs))
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
-    assert "cannot be written: " in run.error
+    assert "the file cannot be written: " in run.error
     assert set(server.output.rglob("*")) == before
     assert server.run(copied(f"full {share}", **inputs)).files[0].stat().st_size > room
 
