@@ -4,13 +4,15 @@ All three get the same random weights. Ours reads the text once per prompt, befo
 while sampling; the others make its keys and values at every step, and embed it too, which is left
 out where one block stands for many. Of core's
 two attention kernels the faster counts. In float32 the error is ours against diffusers', relative
-L2; in other dtypes each is compared with diffusers' in float32.
+L2; in other dtypes each is compared with diffusers' in float32. Beside the times stands the floor:
+the same matrix products alone, each by the fastest way that this machine has, see `_floor`.
 """
 
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from _floor import beside_floor, floor_of
 from _measure import DTYPES, compare, core_attention, device, medians, register, row
 from torch import Tensor, nn
 
@@ -61,8 +63,18 @@ def measure(name: str, case: Case, dtype_name: str, options) -> dict:
     outputs = {which: call().float().cpu() for which, call in calls.items()}
     errors = {which: relative_error(out, truth) for which, out in outputs.items()}
     times = medians(calls, options.rounds, options.clock)
-    more = {"core_error": float(f"{errors['core pytorch']:.2g}")} if dtype_name != "float32" else {}
+    more = beside_floor(times, least(case, dtype, options))
+    if dtype_name != "float32":
+        more["core_error"] = float(f"{errors['core pytorch']:.2g}")
     return row(name, dtype_name, times, errors["ours"], **more)
+
+
+def least(case: Case, dtype: torch.dtype, options) -> dict:
+    """The floor of a step, the text having been read."""
+    network = WanDiT(case.config, device="meta", dtype=dtype)
+    x, context, levels, _ = (t.to("meta") for t in inputs(case, torch.Generator()))
+    text = network.read_text(context.to(dtype))
+    return floor_of(network, lambda: network(x.to(dtype), levels, text), dtype, options)
 
 
 def as_hosted(config: DiTConfig) -> WanDiT:

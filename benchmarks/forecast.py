@@ -4,19 +4,26 @@ On a CPU allocations and frees are summed up from torch's profiler, since the pr
 on what it held before; on a GPU torch counts them itself. Reduced widths, so that it fits
 anywhere; the proportions are those of real checkpoints. What is kept of the prompts is made before
 and not counted.
+
+At published sizes ours and core's are counted as well, on the meta device, where kernels such as a
+GPU's take no room of their own; attention's own is left out of both.
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
-from _measure import DTYPES, device, register
+from _measure import DTYPES, device, import_core, register
 
 register()
 
 from longtake.engine.forecast import peak_bytes, text_bytes  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
 from longtake.models.wan.dit import WanDiT  # noqa: E402
+from tests.host.peak import Peak  # noqa: E402
+from tests.models.reference import core_dit  # noqa: E402
 
 RATIOS = {
     name: DIT_PRESETS[name].mlp_width / DIT_PRESETS[name].width
@@ -28,6 +35,11 @@ CASES = [  # proportions of, width, (b, c, t, h, w)
     ("5b", 384, (2, 16, 5, 44, 40)),
     ("14b-t2v", 512, (1, 16, 9, 40, 36)),
 ]
+PUBLISHED = {  # latents (b, t, h, w), both prompts at once where b is 2
+    "1.3b": (2, 21, 60, 104),
+    "5b": (2, 31, 44, 80),
+    "14b-t2v": (1, 21, 90, 160),
+}
 
 
 @torch.inference_mode()
@@ -48,6 +60,31 @@ def measure(proportions: str, width: int, shape: tuple[int, ...], dtype: str) ->
     return {"measured": measured, "forecast": forecast}
 
 
+@torch.inference_mode()
+def at_published_size(name: str, dtype: str) -> dict:
+    """Bytes of a step besides weights and prompts; two blocks, which take as many as all."""
+    from comfy.ldm.wan import model
+
+    config, (b, t, h, w) = replace(DIT_PRESETS[name], depth=2), PUBLISHED[name]
+    kw = {"device": "meta", "dtype": DTYPES[dtype]}
+    x, context = torch.empty(b, config.in_channels, t, h, w, **kw), torch.empty(b, 512, 4096, **kw)
+    levels = torch.empty((b, t) if config.frame_levels else (b,), device="meta")
+    with torch.device("meta"):
+        core = core_dit(config).to(DTYPES[dtype])
+    core.patch_embedding.float()  # as core makes it, whatever the rest is
+    model.optimized_attention = lambda q, *_, **__: torch.empty_like(q)
+    network = WanDiT(config, attention=lambda q, *_: torch.empty_like(q), **kw)
+    text = network.read_text(context)
+    return {"ours": counted(lambda: network(x, levels, text)),
+            "core": counted(lambda: core(x, levels, context))}  # fmt: skip
+
+
+def counted(call: Callable[[], object]) -> int:
+    with Peak() as peak:
+        call()
+    return peak.most
+
+
 def peak_of(call) -> int:
     """Bytes that a call has allocated at once, at most."""
     if torch.cuda.is_available():
@@ -63,7 +100,16 @@ def peak_of(call) -> int:
 
 
 def main() -> None:
+    import_core()
     rows = []
+    for name in PUBLISHED:
+        for dtype in ("bfloat16", "float32"):
+            found = at_published_size(name, dtype)
+            share = round(found["ours"] / found["core"], 3)
+            rows.append({"what": f"memory of a step, {name} at {PUBLISHED[name]}", "dtype": dtype,
+                         **found, "ours_over_core": share})  # fmt: skip
+            print(f"{name:8} {PUBLISHED[name]!s:22} {dtype:9} {found['ours'] / 1e9:.2f} GB, "
+                  f"core {found['core'] / 1e9:.2f} ({share:.2f})")  # fmt: skip
     for proportions, width, shape in CASES:
         for dtype in ("float32", "bfloat16"):
             found = measure(proportions, width, shape, dtype)

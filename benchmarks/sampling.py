@@ -3,12 +3,13 @@
 1.3B's widths with two of its thirty blocks, a few steps of euler with CFG. The text embedding,
 which core makes at every step and we once, weighs more here than with all blocks: by 1 or 2 %.
 Core runs with each of its attention kernels; the faster counts. The error is the relative L2
-between the final latents.
+between the final latents. Beside the times stands the floor of all its steps, see `_floor`.
 """
 
 from dataclasses import replace
 
 import torch
+from _floor import beside_floor, floor_of
 from _measure import DTYPES, compare, core_attention, medians, register, row
 
 register()
@@ -20,6 +21,7 @@ from tests.models.tiny import randomised, relative_error  # noqa: E402
 
 CASES = {"1.3B, 2 blocks, 2 steps": replace(DIT_PRESETS["1.3b"], depth=2)}
 SHAPE = (1, 16, 3, 16, 26)
+STEPS = 2
 
 
 def measure(name: str, config: DiTConfig, dtype_name: str, options) -> dict:
@@ -32,7 +34,7 @@ def measure(name: str, config: DiTConfig, dtype_name: str, options) -> dict:
         "latent_image": {"samples": torch.zeros(SHAPE)},
         "positive": prompt(ours, 1, tokens=config.text_length),
         "negative": prompt(ours, 2, tokens=config.text_length),
-        "steps": 2,
+        "steps": STEPS,
     }
     kernels = core_attention(core_model)
 
@@ -46,7 +48,23 @@ def measure(name: str, config: DiTConfig, dtype_name: str, options) -> dict:
         "core sub_quad": lambda: core_with("sub_quad"),
     }
     error = relative_error(calls["ours"](), calls["core pytorch"]())
-    return row(name, dtype_name, medians(calls, options.rounds, options.clock), error)
+    times = medians(calls, options.rounds, options.clock)
+    more = beside_floor(times, least(config, DTYPES[dtype_name], options))
+    return row(name, dtype_name, times, error, **more)
+
+
+def least(config: DiTConfig, dtype: torch.dtype, options) -> dict:
+    """The floor of all steps, both prompts in one call, the text having been read."""
+    kw = {"device": "meta", "dtype": dtype}
+    network = WanDiT(config, **kw)
+    x, level = torch.empty(2, *SHAPE[1:], **kw), torch.empty(2, device="meta")
+    text = network.read_text(torch.empty(2, config.text_length, config.text_width, **kw))
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            network(x, level, text)
+
+    return floor_of(network, steps, dtype, options)
 
 
 def pair(config: DiTConfig, dtype: torch.dtype) -> tuple:

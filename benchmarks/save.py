@@ -1,9 +1,11 @@
 """Latents to a saved file: memory, speed against ComfyUI's own nodes, timing, kills.
 
-Parts, chosen with --only: memory (a minute against ten seconds), speed (VAEDecode, CreateVideo and
-SaveVideo of core against Decode and Save Video, in turns: with core's VAE of the Wan 2.1 layout at
-a third of its width, and with nano's, which core runs with our network), timing (six rates, with
-sound), kills (SIGKILL at random moments), faults (a full disk).
+Parts, chosen with --only: memory (a minute against ten seconds), length (121 against 241 frames of
+160x160 out of a Wan 2.1 VAE a twelfth as wide, by core's VAEDecode and SaveVideo and by
+ours), speed (VAEDecode, CreateVideo and SaveVideo of core against Decode and Save Video, in turns:
+with core's VAE of the Wan 2.1 layout at a third of its width, and with nano's, which core runs with
+our network), timing (six rates, with sound), kills (SIGKILL at random moments), faults (a full
+disk).
 """
 
 import argparse
@@ -41,6 +43,7 @@ from longtake.models.errors import LongtakeError  # noqa: E402
 HERE = Path(__file__)
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
 SIZE = 128  # pixels a side, of memory and speed
+LENGTHS, LONG_SIZE = (121, 241), 160  # frames, and pixels a side, of length
 KILLED = 5  # seconds that a video is long whose writing is cut off
 
 
@@ -54,8 +57,8 @@ def child(*words: object, **options) -> dict:
 # In a process of its own
 
 
-def host_in(folder: Path, vae: str = "nano"):
-    """(our host.video, the built-in VAE or core's own with random weights)."""
+def host_in(folder: Path, vae: str = "nano", width: int = 32):
+    """(our host.video, the built-in VAE or core's own of a width, with random weights)."""
     import_core()
     folder_paths = importlib.import_module("folder_paths")
     folder_paths.set_output_directory(str(folder / "output"))
@@ -64,17 +67,17 @@ def host_in(folder: Path, vae: str = "nano"):
     video = importlib.import_module("longtake.host.video")
     if vae == "core's":
         sd = importlib.import_module("comfy.sd")
-        return video, sd.VAE(sd=random_weights(), dtype=torch.float32)
+        return video, sd.VAE(sd=random_weights(width), dtype=torch.float32)
     load = importlib.import_module("longtake.host.load")
     return video, load.load_vae("nano (built in)", "fp32")
 
 
-def random_weights() -> dict[str, torch.Tensor]:
-    """Of a VAE of the Wan 2.1 layout, a third as wide."""
+def random_weights(width: int) -> dict[str, torch.Tensor]:
+    """Of a VAE of the Wan 2.1 layout; 96 is the width of published ones."""
     config = importlib.import_module("longtake.models.wan.config")
     vae = importlib.import_module("longtake.models.wan.vae")
     tiny = importlib.import_module("tests.models.tiny")
-    narrow = replace(config.VAE_PRESETS["2.1"], width=32, decoder_width=32)
+    narrow = replace(config.VAE_PRESETS["2.1"], width=width, decoder_width=width)
     network = tiny.randomised(vae.WanVAE(narrow), torch.Generator().manual_seed(1))
     return network.state_dict()
 
@@ -108,10 +111,33 @@ def one_save(seconds: int, how: str) -> dict:
         return {"frames": frames, "MiB": round(peak_mib() - before, 1), "seconds": round(taken, 1)}
 
 
+@torch.inference_mode()
+def one_length(frames: int, how: str) -> dict:
+    """Peak memory of one save of so many frames above what there is before its first."""
+    with tempfile.TemporaryDirectory() as name:
+        video, vae = host_in(Path(name), "core's", width=8)
+        latents = noise_of(vae, 1 + frames // 4, LONG_SIZE)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before, cpu = status_mib("VmRSS"), time.process_time()
+        path = decode_and_save(video, vae, latents, how)
+        cpu, peak = time.process_time() - cpu, status_mib("VmHWM")
+        found = {"frames": media_facts(path).frames, "MiB": round(peak - before, 1)}
+        return {**found, "process_MiB": round(peak, 1), "cpu_s": round(cpu, 1)}
+
+
+def status_mib(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
 def noise(vae, seconds: int) -> torch.Tensor:
-    rows = SIZE // vae.spacial_compression_decode()
+    return noise_of(vae, 1 + 6 * seconds, SIZE)
+
+
+def noise_of(vae, latent_frames: int, size: int) -> torch.Tensor:
+    rows = size // vae.spacial_compression_decode()
     rng = torch.Generator().manual_seed(0)
-    return torch.randn(1, vae.latent_channels, 1 + 6 * seconds, rows, rows, generator=rng)
+    return torch.randn(1, vae.latent_channels, latent_frames, rows, rows, generator=rng)
 
 
 @torch.inference_mode()
@@ -164,6 +190,24 @@ def memory(options) -> dict:
                 f"memory, {how}: {seconds} s, {row['frames']} frames of {SIZE}², +{row['MiB']} MiB"
             )
     return rows
+
+
+def length(options) -> dict:
+    """Growth is in bytes of memory for a byte of the frames as float32, which core holds."""
+    ours, core = ([child("length", frames, how) for frames in LENGTHS] for how in ("ours", "core"))
+    rows = []
+    for frames, a, b in zip(LENGTHS, ours, core, strict=True):
+        size = frames * LONG_SIZE**2 * 3 * 4 / 2**20
+        rows.append({"frames": frames, "float32_MiB": size, "ours": a, "core": b,
+                     "share": round(a["MiB"] / b["MiB"], 3)})  # fmt: skip
+        print(f"length, {frames} frames, {size:.0f} MiB in float32: ours {a}, core {b}")
+    bytes_more = rows[1]["float32_MiB"] - rows[0]["float32_MiB"]
+    growth = {
+        how: round((rows[1][how]["MiB"] - rows[0][how]["MiB"]) / bytes_more, 3)
+        for how in ("ours", "core")
+    }
+    print(f"length, growth in bytes per byte: {growth}; ours is {rows[1]['share']} of core's")
+    return {"rows": rows, "growth": growth}
 
 
 def speed(options) -> dict:
@@ -332,7 +376,14 @@ def endless_quietly(path: Path) -> str:
     return "whole" if media_facts(path).frames == 24 * KILLED else "torn"
 
 
-PARTS = {"memory": memory, "speed": speed, "timing": timing, "kills": kills, "faults": faults}
+PARTS = {
+    "memory": memory,
+    "length": length,
+    "speed": speed,
+    "timing": timing,
+    "kills": kills,
+    "faults": faults,
+}
 
 
 def main() -> None:
@@ -341,11 +392,8 @@ def main() -> None:
         if kind == "endless":
             return endless(words[0], int(words[1]))
         with contextlib.redirect_stdout(sys.stderr):
-            measured = (
-                one_save(int(words[0]), words[1])
-                if kind == "save"
-                else speeds(words[0], *map(int, words[1:]))
-            )
+            kinds = {"save": one_save, "length": one_length, "speed": speeds}
+            measured = kinds[kind](*(int(w) if w.isdecimal() else w for w in words))
         print(json.dumps(measured))
         return None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,6 +1,7 @@
 """The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from comfy import sd1_clip
 from comfy.supported_models_base import ClipTarget
 from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
 from comfy.text_encoders.t5 import T5
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..engine.cuts import shots_of
 from ..models.errors import CheckpointError
@@ -139,13 +140,33 @@ def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
 
 def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
     """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
-    return on_real_tokens(
-        comfy.sd.load_clip(
+    with taken_over():
+        clip = comfy.sd.load_clip(
             [path],
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
             clip_type=comfy.sd.CLIPType.WAN,
         )
-    )
+    return on_real_tokens(clip)
+
+
+@contextmanager
+def taken_over() -> Iterator[None]:
+    """Within it core's T5 takes over the weights it is given, mapped from a file, uncopied.
+
+    Core would fill weights of its own with them: then both are in memory, twice the file's size.
+    What it holds in another dtype, or on a GPU, is still copied there.
+    """
+
+    def take(network: T5, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = True):
+        own = network.state_dict()
+        alike = {name: w.to(own[name]) if name in own else w for name, w in weights.items()}
+        return nn.Module.load_state_dict(network, alike, strict=strict, assign=assign)
+
+    T5.load_state_dict = take
+    try:
+        yield
+    finally:
+        del T5.load_state_dict
 
 
 def on_real_tokens(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:

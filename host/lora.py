@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import comfy.lora
 import comfy.lora_convert
-import comfy.sd
 import folder_paths
 from comfy.model_patcher import ModelPatcher
+from comfy.weight_adapter.lora import LoRAAdapter
 from torch import Tensor
 
 from ..models.checkpoint import load_weights
@@ -30,6 +32,15 @@ def menu() -> list[str]:
     return [NONE, *(name for name in names if name.lower().endswith((".safetensors", ".sft")))]
 
 
+def find(name: str) -> Path:
+    """The file behind a menu entry. Raises InputError for a name that the menu does not have."""
+    names = menu()[1:]
+    path = folder_paths.get_full_path(FOLDER, name) if name in names else None
+    if path is None:
+        raise InputError(not_there(name, FOLDER, names or [NONE]))
+    return Path(path)
+
+
 def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, int, int]:
     """A MODEL with a LoRA on it.
 
@@ -39,8 +50,8 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
         strength: 1 is as it was trained; may be negative.
 
     Returns:
-        The MODEL, how many of its parameters are changed, and how many of the file's tensors had
-        no place in it.
+        The MODEL, how many of its parameters are changed, and how many that the file would change
+        it has not, or in another shape.
 
     Raises:
         InputError: for a name that the menu does not have.
@@ -48,23 +59,40 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
     """
     if name == NONE:
         return model.clone(), 0, 0
-    names = menu()[1:]
-    path = folder_paths.get_full_path(FOLDER, name) if name in names else None
-    if path is None:
-        raise InputError(not_there(name, FOLDER, names or [NONE]))
-    tensors = official(load_weights(path))
+    tensors = comfy.lora_convert.convert_lora(official(load_weights(find(name))))
     known = comfy.lora.model_lora_keys_unet(model.model, {})
-    found = comfy.lora.load_lora(comfy.lora_convert.convert_lora(tensors), known, log_missing=False)
+    found = comfy.lora.load_lora(tensors, known, log_missing=False)
     if not found:
         some = ", ".join(sorted(tensors)[:2])
         raise CheckpointError(
             f"'{name}' fits nowhere in this model: it holds {some} and so on. Choose a LoRA that "
             f"was made for it, or check that this file is a LoRA."
         )
-    changed = model.clone()
-    applied = changed.add_patches(found, strength)
-    unused = sum(1 for key in found if key not in applied)
-    return changed, len(applied), unused
+    weights = model.model_state_dict()
+    sizes = {
+        key: (changes(patch), weights[key].numel() if key in weights else 0)
+        for key, patch in found.items()
+        if isinstance(key, str)  # otherwise it is a part of a parameter
+    }
+    other = {key: (was, there) for key, (was, there) in sizes.items() if was not in (0, there)}
+    if len(other) == len(found):
+        key, (was, there) = next(iter(other.items()))
+        raise CheckpointError(
+            f"'{name}' was made for a model of another size: of '{key}' it changes {was} numbers, "
+            f"and this model has {there}. Choose the LoRA for this model."
+        )
+    changed = model.clone()  # core would leave out what does not fit, with a word in its log alone
+    changed.add_patches({key: patch for key, patch in found.items() if key not in other}, strength)
+    layers = {match["layer"] for tensor in tensors if (match := PART.fullmatch(tensor))}
+    return changed, len(found) - len(other), len(other) + len(layers - known.keys())
+
+
+def changes(patch: Any) -> int:
+    """How many numbers of a parameter a patch of core's changes; 0 if that cannot be told."""
+    if isinstance(patch, LoRAAdapter):
+        up, down, _, middle, _, reshape = patch.weights
+        return 0 if middle is not None or reshape is not None else len(up) * down[0].numel()
+    return patch[1][0].numel() if isinstance(patch, tuple) and patch[0] == "diff" else 0
 
 
 def official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

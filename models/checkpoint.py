@@ -165,14 +165,22 @@ def broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> lis
     """Names of tensors with broken numbers among those that are looked at."""
     try:
         with path.open("rb", buffering=0) as file:
-            return [name for name, info in tensors.items() if not is_finite(samples(file, info))]
+            read = {name: samples(file, info) for name, info in tensors.items()}
     except OSError as error:
         raise CheckpointError(
             f"'{source}' cannot be read: {one_line(error)}. Get another copy of it."
         ) from None
+    by_dtype: dict[str, list[str]] = {}
+    for name, info in tensors.items():
+        by_dtype.setdefault(info.dtype, []).append(name)
+    broken = []
+    for dtype, names in by_dtype.items():  # all at once: they are many, and hardly ever broken
+        if not is_finite(numbers(bytearray().join(read[name] for name in names), dtype)):
+            broken += [name for name in names if not is_finite(numbers(read[name], dtype))]
+    return broken
 
 
-def samples(file: BinaryIO, info: TensorInfo) -> Tensor:
+def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
     """A tensor's first, middle and last numbers; all of a small one."""
     size, middle = 4096, info.bytes // 2 // 8 * 8
     spans = [(0, info.bytes)]
@@ -182,9 +190,13 @@ def samples(file: BinaryIO, info: TensorInfo) -> Tensor:
     for start, length in spans:
         file.seek(info.offset + start)
         found += file.read(length)
-    if not found:
-        return torch.empty(0)
-    return torch.frombuffer(found, dtype=torch.uint8).view(DTYPES[info.dtype])
+    return found
+
+
+def numbers(data: bytearray, dtype: str) -> Tensor:
+    """data as numbers of a file's dtype: (n,)."""
+    whole = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0)
+    return whole.view(DTYPES[dtype])
 
 
 def is_finite(weight: Tensor) -> bool:

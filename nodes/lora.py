@@ -45,10 +45,20 @@ class LoadLora(io.ComfyNode):
         return checks.verdict(check_file, file)
 
     @classmethod
+    def fingerprint_inputs(cls, file=lora.NONE, **_) -> str:
+        if file == lora.NONE:
+            return file
+        found = lora.find(file).stat()
+        return f"{found.st_size} bytes, {found.st_mtime_ns}"
+
+    @classmethod
     def execute(cls, model, file: str, strength: float) -> io.NodeOutput:
         strength = checks.number("strength", strength, *STRENGTH)
         changed, used, unused = lora.add(model, file, strength)
-        show_text(f"{used} weights changed" + (f", {unused} of the LoRA unused" if unused else ""))
+        show_text(
+            f"{used} weights changed"
+            + (f", {unused} of the LoRA have no place in it" if unused else "")
+        )
         return io.NodeOutput(changed)
 
 

@@ -1,5 +1,6 @@
 """The text encoder as CLIP, under core's nodes."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from safetensors.torch import save_file
 
 from longtake.models.checkpoint import load_weights, read_header
 from longtake.models.errors import CheckpointError
-from tests.host.conftest import TEXT
+from tests.host.conftest import TEXT, random_weights
 
 
 def encode(clip, text):
@@ -154,3 +155,30 @@ def test_what_lies_beyond_the_prompt_is_not_computed(clip, monkeypatch):
     assert lengths[0] == tokens(clip, "a red ball").index(1) + 1 < lengths[1] == 64
     assert short.shape == whole.shape
     assert (short - whole).norm() / whole.norm() < 1e-6
+
+
+def test_core_takes_over_what_it_reads_uncopied(pack, tmp_path):
+    """As UMT5-XXL is loaded, whose sizes are core's own, too large to try."""
+    import comfy.ops
+    import comfy.utils
+    from comfy.text_encoders.t5 import T5
+
+    sizes = {**TEXT, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True}
+    make = partial(T5, {**sizes, "model_type": "umt5"}, device="cpu")
+
+    def network(dtype: torch.dtype = torch.bfloat16) -> T5:
+        return make(dtype=dtype, operations=comfy.ops.manual_cast)
+
+    weights = random_weights(network(), 5)
+    save_file({name: w.contiguous() for name, w in weights.items()}, tmp_path / "t5.safetensors")
+    read = comfy.utils.load_torch_file(str(tmp_path / "t5.safetensors"), safe_load=True)
+    ours, cores, wider = network(), network(), network(torch.float32)
+    with pack.clip.taken_over():
+        lost = ours.load_state_dict({**read, "spiece_model": torch.zeros(3)}, strict=False)
+        wider.load_state_dict(read)
+    cores.load_state_dict(read)
+    assert (lost.missing_keys, lost.unexpected_keys) == ([], ["spiece_model"])
+    for name, weight in ours.state_dict().items():
+        assert weight.data_ptr() == read[name].data_ptr() != cores.state_dict()[name].data_ptr()
+        assert torch.equal(weight, cores.state_dict()[name])
+        assert wider.state_dict()[name].dtype is torch.float32

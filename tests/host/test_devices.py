@@ -172,8 +172,10 @@ def test_a_video_through_cores_vae_calls(pack):
     network = moved(pack.vae.ComfyWanVAE(VAE, device="meta", dtype=torch.bfloat16))
     pixels = network.decode(there(1, 6, 2, 3, 5))
     assert (pixels.device.type, pixels.dtype) == ("cpu", torch.float32)  # where the host keeps them
-    latents = network.encode(pixels, device=CARD)
+    with Copies() as copies:
+        latents = network.encode(pixels, device=CARD)
     is_there(latents, (1, 6, 2, 3, 5))
+    assert copies.bytes == 2 * pixels.numel()  # in 16 bits, not in float32
 
 
 def test_known_latents_for_image_channels(pack):

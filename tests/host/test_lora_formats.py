@@ -173,3 +173,26 @@ def test_a_lora_for_another_model_is_refused(pack, both, loras):
         pack.lora.add(both[1], "flux.safetensors", 1.0)
     with pytest.raises(InputError, match=r"folder loras. Nearest: 'flux\.safetensors'"):
         pack.lora.add(both[1], "flx.safetensors", 1.0)
+
+
+def test_what_has_no_place_is_left_out_and_counted(pack, both, loras, caplog):
+    """A layer that this model has not, and a shape from another: core only logs them."""
+    _, ours = both
+    wanted = dict(native(rng()))
+    more = {f"diffusion_model.blocks.7.self_attn.q.lora_{half}.weight": torch.ones(shape)
+            for half, shape in (("A", (2, 128)), ("B", (128, 2)))}  # fmt: skip
+    more |= {"diffusion_model.patch_embedding.diff": torch.ones(128, 36, 1, 2, 2)}
+    save_file({**wanted, **more}, loras / "wide.safetensors")
+    model, used, unused = pack.lora.add(ours, "wide.safetensors", 0.8)
+    assert (used, unused) == (len(LAYERS), 2)
+    assert torch.equal(painted(model, ours), painted(ours, ours, wanted))
+    assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
+
+
+def test_a_lora_of_another_size_is_refused(pack, both, loras):
+    up, down = low_rank(rng(), 256, 256)
+    layer = "diffusion_model.blocks.0.self_attn.q"
+    save_file({f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down},
+              loras / "14B.safetensors")  # fmt: skip
+    with pytest.raises(CheckpointError, match="'14B.safetensors' was made for a model of another"):
+        pack.lora.add(both[1], "14B.safetensors", 1.0)
