@@ -22,7 +22,7 @@ MIME = {
     ".jpeg": "image/jpeg", ".avif": "image/avif", ".tif": "image/tiff", ".tiff": "image/tiff",
     ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".m4a": "audio/mp4",
 }  # fmt: skip
-SIGNED = (".mp4", ".mov", ".gif", ".webp")  # of the formats that we write
+SIGNED = (".mp4", ".gif", ".webp")  # of the formats that we write
 STILL = ".png"  # of the picture that may be written beside a video
 # Blocks of 1 MB in a Merkle tree and files instead of buffers: by default c2pa holds the video in
 # memory twice.

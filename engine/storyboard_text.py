@@ -19,6 +19,7 @@ from .storyboard import DISSOLVE, Shot, StoryboardError
 
 _TIME = re.compile(r"(?:(\d+):(?=[0-5]?\d(?:\.\d+)?s?$))?(\d+(?:\.\d+)?)s?", re.IGNORECASE)
 _LIKE_A_TIME = re.compile(r"[-+]?[\d.:]+[a-z]*", re.IGNORECASE)
+_BLOCK = re.compile(r"\[\s*[\d:.]+s?(?:[\s,=]+(?:cut|dissolve|seed)\b[^\]]*)?\s*\]", re.IGNORECASE)
 _WORDS = ("cut", "dissolve", "seed")
 _MEANT = {
     **dict.fromkeys(("fade", "crossfade", "xfade", "blend", "mix", "morph"), "dissolve"),
@@ -61,6 +62,7 @@ def parse(text: str) -> tuple[Shot, ...]:
         return (Shot(Fraction(0), prompt, where="line 1"),) if prompt else ()
     shots: list[tuple[Shot, list[str]]] = []
     for number, line, indent in lines:
+        _check_begins(line, number, indent)
         if line.startswith("["):
             header, prompt = _split(line, number, indent)
             shots.append((_shot(header), [prompt]))
@@ -79,6 +81,14 @@ def _lines(text: str) -> Iterator[tuple[int, str, int]]:
         bare = line.strip()
         if bare and not bare.startswith("#"):
             yield number, bare, len(line) - len(line.lstrip())
+
+
+def _check_begins(line: str, number: int, indent: int) -> None:
+    """Refuse a block in the middle of a line, which would be read as a part of the prompt."""
+    if found := _BLOCK.search(line, 1):
+        raise Word(found[0], number, indent + found.start() + 1).wrong(
+            f"a block begins a line of its own: put {found[0]!r} on the next one."
+        )
 
 
 def _split(line: str, number: int, indent: int) -> tuple[list[Word], str]:

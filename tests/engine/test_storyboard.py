@@ -79,6 +79,8 @@ BAD = [  # text, where, what is told
     ("[0s] x\n[4s wipe] y", "line 2, column 5", "'wipe' means nothing here: a block is"),
     ("[0s] x\n[4s cut cut] y", "line 2, column 9", "'cut' stands where it cannot"),
     ("[0s] x\n[4s 5s] y", "line 2, column 5", "a second time comes only after dissolve"),
+    ("[0s] x [4s cut] y", "line 1, column 8", "put '[4s cut]' on the next one"),
+    ("[0s] x\n  y [1:05] z", "line 2, column 5", "a block begins a line of its own"),
     ("[0s] x\n[4s seed] y", "line 2, column 5", "a whole number"),
     ("[0s] x\n[4s seed x] y", "line 2, column 10", "a whole number"),
     ("[0s] x\n[4s seed 18446744073709551616] y", "line 2, column 1", "seed 18446744073709551616"),
