@@ -56,7 +56,7 @@ def parse(text: str) -> tuple[Shot, ...]:
         raise StoryboardError(
             "the text", f"{len(text)} characters: a storyboard has at most {LONGEST}."
         )
-    lines = list(_lines(text))
+    lines = list(_lines(text.removeprefix("\ufeff")))  # some editors save it in front
     if not any(line.startswith("[") for _, line, _ in lines):
         prompt = " ".join(line for _, line, _ in lines)
         return (Shot(Fraction(0), prompt, where="line 1"),) if prompt else ()

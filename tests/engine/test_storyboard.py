@@ -143,6 +143,10 @@ def test_written_out_and_read_again_it_is_the_same(parts):
     assert [facts(shot) for shot in again] == [facts(shot) for shot in shots]
 
 
+def test_what_an_editor_puts_in_front_is_no_part_of_it():
+    assert [shot.prompt for shot in parse("\ufeff[0s] a\r\n[1s] b\r\n")] == ["a", "b"]
+
+
 def test_shots_that_are_no_text_are_looked_at_too():
     for bad, what in (
         (Shot(Fraction(0), "x", "wipe", where="shot 1"), "no transition is called 'wipe'"),
