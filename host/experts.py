@@ -116,6 +116,11 @@ def check_pair(high: ModelPatcher, low: ModelPatcher) -> None:
             f"the experts are in each other's place: high is {source_of(high)}, low is "
             f"{source_of(low)}. Exchange them."
         )
+    if named[0] is not None and named[0] == named[1]:
+        raise InputError(
+            f"both experts are the {named[0]}-noise half, {source_of(high)} and {source_of(low)}: "
+            f"load the other half as {'low' if named[0] == 'high' else 'high'}."
+        )
 
 
 def inputs_of(model: ModelPatcher) -> tuple[int, int]:

@@ -230,6 +230,8 @@ def test_experts_in_each_others_place_are_refused(pack, two, monkeypatch):
     pack.experts.pair(high, low, 0.9, 1.0, 1.0)
     with pytest.raises(InputError, match=r"in each other's place: high is 'wan_low_noise"):
         pack.experts.pair(low, high, 0.9, 1.0, 1.0)
+    with pytest.raises(InputError, match=r"both experts are the high-noise half, .* as low\."):
+        pack.experts.pair(high, high.clone(), 0.9, 1.0, 1.0)
 
 
 def test_other_pairs_are_refused_in_a_line(pack, two, monkeypatch):
