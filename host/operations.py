@@ -6,7 +6,7 @@ import comfy.model_management as mm
 import comfy.ops
 from torch import Tensor
 
-from ..models import onednn
+from ..models import onednn, winograd
 from ..models.wan.dit import gelu as in_place_gelu
 
 
@@ -45,10 +45,12 @@ def linear(core: type) -> type:
 
 def convolution(core: type) -> type:
     class Convolution(core):
+        takes_fewer_frames = True  # see `causal` in the VAE
+
         def forward(self, x: Tensor) -> Tensor:
             if not onednn.convolution_serves(self, x):
                 return super().forward(x)
             mm.throw_exception_if_processing_interrupted()
-            return onednn.convolution(self, x)
+            return winograd.convolution(self, x)
 
     return Convolution

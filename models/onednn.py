@@ -38,10 +38,16 @@ def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
 
 def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """conv(x); channels-last in, channels-last out."""
-    sizes = (conv.padding, conv.stride, conv.dilation)
+    weight, sizes = weight_for(conv, x), (conv.padding, conv.stride, conv.dilation)
     return torch.ops.mkldnn._convolution_pointwise(
-        x, conv.weight, conv.bias, *sizes, conv.groups, "none", [], ""
+        x, weight, conv.bias, *sizes, conv.groups, "none", [], ""
     )
+
+
+def weight_for(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """Its weight; where x has fewer frames than that, what meets them, as if none came before."""
+    fewer = x.ndim == 5 and not conv.padding[0]
+    return conv.weight[:, :, -x.shape[2] :] if fewer else conv.weight
 
 
 def serves(x: Tensor, weight: Tensor) -> bool:

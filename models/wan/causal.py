@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .. import onednn
+from .. import onednn, winograd
 from . import quick
 
 Write = Callable[[Tensor, Tensor], None]  # (x, out): puts what is made of x into out
@@ -55,19 +55,34 @@ class Past:
         return tuple(self._new)
 
 
-def causal(conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
-    """A convolution that sees no later frame. x: (b, c, t, h, w) -> (b, c', t, h, w)."""
+def causal(conv: nn.Conv3d, x: Tensor, past: Past, write: Write = fill) -> Tensor:
+    """A convolution that sees no later frame. x: (b, c, t, h, w) -> (b, c', t, h, w).
+
+    On a CPU, of what `write` makes of x; and a video's first frame, which has nothing before it,
+    goes without the zeros that stand for that, in a third of the time.
+    """
     memory = conv.kernel_size[0] - 1
-    return convolve(conv, past.before(x, memory) if memory else x)
+    frames = past.before(x, memory, write)
+    alone = past.fresh and x.shape[2] == 1 and takes_a_frame_alone(conv, x)
+    return convolve(conv, frames[:, :, memory:] if alone else frames)
+
+
+def takes_a_frame_alone(conv: nn.Conv3d, x: Tensor) -> bool:
+    quicker = is_plain(conv) or getattr(conv, "takes_fewer_frames", False)  # the host's, on a CPU
+    return quicker and onednn.convolution_serves(conv, x)
+
+
+def is_plain(conv: nn.Module) -> bool:
+    return type(conv) in (nn.Conv2d, nn.Conv3d)
 
 
 def convolve(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """conv(x), on a CPU through oneDNN whatever the size, and channels last.
+    """conv(x), on a CPU the quickest way, channels last.
 
     The host's layers see to that themselves, among other things.
     """
-    plain = type(conv) in (nn.Conv2d, nn.Conv3d)
-    return onednn.convolution(conv, x) if plain and onednn.convolution_serves(conv, x) else conv(x)
+    served = is_plain(conv) and onednn.convolution_serves(conv, x)
+    return winograd.convolution(conv, x) if served else conv(x)
 
 
 def one_by_one(

@@ -73,8 +73,7 @@ def activated(norm: ChannelNorm, silu: nn.SiLU, conv: nn.Conv3d, x: Tensor, past
     """A causal convolution of silu(norm(x)). x: (b, c, t, h, w) -> (b, c', t, h, w)."""
     if not quick.suits(x):
         return causal(conv, silu(norm(x)), past)
-    memory = conv.kernel_size[0] - 1
-    return convolve(conv, past.before(x, memory, partial(quick.norm_silu, norm.gamma)))
+    return causal(conv, x, past, partial(quick.norm_silu, norm.gamma))
 
 
 def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:

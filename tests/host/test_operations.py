@@ -81,10 +81,36 @@ def test_convolutions_are_the_hosts(rng, pack):
     assert relative_error(conv(x), expected) < 1e-6
 
 
+@pytest.mark.parametrize("kind", ["disable_weight_init", "manual_cast"])
+def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
+    import comfy.ops
+
+    from longtake.models.wan.causal import Past, causal
+
+    conv = pack.operations.quicker(getattr(comfy.ops, kind)).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
+    conv.bias.data.copy_(torch.randn(7, generator=rng))
+    conv.requires_grad_(False)
+    x = torch.randn(1, 5, 1, 6, 3, generator=rng)
+    before = F.pad(x, (0, 0, 0, 0, 2, 0))
+    with torch.inference_mode():
+        expected = F.conv3d(before, conv.weight, conv.bias, padding=(0, 1, 1))
+        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+        conv.weight_function = [lambda weight: 2 * weight]
+        expected = F.conv3d(before, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
+        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+
+
 def test_cancel_stops_between_layers(rng, pack):
     import comfy.model_management as mm
+    import comfy.ops
 
     linear, x = layer("disable_weight_init", rng), torch.randn(1, ROWS, 19, generator=rng)
     mm.interrupt_current_processing()
     with pytest.raises(mm.InterruptProcessingException):
         linear(x)
+    conv = pack.operations.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 1)
+    conv.requires_grad_(False)
+    mm.interrupt_current_processing()
+    with pytest.raises(mm.InterruptProcessingException):
+        conv(torch.randn(1, 5, 2, 3, 3, generator=rng))
