@@ -182,10 +182,10 @@ def broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> lis
 
 def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
     """A tensor's first, middle and last numbers; all of a small one."""
-    size, middle = 4096, info.bytes // 2 // 8 * 8
-    spans = [(0, info.bytes)]
-    if info.bytes > SMALL_TENSOR:
-        spans = [(0, size), (middle, size), (info.bytes - size, size)]
+    whole, some = info.bytes, 4096
+    spans = [(0, whole)]
+    if whole > SMALL_TENSOR:
+        spans = [(0, some), (whole // 2 // 8 * 8, some), (whole - some, some)]
     found = bytearray()
     for start, length in spans:
         file.seek(info.offset + start)
@@ -221,7 +221,7 @@ def load_into(module: nn.Module, weights: Mapping[str, Tensor], source: str = "w
     Raises:
         CheckpointError: names every missing, unexpected and wrongly shaped tensor.
     """
-    expected = module.state_dict()
+    expected = module.state_dict(keep_vars=True)
     problems = [
         listed("missing", expected.keys() - weights.keys()),
         listed("unexpected", weights.keys() - expected.keys()),
