@@ -35,7 +35,7 @@ WINDOWS = 64  # in a block, few enough for what becomes of them to stay in the c
 WEIGHTS = 2**22  # evaluated at a time; memory in larger pieces comes from the system, slowly
 PLAIN = ((0, 0, 0), (1, 1, 1), (1, 1, 1), SIZE * SIZE)  # padding, stride, dilation, groups
 PIXELS = 2048  # to be made; below, the weights cost more than is saved
-CHANNELS = 48  # below, the additions do
+CHANNELS = 64  # below, the additions do
 
 
 def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
