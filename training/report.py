@@ -81,8 +81,7 @@ def markdown(report: dict) -> str:
     settings = ", ".join(f"{k} {v}" for k, v in report["settings"].items())
     return f"""# Scores of the built-in model
 
-`python -m training.evaluate --clips {report["clips"]} --calibrate {report["calibration_clips"]} \
---seed {report["seed"]}`: {report["clips"]} prompts of pairs of colour and shape, or colour and \
+`{_command(report)}`: {report["clips"]} prompts of pairs of colour and shape, or colour and \
 motion, that were never trained, with synonyms; half of them in an order of words that was never \
 trained either. Of twenty prompts eleven show one object under a camera at rest (three of them \
 move left or right and do not count among the nine motions), and three each a moving camera, two \
@@ -98,6 +97,17 @@ judged by the prompt before it of the same kind: what a model scores that does n
 
 {report["cpu_seconds_per_clip"]} seconds of CPU for each clip, its judgement included.
 """
+
+
+def _command(report: dict) -> str:
+    """What was called, with the settings that are not the nodes' own."""
+    from .solvers import Settings  # pages are written without the networks
+
+    usual, used = vars(Settings()), report["settings"]
+    options = {"clips": "clips", "calibrate": "calibration_clips", "seed": "seed"}
+    given = {option: report[key] for option, key in options.items()}
+    given |= {k: used[k] for k in ("steps", "cfg", "shift", "sampler") if used[k] != usual[k]}
+    return " ".join(["python -m training.evaluate", *(f"--{k} {v}" for k, v in given.items())])
 
 
 def write(path: Path, page: str, report: dict) -> None:
