@@ -55,9 +55,11 @@ LARGE = SamplingDefaults(50, 5.0, 5.0, 16, 1280, 720, 81)
 SKYREELS = SamplingDefaults(30, 8.0, 6.0, 24, 960, 544, 97)
 FEW = SamplingDefaults(4, 5.0, 1.0, 16, 832, 480, 81, negative="", sampler="lcm")
 DMD = (1.0, 0.757, 0.522)
+NANO = SamplingDefaults(24, 3.0, 4.0, 8, 128, 128, 17, negative="", sampler="euler")
 DEFAULTS: Mapping[str, SamplingDefaults] = MappingProxyType(
     {
-        "nano": SamplingDefaults(24, 3.0, 4.0, 8, 128, 128, 17, negative="", sampler="euler"),
+        "nano": NANO,
+        "nano-fast": replace(NANO, steps=8, shift=5.0),
         "1.3b": SamplingDefaults(50, 8.0, 6.0, 16, 832, 480, 81),
         "5b": SamplingDefaults(50, 5.0, 5.0, 24, 1280, 704, 121),
         "14b-t2v": LARGE,
@@ -115,8 +117,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("FastWan 2.1 1.3B", "fastwan", "t2v", r"fast.?wan"),
     Family("FastWan 2.1 14B", "fastwan", "t2v 14b", r"fast.?wan"),
     Family("FastWan 2.2 5B", "fastwan-5b", "ti2v", r"fast.?wan"),
+    Family("Longtake nano-fast", "nano-fast", "nano", r"nano.?fast"),
 )
-TITLES: tuple[str, ...] = (AUTO, *(family.title for family in FAMILIES if family.layout != "nano"))
+BUILT_IN = FAMILIES[0]
+TITLES: tuple[str, ...] = (AUTO, *(family.title for family in FAMILIES if family is not BUILT_IN))
 
 
 def layout(config: DiTConfig) -> str:
@@ -157,7 +161,7 @@ def told_family(config: DiTConfig, file: str = "", chosen: str = AUTO) -> tuple[
     best = max(named, key=lambda family: family.title.split()[0] != "Wan", default=plain)
     if named:
         return best, "its file name"
-    return best, "its tensors" if len(alike) == 1 else "a guess"
+    return best, "its tensors" if len(alike) == 1 or best is BUILT_IN else "a guess"
 
 
 def chosen_family(alike: list[Family], file: str, chosen: str) -> Family:

@@ -169,8 +169,9 @@ def build(
     settings = kind({"image_model": "wan2.1", "dim": config.width})
     settings.latent_format = latent_format
     family = family or told_family(config)[0]
-    if family.settings == "nano":  # the others keep core's, so that a graph made for core's
-        settings.sampling_settings["shift"] = DEFAULTS["nano"].shift  # loader stays as it was
+    if family.layout == "nano":  # the others keep core's, so that a graph made for core's
+        shift = DEFAULTS[family.settings].shift  # loader stays as it was
+        settings.sampling_settings["shift"] = shift
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
     computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
     settings.set_inference_dtype(dtype, computing)

@@ -93,6 +93,15 @@ def test_a_choice_outranks_the_name_but_not_the_tensors():
         told_family(T2V, "a", "wan 2.2 t2v a14b")
 
 
+def test_the_built_in_model_is_quick_on_request_only():
+    nano, fast = DEFAULTS["nano"], DEFAULTS["nano-fast"]
+    assert (fast.steps, nano.steps) == (8, 24)
+    found, told = told_family(DIT_PRESETS["nano"], "nano (built in)")
+    assert (found.settings, told) == ("nano", "its tensors")
+    found, told = told_family(DIT_PRESETS["nano"], "nano (built in)", "Longtake nano-fast")
+    assert (found.settings, told) == ("nano-fast", "your choice")
+
+
 def test_diffusion_forcing_takes_a_level_per_frame_though_its_tensors_do_not_show_it():
     found, _ = told_family(T2V, "skyreels-v2-df-14b")
     assert with_family(T2V, found).frame_levels

@@ -315,7 +315,10 @@ def test_relatives_are_sent_to_nodes_that_there_are(comfyui):
 def test_every_family_that_tensors_show_is_among_the_files():
     shown = {file.family for file in FILES} | {"SkyReels-V2 DF 1.3B", "Longtake nano"}
     by_width = {f.title for f in FAMILIES if f.layout == "t2v 14b"}  # only 5120 channels show it
-    assert {f.title for f in FAMILIES} - shown - by_width == {"FastWan 2.2 5B"}
+    assert {f.title for f in FAMILIES} - shown - by_width == {
+        "FastWan 2.2 5B",
+        "Longtake nano-fast",
+    }
 
 
 def test_a_checkpoint_in_parts_is_one_entry(pack, models):
