@@ -1,5 +1,6 @@
 """Tables of scores, for the terminal and as Markdown beside their JSON."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -114,3 +115,26 @@ def write(path: Path, page: str, report: dict) -> None:
     """`path` with .md and .json."""
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def pooled(reports: list[dict]) -> dict[str, tuple[float, int]]:
+    """Percent right of all prompts of several reports, and how many those are, by score."""
+    found = {}
+    for name in reports[0]["scores"]:
+        rows = [report["scores"][name] for report in reports]
+        n = sum(row["n"] for row in rows)
+        right = sum(round(row["percent"] * row["n"] / 100) for row in rows)
+        found[name] = (round(100 * right / n, 1), n)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pools the scores of several reports.")
+    parser.add_argument("reports", nargs="+", type=Path, help="report.json, of other seeds")
+    paths = parser.parse_args().reports
+    for name, row in pooled([json.loads(path.read_text("utf-8")) for path in paths]).items():
+        print(f"{name:<14}{row[0]:>7} of {row[1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -167,18 +167,19 @@ def arrange(scenes: list[Scene], generator: torch.Generator, aspect: float) -> L
     things = words[:, 4:].unflatten(1, (2, 5))
     size = torch.tensor([DIAMETER[s] for s in SIZES])[things[..., 3]]
     draw = torch.rand(len(shots), _TRIES, 2, 5, generator=generator)
+    x = (draw[..., 0] - 0.5) * 0.8 * aspect
     layout = Layout(
         *words[:, :4, None].unbind(1),
         *things[:, None, :, :3].unbind(-1),
         motion=things[:, None, :, 4],
-        x=(draw[..., 0] - 0.5) * 0.8 * aspect,
+        x=x,
         depth=0.75 + 0.5 * draw[..., 1],
         radius=size[:, None] / 2 * (0.95 + 0.1 * draw[..., 2]),
         phase=draw[..., 3],
         way=torch.where(draw[..., 4] < 0.5, -1.0, 1.0),
         mood=torch.rand(len(shots), 1, generator=generator),
         # Near where the first object is one second in; the second one's phase, unused, varies it.
-        post_x=(draw[..., 0, 0] - 0.5) * 0.8 * aspect + 0.12 * (draw[..., 1, 3] - 0.5),
+        post_x=x[..., 0] + 0.12 * (draw[..., 1, 3] - 0.5),
     )
     best = _crowding(layout, aspect).argmin(1)
     rows = torch.arange(len(shots))
