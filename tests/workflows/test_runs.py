@@ -9,6 +9,7 @@ import pytest
 
 from dev import ROOT
 from headless import set_input
+from longtake.engine.schedule import MAX_STEPS
 from tests.workflows.conftest import load
 from training.detect import read
 
@@ -115,23 +116,25 @@ def test_two_workflows_share_the_weights(server, runs):
     assert sorted(line.split()[1] for line in report.split("\n")) == ["dit", "text", "vae"]
 
 
-def test_cancel_ends_it_while_sampling_and_leaves_nothing(server, runs):
-    """Within how many steps is for tests in the process: here news of a step takes its time."""
+def test_cancel_ends_it_while_sampling_and_leaves_nothing(server):
+    """Within how many steps is for tests in the process. Here, once, on a busy machine, 600 small
+    ones went by before the cancel came: now there are minutes of them.
+    """
     prompt = load("api/text_to_video.json")
-    set_input(prompt, "Sample.seed=8")
-    set_input(prompt, "Schedule.steps=600")
+    for change in ("Sample.seed=8", f"Schedule.steps={MAX_STEPS}", "Canvas.seconds=6"):
+        set_input(prompt, change)
     before = set(server.output.parent.rglob("*.mp4"))
     steps = []
 
     def cancel(event):
-        if event.type == "progress" and event.data["max"] == 600:
+        if event.type == "progress" and event.data["max"] == MAX_STEPS:
             steps.append(event.data["value"])
             if len(steps) == 1:
                 server.interrupt()
 
     run = server.run(prompt, on_event=cancel)
 
-    assert run.error is not None
-    assert max(steps) < 300
+    assert run.error == "interrupted at Sample"
+    assert max(steps) < MAX_STEPS
     assert set(server.output.parent.rglob("*.mp4")) == before
     assert server.run(load("api/core_nodes.json")).error is None
