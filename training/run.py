@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from .optim import FlatOptimizer, place
 
+LONGEST = 30.0  # seconds of a step; what takes longer was suspended
+
 
 def spawn(worker: Callable[..., None], processes: int, *args: object) -> None:
     """`worker(*args)` in each of several single-threaded processes that average gradients.
@@ -35,7 +37,7 @@ def _enter(rank: int, world: int, meet: str, worker: Callable[..., None], args: 
 
 
 class Clock:
-    """How far a run of so many minutes has come; stopped while nothing runs."""
+    """How far a run of so many minutes has come; stopped while nothing runs, suspended or ended."""
 
     def __init__(self, minutes: float):
         self.minutes, self.spent, self._since = minutes, 0.0, time.monotonic()
@@ -43,7 +45,8 @@ class Clock:
     def tick(self) -> float:
         """Fraction of the run that is over, the same in every process."""
         now = time.monotonic()
-        self.spent, self._since = self.spent + (now - self._since) / 60, now
+        self.spent += min(now - self._since, LONGEST) / 60
+        self._since = now
         shared = torch.tensor([self.spent])
         if place()[1] > 1:
             dist.broadcast(shared, 0)
