@@ -7,11 +7,12 @@ import comfy.ops
 from torch import Tensor
 
 from ..models import onednn, winograd
-from ..models.wan.dit import gelu as in_place_gelu
+from ..models.in_place import gelu as in_place_gelu
+from ..models.rms_norm import WORTH, rms_norm
 
 
 def quicker(operations: Any) -> Any:
-    """The layers of one of core's `comfy.ops` classes, some with a way to oneDNN.
+    """The layers of one of core's `comfy.ops` classes, some with a way of their own.
 
     Weights that core must cast or patch at every call (fp8, LoRAs on offloaded layers, hooks) go
     core's way; all others are read where they lie, so that whatever replaced them counts. Cancel
@@ -24,6 +25,7 @@ def quicker(operations: Any) -> Any:
         "Linear": linear(operations.Linear),
         "Conv2d": convolution(operations.Conv2d),
         "Conv3d": convolution(operations.Conv3d),
+        "RMSNorm": norm(operations.RMSNorm),
     }
     return type(f"Quicker_{operations.__name__}", (operations,), layers)
 
@@ -54,3 +56,15 @@ def convolution(core: type) -> type:
             return winograd.convolution(self, x)
 
     return Convolution
+
+
+def norm(core: type) -> type:
+    class RMSNorm(core):
+        def forward(self, x: Tensor) -> Tensor:
+            cast = self.comfy_cast_weights or self.weight_function
+            if cast or x.numel() < WORTH or not onednn.serves(x, self.weight):
+                return super().forward(x)
+            mm.throw_exception_if_processing_interrupted()
+            return rms_norm(x, self.weight, self.eps)
+
+    return RMSNorm

@@ -4,6 +4,7 @@ Axes:  b video in the batch   h attention head   n token   d channel within a he
 """
 
 from collections.abc import Callable
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -27,13 +28,15 @@ def chunked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     b, h, n, d = q.shape
     if b * h * n * k.shape[2] <= CHUNK:
         return exact(q, k, v)
-    rows = max(64, min(512, CHUNK // k.shape[2]))
+    pieces = ceil(n / max(64, min(512, CHUNK // k.shape[2])))
+    rows = ceil(n / pieces)  # pieces of one size, none of a few rows
     out = q.new_empty(b, n, h, d).transpose(1, 2)  # as it will be read: token by token
-    q, k = q * d**-0.5, k.transpose(-1, -2)
+    k = k.transpose(-1, -2)
     for i in range(b):
         for j in range(h):
             for at in range(0, n, rows):
-                weights = torch.softmax(q[i, j, at : at + rows] @ k[i, j], dim=-1)
+                some = q[i, j, at : at + rows] * d**-0.5
+                weights = torch.softmax(some @ k[i, j], dim=-1)
                 torch.mm(weights, v[i, j], out=out[i, j, at : at + rows])
     return out
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..attention import Attention, sdpa
 from ..errors import InputError
+from ..in_place import gelu, shifted, spare
 from .config import DiTConfig
 from .rope import AS_TRAINED, COMPLETE, Axis, remembered_table, rope_table, rotate
 
@@ -156,17 +157,12 @@ class Block(nn.Module):
         """
         rows = (self.modulation.to(x) + level).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
-        x = torch.addcmul(
-            x, gate_a, self.self_attn(shifted(self.norm1(x), shift_a, scale_a), table, attention)
-        )
-        x = x + self.cross_attn(self.norm3(x), words, image, attention)
-        return torch.addcmul(
-            x, gate_m, feed_forward(self.ffn, shifted(self.norm2(x), shift_m, scale_m))
-        )
-
-
-def shifted(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, x, 1 + scale)
+        y = self.self_attn(shifted(self.norm1(x), shift_a, scale_a), table, attention)
+        x = torch.addcmul(x, gate_a, y, out=spare(y))
+        y = self.cross_attn(self.norm3(x), words, image, attention)
+        x = torch.add(x, y, out=spare(y))
+        y = feed_forward(self.ffn, shifted(self.norm2(x), shift_m, scale_m))
+        return torch.addcmul(x, gate_m, y, out=spare(y))
 
 
 def feed_forward(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -174,13 +170,6 @@ def feed_forward(layers: nn.Sequential, x: Tensor) -> Tensor:
     up, _, down = layers
     x = up(x, gelu=True) if getattr(up, "fuses_gelu", False) else gelu(up(x))
     return down(x)
-
-
-def gelu(x: Tensor) -> Tensor:
-    """GELU's tanh form of a tensor that nobody else needs: in its place, unless it is learned."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return F.gelu(x, approximate="tanh")
-    return torch.ops.aten.gelu_(x, approximate="tanh")
 
 
 class Head(nn.Module):
@@ -195,7 +184,7 @@ class Head(nn.Module):
         """x: (b, f, s, c), level: (b, f or 1, c) -> (b, f, s, patch·channels)."""
         rows = self.modulation.to(x) + level.unsqueeze(2)
         shift, scale = rows.unsqueeze(2).unbind(3)
-        return self.head(torch.addcmul(shift, self.norm(x), 1 + scale))
+        return self.head(shifted(self.norm(x), shift, scale))
 
 
 class ImageEmbedding(nn.Module):
@@ -315,7 +304,8 @@ class WanDiT(nn.Module):
         t, h, w = x.shape[2:]
         tokens = self.patch_embedding(pad_to_patch(x, self.config.patch))
         grid = tuple(tokens.shape[2:])
-        tokens = rearrange(tokens, "b c f h w -> b f (h w) c")
+        # Left as a view, every sum with it would keep its order, channels first, down to the head.
+        tokens = rearrange(tokens, "b c f h w -> b f (h w) c").contiguous()
         start = first_frame // self.config.patch[0]
         make = rope_table if torch.compiler.is_compiling() else remembered_table
         table = make(grid, self.config.head_dim, tokens.device, start, axes)

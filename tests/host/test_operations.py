@@ -114,3 +114,20 @@ def test_cancel_stops_between_layers(rng, pack):
     mm.interrupt_current_processing()
     with pytest.raises(mm.InterruptProcessingException):
         conv(torch.randn(1, 5, 2, 3, 3, generator=rng))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-3)])
+def test_norms_are_the_hosts_whatever_patches_them(dtype, bound, rng, pack, monkeypatch):
+    import comfy.ops
+
+    monkeypatch.setattr(pack.operations, "WORTH", 1)
+    norm = pack.operations.quicker(comfy.ops.disable_weight_init).RMSNorm(19, eps=1e-6, dtype=dtype)
+    norm.weight.data.copy_(torch.randn(19, generator=rng))
+    norm.requires_grad_(False)
+    x = torch.randn(1, 5, 19, generator=rng).to(dtype)
+    for change in (lambda: None, lambda: norm.weight.add_(1)):
+        change()
+        expected = F.rms_norm(x.float(), (19,), norm.weight.float(), 1e-6)
+        assert relative_error(norm(x).float(), expected) < bound
+    norm.weight_function = [lambda weight: 0 * weight]
+    assert not norm(x).any()

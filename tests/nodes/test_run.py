@@ -1,5 +1,6 @@
 """Graphs of our nodes, from a prompt to a file."""
 
+import gc
 import json
 from fractions import Fraction
 
@@ -193,6 +194,7 @@ def test_the_shift_is_the_checkpoints_or_what_somebody_set(graph, host):
 
 
 def test_the_cache_is_shown_and_emptied(graph, host):
+    gc.collect()  # what tests before this one loaded
     executor = host.executor()
     look = graph.add(
         cache=("LongtakeModelCache", {"action": "show", "file": "", "after": ["sample", 0]})
