@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import psutil
 import torch
 from _measure import DTYPES, compare, device, medians, register, row
 from torch import Tensor, nn
@@ -34,7 +35,8 @@ class Case(NamedTuple):
 # Few pixels, and some layouts at a fraction of their width, so that a run takes minutes.
 NARROW_21 = replace(VAE_PRESETS["2.1"], width=32, decoder_width=32)
 NARROW_22 = replace(VAE_PRESETS["2.2"], width=20, decoder_width=32)
-HALF_22 = replace(VAE_PRESETS["2.2"], width=20, decoder_width=128)  # whole needs 9 GB
+HALF_22 = replace(VAE_PRESETS["2.2"], width=20, decoder_width=128)
+WHOLE_22 = replace(VAE_PRESETS["2.2"], width=20)  # the decoder, that is
 CASES = {
     "nano, 17 of 128x128": Case(VAE_PRESETS["nano"], (5, 8, 8), core=False),
     "2.1 / 3, 5 of 48x48": Case(NARROW_21, (2, 6, 6)),
@@ -44,6 +46,9 @@ CASES = {
     "2.1 whole, 17 of 64x64": Case(VAE_PRESETS["2.1"], (5, 8, 8)),  # a first frame is cheaper
     "2.2 / 2, 5 of 64x96": Case(HALF_22, (2, 4, 6)),
 }
+if psutil.virtual_memory().available > 12e9:  # three times the weights, and the work
+    CASES["2.2 whole, 5 of 64x96"] = Case(WHOLE_22, (2, 4, 6))
+    CASES["2.2 whole, 5 of 128x192"] = Case(WHOLE_22, (2, 8, 12))
 
 
 def measure(name: str, case: Case, dtype_name: str, options) -> dict:
