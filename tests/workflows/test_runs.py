@@ -17,6 +17,7 @@ LOOKS = {  # workflow -> what its prompt says
     "text_to_video": ("red", "grass", "sunset"),
     "core_nodes": ("red", "grass", "sunset"),
     "two_experts": ("red", "grass", "sunset"),
+    "diffusion_forcing": ("red", "grass", "day"),
 }
 
 
@@ -46,8 +47,11 @@ def frames_of(path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def test_it_has_the_frames_the_size_and_the_rate_of_the_canvas(file):
-    assert frames_of(file).shape == (17, 128, 128, 3)
+def test_it_has_the_frames_the_size_and_the_rate_of_the_canvas(file, name):
+    (canvas,) = [
+        n["inputs"] for n in load(f"api/{name}.json").values() if "Canvas" in n["class_type"]
+    ]
+    assert frames_of(file).shape == (canvas["seconds"] * 8 + 1, 128, 128, 3)
     with av.open(file) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
