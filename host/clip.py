@@ -90,7 +90,7 @@ def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.
             encode = super().encode_token_weights
             text, pooled, *extras = encode(tokens)
             parts = [tokens[key] for key in shot_keys(tokens)]
-            shots = of_cuts([encode({NAME: part})[0] for part in parts]) if parts else {}
+            shots = of_cuts(text, [encode({NAME: part})[0] for part in parts]) if parts else {}
             return text, pooled, {**(extras[0] if extras else {}), **shots}
 
     return Network

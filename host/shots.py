@@ -3,7 +3,8 @@
 An entry of CONDITIONING that is a storyboard carries, under SHOTS, every shot's text and the latent
 frame at which it begins. Our transformer reads them; any other model reads the entry's own text,
 which is one sentence for all shots. Core's samplers, their batching of prompts and their context
-windows pass it on as it is.
+windows pass it on as it is. Where a node gave the entry another text (ConditioningZeroOut, -Average,
+-Concat), that text is what counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,13 +50,13 @@ def of_shots(
             shots that see each other while they still are noise.
     """
     shots = {"texts": [text[0][0] for text in texts], "starts": list(starts), "meet": meet}
-    return [[text, {**extras, SHOTS: shots}] for text, extras in joint]
+    return [[text, {**extras, SHOTS: {**shots, "joint": text}}] for text, extras in joint]
 
 
-def of_cuts(texts: Sequence[Tensor]) -> dict[str, Any]:
+def of_cuts(joint: Tensor, texts: Sequence[Tensor]) -> dict[str, Any]:
     """Extras for shots (b, m, c) that share a clip of any length evenly and see each other, as a
-    model can that was trained so."""
-    return {SHOTS: {"texts": list(texts), "starts": None, "meet": 1.0}}
+    model can that was trained so. joint: the entry's own text."""
+    return {SHOTS: {"texts": list(texts), "starts": None, "meet": 1.0, "joint": joint}}
 
 
 def as_one(conditioning: Conditioning) -> Conditioning:
@@ -92,9 +93,10 @@ def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
     """What `extra_conds` of a model adds for a storyboard; nothing for any other prompt.
 
     Args:
-        extras: of the entry, with `noise` (b, c, t, h, w) and `device` as core adds them.
+        extras: of the entry, with `noise` (b, c, t, h, w), `device` and the entry's text as
+            `cross_attn`, as core adds them.
     """
-    if SHOTS not in extras:
+    if SHOTS not in extras or was_changed(extras):
         return {}
     frames, device = extras["noise"].shape[2], extras["device"]
     numbers = numbers_of(_starts(extras[SHOTS], frames), frames, device)
@@ -104,6 +106,14 @@ def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
         "shot_frames": ByFrame(numbers.view(1, 1, -1, 1, 1)),
         "shots_meet": comfy.conds.CONDConstant(float(extras[SHOTS].get("meet", MEET))),
     }
+
+
+def was_changed(extras: Mapping[str, Any]) -> bool:
+    """Whether a node gave the entry another text than the shots' joint one."""
+    text, joint = extras.get("cross_attn"), extras[SHOTS].get("joint")
+    if text is None or joint is None or text is joint:
+        return False
+    return text.shape != joint.shape or not torch.equal(text.to(joint), joint)
 
 
 def numbers_of(starts: Sequence[int], frames: int, device: Any = None) -> Tensor:

@@ -141,6 +141,21 @@ def test_context_windows_hear_the_shots_that_are_in_them(model, shots, heard):
     assert heard == [(3, [(0, 3)]), (3, [(0, 2), (2, 3)]), (3, [(0, 3)])]
 
 
+@pytest.mark.parametrize("node", ["zero out", "average", "concat"])
+def test_a_text_that_a_node_changed_is_what_counts(node, model, shots, host):
+    core, other = host.nodes, prompt(model, 31)
+    board = storyboard(shots, model, [0, 3])
+    change = {
+        "zero out": lambda entry: core.ConditioningZeroOut().zero_out(entry),
+        "average": lambda entry: core.ConditioningAverage().addWeighted(entry, other, 0.5),
+        "concat": lambda entry: core.ConditioningConcat().concat(entry, other),
+    }[node]
+    (changed,) = change(board)
+    assert torch.equal(run(model, changed), run(model, shots.as_one(changed)))
+    (kept,) = core.ConditioningSetTimestepRange().set_range(board, 0.0, 1.0)
+    assert torch.equal(run(model, kept), run(model, board))
+
+
 def test_two_storyboards_at_once_keep_their_own_cuts(model, shots):
     """ConditioningCombine: prompts that differ in frames are not put into one batch."""
     one, two = storyboard(shots, model, [0, 2]), storyboard(shots, model, [0, 5], first=41)
@@ -194,7 +209,8 @@ def test_from_a_later_frame_on(model, shots):
 
 def test_shots_that_share_a_clip_do_so_whatever_its_length(model, shots):
     texts = [prompt(model, i, tokens=5)[0][0] for i in (1, 2)]
-    cut = [[prompt(model, 9)[0][0], shots.of_cuts(texts)]]
+    joint = prompt(model, 9)[0][0]
+    cut = [[joint, shots.of_cuts(joint, texts)]]
     told = shots.of_shots(prompt(model, 9), [[[text, {}]] for text in texts], [0, 4], 1.0)
     assert torch.equal(run(model, cut), run(model, told))  # seven latent frames
     later = shots.from_frame(cut, 3, 9)[0][1][shots.SHOTS]
