@@ -3,8 +3,8 @@
 An entry of CONDITIONING that is a storyboard carries, under SHOTS, every shot's text and the latent
 frame at which it begins. Our transformer reads them; any other model reads the entry's own text,
 which is one sentence for all shots. Core's samplers, their batching of prompts and their context
-windows pass it on as it is. Where a node gave the entry another text (ConditioningZeroOut, -Average,
--Concat), that text is what counts.
+windows pass it on as it is. Where a node gave the entry another text (ConditioningZeroOut,
+ConditioningAverage, ConditioningConcat), that text is what counts.
 """
 
 from collections.abc import Mapping, Sequence
