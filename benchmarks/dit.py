@@ -38,6 +38,9 @@ CASES = {
     "1.3B, a block, 1560 tokens": Case(
         replace(DIT_PRESETS["1.3b"], depth=1), (5, 24, 52), part=True
     ),
+    "1.3B, a block, 6240 tokens": Case(
+        replace(DIT_PRESETS["1.3b"], depth=1), (5, 48, 104), part=True
+    ),
     "5B, a block": Case(replace(DIT_PRESETS["5b"], depth=1), (3, 16, 26), by_frame=True, part=True),
 }
 

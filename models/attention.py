@@ -4,6 +4,7 @@ Axes:  b video in the batch   h attention head   n token   d channel within a he
 """
 
 from collections.abc import Callable
+from itertools import product
 from math import ceil
 
 import torch
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v -> out, all (b, h, n, d)
-CHUNK = 2**20  # weights that `chunked` holds at once; more no longer fit a core's cache
+SMALL = 2**20  # weights, up to which `chunked` takes all at once
+CHUNK = 6 * 2**20  # that it holds at once beyond; more no longer fit the cache that cores share
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -26,18 +28,19 @@ def chunked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     numbers is that of ComfyUI's sub-quadratic attention, twice `sdpa`'s.
     """
     b, h, n, d = q.shape
-    if b * h * n * k.shape[2] <= CHUNK:
+    if b * h * n * k.shape[2] <= SMALL:
         return exact(q, k, v)
     pieces = ceil(n / max(64, min(512, CHUNK // k.shape[2])))
     rows = ceil(n / pieces)  # pieces of one size, none of a few rows
     out = q.new_empty(b, n, h, d).transpose(1, 2)  # as it will be read: token by token
-    k = k.transpose(-1, -2)
-    for i in range(b):
-        for j in range(h):
-            for at in range(0, n, rows):
-                some = q[i, j, at : at + rows] * d**-0.5
-                weights = torch.softmax(some @ k[i, j], dim=-1)
-                torch.mm(weights, v[i, j], out=out[i, j, at : at + rows])
+    for i, j in product(range(b), range(h)):
+        keys, values = k[i, j].t(), v[i, j]
+        if pieces > 3:  # each would bring them into this order again
+            keys, values = keys.contiguous(), values.contiguous()
+        for at in range(0, n, rows):
+            some = q[i, j, at : at + rows] * d**-0.5
+            weights = torch.softmax(some @ keys, dim=-1)
+            torch.mm(weights, values, out=out[i, j, at : at + rows])
     return out
 
 

@@ -96,6 +96,7 @@ def test_a_convolution_that_the_host_patches_goes_the_hosts_way(rng):
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 def test_attention_in_chunks_is_attention(tokens, dtype, bound, rng, monkeypatch):
     monkeypatch.setattr("longtake.models.attention.CHUNK", 64 * 53)
+    monkeypatch.setattr("longtake.models.attention.SMALL", 64 * 53)
     q = torch.randn(2, 3, tokens, 10, generator=rng)
     k, v = torch.randn(2, 2, 3, 53, 10, generator=rng)
     out = chunked(*(t.to(dtype) for t in (q, k, v)))
