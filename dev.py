@@ -57,7 +57,7 @@ spec = importlib.util.spec_from_file_location(
     "longtake", root + "/__init__.py", submodule_search_locations=[root]
 )
 sys.modules["longtake"] = importlib.util.module_from_spec(spec)
-from longtake.engine.salvage import main
+from longtake.engine.media.salvage import main
 main(words)
 """
 
@@ -288,8 +288,8 @@ def demo(argv: list[str]) -> int:
     files = run_workflow(*workflow_options("dev.py demo", argv, "text_to_video"))
     video = next(file for file in files if file.suffix == ".mp4")
     sheet = video.with_suffix(".png")
-    # -I keeps engine/ itself off the path, where its file names could hide the library's
-    if call([python(), "-I", ROOT / "engine" / "contact_sheet.py", video, sheet]):
+    # -I keeps engine/media/ itself off the path, where its file names could hide the library's
+    if call([python(), "-I", ROOT / "engine" / "media" / "contact_sheet.py", video, sheet]):
         raise Stop(f"{video} could not be read back; the reason is above")
     print(sheet)
     print(video)

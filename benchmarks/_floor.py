@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 register()
 
-from longtake.models import onednn  # noqa: E402
+from longtake.models.cpu import onednn  # noqa: E402
 
 Product = tuple[int, int, int]  # rows, channels in, channels out
 SMALL = 0.005  # of all work; products below it are left to the general rate

@@ -43,7 +43,7 @@ class Studio:
     """The built-in model, and takes made with it."""
 
     def __init__(self, base: Path, steps: int):
-        from longtake.host import load
+        from longtake.host.networks import load
 
         self.base, self.steps = base, steps
         self.model = load.load_model(BUILT_IN, "fp32")
@@ -51,10 +51,10 @@ class Studio:
         self.clip = load.load_text_encoder(BUILT_IN)
 
     def board(self, text: str, seconds: float, fps: int, sound=None, most: float = 0.5):
-        from longtake.engine.storyboard import checked
-        from longtake.engine.storyboard_text import parse
-        from longtake.host.shots import MEET
-        from longtake.host.storyboards import encoded, on_beats
+        from longtake.engine.take.storyboard import checked
+        from longtake.engine.take.storyboard_text import parse
+        from longtake.host.comfyui.conditioning import MEET
+        from longtake.host.take.storyboards import encoded, on_beats
 
         end = Fraction(str(seconds))
         shots = checked(parse(text), end)
@@ -74,9 +74,15 @@ class Studio:
         window=17,
         anchor="off",
     ):
-        from longtake.engine.schedule import sigmas
-        from longtake.host.storyboards import SEPARATE, TOGETHER, Frame, layout_for, recipe_for
-        from longtake.host.vae import grid_of
+        from longtake.engine.sampling.schedule import sigmas
+        from longtake.host.networks.vae import grid_of
+        from longtake.host.take.storyboards import (
+            SEPARATE,
+            TOGETHER,
+            Frame,
+            layout_for,
+            recipe_for,
+        )
 
         with torch.inference_mode():
             negative = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(""))
@@ -97,13 +103,13 @@ class Studio:
             )
 
     def film(self, recipe) -> Path:
-        from longtake.host.long_take import film_take
+        from longtake.host.take.long_take import film_take
 
         with torch.inference_mode():
             return Path(film_take(recipe).get_stream_source())
 
     def windows(self) -> Path:
-        from longtake.host.long_take import store_folder
+        from longtake.host.take.long_take import store_folder
 
         return store_folder()
 

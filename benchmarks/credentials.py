@@ -33,7 +33,7 @@ ID = 0x5A17C3
 
 def flips(folder: Path, count: int) -> dict:
     """Single bits changed in media and index bytes, spread by their sizes but half in the index."""
-    from longtake.engine.credentials_report import read
+    from longtake.engine.provenance.report import read
     from tests.engine.signed import boxes, clip, sign
 
     path = sign(clip(folder / "flips.mp4", 11), identity_in(folder))
@@ -55,15 +55,15 @@ def flips(folder: Path, count: int) -> dict:
 
 
 def identity_in(folder: Path):
-    from longtake.engine.identity import find_identity
+    from longtake.engine.provenance.certificate import find_identity
 
     return find_identity(folder / "identity", {})
 
 
 def cost(folder: Path, megabytes: int) -> dict:
     """Seconds, and by how much resident memory grows at most, with a large file."""
-    from longtake.engine.credentials import Source
-    from longtake.engine.credentials_report import read
+    from longtake.engine.provenance.report import read
+    from longtake.engine.provenance.signing import Source
     from tests.engine.signed import clip, sign
 
     identity = identity_in(folder)
@@ -135,8 +135,8 @@ def resident():
 
 def network(folder: Path) -> dict:
     """How often anybody is asked, when files name an address: as sources, and to be read."""
-    from longtake.engine.credentials import Source
-    from longtake.engine.credentials_report import read
+    from longtake.engine.provenance.report import read
+    from longtake.engine.provenance.signing import Source
     from tests.engine.signed import clip, elsewhere, listening, sign
 
     identity = identity_in(folder)
@@ -229,7 +229,7 @@ def attacked(frames: Tensor, crf: int, scale: float, crop: float) -> tuple[Tenso
 
 def mark(seeds: int) -> dict:
     """What is left of the mark, its cost in bytes, milliseconds and likeness."""
-    from longtake.engine.watermark import find_mark, marked
+    from longtake.engine.frames.watermark import find_mark, marked
 
     rows = {}
     for name, make in CLIPS.items():
@@ -259,7 +259,7 @@ def mark(seeds: int) -> dict:
 
 def chance(count: int) -> dict:
     """How far unmarked clips get; 8 would count as marked."""
-    from longtake.engine.watermark import PRESENT, find_mark
+    from longtake.engine.frames.watermark import PRESENT, find_mark
 
     strengths = []
     for seed in range(count):

@@ -84,7 +84,7 @@ def as_hosted(config: DiTConfig) -> WanDiT:
     """Our transformer with the layers that it has in ComfyUI."""
     import comfy.ops
 
-    from longtake.host.operations import quicker
+    from longtake.host.networks.layers import quicker
 
     network = WanDiT(config, operations=quicker(comfy.ops.disable_weight_init))
     return network.requires_grad_(False)
@@ -112,7 +112,7 @@ def embedded_beforehand(context: Tensor, core: nn.Module, diffusers: nn.Module) 
 def calls_of(ours, text, core, diffusers, x, context, levels, by_token) -> dict:
     from comfy.ldm.wan import model
 
-    from longtake.host.adapter import own_kernel
+    from longtake.host.networks.forward import own_kernel
 
     own = own_kernel(x) or sdpa
     kernels = core_attention(model)

@@ -28,7 +28,7 @@ CASES = {
 
 def nano(dtype: str) -> tuple:
     """(MODEL, settings of a run, decode) of the built-in model."""
-    from longtake.host import load, vae
+    from longtake.host.networks import load, vae
 
     clip = load.load_text_encoder(BUILT_IN)
     decoder = load.load_vae(BUILT_IN, dtype)
@@ -40,8 +40,8 @@ def nano(dtype: str) -> tuple:
 
 
 def wide(dtype: str) -> tuple:
-    from longtake.host.latent_format import format_for
-    from longtake.host.model import build
+    from longtake.host.networks.latent_format import format_for
+    from longtake.host.networks.transformer import build
 
     config = replace(DIT_PRESETS["1.3b"], depth=2)
     weights = randomised(WanDiT(config), torch.Generator().manual_seed(0)).state_dict()

@@ -19,7 +19,7 @@ from _measure import DTYPES, device, import_core, register
 
 register()
 
-from longtake.engine.forecast import peak_bytes, text_bytes  # noqa: E402
+from longtake.engine.sampling.memory import peak_bytes, text_bytes  # noqa: E402
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
 from longtake.models.wan.dit import WanDiT  # noqa: E402
 from tests.host.peak import Peak  # noqa: E402

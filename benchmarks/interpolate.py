@@ -34,8 +34,8 @@ sys.path.append(str(ROOT / "tests" / "golden"))
 
 from importlib import import_module  # noqa: E402
 
-from longtake.engine.interpolation import Between, Painter, Tally, Timing, interpolated  # noqa: E402
-from longtake.engine.video_file import write_video  # noqa: E402
+from longtake.engine.frames.interpolation import Between, Painter, Tally, Timing, interpolated  # noqa: E402
+from longtake.engine.media.writer import write_video  # noqa: E402
 from longtake.models.checkpoint import load_into, load_weights, read_header  # noqa: E402
 from longtake.models.rife.config import detect_rife  # noqa: E402
 from longtake.models.rife.ifnet import IFNet  # noqa: E402

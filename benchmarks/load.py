@@ -67,7 +67,7 @@ def load_with(which: str, path: Path, dtype: str):
         return lambda: sd.load_diffusion_model(str(path), model_options=options)
     paths = importlib.import_module("folder_paths")
     paths.add_model_folder_path("diffusion_models", str(path.parent), is_default=True)
-    load = importlib.import_module("longtake.host.load")
+    load = importlib.import_module("longtake.host.networks.load")
     menu = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[dtype]
     return lambda: load.load_model(path.name, menu)
 

@@ -103,7 +103,7 @@ def storyboards(studio: Studio, options, kind: str, meet: float | None) -> dict[
 
 
 def anchors(studio: Studio, options) -> dict:
-    from longtake.engine.anchor import ANCHORS
+    from longtake.engine.take.anchor import ANCHORS
     from training.captions import EASY_WORLD, caption, sample_scene
 
     rows = {anchor: [] for anchor in ANCHORS}
@@ -181,7 +181,7 @@ def kills(studio: Studio, options) -> dict:
 
     def work() -> list[str]:
         """A hash of the frames as they are handed to the encoder, and one of the file."""
-        from longtake.host import long_take
+        from longtake.host.take import long_take
 
         frames, real = hashlib.sha256(), long_take.write_video
 
@@ -221,7 +221,7 @@ def kills(studio: Studio, options) -> dict:
 
 def drums(seconds: float, tempo: float, offset: float) -> tuple[dict, np.ndarray]:
     """AUDIO with a drum beat, and when its beats are."""
-    from longtake.engine.drums import drum_beat
+    from longtake.engine.take.drums import drum_beat
 
     beats = np.arange(offset, seconds, 60 / tempo)
     samples = drum_beat(tempo, seconds, offset)
@@ -229,7 +229,7 @@ def drums(seconds: float, tempo: float, offset: float) -> tuple[dict, np.ndarray
 
 
 def music(studio: Studio, options) -> dict:
-    from longtake.host.video import Wish, save
+    from longtake.host.video.save import Wish, save
 
     seconds, every = 125.0, 4.0
     sound, beats = drums(seconds, 96, 0.31)

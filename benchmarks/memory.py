@@ -30,13 +30,13 @@ def reduced(studio: Studio) -> Studio:
     from tests.models.tiny import randomised
 
     rng = torch.Generator().manual_seed(0)
-    host = {name: importlib.import_module(f"longtake.host.{name}")
-            for name in ("latent_format", "model", "vae")}  # fmt: skip
+    host = {name: importlib.import_module(f"longtake.host.networks.{name}")
+            for name in ("latent_format", "transformer", "vae")}  # fmt: skip
     nano = DIT_PRESETS["nano"]
     config = replace(nano, width=64, depth=2, heads=1, mlp_width=128)
     weights = randomised(WanDiT(config), rng).state_dict()
     latents = host["latent_format"].format_for(config, built_in=True)
-    studio.model = host["model"].build(config, weights, latents, torch.float32, "narrow")
+    studio.model = host["transformer"].build(config, weights, latents, torch.float32, "narrow")
     sizes = replace(VAE_PRESETS["nano"], width=8, decoder_width=8)
     weights = randomised(WanVAE(sizes), rng).state_dict()
     studio.vae = host["vae"].build(sizes, weights, torch.float32, "narrow")

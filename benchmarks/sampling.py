@@ -72,8 +72,8 @@ def pair(config: DiTConfig, dtype: torch.dtype) -> tuple:
     """MODELs of the same random weights: core's and ours."""
     import comfy.sd
 
-    from longtake.host.latent_format import format_for
-    from longtake.host.model import build
+    from longtake.host.networks.latent_format import format_for
+    from longtake.host.networks.transformer import build
 
     network = randomised(WanDiT(config), torch.Generator().manual_seed(0))
     weights = {name: weight.to(dtype) for name, weight in network.state_dict().items()}

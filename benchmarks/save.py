@@ -33,11 +33,11 @@ from _measure import import_core, register
 
 register()
 
-from longtake.engine.media_file import frames_of, media_facts, sound_of  # noqa: E402
-from longtake.engine.publish import leftovers  # noqa: E402
-from longtake.engine.salvage import salvage  # noqa: E402
-from longtake.engine.sound import Sound  # noqa: E402
-from longtake.engine.video_file import write_video  # noqa: E402
+from longtake.engine.media.publish import leftovers  # noqa: E402
+from longtake.engine.media.reader import frames_of, media_facts, sound_of  # noqa: E402
+from longtake.engine.media.salvage import salvage  # noqa: E402
+from longtake.engine.media.sound import Sound  # noqa: E402
+from longtake.engine.media.writer import write_video  # noqa: E402
 from longtake.models.errors import LongtakeError  # noqa: E402
 
 HERE = Path(__file__)
@@ -58,17 +58,17 @@ def child(*words: object, **options) -> dict:
 
 
 def host_in(folder: Path, vae: str = "nano", width: int = 32):
-    """(our host.video, the built-in VAE or core's own of a width, with random weights)."""
+    """(our host.video.save, the built-in VAE or core's own of a width, with random weights)."""
     import_core()
     folder_paths = importlib.import_module("folder_paths")
     folder_paths.set_output_directory(str(folder / "output"))
     folder_paths.set_temp_directory(str(folder / "temp"))
     (folder / "output").mkdir(exist_ok=True)
-    video = importlib.import_module("longtake.host.video")
+    video = importlib.import_module("longtake.host.video.save")
     if vae == "core's":
         sd = importlib.import_module("comfy.sd")
         return video, sd.VAE(sd=random_weights(width), dtype=torch.float32)
-    load = importlib.import_module("longtake.host.load")
+    load = importlib.import_module("longtake.host.networks.load")
     return video, load.load_vae("nano (built in)", "fp32")
 
 

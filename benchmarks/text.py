@@ -33,7 +33,7 @@ def measure(name: str, real: int, dtype_name: str, options) -> dict:
     rng = torch.Generator().manual_seed(1)
     words = torch.randint(2, SIZES["vocab_size"], (real - 1,), generator=rng).tolist()
     tokens = [words + [1] + [0] * (WINDOW - real)]
-    from longtake.host.clip import without_filling
+    from longtake.host.networks.text_encoder import without_filling
 
     whole = encoder.transformer.forward
     trimmed = without_filling(whole)

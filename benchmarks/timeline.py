@@ -35,11 +35,13 @@ import_core()
 
 from einops import rearrange  # noqa: E402
 
-from longtake.engine.defaults import DEFAULTS  # noqa: E402
-from longtake.engine.schedule import sigmas  # noqa: E402
-from longtake.host import continuing, load, pinning, sampling, vae  # noqa: E402
-from longtake.host.folders import BUILT_IN  # noqa: E402
-from longtake.host.latent import facts_of, to_canvas  # noqa: E402
+from longtake.engine.sampling.presets import DEFAULTS  # noqa: E402
+from longtake.engine.sampling.schedule import sigmas  # noqa: E402
+from longtake.host.canvas import joining, pinning  # noqa: E402
+from longtake.host.comfyui.folders import BUILT_IN  # noqa: E402
+from longtake.host.comfyui.latent import facts_of, to_canvas  # noqa: E402
+from longtake.host.networks import load, vae  # noqa: E402
+from longtake.host.sampling import sample  # noqa: E402
 from training.camera import find_cut  # noqa: E402
 from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene  # noqa: E402
 from training.detect import Reading, motion_of, read  # noqa: E402
@@ -64,7 +66,7 @@ class Studio:
 
     def paint(self, canvas: dict, prompt: str, seed: int) -> dict:
         prompts = self.read(prompt), self.read("")
-        return sampling.sample(
+        return sample.sample(
             self.model, *prompts, canvas, self.sigmas, seed=seed, cfg=NANO.cfg, sampler="euler"
         )
 
@@ -137,8 +139,8 @@ def extend(studio: Studio, number: int) -> dict:
     _, prompt = scene_for(number)
     clip = studio.paint(studio.blank(), prompt, number)
     out = {}
-    for direction in continuing.DIRECTIONS:
-        canvas, _ = continuing.extend(clip, studio.vae, direction, 1.0)
+    for direction in joining.DIRECTIONS:
+        canvas, _ = joining.extend(clip, studio.vae, direction, 1.0)
         painted = studio.paint(canvas, prompt, number + 1000)
         new = painted["samples"].shape[2] - 5
         at = [16] if direction == "forwards" else [4 * new]  # seen from the frame before
@@ -156,9 +158,9 @@ def mend(studio: Studio, number: int) -> dict:
     clip = studio.paint(studio.blank(), prompt, number)
     other = studio.paint(studio.blank(), prompt, number + 2000)
     canvases = {
-        "fill": continuing.fill_gap(clip, studio.vae, 0.7, 1.4)[0],
-        "bridge": continuing.bridge(clip, other, studio.vae, 1.0)[0],
-        "loop": continuing.loop(clip, studio.vae, 1.0)[0],
+        "fill": joining.fill_gap(clip, studio.vae, 0.7, 1.4)[0],
+        "bridge": joining.bridge(clip, other, studio.vae, 1.0)[0],
+        "loop": joining.loop(clip, studio.vae, 1.0)[0],
     }
     out = {}
     for name, canvas in canvases.items():
@@ -192,7 +194,7 @@ def long_extension(studio: Studio, number: int) -> dict:
     """
     _, prompt = scene_for(number, replace(EASY_WORLD, cut=0.0))
     clip = studio.paint(studio.blank(), prompt, number)
-    canvas, _ = continuing.extend(clip, studio.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
+    canvas, _ = joining.extend(clip, studio.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
     assert len(facts_of(canvas)["passes"]) == WINDOWS - 1
     frames = to_bytes(studio.frames(studio.paint(canvas, prompt, number + 1000)))
     first, last = read(frames[:17]), read(frames[-16:])

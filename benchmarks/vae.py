@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 register()
 
-from longtake.models.wan import quick  # noqa: E402
+from longtake.models.cpu import channels_last  # noqa: E402
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
 from longtake.models.wan.vae import WanVAE  # noqa: E402
 from tests.models.reference import (  # noqa: E402
@@ -67,7 +67,7 @@ def measure(name: str, case: Case, dtype_name: str, options) -> dict:
         which: partial(decode, network.to(where, dtype), z) for which, network in networks.items()
     }
     if where.type == "cpu":
-        quick.lay_out(ours)  # as LoadVAE does
+        channels_last.lay_out(ours)  # as LoadVAE does
     errors = {which: relative_error(call().float().cpu(), truth) for which, call in calls.items()}
     times = medians(calls, options.rounds, options.clock)
     more = {"core_error": float(f"{errors['core']:.2g}")} if case.core else {}

@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..engine.drums import RATE, TEMPI, drum_beat
+from ..engine.take.drums import RATE, TEMPI, drum_beat
 from . import checks, widgets
 
 SECONDS = (0.1, 3600.0)

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.cache import Entry, models
-from ..host.node_text import show_text
+from ..host.comfyui.cache import Entry, models
+from ..host.comfyui.node_text import show_text
 from ..models.errors import InputError
 from . import checks
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..engine.aspect import ASPECTS, FREE, fitting_size
-from ..engine.canvas import Canvas as Latents
-from ..engine.size import LatentGrid, frame_rate
-from ..host.latent import to_latent
-from ..host.node_text import show_text
-from ..host.vae import grid_of
+from ..engine.canvas.aspect import ASPECTS, FREE, fitting_size
+from ..engine.canvas.canvas import Canvas as Latents
+from ..engine.canvas.grid import LatentGrid, frame_rate
+from ..host.comfyui.latent import to_latent
+from ..host.comfyui.node_text import show_text
+from ..host.networks.vae import grid_of
 from . import checks, widgets
 
 SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)

@@ -2,14 +2,14 @@
 
 from comfy_api.latest import io, ui
 
-from ..engine.containers import FORMATS
-from ..engine.credentials import MIME, SIGNED
-from ..engine.credentials_report import in_words
-from ..engine.watermark import in_words as mark_in_words
-from ..host.credentials import CHOICES, file_of, refusal, report_on
-from ..host.mark import mark_in
-from ..host.media_folders import find, menu
-from ..host.node_text import show_text
+from ..engine.frames.watermark import in_words as mark_in_words
+from ..engine.media.formats import FORMATS
+from ..engine.provenance.report import in_words
+from ..engine.provenance.signing import MIME, SIGNED
+from ..host.comfyui.media_folders import find, menu
+from ..host.comfyui.node_text import show_text
+from ..host.provenance.credentials import CHOICES, file_of, refusal, report_on
+from ..host.provenance.mark import mark_in
 from ..models.errors import InputError
 from . import checks
 

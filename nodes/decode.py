@@ -5,12 +5,12 @@ from fractions import Fraction
 import torch
 from comfy_api.latest import io
 
-from ..engine.containers import MP4, Quality
-from ..engine.defaults import fps_for
-from ..engine.size import frame_rate
-from ..host.latent import STRIDE_T, facts_of, samples_of
-from ..host.vae import decode_frames
-from ..host.video import film
+from ..engine.canvas.grid import frame_rate
+from ..engine.media.formats import MP4, Quality
+from ..engine.sampling.presets import fps_for
+from ..host.comfyui.latent import STRIDE_T, facts_of, samples_of
+from ..host.networks.vae import decode_frames
+from ..host.video.save import film
 from . import checks, widgets
 
 CATEGORY = "Longtake/Decode"

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..engine.size import frame_rate
-from ..host.latent import with_facts
-from ..host.vae import encode
+from ..engine.canvas.grid import frame_rate
+from ..host.comfyui.latent import with_facts
+from ..host.networks.vae import encode
 from . import checks, widgets
 
 FPS = (0.0, 240.0)

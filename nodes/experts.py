@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.experts import experts_of, guider, pair
-from ..host.node_text import show_text
+from ..host.comfyui.node_text import show_text
+from ..host.sampling.experts import experts_of, guider, pair
 from . import checks, widgets
 
 BOUNDARY = (0.0, 1.0)

@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io
 
-from ..host import continuing
-from ..host.node_text import show_text
+from ..host.canvas import joining
+from ..host.comfyui.node_text import show_text
 from . import checks, widgets
 from .pin import CATEGORY, FPS, canvas_output, vae_input
 
-SECONDS, PART = (0.01, continuing.LONGEST), (0.0, 60.0)
+SECONDS, PART = (0.01, joining.LONGEST), (0.0, 60.0)
 
 
 def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io.MultiType.Input:
@@ -56,7 +56,7 @@ class ExtendVideo(io.ComfyNode):
                 vae_input(),
                 io.Combo.Input(
                     "direction",
-                    options=list(continuing.DIRECTIONS),
+                    options=list(joining.DIRECTIONS),
                     default="forwards",
                     tooltip="forwards: what happens next. backwards: what happened before.",
                 ),
@@ -78,7 +78,7 @@ class ExtendVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, direction=None) -> bool | str:
-        return checks.verdict(checks.one_of, "direction", direction, continuing.DIRECTIONS)
+        return checks.verdict(checks.one_of, "direction", direction, joining.DIRECTIONS)
 
     @classmethod
     def execute(
@@ -91,14 +91,14 @@ class ExtendVideo(io.ComfyNode):
         window: float,
         fps: float = 0.0,
     ) -> io.NodeOutput:
-        checks.one_of("direction", direction, continuing.DIRECTIONS)
+        checks.one_of("direction", direction, joining.DIRECTIONS)
         seconds = checks.number("seconds", seconds, *SECONDS)
         overlap, window = (
             checks.number(name, value, *PART)
             for name, value in (("overlap", overlap), ("window", window))
         )
         fps = checks.number("fps", fps, *FPS)
-        canvas, notes = continuing.extend(clip, vae, direction, seconds, overlap, window, fps)
+        canvas, notes = joining.extend(clip, vae, direction, seconds, overlap, window, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 

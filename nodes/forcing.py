@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..engine.diffusion_forcing import MOST_NOISE
-from ..host.forcing import forcing
+from ..engine.sampling.forcing import MOST_NOISE
+from ..host.sampling.forcing import forcing
 from . import checks, widgets
 
 LAG, BLOCK, NOISE = (0, 1000), (1, 64), (0.0, float(MOST_NOISE))

@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..engine.size import frame_rate
-from ..host import interpolate as rife
-from ..host.node_text import show_text
-from ..host.source import of_images, opened
+from ..engine.canvas.grid import frame_rate
+from ..host.comfyui.node_text import show_text
+from ..host.video import interpolate as rife
+from ..host.video.clip import of_images, opened
 from ..models.errors import InputError
 from . import checks, widgets
 

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host import continuing
-from ..host.node_text import show_text
+from ..host.canvas import joining
+from ..host.comfyui.node_text import show_text
 from . import checks, widgets
 from .extend import SECONDS, clip_input, fps_input, seconds_input
 from .pin import AT, CATEGORY, FPS, canvas_output, vae_input
@@ -45,7 +45,7 @@ class FillGap(io.ComfyNode):
     ) -> io.NodeOutput:
         start, end = checks.number("start", start, *AT), checks.number("end", end, *AT)
         fps = checks.number("fps", fps, *FPS)
-        canvas, notes = continuing.fill_gap(clip, vae, start, end, after, fps)
+        canvas, notes = joining.fill_gap(clip, vae, start, end, after, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 
@@ -73,7 +73,7 @@ class Bridge(io.ComfyNode):
     def execute(cls, clip, after, vae, seconds: float, fps: float = 0.0) -> io.NodeOutput:
         seconds = checks.number("seconds", seconds, *SECONDS)
         fps = checks.number("fps", fps, *FPS)
-        canvas, notes = continuing.bridge(clip, after, vae, seconds, fps)
+        canvas, notes = joining.bridge(clip, after, vae, seconds, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 
@@ -100,6 +100,6 @@ class Loop(io.ComfyNode):
     def execute(cls, clip, vae, seconds: float, fps: float = 0.0) -> io.NodeOutput:
         seconds = checks.number("seconds", seconds, *SECONDS)
         fps = checks.number("fps", fps, *FPS)
-        canvas, notes = continuing.loop(clip, vae, seconds, fps)
+        canvas, notes = joining.loop(clip, vae, seconds, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)

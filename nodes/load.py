@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..engine.defaults import AUTO, TITLES
-from ..host import folders, load
-from ..host.node_text import show_text
-from ..host.preset import described
+from ..engine.sampling.presets import AUTO, TITLES
+from ..host.comfyui import folders
+from ..host.comfyui.node_text import show_text
+from ..host.networks import load
+from ..host.networks.settings import described
 from ..models.weights_file import shards
 from . import checks
 

@@ -4,14 +4,14 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ..engine.anchor import ANCHORS
-from ..engine.size import frame_rate
-from ..host.long_take import film_take
-from ..host.preset import cfg_for
-from ..host.sampling import SAMPLERS
-from ..host.source import sound_from
-from ..host.storyboards import SEPARATE, SHARING, Frame, layout_for, recipe_for, single
-from ..host.vae import grid_of
+from ..engine.canvas.grid import frame_rate
+from ..engine.take.anchor import ANCHORS
+from ..host.networks.settings import cfg_for
+from ..host.networks.vae import grid_of
+from ..host.sampling.sample import SAMPLERS
+from ..host.take.long_take import film_take
+from ..host.take.storyboards import SEPARATE, SHARING, Frame, layout_for, recipe_for, single
+from ..host.video.clip import sound_from
 from ..models.errors import InputError
 from . import checks, widgets
 from .storyboard import Storyboard_, exact

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..host import lora
-from ..host.folders import not_there
-from ..host.node_text import show_text
+from ..host.comfyui.folders import not_there
+from ..host.comfyui.node_text import show_text
+from ..host.networks import lora
 from ..models.errors import InputError
 from . import checks, widgets
 

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..engine.picture import FITS
-from ..host import pinning
-from ..host.node_text import show_text
+from ..engine.canvas.picture import FITS
+from ..host.canvas import pinning
+from ..host.comfyui.node_text import show_text
 from . import checks, widgets
 
 CATEGORY = "Longtake/Timeline"

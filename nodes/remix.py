@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from comfy_api.latest import io
 
-from ..host import continuing
-from ..host.node_text import show_text
+from ..host.canvas import joining
+from ..host.comfyui.node_text import show_text
 from . import checks, widgets
 from .extend import clip_input, fps_input
 from .pin import CATEGORY, FPS, canvas_output, vae_input
@@ -66,6 +66,6 @@ class Remix(io.ComfyNode):
         checks.one_of("level", level, (*LEVELS, CUSTOM))
         strength = LEVELS.get(level) or checks.number("strength", strength, *STRENGTH)
         fps = checks.number("fps", fps, *FPS)
-        canvas, notes = continuing.remix(clip, vae, strength, fps)
+        canvas, notes = joining.remix(clip, vae, strength, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas, strength)

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.preset import cfg_for
-from ..host.sampling import SAMPLERS, sample
+from ..host.networks.settings import cfg_for
+from ..host.sampling.sample import SAMPLERS, sample
 from . import checks, widgets
 
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from comfy_api.latest import InputImpl, io
 
-from ..engine.containers import FORMATS, PRESETS, Quality, check_quality, encoder_of
-from ..engine.still import PICTURES
-from ..host.credentials import Signing
-from ..host.mark import stage_for
-from ..host.node_text import show_text
-from ..host.output import check_prefix, with_values
-from ..host.source import sound_from
-from ..host.video import Wish, graph_in, save, shown
+from ..engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
+from ..engine.media.still import PICTURES
+from ..host.comfyui.node_text import show_text
+from ..host.comfyui.output import check_prefix, with_values
+from ..host.provenance.credentials import Signing
+from ..host.provenance.mark import stage_for
+from ..host.video.clip import sound_from
+from ..host.video.save import Wish, graph_in, save, shown
 from . import checks, widgets
 from .credentials import check_choice, provenance
 

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..engine.schedule import CURVES, MAX_STEPS, SHIFTS, listed, sigmas
-from ..host.latent import facts_of
-from ..host.node_text import show_text
-from ..host.preset import settings_for, settings_of
-from ..host.shift import shift_for
+from ..engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS, listed, sigmas
+from ..host.comfyui.latent import facts_of
+from ..host.comfyui.node_text import show_text
+from ..host.networks.settings import settings_for, settings_of
+from ..host.networks.shift import shift_for
 from . import checks, widgets
 
 DENOISE = (0.01, 1.0)

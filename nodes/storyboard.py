@@ -4,12 +4,12 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ..engine.size import frame_rate
-from ..engine.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
-from ..engine.storyboard_text import parse
-from ..host.node_text import show_text
-from ..host.shots import MEET
-from ..host.storyboards import encoded, in_one_window, listed, on_beats
+from ..engine.canvas.grid import frame_rate
+from ..engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
+from ..engine.take.storyboard_text import parse
+from ..host.comfyui.conditioning import MEET
+from ..host.comfyui.node_text import show_text
+from ..host.take.storyboards import encoded, in_one_window, listed, on_beats
 from . import checks, widgets
 
 CATEGORY = "Longtake/Storyboard"

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.sampling import SAMPLERS
+from ..host.sampling.sample import SAMPLERS
 
 CFG, SEEDS = (0.0, 100.0), (0, 2**64 - 1)
 

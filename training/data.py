@@ -15,7 +15,7 @@ from .pack import register
 
 register()
 
-from longtake.engine.cuts import shots_of  # noqa: E402
+from longtake.engine.take.cut_prompts import shots_of  # noqa: E402
 
 from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene  # noqa: E402
 from .world import render  # noqa: E402

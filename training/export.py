@@ -18,7 +18,7 @@ from .pack import ROOT, register
 
 register()
 
-from longtake.engine.preview import fit_colours  # noqa: E402
+from longtake.engine.sampling.preview import fit_colours  # noqa: E402
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
 from longtake.models.wan.vae import WanVAE  # noqa: E402
 

@@ -11,8 +11,8 @@ from .pack import register
 
 register()
 
-from longtake.engine.cuts import even_starts, shots_of  # noqa: E402
-from longtake.engine.noise import video_noise  # noqa: E402
+from longtake.engine.canvas.noise import video_noise  # noqa: E402
+from longtake.engine.take.cut_prompts import even_starts, shots_of  # noqa: E402
 from longtake.models.attention import exact  # noqa: E402
 from longtake.models.checkpoint import load_into, load_weights  # noqa: E402
 from longtake.models.wan.config import DiTConfig  # noqa: E402

@@ -16,8 +16,8 @@ from .pack import register
 
 register()
 
-from longtake.engine.defaults import DEFAULTS  # noqa: E402
-from longtake.engine.schedule import sigmas  # noqa: E402
+from longtake.engine.sampling.presets import DEFAULTS  # noqa: E402
+from longtake.engine.sampling.schedule import sigmas  # noqa: E402
 
 NANO = DEFAULTS["nano"]
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity of x's shape, float32

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .. import onednn, winograd
-from . import quick
+from ..cpu import channels_last, onednn, winograd
 
 Write = Callable[[Tensor, Tensor], None]  # (x, out): puts what is made of x into out
 State = tuple[Tensor, ...]
@@ -33,8 +32,8 @@ class Past:
         On a CPU, for which alone `write` is, it is written in place behind them.
         """
         old = None if self.fresh else next(self._old)
-        if quick.suits(x):
-            out = quick.room(x, frames)
+        if channels_last.suits(x):
+            out = channels_last.room(x, frames)
             if old is None:
                 out[:, :, :frames].zero_()
             else:

@@ -20,8 +20,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..attention import Attention, sdpa
+from ..cpu.in_place import gelu, shifted, spare
 from ..errors import InputError
-from ..in_place import gelu, shifted, spare
 from .config import DiTConfig
 from .rope import AS_TRAINED, COMPLETE, Axis, remembered_table, rope_table, rotate
 

@@ -23,8 +23,8 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from ..attention import sdpa
+from ..cpu import channels_last
 from ..errors import FrameCountError
-from . import quick
 from .causal import Past, State, causal, convolve, one_by_one
 from .config import VAEConfig
 
@@ -71,9 +71,9 @@ class ResidualBlock(nn.Module):
 
 def activated(norm: ChannelNorm, silu: nn.SiLU, conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
     """A causal convolution of silu(norm(x)). x: (b, c, t, h, w) -> (b, c', t, h, w)."""
-    if not quick.suits(x):
+    if not channels_last.suits(x):
         return causal(conv, silu(norm(x)), past)
-    return causal(conv, x, past, partial(quick.norm_silu, norm.gamma))
+    return causal(conv, x, past, partial(channels_last.norm_silu, norm.gamma))
 
 
 def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:
@@ -156,7 +156,7 @@ class Upsample(nn.Module):
 
     def _in_pairs(self, x: Tensor) -> Tensor:
         y = convolve(self.time_conv, x)
-        if quick.suits(x):
+        if channels_last.suits(x):
             return rearrange(y, "b (p c) t h w -> b (t p) h w c", p=2).movedim(-1, 1)
         return rearrange(y, "b (p c) t h w -> b c (t p) h w", p=2)
 
@@ -192,7 +192,7 @@ class DuplicateUp(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         cell = {"p": self.factor_t, "q": self.factor_hw, "r": self.factor_hw}
         x = x.repeat_interleave(self.repeats, dim=1)
-        if quick.suits(x):
+        if channels_last.suits(x):
             pattern = "b (c p q r) t h w -> b (t p) (h q) (w r) c"
             x = rearrange(x, pattern, **cell).movedim(-1, 1)
         else:

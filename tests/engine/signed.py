@@ -10,9 +10,9 @@ from pathlib import Path
 import c2pa
 import numpy as np
 
-from longtake.engine import credentials
-from longtake.engine.credentials import Statement
-from longtake.engine.video_file import write_video
+from longtake.engine.media.writer import write_video
+from longtake.engine.provenance import signing
+from longtake.engine.provenance.signing import Statement
 
 WORKFLOW = "5a" * 32
 
@@ -27,7 +27,7 @@ def clip(path: Path, frames: int = 7, seed: int = 3) -> Path:
 def sign(path: Path, identity, *sources, generated: bool = True) -> Path:
     """The clip signed, in its place."""
     statement = Statement(generated, WORKFLOW, (("dit", "7b" * 32),), sources)
-    credentials.sign(path, statement, identity).replace(path)
+    signing.sign(path, statement, identity).replace(path)
     return path
 
 
@@ -61,9 +61,9 @@ def elsewhere(source: Path, address: str, identity, *, embed: bool) -> Path:
         private_key=identity.key.encode(),
         ta_url=None,
     )
-    definition = credentials.manifest(Statement(generated=True))
+    definition = signing.manifest(Statement(generated=True))
     with (
-        credentials.context() as context,
+        signing.context() as context,
         c2pa.Builder(definition, context=context) as builder,
         c2pa.Signer.from_info(info) as signer,
         source.open("rb") as old,

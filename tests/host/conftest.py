@@ -46,21 +46,13 @@ TEXT = {
     "num_layers": 2,
     "vocab_size": 64,
 }
-MODULES = [
-    *("adapter", "cache", "clip", "experts", "folders", "latent", "latent_format", "load", "lora"),
-    *(
-        "model",
-        "operations",
-        "patching",
-        "preset",
-        "progress",
-        "sampling",
-        "shift",
-        "storage",
-        "text_memory",
-    ),
-    "vae",
-]
+MODULES = (
+    *("comfyui.cache", "comfyui.folders", "comfyui.latent", "comfyui.progress"),
+    *("networks.dtypes", "networks.forward", "networks.latent_format", "networks.layers"),
+    *("networks.load", "networks.lora", "networks.patching", "networks.settings"),
+    *("networks.shift", "networks.text_encoder", "networks.text_memory"),
+    *("networks.transformer", "networks.vae", "sampling.experts", "sampling.sample"),
+)
 
 
 def random_weights(module: torch.nn.Module, seed: int) -> dict:
@@ -124,7 +116,9 @@ def nano(comfyui, tmp_path_factory) -> Path:
 @pytest.fixture
 def pack(nano, monkeypatch) -> SimpleNamespace:
     """The modules of host/, with the tiny model built in."""
-    modules = {name: importlib.import_module(f"longtake.host.{name}") for name in MODULES}
+    modules = {
+        name.split(".")[-1]: importlib.import_module(f"longtake.host.{name}") for name in MODULES
+    }
     monkeypatch.setattr(modules["folders"], "NANO", nano)
     return SimpleNamespace(**modules)
 

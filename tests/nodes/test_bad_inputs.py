@@ -142,7 +142,7 @@ def test_a_weight_that_breaks_the_text_is_blamed_and_not_cfg(graph, host):
 
 
 def test_where_no_mark_can_be_it_is_said(host):
-    from longtake.host.mark import mark_in
+    from longtake.host.provenance.mark import mark_in
     from longtake.models.errors import InputError
 
     for nonsense, told in (

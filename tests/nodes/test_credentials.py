@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from longtake.engine import credentials as engine
-from longtake.engine.credentials import sign
+from longtake.engine.provenance import signing as engine
+from longtake.engine.provenance.signing import sign
 from longtake.models.errors import OutputError
 
 
@@ -48,7 +48,7 @@ def test_what_is_saved_says_that_ai_made_it(graph, host):
 
 
 def test_it_holds_hashes_of_the_workflow_and_of_each_model(graph, host, pack):
-    from longtake.host.lineage import digest
+    from longtake.host.provenance.lineage import digest
 
     path = saved(host, host.run(graph))
     report = report_of(host, path)
@@ -140,7 +140,7 @@ def test_off_is_off(graph, host):
 
 def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, monkeypatch, caplog):
     monkeypatch.setattr(engine, "missing", lambda: "the Python package c2pa-python is missing")
-    monkeypatch.setattr("longtake.host.credentials._told", set())
+    monkeypatch.setattr("longtake.host.provenance.credentials._told", set())
     first = host.run(graph.but(save={"filename_prefix": "u1"}))
     second = host.run(graph.but(save={"filename_prefix": "u2"}))
     assert first.success
@@ -212,7 +212,7 @@ def test_a_link_that_leads_out_is_not_followed(host, tmp_path):
 def test_a_video_outside_comfyuis_folders_is_not_read(host, tmp_path, video):
     from comfy_api.latest import InputImpl
 
-    from longtake.host.credentials import file_of
+    from longtake.host.provenance.credentials import file_of
     from longtake.models.errors import InputError
 
     outside = tmp_path / "parent.mp4"

@@ -27,7 +27,7 @@ DEFAULTS = {
     "images": False,
     "image_fps": 8.0,
 }
-RIFE = "longtake.host.interpolate"
+RIFE = "longtake.host.video.interpolate"
 
 
 def shot(frames: int, fps: float = 8, colour: str = "red", ground: str = "grass") -> torch.Tensor:
@@ -184,7 +184,7 @@ def test_odd_sizes_are_fine(host, graph, source):
 def test_one_network_for_all_that_use_it_and_none_left_after(host, graph, comfyui):
     import comfy.model_management as mm
 
-    from longtake.host.interpolate import BUILT_IN, load_interpolator
+    from longtake.host.video.interpolate import BUILT_IN, load_interpolator
 
     one, other = load_interpolator(BUILT_IN), load_interpolator(BUILT_IN)
     assert one.model is other.model
@@ -197,7 +197,7 @@ def test_one_network_for_all_that_use_it_and_none_left_after(host, graph, comfyu
 
 
 def test_a_users_file_is_in_the_menu_and_works(host, graph, source):
-    from longtake.host import interpolate
+    from longtake.host.video import interpolate
 
     weights = load_file(interpolate.WEIGHTS)
     folder = host.base / "models" / "frame_interpolation"
@@ -215,7 +215,7 @@ def test_cancel_does_not_wait_for_the_frame(host, graph):
     """It is heard before each block of the network, of which a frame takes four."""
     import comfy.model_management as mm
 
-    from longtake.host.interpolate import BUILT_IN, load_interpolator
+    from longtake.host.video.interpolate import BUILT_IN, load_interpolator
 
     loaded, temp = load_interpolator(BUILT_IN), host.base / "temp"
     before, ran = set(temp.glob("*.mp4")), []

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from longtake.models.errors import InputError
-from tests.host.test_lora import deltas, lora_file  # noqa: F401
+from tests.host.networks.test_lora import deltas, lora_file  # noqa: F401
 from tests.nodes.conftest import ksampler
 
 STORYBOARD = {
@@ -47,7 +47,7 @@ BOARD = {**{k: v for k, v in TAKE.items() if k != "positive"}, "storyboard": ["b
 @pytest.fixture
 def painting(host):
     """The module that paints takes."""
-    return importlib.import_module("longtake.host.long_take")
+    return importlib.import_module("longtake.host.take.long_take")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_prompt_becomes_a_take_in_windows(take, host, windows, runs):
 def test_cfg_0_is_what_the_checkpoint_was_made_for(take, host, windows, runs):
     run = host.run(take.but(take={"cfg": 0.0}), want=["model", "save"])
     assert run.success, run.error
-    cfg = importlib.import_module("longtake.host.preset").cfg_for(run.values["model"][0])
+    cfg = importlib.import_module("longtake.host.networks.settings").cfg_for(run.values["model"][0])
     assert cfg > 1
     runs.clear()
     made(host, take.but(take={"cfg": cfg}))
@@ -361,7 +361,7 @@ def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
 
 
 def test_a_shots_image_is_laid_over_black_and_must_be_one(host):
-    from longtake.host.storyboards import Frame, first_picture
+    from longtake.host.take.storyboards import Frame, first_picture
 
     frame = Frame(Fraction(1), Fraction(8), 32, 48)
     half_seen = torch.full((2, 60, 50, 4), 0.5)
@@ -379,7 +379,7 @@ def test_a_shots_own_seed_goes_where_it_goes(board, host, pack):
 
 
 def test_sound_is_in_the_video_and_moves_cuts(board, host, windows, monkeypatch):
-    from tests.engine.test_beats import clicks
+    from tests.engine.take.test_beats import clicks
 
     wave, beats = clicks(100, 0.25, 3.2, 16_000)
     sound = {"waveform": torch.from_numpy(wave).float()[None, None], "sample_rate": 16_000}

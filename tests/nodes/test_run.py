@@ -95,7 +95,7 @@ def test_sound_is_kept(graph, host, monkeypatch):
     parts = Types.VideoComponents(images=images, audio=sound, frame_rate=Fraction(8))
     video = InputImpl.VideoFromComponents(parts)
 
-    from longtake.host.video import save
+    from longtake.host.video.save import save
 
     path = save(video, "with_sound", {"workflow": {"n": 1}}).path
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from longtake.engine.containers import FORMATS
-from longtake.engine.media_file import crf_in, frames_of, media_facts, sound_of
+from longtake.engine.media.formats import FORMATS
+from longtake.engine.media.reader import crf_in, frames_of, media_facts, sound_of
 from longtake.models.errors import InputError, OutputError
 from tests.engine.clips import clip
 
@@ -29,7 +29,7 @@ def unsigned(monkeypatch):
 def video(pack):
     import importlib
 
-    return importlib.import_module("longtake.host.video")
+    return importlib.import_module("longtake.host.video.save")
 
 
 def node_of(**inputs) -> dict:
@@ -80,8 +80,8 @@ def made(host, inputs):
 def test_what_is_as_wished_is_copied_and_the_rest_is_encoded_once(host, video, tmp_path):
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.containers import Quality
-    from longtake.host.video import Wish
+    from longtake.engine.media.formats import Quality
+    from longtake.host.video.save import Wish
 
     path = made(host, {"crf": 21, "preset": "veryfast"})
     assert crf_in(path) == 21
@@ -145,8 +145,8 @@ STRANGE = {  # what a stranger may hand over -> (frames, width, height) of what 
 def test_files_of_strangers_are_saved_right_or_refused_in_a_line(host, video, tmp_path, kind, crf):
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.containers import Quality
-    from longtake.host.video import Wish
+    from longtake.engine.media.formats import Quality
+    from longtake.host.video.save import Wish
 
     make, expected = STRANGE[kind]
     source, wish = (
@@ -177,8 +177,8 @@ def test_sides_that_are_odd_are_made_even(host):
 def test_sound_that_is_connected_replaces_the_videos_own(host, video):
     from comfy_api.latest import InputImpl, Types
 
-    from longtake.host.source import sound_from
-    from longtake.host.video import Wish
+    from longtake.host.video.clip import sound_from
+    from longtake.host.video.save import Wish
 
     def audio(level, seconds):
         return {"waveform": torch.full((1, 2, seconds * 8000), level), "sample_rate": 8000}
@@ -199,7 +199,7 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
 ):
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.video_file import write_video
+    from longtake.engine.media.writer import write_video
 
     path = tmp_path / "a.mp4"
     chunk = torch.zeros(3, 16, 16, 3, dtype=torch.uint8)
@@ -236,7 +236,7 @@ def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
     class Usage:
         free = 40 * 2**20
 
-    monkeypatch.setattr("longtake.engine.publish.shutil.disk_usage", lambda folder: Usage)
+    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda folder: Usage)
     assert "has 40 MiB free" in host.refusal(node_of())
 
 
@@ -244,14 +244,14 @@ def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
 def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, monkeypatch, where):
     from comfy_api.latest import InputImpl
 
-    from longtake.host.video import Wish
+    from longtake.host.video.save import Wish
 
     source = made(host, {})
     before = set((host.base / "output").rglob("*"))
     failing = {
-        "while encoding": ("longtake.engine.video_file.mux", FORMATS["webm vp9"]),
-        "while copying": ("longtake.engine.video_file.mux", FORMATS["mp4 h264"]),
-        "at the end": ("longtake.engine.publish.os.fsync", FORMATS["gif"]),
+        "while encoding": ("longtake.engine.media.writer.mux", FORMATS["webm vp9"]),
+        "while copying": ("longtake.engine.media.writer.mux", FORMATS["mp4 h264"]),
+        "at the end": ("longtake.engine.media.publish.os.fsync", FORMATS["gif"]),
     }
     target, form = failing[where]
 
@@ -273,8 +273,8 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
     import comfy.model_management as mm
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.containers import Quality
-    from longtake.host.video import Wish
+    from longtake.engine.media.formats import Quality
+    from longtake.host.video.save import Wish
 
     source = InputImpl.VideoFromFile(str(made(host, {"crf": 30})))
     before = set(host.base.rglob("*"))

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from longtake.engine.passes import Pass
+from longtake.engine.canvas.passes import Pass
 from tests.nodes.conftest import ksampler
 
 SAID = ("pin", "extend", "join", "remix", "canvas", "schedule")
@@ -260,7 +260,7 @@ def test_nonsense_is_named_in_one_line(host, clips, node, told):
 
 @pytest.mark.parametrize("shape", [(0, 48, 32, 3), (6, 48, 32), (6, 48, 32, 2)])
 def test_what_is_no_clip(pack, graph, host, shape):
-    from longtake.host.clips import as_latent
+    from longtake.host.video.frames_of import as_latent
     from longtake.models.errors import LongtakeError
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
@@ -269,7 +269,7 @@ def test_what_is_no_clip(pack, graph, host, shape):
 
 
 def test_clips_off_the_grid_are_brought_onto_it_and_it_is_said(pack, graph, host):
-    from longtake.host.clips import as_latent
+    from longtake.host.video.frames_of import as_latent
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
     latent, notes = as_latent(torch.rand(7, 33, 47, 4), vae, 12.0)

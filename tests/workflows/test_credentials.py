@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from longtake.engine.credentials_report import in_words, read
+from longtake.engine.provenance.report import in_words, read
 from tests.workflows.conftest import load
 
 

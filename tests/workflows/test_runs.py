@@ -9,7 +9,7 @@ import pytest
 
 from dev import ROOT
 from headless import set_input
-from longtake.engine.schedule import MAX_STEPS
+from longtake.engine.sampling.schedule import MAX_STEPS
 from tests.workflows.conftest import load
 from training.detect import read
 

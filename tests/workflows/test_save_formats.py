@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from headless import Stop, set_input
-from longtake.engine.media_file import media_facts
-from longtake.engine.video_file import write_video
+from longtake.engine.media.reader import media_facts
+from longtake.engine.media.writer import write_video
 from tests.workflows.conftest import load
 
 

@@ -1,0 +1,1 @@
+"""The canvas: latents of which some frames are known, and the arithmetic of its grid."""

@@ -1,0 +1,49 @@
+"""Width and height from an aspect ratio and a number of pixels."""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from types import MappingProxyType
+
+from .grid import LatentGrid
+
+FREE = "free"
+ASPECTS: Mapping[str, Fraction] = MappingProxyType(
+    {
+        "16:9": Fraction(16, 9),
+        "9:16": Fraction(9, 16),
+        "1:1": Fraction(1),
+        "4:3": Fraction(4, 3),
+        "3:4": Fraction(3, 4),
+        "3:2": Fraction(3, 2),
+        "2:3": Fraction(2, 3),
+        "21:9": Fraction(21, 9),
+        "9:21": Fraction(9, 21),
+        "1.85:1": Fraction(37, 20),
+        "2.39:1": Fraction(239, 100),
+        "8:3": Fraction(8, 3),
+        "4:5": Fraction(4, 5),
+    }
+)
+RATIO_COUNTS = 3  # how much more the aspect ratio counts than the number of pixels
+
+
+def fitting_size(grid: LatentGrid, ratio: Fraction, pixels: float) -> tuple[int, int]:
+    """(width, height) on the grid, nearest to a ratio of width to height and a pixel count."""
+
+    def misfit(size: tuple[int, int]) -> tuple[float, int]:
+        width, height = size
+        shape = abs(math.log(width / height / float(ratio)))
+        return RATIO_COUNTS * shape + abs(math.log(width * height / pixels)), width
+
+    ideal = math.sqrt(pixels / float(ratio)) / grid.multiple
+    heights = [n * grid.multiple for n in range(max(1, int(ideal) - 1), int(ideal) + 3)]
+    exact = [(height, float(ratio) * height / grid.multiple) for height in heights]
+    return min(
+        (
+            (max(1, n) * grid.multiple, height)
+            for height, wide in exact
+            for n in (math.floor(wide), math.ceil(wide))
+        ),
+        key=misfit,
+    )

@@ -1,0 +1,106 @@
+"""From seconds and pixels to the latent grid and back: plain arithmetic, no tensors."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ...models.errors import FrameCountError, InputError, SizeError
+
+
+def frame_rate(fps: float) -> Fraction:
+    """Frames per second as an exact fraction; 23.976, 29.97 and 59.94 are meant as n·1000/1001.
+
+    Args:
+        fps: above 0, at most 1000.
+
+    Raises:
+        InputError: for anything else, NaN included.
+    """
+    if not 0 < fps <= 1000:  # also false for NaN
+        raise InputError(f"{fps} frames per second: it must be above 0 and at most 1000.")
+    ntsc = fps * 1001 / 1000
+    if not float(fps).is_integer() and abs(ntsc - round(ntsc)) < 1e-3 and round(ntsc) >= 1:
+        return Fraction(round(ntsc) * 1000, 1001)
+    return Fraction(fps).limit_denominator(1000) or Fraction(1, 1000)
+
+
+MAX_VALUES = 2**32  # of a LATENT, 16 GiB: an hour of 720p at 24 frames a second fits
+
+
+@dataclass(frozen=True)
+class LatentGrid:
+    """How a VAE packs pixels into latents, and how the transformer packs latents into tokens.
+
+    A causal video VAE turns the first pixel frame into one latent frame and every `stride_t` frames
+    after it into one more, so the counts that fit are 1 + stride_t·n.
+    """
+
+    channels: int  # of a latent frame
+    stride_t: int = 4  # pixel frames in each latent frame after the first
+    stride_hw: int = 8  # pixels along each side of a latent cell
+    patch: int = 2  # latent cells along each side of a token
+
+    @property
+    def multiple(self) -> int:
+        """Width and height in pixels must be multiples of this."""
+        return self.stride_hw * self.patch
+
+    def latent_frames(self, frames: int) -> int:
+        """Latent frames of a clip of `frames` pixel frames. Raises FrameCountError off the grid."""
+        if frames < 1 or (frames - 1) % self.stride_t:
+            raise FrameCountError(frames, self.stride_t)
+        return 1 + (frames - 1) // self.stride_t
+
+    def frames(self, latent_frames: int) -> int:
+        """Pixel frames that so many latent frames decode to."""
+        if latent_frames < 1:
+            raise InputError(f"{latent_frames} latent frames: a video has at least 1.")
+        return 1 + (latent_frames - 1) * self.stride_t
+
+    def first_frame(self, latent_frame: int) -> int:
+        """The first pixel frame inside latent frame number `latent_frame`, both from 0."""
+        return 0 if latent_frame == 0 else 1 + (latent_frame - 1) * self.stride_t
+
+    def latent_frame_of(self, frame: int) -> int:
+        """The latent frame that holds pixel frame number `frame`, both from 0."""
+        return (frame + self.stride_t - 1) // self.stride_t
+
+    def nearest_frames(self, seconds: float, fps: Fraction) -> int:
+        """The count on the grid nearest to `seconds` at `fps`; the longer one of two as near.
+
+        Raises:
+            InputError: if `seconds` is not a number above 0.
+        """
+        if not 0 < seconds < math.inf:  # also false for NaN
+            raise InputError(f"{seconds} seconds: a duration must be a number above 0.")
+        steps = (Fraction(seconds) * fps - 1) / self.stride_t
+        return 1 + max(0, math.floor(steps + Fraction(1, 2))) * self.stride_t
+
+    def nearest_size(self, pixels: float) -> int:
+        """The width or height on the grid nearest to `pixels`, at least one token."""
+        return max(1, math.floor(pixels / self.multiple + 0.5)) * self.multiple
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises SizeError, naming the side and its nearest values, if one is off the grid."""
+        for name, pixels in (("width", width), ("height", height)):
+            if pixels < self.multiple or pixels % self.multiple:
+                raise SizeError(name, pixels, self.multiple)
+
+    def latent_shape(
+        self, frames: int, height: int, width: int, batch: int = 1
+    ) -> tuple[int, int, int, int, int]:
+        """(b, c, t, h, w) of the latents of `batch` clips.
+
+        Raises:
+            FrameCountError, SizeError: off the grid.
+            InputError: if they would never fit into memory.
+        """
+        self.check_size(width, height)
+        h, w = height // self.stride_hw, width // self.stride_hw
+        shape = batch, self.channels, self.latent_frames(frames), h, w
+        if (values := math.prod(shape)) > MAX_VALUES:
+            raise InputError(
+                f"{batch} × {frames} frames of {width}×{height} are {values * 4 / 2**30:.0f} GiB "
+                f"of latents; at most {MAX_VALUES * 4 // 2**30} GiB are allowed."
+            )
+        return shape

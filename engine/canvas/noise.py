@@ -1,0 +1,70 @@
+"""Noise that belongs to a frame, whatever window or batch the frame is made in.
+
+A long video is painted in windows, resumed after a crash and edited shot by shot; a frame must meet
+the same noise every time. So each latent frame of each video in a batch has a stream of its own,
+found by the key (seed, video, frame), and nothing is drawn in sequence from one frame to another.
+
+torch's CPU generator would not do: it looks at the lower 32 bits of its seed only, and its normal
+numbers differ with the vector instructions of the machine. numpy's Philox takes a key of 128 bits,
+its bits are fixed for good, and the ziggurat method behind `standard_normal` compares and
+multiplies, which is the same everywhere; a test pins the numbers.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...models.errors import InputError
+
+_WORD = 2**32
+
+
+def check_seed(seed: int) -> int:
+    """The seed itself. Raises InputError outside 0 … 2⁶⁴ - 1."""
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed {seed}: it must be from 0 to {2**64 - 1}.")
+    return seed
+
+
+def frame_noise(seed: int, frame: int, shape: tuple[int, ...], video: int = 0) -> Tensor:
+    """The noise of one latent frame.
+
+    Args:
+        seed: 0 … 2⁶⁴ - 1; every one of them gives other noise.
+        frame: number of the latent frame in the whole video, not in a window. May be negative,
+            for frames that were put in front of a video later; -2³¹ … 2³¹ - 1.
+        shape: (c, h, w), or any other.
+        video: position in the batch.
+
+    Returns:
+        `shape` float32 on the CPU, drawn from the normal distribution.
+    """
+    key = (check_seed(seed), video * _WORD + frame % _WORD)
+    draw = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
+    return torch.from_numpy(draw.standard_normal(shape).astype(np.float32))
+
+
+def video_noise(
+    seed: int, frames: Iterable[int], shape: tuple[int, int, int], videos: int = 1
+) -> Tensor:
+    """The noise of these latent frames of the first `videos` videos of a batch.
+
+    Args:
+        seed: 0 … 2⁶⁴ - 1.
+        frames: absolute numbers of the latent frames: range(t) for a whole video, or
+            range(start, stop) for a window of it.
+        shape: (c, h, w) of a latent frame.
+        videos: how many videos; video 0 is the same however many there are.
+
+    Returns:
+        (b, c, t, h, w) float32 on the CPU.
+    """
+    frames = list(frames)
+    return torch.stack(
+        [
+            torch.stack([frame_noise(seed, frame, shape, video) for frame in frames], dim=1)
+            for video in range(videos)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Frame streams: decoding, interpolating and marking, a few frames at a time."""

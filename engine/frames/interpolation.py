@@ -1,0 +1,230 @@
+"""Frames at other times than they were taken: any rate to any other, as a stage of a frame stream.
+
+Source frame i stands at i / source seconds, output frame j at j / target; both are exact fractions,
+so that nothing drifts however long the video. Where the times agree, the frame is the source's own,
+to the bit; elsewhere a network draws it from the two around it, except across a cut, where the
+earlier frame stays until the later one's time.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...models.errors import InputError, NotFiniteError
+from .scene_cut import marked, seam_is_cut
+
+CHUNK = 8  # frames at most that come out at once
+FASTEST = 1000  # frames per second
+
+
+class Between(NamedTuple):
+    """A frame to be drawn: from two of uint8 (h, w, 3), at a time between 0 and 1."""
+
+    first: Tensor
+    second: Tensor
+    time: float
+
+
+Draw = Callable[[list[Between]], Tensor]
+"""Frames to be drawn -> uint8 (frames, h, w, 3) on the CPU."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """From which rate to which, in frames per second."""
+
+    source: Fraction
+    target: Fraction
+    loop: bool = False  # whether the last frame leads back to the first
+    hold: bool = True  # whether the last frame stays for its whole time, so that the duration stays
+
+    def __post_init__(self):
+        for rate in (self.source, self.target):
+            if not 0 < rate <= FASTEST:
+                raise InputError(
+                    f"{float(rate):g} frames per second: it must be above 0 and at most {FASTEST}."
+                )
+
+    def frames(self, sources: int) -> int:
+        """How many frames `sources` frames become; with `hold`, those of the same duration.
+
+        Where no whole number of frames lasts as long, it is the nearest: at most half a frame off.
+        (A rate below half of the source's may give one more, up to the last frame's time.)
+        """
+        ratio = self.target / self.source
+        through = math.floor((sources - 1) * ratio) + 1
+        if self.hold or self.loop:
+            return max(through, math.floor(sources * ratio + Fraction(1, 2)))
+        return through
+
+    def position(self, frame: int) -> Fraction:
+        """The time of an output frame, counted in source frames."""
+        return frame * self.source / self.target
+
+
+@dataclass
+class Tally:
+    """What became of a stream; complete when it has ended."""
+
+    sources: int = 0
+    frames: int = 0
+    drawn: int = 0
+    cuts: int = 0
+
+
+def interpolated(
+    chunks: Iterable[Tensor],
+    timing: Timing,
+    draw: Draw,
+    *,
+    sensitivity: float = 0.5,
+    batch: int = 1,
+    tally: Tally | None = None,
+) -> Iterator[Tensor]:
+    """A frame stream at another rate. Memory does not grow with its length.
+
+    Args:
+        chunks: uint8 (frames, h, w, 3).
+        timing: the rates, and how it ends.
+        draw: makes the frames that are not in the source.
+        sensitivity: of cut detection, 0 (off) to 1; see `scene_cut.limits`.
+        batch: frames that `draw` is handed at once.
+        tally: is kept while the stream goes on.
+    """
+    tally = Tally() if tally is None else tally
+    plan = wanted(chunks, timing, sensitivity, tally)
+    ready: list[Tensor | Between] = []
+    for item in plan:
+        ready.append(item)
+        tally.frames += 1
+        tally.drawn += isinstance(item, Between)
+        if len(ready) == CHUNK or sum(isinstance(item, Between) for item in ready) == batch:
+            yield filled(ready, draw)
+            ready = []
+    if ready:
+        yield filled(ready, draw)
+
+
+def wanted(
+    chunks: Iterable[Tensor], timing: Timing, sensitivity: float, tally: Tally
+) -> Iterator[Tensor | Between]:
+    """The output, frame by frame: a frame of the source, or what to draw."""
+    frames = (frame for chunk in chunks for frame in chunk)
+    first = last = None
+    done = 0
+    for frame, cut in marked(frames, sensitivity):
+        if last is None:
+            first = frame
+        else:
+            tally.cuts += cut
+            while timing.position(done) < tally.sources:
+                yield at(timing.position(done) - (tally.sources - 1), last, frame, cut)
+                done += 1
+        last = frame
+        tally.sources += 1
+    if last is None:
+        return
+    cut = not timing.loop or seam_is_cut(last, first, sensitivity)
+    tally.cuts += timing.loop and cut
+    while done < timing.frames(tally.sources):
+        yield at(timing.position(done) - (tally.sources - 1), last, first, cut)
+        done += 1
+
+
+def at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Between:
+    """The frame at a time from 0 (the first) up to 1 (the second)."""
+    if time == 0 or cut or torch.equal(first, second):
+        return first
+    return Between(first, second, float(time))
+
+
+def filled(items: list[Tensor | Between], draw: Draw) -> Tensor:
+    """A chunk of the items, with those drawn that have to be."""
+    to_draw = [item for item in items if isinstance(item, Between)]
+    drawn = iter(draw(to_draw) if to_draw else ())
+    return torch.stack([next(drawn) if isinstance(item, Between) else item for item in items])
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A network as Draw: pads, cuts large frames into tiles, and rounds to bytes.
+
+    Attributes:
+        network: (b, 2, 3, h, w) in [0, 1], times (b,) -> (b, 3, h, w); on the device.
+        multiple: height and width that it takes are multiples of this.
+        device: where it is.
+        tile: longest side of what it is shown at once; None: whole frames.
+        overlap: of neighbouring tiles, over which one blends into the other.
+    """
+
+    network: Callable[[Tensor, Tensor], Tensor]
+    multiple: int
+    device: torch.device | str = "cpu"
+    tile: int | None = None
+    overlap: int = 128
+
+    def __call__(self, items: list[Between]) -> Tensor:
+        frames = torch.stack([torch.stack((item.first, item.second)) for item in items])
+        pairs = rearrange(frames.to(self.device), "b s h w c -> b s c h w").float().div_(255)
+        times = torch.tensor([item.time for item in items], device=self.device)
+        drawn = self.whole(pairs, times) if self.tile is None else self.tiled(pairs, times)
+        if not torch.isfinite(drawn).all():
+            raise NotFiniteError(
+                "the interpolation network gave NaN or infinite pixels: its weights are damaged, "
+                "or its dtype is too small; choose fp32."
+            )
+        levels = drawn.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+        return rearrange(levels, "b c h w -> b h w c").cpu().contiguous()
+
+    def whole(self, pairs: Tensor, times: Tensor) -> Tensor:
+        """pairs: (b, 2, 3, h, w) of any size -> (b, 3, h, w)."""
+        b, _, _, h, w = pairs.shape
+        right, below = -w % self.multiple, -h % self.multiple
+        if right or below:  # the border goes on, so that nothing seems to come in from black
+            flat = rearrange(pairs, "b s c h w -> (b s) c h w")
+            padded = F.pad(flat, (0, right, 0, below), mode="replicate")
+            pairs = rearrange(padded, "(b s) c h w -> b s c h w", b=b)
+        return self.network(pairs, times)[..., :h, :w]
+
+    def tiled(self, pairs: Tensor, times: Tensor) -> Tensor:
+        """The same from tiles, one after another, that fade into one another."""
+        b, _, c, h, w = pairs.shape
+        total, weights = pairs.new_zeros(b, c, h, w), pairs.new_zeros(h, w)
+        for y in spans(h, self.tile, self.overlap):
+            for x in spans(w, self.tile, self.overlap):
+                weight = ramp(y, h, self.overlap)[:, None] * ramp(x, w, self.overlap)
+                weight = weight.to(pairs)
+                total[..., y, x] += weight * self.whole(pairs[..., y, x], times)
+                weights[y, x] += weight
+        return total / weights
+
+
+def spans(length: int, tile: int, overlap: int) -> list[slice]:
+    """Equal spans of at most `tile` that cover `length` and overlap by `overlap` or more."""
+    if length <= tile:
+        return [slice(0, length)]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    starts = [round(n * (length - tile) / (count - 1)) for n in range(count)]
+    return [slice(start, start + tile) for start in starts]
+
+
+def ramp(span: slice, length: int, overlap: int) -> Tensor:
+    """Weights of a span: up over its first `overlap` and down over its last, but at the borders."""
+    there = torch.arange(span.start, span.stop)
+    up = (there - span.start + 1) / (overlap + 1) if span.start else torch.ones(len(there))
+    down = (span.stop - there) / (overlap + 1) if span.stop < length else torch.ones(len(there))
+    return torch.minimum(up, down).clamp(max=1)
+
+
+def target_rate(source: Fraction, fps: Fraction | None, multiplier: float) -> Fraction:
+    """The rate asked for: `fps`, or without it the source's times `multiplier`."""
+    if fps is not None:
+        return fps
+    return source * Fraction(multiplier).limit_denominator(1000)

@@ -1,0 +1,116 @@
+"""Latents to frames, a few at a time, so that the length of a video costs no memory.
+
+A frame stream is an iterator of chunks: uint8 tensors (frames, h, w, 3) on the CPU. Decoding,
+interpolating, marking and encoding are stages on it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ...models.errors import InputError, NotFiniteError
+
+State = Any  # the decoder's own; handed from one piece to the next and never looked into
+DecodePiece = Callable[[Tensor, State | None], tuple[Tensor, State]]
+"""(b, c, t, h, w) latents and the state after the frames before -> (b, 3, f, h, w) in [-1, 1]."""
+
+
+def decoded_pieces(
+    decode_piece: DecodePiece,
+    latents: Tensor,
+    size: int = 1,
+    finish: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+) -> Iterator[Tensor]:
+    """Decode latents: (b, c, t, h, w) in pieces of `size` latent frames.
+
+    Yields:
+        What `finish` makes of (b, 3, f, h, w) pixels, about -1 … 1, not clamped. Together they are
+        what decoding all the latents at once would give.
+
+    Raises:
+        NotFiniteError: if a pixel is NaN or infinite: a video must never be black by accident.
+    """
+    if latents.ndim != 5:
+        raise InputError(
+            f"latents of shape {tuple(latents.shape)} are not a video: "
+            f"need (batch, channels, frames, height, width)."
+        )
+    state = None
+    for at in range(0, latents.shape[2], size):
+        pixels, state = decode_piece(latents[:, :, at : at + size], state)
+        if not torch.isfinite(pixels).all():
+            raise NotFiniteError(
+                f"the decoder gave NaN or infinite pixels at latent frame {at}: "
+                f"the latents or the VAE's weights are damaged, or its dtype is too small."
+            )
+        pixels = finish(pixels)  # the same name: the decoder's tensor is not kept while we wait
+        yield pixels
+
+
+def to_bytes(pixels: Tensor) -> Tensor:
+    """(1, 3, f, h, w) pixels in [-1, 1] -> a chunk (f, h, w, 3) of uint8, rounded to nearest."""
+    scaled = pixels.float().add(1).mul_(127.5).round_().clamp_(0, 255)
+    return rearrange(scaled.to(torch.uint8), "1 c f h w -> f h w c").cpu().contiguous()
+
+
+def frame_stream(decode_piece: DecodePiece, latents: Tensor, size: int = 1) -> Iterator[Tensor]:
+    """The frames of one video, (1, c, t, h, w), as a frame stream.
+
+    Memory holds the latents, the decoder's state and one chunk, however long the video.
+    """
+    if latents.shape[0] != 1:
+        raise InputError(f"a frame stream is one video, but these latents are {latents.shape[0]}.")
+    yield from decoded_pieces(decode_piece, latents, size, to_bytes)
+
+
+def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
+    """A frame stream without its first `frames` frames."""
+    for chunk in chunks:
+        if frames < len(chunk):
+            yield chunk[frames:]
+        frames = max(0, frames - len(chunk))
+
+
+def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
+    """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream; rounded."""
+    for piece in images[..., :3].split(size):
+        if not torch.isfinite(piece).all():
+            raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
+        yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+
+
+def evened(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The frames with even sides, as most codecs need: an odd one's last row or column twice."""
+    for chunk in chunks:
+        for axis in (1, 2):
+            if chunk.shape[axis] % 2:
+                chunk = torch.cat([chunk, chunk.narrow(axis, chunk.shape[axis] - 1, 1)], axis)
+        yield chunk
+
+
+def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: int = 1) -> Tensor:
+    """All the frames at once, as ComfyUI's IMAGE has them.
+
+    Args:
+        decode_piece: see DecodePiece.
+        latents: (b, c, t, h, w).
+        frames: pixel frames of each of the b videos.
+        size: latent frames to decode at a time.
+
+    Returns:
+        (b·frames, h, w, 3) float32 in [0, 1] on the CPU, one video after another. It is filled in
+        place: the peak is this tensor and one piece.
+    """
+    out, at = torch.empty(0), 0
+    for pixels in decoded_pieces(decode_piece, latents, size):
+        if at == 0:
+            b, c, _, h, w = pixels.shape
+            out = torch.empty(b, frames, h, w, c)
+        stop = at + pixels.shape[2]
+        piece = rearrange(pixels.float(), "b c f h w -> b f h w c")
+        out[:, at:stop] = piece.add(1).div_(2).clamp_(0, 1)
+        at = stop
+    return rearrange(out, "b f h w c -> (b f) h w c")

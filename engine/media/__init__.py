@@ -1,0 +1,1 @@
+"""Media files read and written: video, sound, stills."""

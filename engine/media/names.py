@@ -1,0 +1,61 @@
+"""Names that a stranger's workflow may give to a file: below the output folder, on any system."""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from ...models.errors import InputError
+
+LONGEST = 120  # bytes of one part; a counter and an ending are still to come
+DEEPEST = 8  # folders
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # on Windows
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
+
+
+def safe_name(prefix: str) -> PurePosixPath:
+    """The beginning of a file's name, perhaps in folders: "takes/forest".
+
+    Both slashes separate folders on every system, so that a graph means the same everywhere.
+
+    Args:
+        prefix: what the user typed.
+
+    Raises:
+        InputError: for a name that leaves its folder, that some system cannot store, that is too
+            long, or that is none at all.
+    """
+    text = unicodedata.normalize("NFC", prefix).replace("\\", "/")
+    if text.startswith("/") or re.match(r"[A-Za-z]:", text):
+        raise _refused(prefix, "it must be relative to the output folder, like 'takes/forest'")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or text.endswith("/"):
+        raise _refused(prefix, "a name is needed, like 'takes/forest'")
+    if len(parts) > DEEPEST:
+        raise _refused(prefix, f"at most {DEEPEST} folders deep")
+    for part in parts:
+        _check(prefix, part)
+    return PurePosixPath(*parts)
+
+
+def _check(prefix: str, part: str) -> None:
+    if part == "..":
+        raise _refused(prefix, "'..' would leave the output folder")
+    if found := _FORBIDDEN.search(part):
+        raise _refused(prefix, f"{found[0]!r} cannot be in a file's name on every system")
+    if part != part.strip() or part.endswith("."):
+        raise _refused(prefix, "a part must not begin with a space, or end with one or with a dot")
+    if part.startswith("."):
+        raise _refused(prefix, "a part that begins with a dot would be hidden")
+    if _RESERVED.fullmatch(part):
+        raise _refused(prefix, f"{part!r} is the name of a device on Windows")
+    try:
+        length = len(part.encode())
+    except UnicodeEncodeError:
+        raise _refused(prefix, "it is not valid text") from None
+    if length > LONGEST:
+        raise _refused(prefix, f"a part of {length} bytes; at most {LONGEST} are allowed")
+
+
+def _refused(prefix: str, why: str) -> InputError:
+    shown = prefix if len(prefix) <= 60 else prefix[:57] + "..."
+    return InputError(f"{shown!r} is no name for a file: {why}.")

@@ -1,0 +1,118 @@
+"""What a crash has left of a video -> an ordinary video.
+
+python dev.py salvage               lists what there is in the output folder
+python dev.py salvage FILE          makes an mp4 of one
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+
+from ...models.errors import InputError, LongtakeError
+from .formats import FORMATS, Format
+from .publish import claim, leftovers
+from .reader import MOV, codec_of, container_of, media_facts, open_media
+from .writer import copy_video
+
+REORDERED = 32  # packets at the end among which a frame may be missing that is shown earlier
+
+
+class Salvaged(NamedTuple):
+    """What could be saved."""
+
+    path: Path
+    frames: int
+    seconds: float
+
+
+def salvage(part: Path, path: Path | None = None) -> Salvaged:
+    """Copy the whole frames of a file whose writing was cut off; the file itself stays.
+
+    Args:
+        part: a fragmented mp4 that was never finished, or an mp4 of which the end is missing.
+        path: where to; a new name beside it by default. Never overwritten.
+
+    Raises:
+        InputError: if there is not one frame in it.
+        OutputError: if the result cannot be written.
+    """
+    if part.stem.endswith(".ready"):  # whole already, and perhaps signed
+        return _named(part, path)
+    if container_of(part) != MOV:
+        raise InputError(f"{part.name} is not a part of an mp4.")
+    form, times, step = _whole_frames(part)
+    path = path or next(name for name in _names(part, form.suffix) if not name.exists())
+    copy_video(part, path.with_suffix(form.suffix), form=form, frames=len(times))
+    seconds = float((times[-1] - times[0] + step) if times else 0)
+    return Salvaged(path.with_suffix(form.suffix), len(times), seconds)
+
+
+def _named(ready: Path, path: Path | None) -> Salvaged:
+    facts = media_facts(ready)
+    path = claim(ready, [path] if path else _names(ready, ready.suffix))
+    return Salvaged(path, facts.frames, float(facts.seconds))
+
+
+def _names(part: Path, suffix: str) -> Iterator[Path]:
+    stem = part.name.lstrip(".").split(".")[0]
+    yield part.with_name(f"{stem}_salvaged{suffix}")
+    yield from (part.with_name(f"{stem}_salvaged_{n}{suffix}") for n in count(2))
+
+
+def _whole_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:
+    """(kind of video, times of the packets that are whole, seconds from one to the next)."""
+    times = []
+    with open_media(part) as container:
+        stream = container.streams.video[0]
+        form = _form_of(part, codec_of(stream))
+        try:
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    break
+                if packet.dts is not None:
+                    times.append(packet.pts * packet.time_base)
+        except av.FFmpegError:  # the damage that is expected
+            pass
+    if not times:
+        raise InputError(f"nothing can be saved of {part.name}: not one second had been written.")
+    steps = [after - before for before, after in pairwise(sorted(times))]
+    step = min(steps, default=Fraction(0))
+    for number in range(len(times), max(0, len(times) - REORDERED), -1):
+        if _without_gaps(times[:number], step):
+            return form, times[:number], step
+    return form, times, step  # its rate varies
+
+
+def _without_gaps(times: list[Fraction], step: Fraction) -> bool:
+    return max(times) - min(times) <= step * (len(times) - 1) * Fraction(1001, 1000)
+
+
+def _form_of(part: Path, codec: str) -> Format:
+    for form in FORMATS.values():
+        if form.codec == codec:
+            return form
+    raise InputError(f"{part.name} is {codec}, which is not one of the codecs written here.")
+
+
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("dev.py salvage", description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="a part; or a folder, whose parts are listed")
+    parser.add_argument("--out", type=Path, help="the new file; by default beside the part")
+    options = parser.parse_args(words)
+    if options.file.is_dir():
+        parts = leftovers(options.file)
+        sys.stdout.writelines(f"{part}\n" for part in parts)
+        sys.stderr.write(f"{len(parts)} unfinished videos in {options.file}\n")
+        return
+    try:
+        saved = salvage(options.file, options.out)
+    except LongtakeError as error:
+        sys.exit(f"dev.py: {error}")
+    sys.stderr.write(f"{saved.frames} frames, {saved.seconds:.2f} s\n")
+    sys.stdout.write(f"{saved.path}\n")

@@ -1,0 +1,140 @@
+"""The streams of a file that is being made, each a source of packets in order of time."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+
+from ...models.errors import InputError
+from .formats import Format
+from .reader import codec_of, open_media
+from .sound import add_sound, sound_packets
+
+
+class Track(NamedTuple):
+    """A stream of the file, and the packets that go into it, made as they are asked for."""
+
+    stream: Any
+    packets: Iterator[av.Packet]
+
+    def first(self, number: int) -> "Track":
+        return self._replace(packets=islice(self.packets, number))
+
+    def until_damage(self) -> "Track":
+        return self._replace(packets=_until_damage(self.packets))
+
+
+def _until_damage(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    with suppress(av.FFmpegError):
+        for packet in packets:
+            if packet.is_corrupt:
+                return
+            yield packet
+
+
+def copied_track(
+    stack: ExitStack,
+    container: av.container.OutputContainer,
+    source: Path,
+    kind: str,
+    codecs: tuple[str, ...],
+) -> list[Track]:
+    """The first "video" or "audio" of a file, which stays open as long as `stack`.
+
+    Times count from the first picture. Sound of a codec that is not among `codecs` is encoded
+    anew with the first of them.
+
+    Returns:
+        One track, or none if there is no such stream.
+    """
+    old = stack.enter_context(open_media(source))
+    streams = [s for s in old.streams if s.type == kind and s.codec_context is not None]
+    if not streams:
+        return []
+    stream, pictures = streams[0], old.streams.video[0]
+    start = (pictures.start_time or 0) * pictures.time_base
+    if codec_of(stream) in codecs:
+        copy = container.add_stream_from_template(stream, opaque=True)
+        if kind == "video" and container.format.name != "mp4":
+            copy.codec_context.codec_tag = "\0\0\0\0"
+        return [Track(copy, _copied(old, stream, copy, start))]
+    if kind == "video":
+        raise InputError(f"{source.name} is {codec_of(stream)}, which cannot be copied here.")
+    rate, layout = stream.sample_rate or 0, stream.layout.name
+    if not rate:
+        return []
+    new = add_sound(container, codecs[0], rate, layout)
+    return [Track(new, sound_packets(new, _decoded(old, stream, start)))]
+
+
+def encoded_track(
+    container: av.container.OutputContainer,
+    frames: Iterator[av.AudioFrame],
+    rate: int,
+    layout: str,
+    form: Format,
+) -> Track:
+    """Sound that is encoded as a format wants it."""
+    stream = add_sound(container, form.sounds[0], rate, layout)
+    return Track(stream, sound_packets(stream, frames))
+
+
+def _copied(old: Any, stream: Any, copy: Any, start: Fraction) -> Iterator[av.Packet]:
+    shift = round(start / stream.time_base)
+    for packet in old.demux(stream):
+        if packet.dts is not None:  # the last packet of a stream is empty
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = copy
+            yield packet
+
+
+def _decoded(old: Any, stream: Any, start: Fraction) -> Iterator[av.AudioFrame]:
+    shift = round(start / stream.time_base)
+    for frame in old.decode(stream):
+        if frame.pts is not None:
+            frame.pts -= shift
+            yield frame
+
+
+def _time(packet: av.Packet) -> Fraction:
+    return packet.dts * packet.time_base
+
+
+def mux(
+    container: av.container.OutputContainer,
+    tracks: list[Track],
+    *,
+    cut: bool = False,
+    check: Callable[[], Any] = lambda: None,
+) -> int:
+    """Write all packets of all tracks in order of time.
+
+    Args:
+        container: open for writing, with the streams of the tracks.
+        tracks: the pictures first.
+        cut: leave out sound after the end of the pictures.
+        check: is called for each packet.
+
+    Returns:
+        How many packets of pictures were written.
+    """
+    pictures = 0
+    container.start_encoding()
+    end, step = Fraction(0), Fraction(0)
+    if rate := tracks[0].stream.average_rate:
+        step = 1 / Fraction(rate)
+    for packet in heapq.merge(*(track.packets for track in tracks), key=_time):
+        check()
+        if packet.stream.type == "video":
+            length = packet.duration * packet.time_base if packet.duration else step
+            end = max(end, packet.pts * packet.time_base + length)
+            pictures += 1
+        elif cut and packet.pts * packet.time_base >= end:
+            continue
+        container.mux(packet)
+    return pictures

@@ -1,0 +1,1 @@
+"""Content Credentials: signing what is saved, and reading what is signed."""

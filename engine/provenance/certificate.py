@@ -1,0 +1,244 @@
+"""The certificate and key that sign a video, made on first use or the user's own.
+
+They come from one folder or from the environment, never from a graph: a graph is a stranger's.
+"""
+
+import datetime
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...models.errors import InputError, OutputError
+
+LOCAL = "local.pem"  # key, certificate and root, made here
+CERTIFICATE, KEY = "certificate.pem", "key.pem"  # the user's own
+TRUSTED = "trusted.pem"  # roots that the user trusts
+CERTIFICATE_VARIABLE, KEY_VARIABLE = "LONGTAKE_CERTIFICATE", "LONGTAKE_KEY"
+PASSWORD_VARIABLE = "LONGTAKE_KEY_PASSWORD"
+YEARS = 10  # no timestamp is asked for, so a signature is worth nothing after its certificate
+_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+
+
+class Identity(NamedTuple):
+    """What signs.
+
+    chain: PEM certificates, the signer's first. key: PEM, PKCS#8, open. algorithm: as C2PA names
+    it. source: where it came from, for messages.
+    """
+
+    chain: str
+    key: str
+    algorithm: str
+    source: str
+
+
+def find_identity(folder: Path, environment: Mapping[str, str]) -> Identity:
+    """The user's own identity, or the one of this installation, which is made if there is none.
+
+    Args:
+        folder: where identities lie; made if need be, for this user's eyes only.
+        environment: LONGTAKE_CERTIFICATE and LONGTAKE_KEY name two PEM files,
+            LONGTAKE_KEY_PASSWORD opens the key.
+
+    Raises:
+        InputError: if a certificate or key cannot be read, has expired, or cannot sign.
+        OutputError: if a new identity cannot be kept.
+    """
+    password = environment.get(PASSWORD_VARIABLE)
+    named = [environment.get(name) for name in (CERTIFICATE_VARIABLE, KEY_VARIABLE)]
+    if any(named):
+        if not all(named):
+            raise InputError(f"set both {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}, or neither.")
+        return _checked(_text(Path(named[0])), _text(Path(named[1])), password, "the environment")
+    own = [folder / CERTIFICATE, folder / KEY]
+    if any(file.exists() for file in own):
+        return _checked(*map(_text, own), password, str(own[0]))
+    local = folder / LOCAL
+    if not local.exists():
+        _keep(local, new_identity())
+    text = _text(local)
+    return _checked(text, text, None, str(local))
+
+
+def anchors(folder: Path) -> str:
+    """PEM of the roots that this installation trusts: its own, and those in trusted.pem."""
+    local, more = folder / LOCAL, folder / TRUSTED
+    own = own_root(folder) if local.exists() else ""
+    return own + (_text(more) if more.exists() else "")
+
+
+def own_root(folder: Path) -> str:
+    """PEM of the root of the identity that was made here; "" without one."""
+    file = folder / LOCAL
+    return _pem(_certificates(_text(file), file.name)[-1]) if file.exists() else ""
+
+
+def new_identity() -> str:
+    """A key, its certificate and the root that vouches for it, as PEM; nothing personal is in it.
+
+    The root's own key is thrown away, so that nobody can issue more.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    issuer = _name("Longtake on this computer")
+    root = (
+        _unsigned(issuer, issuer, root_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .sign(root_key, hashes.SHA256())
+    )
+    leaf = (
+        _unsigned(_name("Longtake"), issuer, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False
+        )
+        .sign(root_key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return private.decode() + _pem(leaf) + _pem(root)
+
+
+def _unsigned(subject: Any, issuer: Any, public_key: Any) -> Any:
+    from cryptography import x509
+
+    # A clock that is set back by some hours must not make the certificate one of the future.
+    start = _now() - datetime.timedelta(days=1)
+    return (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=365 * YEARS + 3))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+
+
+def _name(common_name: str) -> Any:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Longtake local install")
+    return x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(**allowed: bool) -> Any:
+    from cryptography import x509
+
+    uses = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(**{**dict.fromkeys(uses, False), **allowed})
+
+
+def _keep(file: Path, text: str) -> None:
+    """A new file for this user's eyes only; another process that was quicker wins."""
+    part = file.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o700)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(text)
+        if not file.exists():
+            part.replace(file)
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the key for Content Credentials cannot be kept in {file.parent}: "
+            f"{error.strerror or error}. Set credentials to off, or make the folder writable."
+        ) from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not PEM text"
+        raise InputError(f"{file} cannot be read: {reason}.") from None
+
+
+def _certificates(text: str, source: str) -> list[Any]:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise InputError(f"{source} holds no PEM certificate.") from None
+
+
+def _checked(chain: str, key: str, password: str | None, source: str) -> Identity:
+    """The identity, if it can sign: c2pa's own messages on these faults lead nowhere."""
+    from cryptography.hazmat.primitives import serialization
+
+    certificates = _certificates(chain, source)
+    secret = password.encode() if password else None
+    try:
+        private = serialization.load_pem_private_key(key.encode(), secret)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the key that belongs to {source} cannot be opened: it must be PEM, and if it has a "
+            f"password, {PASSWORD_VARIABLE} must hold it."
+        ) from None
+    problem = _problem(certificates[0], private)
+    if problem:
+        raise InputError(f"the certificate from {source} cannot sign: {problem}.")
+    opened = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pems = "".join(_pem(certificate) for certificate in certificates)
+    return Identity(pems, opened.decode(), _algorithm(private), source)
+
+
+def _problem(certificate: Any, private: Any) -> str | None:
+    """Why this certificate and key cannot sign together; None if they can."""
+    extensions = {extension.oid._name: extension.value for extension in certificate.extensions}
+    usage = extensions.get("keyUsage")
+    if getattr(extensions.get("basicConstraints"), "ca", False):
+        return "the first one is an authority's; the signer's own comes first, its issuers after it"
+    if usage is None or not usage.digital_signature:
+        return "it is not meant for signatures (key usage digitalSignature)"
+    if "extendedKeyUsage" not in extensions:
+        return "it has no extended key usage; C2PA asks for one, such as emailProtection"
+    if certificate.not_valid_after_utc < _now():
+        return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if certificate.not_valid_before_utc > _now():
+        return f"it begins on {certificate.not_valid_before_utc:%Y-%m-%d}; is the clock right?"
+    if certificate.public_key() != private.public_key():
+        return "the key belongs to another certificate"
+    if _algorithm(private) is None:
+        return "its key is of a kind that C2PA does not know; take EC P-256 or Ed25519"
+    return None
+
+
+def _algorithm(private: Any) -> str | None:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return _CURVES.get(private.curve.name)
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return "ED25519"
+    return "PS256" if isinstance(private, rsa.RSAPrivateKey) else None
+
+
+def _pem(certificate: Any) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)

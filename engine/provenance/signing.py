@@ -1,0 +1,237 @@
+"""Content Credentials (C2PA): a signed statement in the file of how its video came about.
+
+c2pa-python does the signing and is optional: `missing` says whether it is there. It is never
+allowed onto the network, where by itself it would follow addresses that strangers write into
+their videos.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...models.errors import InputError, OutputError
+from .certificate import Identity
+
+VERSION = "0.1.0"
+IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+MIME = {
+    ".mp4": "video/mp4", ".m4v": "video/x-m4v", ".mov": "video/quicktime", ".avi": "video/avi",
+    ".gif": "image/gif", ".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg", ".avif": "image/avif", ".tif": "image/tiff", ".tiff": "image/tiff",
+    ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".m4a": "audio/mp4",
+}  # fmt: skip
+SIGNED = (".mp4", ".gif", ".webp")  # of the formats that we write
+STILL = ".png"  # of the picture that may be written beside a video
+# Blocks of 1 MB in a Merkle tree and files instead of buffers: by default c2pa holds the video in
+# memory twice.
+SETTINGS: Mapping[str, Any] = {
+    "version": 1,
+    "verify": {"verify_after_sign": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
+    "core": {
+        "allowed_network_hosts": [],
+        "merkle_tree_chunk_size_in_kb": 1024,
+        "backing_store_memory_threshold_in_mb": 16,
+    },
+    "builder": {"thumbnail": {"enabled": False}},
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went into a video. role: "parent" for the video that was carried on, which only
+    one can be, or "input"."""
+
+    path: Path
+    sha256: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is to be signed: hashes, and nothing by which a person could be known.
+
+    generated: whether a model made pictures of it. models: kind and SHA-256 of each weights file.
+    """
+
+    generated: bool
+    workflow: str | None = None
+    models: tuple[tuple[str, str], ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to declare."""
+        return not self.generated and not self.sources
+
+
+def missing() -> str | None:
+    """Why nothing can be signed or read on this computer; None if it can."""
+    try:
+        import c2pa  # noqa: F401
+        import cryptography  # noqa: F401
+    except ImportError as error:
+        return (
+            f"the Python package {error.name or 'c2pa-python'} is missing. To install it: "
+            f"pip install c2pa-python cryptography"
+        )
+    except Exception as error:  # noqa: BLE001  whatever its native library fails with
+        return f"c2pa-python is installed, but does not load: {_line(error)}"
+    return None
+
+
+def context(anchors: str = "") -> Any:
+    """A c2pa.Context that stays off the network and trusts these roots (PEM)."""
+    import c2pa
+
+    trust = {"trust": {"user_anchors": anchors}} if anchors else {}
+    return c2pa.Context.from_dict({**SETTINGS, **trust})
+
+
+def sign(file: Path, statement: Statement, identity: Identity, anchors: str = "") -> Path:
+    """A copy of a file with a signed statement in it. Nothing may touch its bytes after that.
+
+    Args:
+        file: a whole video or picture whose ending is in SIGNED, or STILL; left as it is.
+        statement: what to say.
+        identity: who says it.
+        anchors: PEM of roots that are trusted when the sources' own statements are read.
+
+    Returns:
+        The signed file, beside the other.
+
+    Raises:
+        InputError: for a kind of file that cannot carry credentials.
+        OutputError: if signing fails; no copy is left then.
+    """
+    import c2pa
+
+    if file.suffix.lower() not in (*SIGNED, STILL):
+        raise InputError(
+            f"{file.suffix} files cannot carry Content Credentials; {', '.join(SIGNED)} can."
+        )
+    signed = file.with_name(f"{file.stem}.signed{file.suffix}")
+    try:
+        _sign(file, signed, statement, identity, anchors)
+    except c2pa.C2paError as error:
+        signed.unlink(missing_ok=True)
+        raise OutputError(
+            f"the video could not be signed with the certificate from {identity.source}: "
+            f"{_line(error)}. Set credentials to off to save it unsigned."
+        ) from error
+    except BaseException:
+        signed.unlink(missing_ok=True)
+        raise
+    return signed
+
+
+def _sign(file: Path, signed: Path, statement: Statement, identity: Identity, anchors: str) -> None:
+    import c2pa
+
+    info = c2pa.C2paSignerInfo(
+        alg=getattr(c2pa.C2paSigningAlg, identity.algorithm),
+        sign_cert=identity.chain.encode(),
+        private_key=identity.key.encode(),
+        ta_url=None,  # no timestamp: that would be a server's
+    )
+    with ExitStack() as stack:
+        builder = _builder(stack, statement, anchors)
+        signer = stack.enter_context(c2pa.Signer.from_info(info))
+        source = stack.enter_context(file.open("rb"))
+        target = stack.enter_context(signed.open("w+b"))
+        builder.sign(signer, MIME[file.suffix.lower()], source, target)
+
+
+def _builder(stack: ExitStack, statement: Statement, anchors: str) -> Any:
+    """A c2pa.Builder that holds the statement and what the sources say of themselves.
+
+    A source that c2pa cannot read (mkv, or damaged) is named without a statement of its own.
+    """
+    import c2pa
+
+    bare: set[int] = set()
+    while True:
+        settings = stack.enter_context(context(anchors))
+        builder = c2pa.Builder(manifest(statement, bare), context=settings)
+        stack.enter_context(builder)
+        failed = _add_sources(builder, statement, bare)
+        if failed is None:
+            return builder
+        bare.add(failed)
+
+
+def _add_sources(builder: Any, statement: Statement, bare: set[int]) -> int | None:
+    """The number of the first source that c2pa cannot read, or None."""
+    import c2pa
+
+    for number, source in enumerate(statement.sources):
+        mime = MIME.get(source.path.suffix.lower())
+        if number in bare:
+            continue
+        if mime is None:
+            return number
+        try:
+            with source.path.open("rb") as opened:
+                builder.add_ingredient(_ingredient(number, source), mime, opened)
+        except (c2pa.C2paError, OSError):
+            return number
+    return None
+
+
+def _ingredient(number: int, source: Source) -> dict[str, str]:
+    # Not the file's name: names say more than people mean to tell.
+    return {
+        "title": f"source {number + 1}",
+        "relationship": "parentOf" if source.role == "parent" else "inputTo",
+        "label": f"source{number + 1}",
+    }
+
+
+def manifest(statement: Statement, bare: set[int] = frozenset()) -> dict[str, Any]:
+    """The manifest definition that c2pa signs; `bare` numbers the sources to be only named."""
+    named = [
+        {
+            **_ingredient(number, statement.sources[number]),
+            "format": MIME.get(statement.sources[number].path.suffix.lower(), "video/x-matroska"),
+            "instance_id": f"sha256:{statement.sources[number].sha256}",
+        }
+        for number in sorted(bare)
+    ]
+    return {
+        "claim_generator_info": [_agent()],
+        "ingredients": named,
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": _actions(statement)}}],
+    }
+
+
+def _actions(statement: Statement) -> list[dict[str, Any]]:
+    labels: dict[str, list[str]] = {"parent": [], "input": []}
+    for number, source in enumerate(statement.sources):
+        labels[source.role].append(_ingredient(number, source)["label"])
+    parameters: dict[str, Any] = {
+        "longtake.workflow_sha256": statement.workflow,
+        "longtake.models": [{"kind": k, "sha256": sha} for k, sha in statement.models],
+        "longtake.sources": [{"sha256": source.sha256} for source in statement.sources],
+        "ingredientIds": labels["input"],
+    }
+    made = {"softwareAgent": _agent(), "parameters": {k: v for k, v in parameters.items() if v}}
+    if not labels["parent"]:
+        return [{"action": "c2pa.created", **_kind("trainedAlgorithmicMedia"), **made}]
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": labels["parent"]}}
+    if not statement.generated:
+        return [opened, {"action": "c2pa.edited", **made}]
+    kind = _kind("compositeWithTrainedAlgorithmicMedia")
+    return [opened, {"action": "c2pa.edited", **kind, **made}]
+
+
+def _kind(name: str) -> dict[str, str]:
+    return {"digitalSourceType": IPTC + name}
+
+
+def _agent() -> dict[str, str]:
+    return {"name": "Longtake", "version": VERSION}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".")

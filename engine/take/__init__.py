@@ -1,0 +1,1 @@
+"""A take: shots laid out on windows, their cuts and dissolves, what is kept on disk."""

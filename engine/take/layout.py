@@ -1,0 +1,205 @@
+"""A take laid out: its shots on the frames, its clips, and the windows they are painted in.
+
+Pure arithmetic, no tensors: the plan of an hour can be shown before its first step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import NamedTuple
+
+from ...models.errors import InputError
+from ..canvas.grid import LatentGrid
+from ..canvas.windows import Window, plan_windows
+from .storyboard import Shot, StoryboardError, clock
+
+
+class Span(NamedTuple):
+    """From latent frame `start` of its clip on, shot number `shot` (from 0) is seen."""
+
+    start: int
+    shot: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of a take that is painted without a break and decoded as one causal stream.
+
+    start: frame of the take that it begins with; frames: how many of its frames are shown, those
+    under the next clip's dissolve included; dissolve: how many of them shine through the clip
+    before; latent_frames: what is painted, up to stride_t - 1 frames more than are shown.
+    """
+
+    start: int
+    frames: int
+    dissolve: int
+    latent_frames: int
+    spans: tuple[Span, ...]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Take:
+    """All clips of a take, in order; together they show `frames` frames."""
+
+    frames: int
+    clips: tuple[Clip, ...]
+
+    @property
+    def windows(self) -> int:
+        return sum(len(clip.windows) for clip in self.clips)
+
+
+class Layout(NamedTuple):
+    """How a take is to be painted.
+
+    length, overlap: of a window, in latent frames; together: shots that follow one another by a
+    cut share their windows and see each other, rather than each being a clip of its own.
+    """
+
+    length: int
+    overlap: int
+    together: bool = False
+
+
+def plan_take(
+    shots: Sequence[Shot], frames: int, fps: Fraction, grid: LatentGrid, layout: Layout
+) -> Take:
+    """Lay `shots` out on `frames` frames.
+
+    A shot begins on the frame nearest to its time, to the frame where it is a clip of its own, and
+    on the nearest latent frame where it shares one.
+
+    Raises:
+        InputError: if two shots fall on the same frame, or the windows make no sense.
+    """
+    starts = frame_starts(shots, frames, fps)
+    groups = _clips_of(shots, layout.together)
+    clips = []
+    for i, group in enumerate(groups):
+        start = starts[group[0]]
+        follower = groups[i + 1][0] if i + 1 < len(groups) else None
+        stop = frames if follower is None else starts[follower]
+        if follower is not None:
+            stop += _dissolve_frames(shots, starts, frames, follower, fps)
+        latent_frames = grid.latent_frame_of(stop - start - 1) + 1
+        spans = spans_of([(starts[shot] - start, shot) for shot in group], grid, shots)
+        windows = plan_windows(latent_frames, layout.length, layout.overlap)
+        dissolve = _dissolve_frames(shots, starts, frames, group[0], fps)
+        clips.append(Clip(start, stop - start, dissolve, latent_frames, spans, windows))
+    return Take(frames, tuple(clips))
+
+
+def frame_starts(shots: Sequence[Shot], frames: int, fps: Fraction) -> list[int]:
+    """The frame each shot begins on. Raises StoryboardError if two share one."""
+    starts = [nearest_frame(shot.start, fps) for shot in shots]
+    for i, shot in enumerate(shots):
+        if i and starts[i] <= starts[i - 1]:
+            raise StoryboardError(
+                shot.where,
+                f"at {float(fps):g} frames per second this shot begins on the same frame as the "
+                f"one before: start it at least {clock(1 / fps)} later.",
+            )
+        if starts[i] >= frames:
+            raise StoryboardError(
+                shot.where,
+                f"this shot starts at {clock(shot.start)}, but the take has only {frames} frames, "
+                f"{clock(frames / fps)}: start it sooner or make the take longer.",
+            )
+    return starts
+
+
+def nearest_frame(seconds: Fraction, fps: Fraction) -> int:
+    """The number of the frame that is shown nearest to `seconds`; the later of two as near."""
+    return floor(seconds * fps + Fraction(1, 2))
+
+
+def noise_frames(
+    clip: Clip, shots: Sequence[Shot], seed: int, grid: LatentGrid
+) -> list[tuple[int, int]]:
+    """(seed, number of the frame) of each latent frame's noise, see `engine.canvas.noise`.
+
+    A shot without a seed of its own has the take's noise at its place in the take. A shot with one
+    has that seed's noise from frame 0 on, so that it looks the same wherever it stands.
+    """
+    base, noise = grid.latent_frame_of(clip.start), []
+    for at in range(clip.latent_frames):
+        span = [span for span in clip.spans if span.start <= at][-1]
+        own = shots[span.shot].seed
+        noise.append((seed, base + at) if own is None else (own, at - span.start))
+    return noise
+
+
+def shots_in(clip: Clip, window: Window) -> list[Span]:
+    """The shots seen in a window, with latent frames counted from its beginning."""
+    stops = [*(span.start for span in clip.spans[1:]), clip.latent_frames]
+    return [
+        Span(max(0, span.start - window.start), span.shot)
+        for span, stop in zip(clip.spans, stops, strict=True)
+        if span.start < window.stop and stop > window.start
+    ]
+
+
+def _clips_of(shots: Sequence[Shot], together: bool) -> list[list[int]]:
+    """Numbers of the shots that make up each clip.
+
+    A dissolve needs two clips, since for a while both are seen; an image needs to be a clip's
+    first frame.
+    """
+    groups: list[list[int]] = []
+    for i, shot in enumerate(shots):
+        joins = together and i > 0 and shot.transition == "cut" and shot.image is None
+        if joins:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def _dissolve_frames(
+    shots: Sequence[Shot], starts: Sequence[int], frames: int, shot: int, fps: Fraction
+) -> int:
+    """For how many frames a shot shines through the one before: at most as long as it lasts."""
+    if not shots[shot].dissolve:
+        return 0
+    lasts = [*starts, frames][shot + 1] - starts[shot]
+    return min(max(1, nearest_frame(shots[shot].dissolve, fps)), lasts)
+
+
+def spans_of(
+    places: Sequence[tuple[int, int]], grid: LatentGrid, shots: Sequence[Shot]
+) -> tuple[Span, ...]:
+    """(frame within the clip, shot) -> spans on latent frames.
+
+    Raises:
+        StoryboardError: if two shots begin on the same latent frame.
+    """
+    spans: list[Span] = []
+    for frame, shot in places:
+        start = _nearest_latent_frame(frame, grid)
+        if spans and start <= spans[-1].start:
+            raise StoryboardError(
+                shots[shot].where,
+                f"shots that share a window are at least one latent frame, {grid.stride_t} frames, "
+                f"long, and the one before this is not: make it longer, or paint each shot on "
+                f"its own.",
+            )
+        spans.append(Span(start, shot))
+    return tuple(spans)
+
+
+def _nearest_latent_frame(frame: int, grid: LatentGrid) -> int:
+    holds = grid.latent_frame_of(frame)
+    return min((holds, holds + 1), key=lambda t: abs(grid.first_frame(t) - frame))
+
+
+def check_layout(layout: Layout, grid: LatentGrid) -> Layout:
+    """The layout. Raises InputError for windows that cannot hand over, counted in pixel frames."""
+    if layout.length < 2 or layout.overlap >= layout.length:
+        raise InputError(
+            f"windows of {grid.frames(layout.length)} frames with an overlap of "
+            f"{grid.frames(layout.overlap)}: a window has {grid.frames(2)} frames or more, and at "
+            f"least {grid.stride_t} more than its overlap."
+        )
+    return layout

@@ -1,0 +1,1 @@
+"""Images and clips put on a canvas."""

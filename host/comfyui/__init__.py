@@ -1,0 +1,1 @@
+"""ComfyUI's own values and folders: LATENT, CONDITIONING, progress, the model cache."""

@@ -1,0 +1,76 @@
+"""Media files in ComfyUI's own folders, by the names that graphs have for them."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+
+from ...models.errors import InputError
+
+NEWEST = 100  # files of the output folder that a menu offers
+_FOLDER = re.compile(r"(.+) ?\[(input|output|temp)\]")
+
+
+def folders() -> dict[str, Path]:
+    """The folders whose files a graph may name."""
+    return {
+        "input": Path(folder_paths.get_input_directory()),
+        "output": Path(folder_paths.get_output_directory()),
+        "temp": Path(folder_paths.get_temp_directory()),
+    }
+
+
+def inside(file: Path) -> bool:
+    """Whether a file is really in one of these folders, whatever links lead there."""
+    real = file.resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in folders().values())
+
+
+def named(name: str) -> Path | None:
+    """The file that a graph calls "clip.mp4" or "takes/clip.mp4 [output]", if there is one."""
+    marked = _FOLDER.fullmatch(name)
+    text, where = (marked[1].rstrip(), marked[2]) if marked else (name, "input")
+    folder = folders()[where]
+    try:
+        file = folder / text.replace("\\", "/")
+        found = file.is_file() and file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # too long, NUL
+        return None
+    return file if found else None
+
+
+def find(name: str) -> Path:
+    """The file of that name. Raises InputError if there is none, or it leads out of its folder."""
+    file = named(name)
+    if file is None:
+        raise InputError(
+            f"there is no file {name[:120]!r} in ComfyUI's input folder, nor, with ' [output]' "
+            f"after the name, in its output folder."
+        )
+    return file
+
+
+def menu(endings: tuple[str, ...]) -> list[str]:
+    """Names for `find`: files of the input folder, and the newest of the output folder."""
+    known = folders()
+    offered = sorted(file.name for file in _files(known["input"], endings, deep=False))
+    made = sorted(_files(known["output"], endings, deep=True), key=_age, reverse=True)[:NEWEST]
+    return [*offered, *(f"{f.relative_to(known['output']).as_posix()} [output]" for f in made)]
+
+
+def _files(folder: Path, endings: tuple[str, ...], *, deep: bool) -> Iterator[Path]:
+    for at, subfolders, files in os.walk(folder):
+        for name in files:
+            if name.lower().endswith(endings) and not name.startswith("."):
+                yield Path(at) / name
+        if not deep:
+            subfolders.clear()
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0

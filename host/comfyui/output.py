@@ -1,0 +1,129 @@
+"""Where saved files go: ComfyUI's output folder, and never out of it."""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import folder_paths
+
+from ...engine.media.names import safe_name
+from ...engine.media.publish import check_space
+from ...models.errors import InputError, OutputError
+
+DATE = {  # what ComfyUI fills into names, as strftime spells it
+    "year": "%Y",
+    "month": "%m",
+    "day": "%d",
+    "hour": "%H",
+    "minute": "%M",
+    "second": "%S",
+}
+# The same as core's own save nodes have it filled in by the browser: %date:yyyy-MM-dd%.
+DATED = re.compile(r"%date:([^%]*)%")
+PARTS = {"yyyy": "%Y", "yy": "%y", "M": "%m", "d": "%d", "h": "%H", "m": "%M", "s": "%S"}
+PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
+VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
+NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
+LONGEST_VALUE = 40  # bytes
+
+
+def output_folder() -> Path:
+    return Path(folder_paths.get_output_directory()).resolve()
+
+
+def temporary(stem: str, suffix: str = ".mp4") -> Path:
+    """A new name for a file in ComfyUI's temp folder, which it empties when it starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
+
+
+def filled_in(prefix: str, width: int, height: int) -> str:
+    """%year%, %width%, %date:yyyy-MM-dd% and so on replaced, as with ComfyUI's own nodes."""
+    name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+    for word, code in DATE.items():
+        name = name.replace(f"%{word}%", time.strftime(code))
+    return DATED.sub(lambda found: PART.sub(_part_of_date, found[1]), name)
+
+
+def with_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """%Sample.seed% replaced by what stands in that widget of the node of that title or class.
+
+    Args:
+        prefix: what the user typed; names that the graph does not have stay as they are.
+        prompt: the graph, in the API form.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        for node in (prompt or {}).values():
+            names = node.get("_meta", {}).get("title"), node.get("class_type")
+            held = node.get("inputs", {}).get(found[2])
+            if found[1] in names and isinstance(held, str | int | float):
+                short = NOT_IN_NAMES.sub("_", str(held)).encode("utf-8", "replace")[:LONGEST_VALUE]
+                return short.decode("utf-8", "ignore").strip(" .")
+        return found[0]
+
+    return VALUE.sub(value, prefix)
+
+
+def _part_of_date(found: re.Match[str]) -> str:
+    """yyyy -> "2026", MM -> "03", M -> "3"."""
+    word = found[0]
+    number = time.strftime(PARTS.get(word) or PARTS[word[0]])
+    return number if len(word) > 1 else number.lstrip("0") or "0"
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse, before anything is generated, a name under which nothing can be saved.
+
+    Raises:
+        InputError: for a name that is not allowed, or that a link leads out of the output folder.
+        OutputError: if its folder cannot be written to, or the disk is full.
+    """
+    folder = _inside(safe_name(filled_in(prefix, 8192, 8192)))
+    while not folder.is_dir():
+        if os.path.lexists(folder):
+            raise OutputError(f"'{prefix}' cannot be saved: '{folder.name}' is not a folder.")
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"'{prefix}' cannot be saved: nothing may be written to its folder.")
+    check_space(folder)
+
+
+def folder_for(name: PurePosixPath) -> Path:
+    """The folder of an output, which is made if need be.
+
+    Raises:
+        InputError: if a link leads out of the output folder.
+    """
+    folder = _inside(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _inside(name: PurePosixPath) -> Path:
+    folder = output_folder() / name.parent
+    real = Path(os.path.realpath(folder))  # unlike resolve, it bears links that lead to themselves
+    if not real.is_relative_to(output_folder()):
+        raise InputError(
+            f"'{name}' is no name for a file: a link in it leads out of the output folder."
+        )
+    return folder
+
+
+def names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """Names for a new file: stem_00001_.mp4 and so on, from the first that may be free."""
+    for number in count(highest(folder, stem) + 1):
+        yield folder / f"{stem}_{number:05}_{suffix}"
+
+
+def highest(folder: Path, stem: str) -> int:
+    """The highest number that a file of that name has; 0 if there is none."""
+    found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
+    numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)

@@ -1,0 +1,195 @@
+"""Our transformer behind the call that core's samplers make."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.patcher_extension
+import torch
+from comfy.cli_args import args
+from comfy.ldm.modules.attention import optimized_attention
+from einops import rearrange
+from torch import Tensor
+
+from ...models.attention import Attention, chunked, sdpa
+from ...models.wan.config import DiTConfig
+from ...models.wan.dit import AroundBlock, Segment, WanDiT
+from ...models.wan.rope import Axis
+from ..comfyui.conditioning import runs_of
+from .layers import quicker
+from .text_memory import TextMemory
+
+DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+
+
+class ComfyDiT(WanDiT):
+    """WanDiT with core's call, its wrappers, its attention and its block replacements.
+
+    It is a WanDiT and does not hold one, so that parameters keep the official names that LoRAs go
+    by. `texts` is opened and closed by the callbacks in `model`.
+    """
+
+    def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
+        super().__init__(config, operations=quicker(operations), device=device, dtype=dtype)
+        self.dtype = dtype  # core asks for it
+        self.patch_size = config.patch  # and other packs for this
+        self.texts = TextMemory()
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None = None,
+        time_dim_concat: Tensor | None = None,
+        transformer_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The velocity at x, as core calls for it.
+
+        Args:
+            x: (b, c, t, h, w) noisy latents with any image channels after them.
+            timestep: (b,) or (b, t), 1000·sigma.
+            context: (b, m, text_width).
+            clip_fea: (b, i, image_width) CLIP image tokens.
+            time_dim_concat: (b, c, r, h, w) reference latents that follow the video in time.
+            transformer_options: core's, with wrappers, overrides and replacements.
+        """
+        options = {} if transformer_options is None else transformer_options
+        if "easycache" in options:
+            # EasyCache adds to x in place, which in float32 is the sampler's own tensor.
+            x = x.clone()
+        wrappers = comfy.patcher_extension.get_all_wrappers(DIFFUSION_MODEL, options)
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(
+            self._velocity, self, wrappers
+        )
+        # Wrappers look for the options in last place.
+        return executor.execute(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+
+    def _velocity(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None,
+        time_dim_concat: Tensor | None,
+        options: dict[str, Any],
+        fps: float = 24,
+        shot_texts: Sequence[Tensor] = (),
+        shot_frames: Tensor | None = None,
+        shots_meet: float = 1.0,
+        **_: Any,
+    ) -> Tensor:
+        frames = x.shape[2]
+        if time_dim_concat is not None:
+            x = torch.cat((x, time_dim_concat.to(x)), dim=2)
+        image = clip_fea if self.config.image_width is not None else None
+        velocity = partial(
+            super().forward,
+            fps=fps,
+            attention=attention_with(options),
+            around_block=around_block_with(options, context, timestep, self.config.depth),
+            axes=axes_with(options.get("rope_options") or {}),
+        )
+        if shot_frames is None:
+            out = velocity(x, timestep, self.texts.read(self.read_text, context, image))
+            return out[:, :, :frames]
+        segments = [
+            Segment(start, stop, self.texts.read(self.read_text, shot_texts[shot], image))
+            for start, stop, shot in runs_of(shot_frames, x.shape[2])
+        ]
+        if timestep.max() <= 1000 * shots_meet:
+            return velocity(x, timestep, segments)[:, :, :frames]
+        apart = [
+            velocity(x[:, :, at.start : at.stop], in_frames(timestep, at), at.text)
+            for at in segments
+        ]
+        return torch.cat(apart, dim=2)[:, :, :frames]
+
+
+def in_frames(timestep: Tensor, segment: Segment) -> Tensor:
+    """timestep: (b,) or (b, t), of which those of a segment's frames are returned."""
+    return timestep if timestep.ndim == 1 else timestep[:, segment.start : segment.stop]
+
+
+def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
+    """What core's ScaleROPE asks for: positions stretched and moved along t, y and x."""
+    t, y, x = (
+        (rope_options.get(f"shift_{axis}", 0.0), rope_options.get(f"scale_{axis}", 1.0))
+        for axis in ("t", "y", "x")
+    )
+    return t, y, x
+
+
+def attention_with(options: dict[str, Any]) -> Attention:
+    """The host's attention, whichever it is set to, or what a node puts in its place."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
+        if "optimized_attention_override" not in options and (own := own_kernel(q)):
+            return own(q, k, v)
+        return optimized_attention(
+            q,
+            k,
+            v,
+            heads=q.shape[1],
+            skip_reshape=True,
+            skip_output_reshape=True,
+            transformer_options=options,
+        )
+
+    return attend
+
+
+def own_kernel(x: Tensor) -> Attention | None:
+    """On a CPU core takes a kernel slower than these, unless told which to take."""
+    if x.device.type != "cpu" or told_kernel():
+        return None
+    return {torch.float32: sdpa, torch.bfloat16: chunked}.get(x.dtype)
+
+
+def told_kernel() -> bool:
+    return args.use_split_cross_attention or args.use_quad_cross_attention
+
+
+def attends_in_parts(device: torch.device) -> bool:
+    """Whether the kernel there never holds the weights of all tokens for all others."""
+    if device.type == "cpu":
+        return not told_kernel()
+    return mm.xformers_enabled() or mm.pytorch_attention_flash_attention()
+
+
+def around_block_with(
+    options: dict[str, Any], context: Tensor, timestep: Tensor, depth: int
+) -> AroundBlock:
+    """Runs what other nodes put in a block's place: `patches_replace["dit"]["double_block", i]`.
+
+    Such a node is given the tokens flat, (b, n, c), as core's Wan has them. It may change them
+    before and after the block; changes to text and noise level have no effect.
+    """
+    replacements = options.get("patches_replace", {}).get("dit", {})
+    options["total_blocks"] = depth
+
+    def around(i: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        options["block_index"] = i  # attention overrides tell layers apart by it
+        replacement = replacements.get(("double_block", i))
+        if replacement is None:
+            return block(x)
+        f = x.shape[1]
+
+        def original(args: dict[str, Any]) -> dict[str, Any]:
+            tokens = rearrange(args["img"], "b (f s) c -> b f s c", f=f)
+            return {"img": rearrange(block(tokens), "b f s c -> b (f s) c")}
+
+        args = {
+            "img": rearrange(x, "b f s c -> b (f s) c"),
+            "txt": context,
+            "vec": timestep,
+            "pe": None,
+            "transformer_options": options,
+        }
+        out = replacement(args, {"original_block": original})
+        return rearrange(out["img"], "b (f s) c -> b f s c", f=f)
+
+    return around

@@ -1,0 +1,127 @@
+"""Loaders: a name in a menu -> MODEL, VAE or CLIP, shared by all that ask for the same file.
+
+Whatever can be told from a file's name and header is told before any weight is read.
+"""
+
+import json
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import comfy.sd
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...engine.sampling.presets import AUTO, told_family, with_family
+from ...engine.sampling.preview import Colours
+from ...models.checkpoint import Checkpoint, Header, detect, load_weights, read_header
+from ...models.errors import InputError
+from ..comfyui import folders
+from ..comfyui.cache import Key, models
+from . import dtypes, text_encoder, transformer, vae
+from .dtypes import DTYPES
+from .latent_format import format_for
+
+VAE_DTYPES = tuple(name for name in DTYPES if not name.startswith("fp8"))
+
+
+def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatcher:
+    """A MODEL from the built-in weights or a file in ComfyUI's diffusion_models folders.
+
+    Args:
+        name: an entry of `folders.menu("dit")`.
+        dtype: of the weights, one of DTYPES.
+        family: what kind of checkpoint it is, one of engine.sampling.presets.TITLES.
+
+    Raises:
+        InputError: for a name, dtype or family that there is not, or that the file cannot be.
+        CheckpointError: if the file is damaged, or another network.
+    """
+    dtypes.check_dtype(dtype)
+    header, found = look_into("dit", name)
+    kind, told = told_family(found.config, name, family)
+    config = with_family(found.config, kind)
+    scaled = found.scaled and dtypes.keeps_scales(dtype)
+    # Of scaled fp8, that of all besides its matrices.
+    held = dtypes.dtype_for(
+        "auto" if scaled else dtype,
+        torch.bfloat16 if found.scaled else found.dtype,
+        parameters_of(header),
+    )
+
+    def load() -> ModelPatcher:
+        weights = dtypes.read_weights(header, found, held, scaled)
+        latents = format_for(config, found.built_in, preview_colours(header))
+        return transformer.build(
+            config, weights, latents, held, name, family=kind, told=told, scaled=scaled
+        )
+
+    numbers = f"scaled {short(found.dtype)}" if scaled else short(held)
+    return models.get(Key.of(header.path, "dit", numbers, kind.title), load)
+
+
+def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
+    """A VAE from the built-in weights or a file in ComfyUI's vae folders.
+
+    Args:
+        name: an entry of `folders.menu("vae")`.
+        dtype: one of VAE_DTYPES.
+
+    Raises: as `load_model`.
+    """
+    if dtype not in VAE_DTYPES:
+        raise InputError(f"no dtype is called {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
+    header, found = look_into("vae", name)
+    chosen = DTYPES[dtype] or vae.best_dtype()
+
+    def load() -> comfy.sd.VAE:
+        weights = load_weights(header, found.names, dtype=chosen)
+        return vae.build(found.config, weights, chosen, header.name)
+
+    return models.get(Key.of(header.path, "vae", short(chosen)), load)
+
+
+def load_text_encoder(name: str) -> comfy.sd.CLIP:
+    """A CLIP from the built-in weights or a file in ComfyUI's text_encoders folders.
+
+    Args:
+        name: an entry of `folders.menu("text_encoder")`.
+
+    Raises: as `load_model`.
+    """
+    header, found = look_into("text_encoder", name)
+
+    def load() -> comfy.sd.CLIP:
+        if found.config["d_model"] == 4096:
+            return text_encoder.load_umt5_xxl(str(header.path))
+        return text_encoder.build(found.config, load_weights(header, found.names), header.name)
+
+    return models.get(Key.of(header.path, "text_encoder", short(found.dtype)), load)
+
+
+def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
+    """The header of a file, and what network it holds; refuses all but `kind`."""
+    path = folders.find(kind, name)
+    return look(path, Key.of(path, kind, dtype=""))
+
+
+@lru_cache(maxsize=8)  # a checkpoint's header is a thousand lines, asked for at every run
+def look(path: Path, key: Key) -> tuple[Header, Checkpoint]:
+    header = read_header(path)
+    return header, detect(header, key.kind)
+
+
+def parameters_of(header: Header) -> int:
+    return sum(prod(info.shape) for info in header.tensors.values())
+
+
+def preview_colours(header: Header) -> Colours | None:
+    """The fit from latents to colours that a built-in model's file carries."""
+    note = json.loads(header.metadata.get("longtake", "{}")).get("preview")
+    return Colours(note["factors"], note["bias"]) if note else None
+
+
+def short(dtype: Any) -> str:
+    """torch.bfloat16 -> "bfloat16"."""
+    return str(dtype).removeprefix("torch.")

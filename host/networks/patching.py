@@ -1,0 +1,55 @@
+"""What ModelPatcher leaves to us: LoRAs on parameters that are not a layer's.
+
+Core patches the weights of layers (`comfy.ops`) and of modules that contain no others. Wan keeps
+`modulation` beside a block's layers, which core passes over in silence.
+"""
+
+from typing import Any
+
+import comfy.utils
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
+
+from ...models.wan.rope import remembered_table
+
+OURS = "longtake"
+
+
+def watch(patcher: ModelPatcher) -> None:
+    """Set up a patcher of ours; its clones inherit it."""
+    for when, what in (
+        (CallbacksMP.ON_LOAD, patch_bare_parameters),
+        (CallbacksMP.ON_PRE_RUN, begin_run),
+        (CallbacksMP.ON_CLEANUP, end_run),
+    ):
+        patcher.add_callback_with_key(when, OURS, what)
+
+
+def patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
+    """Apply LoRAs to the parameters that ModelPatcher has just passed over.
+
+    The original goes into the patcher's own backup, from which unpatching restores it. Starting
+    from there makes a second call, after another part was loaded, give the same again.
+    """
+    for key in patcher.patches:
+        owner = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
+        if hasattr(owner, "comfy_cast_weights"):
+            continue  # a layer of comfy.ops: core has patched it, or will as it casts
+        if key in patcher.backup:
+            comfy.utils.set_attr_param(patcher.model, key, patcher.backup[key].weight)
+        patcher.patch_weight_to_device(key, device_to=device)
+
+
+def begin_run(patcher: ModelPatcher) -> None:
+    """Weight hooks switch LoRAs on and off between steps: then no text may be remembered."""
+    texts = patcher.model.diffusion_model.texts
+    if patcher.hook_patches:
+        texts.close()
+    else:
+        texts.open()
+
+
+def end_run(patcher: ModelPatcher) -> None:
+    """What is kept for the steps of a run goes with it: the host does not know of it."""
+    patcher.model.diffusion_model.texts.close()
+    remembered_table.cache_clear()

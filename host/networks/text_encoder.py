@@ -1,0 +1,195 @@
+"""The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import comfy.sd
+import folder_paths
+import torch
+import torch.nn.functional as F
+from comfy import sd1_clip
+from comfy.supported_models_base import ClipTarget
+from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
+from comfy.text_encoders.t5 import T5
+from torch import Tensor, nn
+
+from ...engine.take.cut_prompts import shots_of
+from ...models.errors import CheckpointError
+from ..comfyui.conditioning import of_cuts
+
+NAME, SHOT = "longtake_umt5", "longtake_umt5_shot_"
+VOCABULARY = "spiece_model"  # the tensor that holds the tokenizer, as ComfyUI's UMT5 files have it
+UMT5: Mapping[str, Any] = {  # what the shapes of a file do not show
+    "dense_act_fn": "gelu_pytorch_tanh",
+    "is_gated_act": True,
+    "model_type": "umt5",
+}
+FILLED_TO = 64  # tokens; what the built-in model was trained with
+
+
+def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> comfy.sd.CLIP:
+    """A CLIP from a UMT5 encoder of any size.
+
+    Args:
+        sizes: UMT5's d_model, d_kv, d_ff, num_heads, num_layers, vocab_size.
+        weights: by transformers' names, with the tokenizer among them. Their dtype is kept.
+        source: the file's name, for messages.
+
+    Raises:
+        CheckpointError: if weights or the tokenizer are missing.
+    """
+    weights = dict(weights)
+    vocabulary = weights.pop(VOCABULARY, None)
+    if vocabulary is None:
+        raise CheckpointError(
+            f"'{source}' holds no tokenizer (a tensor '{VOCABULARY}'): get the version of this "
+            f"text encoder that was made for ComfyUI."
+        )
+    clip = comfy.sd.CLIP(
+        target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        tokenizer_data={VOCABULARY: vocabulary},
+        parameters=sum(weight.numel() for weight in weights.values()),
+    )
+    missing, unexpected = clip.load_sd(weights)
+    if missing or unexpected:
+        raise CheckpointError(
+            f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "
+            f"unexpected {sorted(unexpected) or 'none'}."
+        )
+    return on_real_tokens(clip)
+
+
+def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
+    """Tokenizer and network classes for core's CLIP, which makes them itself."""
+    return ClipTarget(tokenizer_for(sizes["d_model"]), network_for(sizes, dtype))
+
+
+def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.SD1ClipModel]:
+    class Encoder(sd1_clip.SDClipModel):
+        def __init__(self, device, dtype, model_options):
+            super().__init__(
+                device=device,
+                dtype=dtype,
+                textmodel_json_config=dict(sizes),
+                model_class=T5,
+                special_tokens={"end": 1, "pad": 0},
+                enable_attention_masks=True,
+                zero_out_masked=True,
+                model_options=model_options,
+            )
+
+    class Network(sd1_clip.SD1ClipModel):
+        def __init__(self, device, dtype, model_options):
+            # Not core's choice of dtype, which is fp16 on most cards: the file's own.
+            super().__init__(device, stored, model_options, name=NAME, clip_model=Encoder)
+
+        def encode_token_weights(self, tokens):
+            encode = super().encode_token_weights
+            text, pooled, *extras = encode(tokens)
+            parts = [tokens[key] for key in shot_keys(tokens)]
+            shots = of_cuts(text, [encode({NAME: part})[0] for part in parts]) if parts else {}
+            return text, pooled, {**(extras[0] if extras else {}), **shots}
+
+    return Network
+
+
+def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
+    class Tokens(sd1_clip.SDTokenizer):
+        def __init__(self, embedding_directory, tokenizer_data):
+            super().__init__(
+                tokenizer_data[VOCABULARY],
+                tokenizer_class=SPieceTokenizer,
+                embedding_directory=embedding_directory,
+                embedding_size=width,
+                embedding_key=NAME,
+                has_start_token=False,
+                pad_with_end=False,
+                pad_to_max_length=False,
+                pad_token=0,
+                max_length=99_999_999,
+                min_length=FILLED_TO,
+                tokenizer_data=tokenizer_data,
+            )
+
+        def state_dict(self):
+            return {VOCABULARY: self.tokenizer.serialize_model()}
+
+    class Tokenizer(sd1_clip.SD1Tokenizer):
+        def __init__(self, embedding_directory, tokenizer_data):
+            super().__init__(embedding_directory, tokenizer_data, name=NAME, tokenizer=Tokens)
+
+        def tokenize_with_weights(self, text, return_word_ids=False, **kwargs):
+            """The tokens of a prompt and, if it has cuts, of each of its shots."""
+            tokenize = partial(
+                getattr(self, NAME).tokenize_with_weights, return_word_ids=return_word_ids, **kwargs
+            )
+            shots = shots_of(text)
+            parts = {f"{SHOT}{i}": tokenize(shot) for i, shot in enumerate(shots)}
+            return {NAME: tokenize(text)} | (parts if len(shots) > 1 else {})
+
+    return Tokenizer
+
+
+def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
+    """Under which keys the shots of a prompt with cuts are, in order; none for any other."""
+    return [key for key in tokens if key.startswith(SHOT)]
+
+
+def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
+    """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
+    with taken_over():
+        clip = comfy.sd.load_clip(
+            [path],
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            clip_type=comfy.sd.CLIPType.WAN,
+        )
+    return on_real_tokens(clip)
+
+
+@contextmanager
+def taken_over() -> Iterator[None]:
+    """Within it core's T5 takes over the weights it is given, mapped from a file, uncopied.
+
+    Core would fill weights of its own with them: then both are in memory, twice the file's size.
+    What it holds in another dtype, or on a GPU, is still copied there.
+    """
+
+    def take(network: T5, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = True):
+        own = network.state_dict()
+        alike = {name: w.to(own[name]) if name in own else w for name, w in weights.items()}
+        return nn.Module.load_state_dict(network, alike, strict=strict, assign=assign)
+
+    T5.load_state_dict = take
+    try:
+        yield
+    finally:
+        del T5.load_state_dict
+
+
+def on_real_tokens(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
+    """Compute no tokens past the end of the prompt: nothing listens to them, and all are zeroed.
+
+    Core fills a prompt up to 512 tokens and computes them all, masked.
+    """
+    for encoder in clip.cond_stage_model.modules():
+        masks = getattr(encoder, "enable_attention_masks", False)
+        if masks and encoder.zero_out_masked and isinstance(encoder.transformer, T5):
+            encoder.transformer.forward = without_filling(encoder.transformer.forward)
+    return clip
+
+
+def without_filling(forward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A T5's forward that works up to the last token that counts, and appends zeros."""
+
+    def shorter(input_ids, attention_mask, embeds=None, **kwargs: Any) -> tuple:
+        if embeds is None or attention_mask is None:
+            return forward(input_ids, attention_mask, embeds=embeds, **kwargs)
+        real = int(attention_mask.any(dim=0).nonzero().max()) + 1 if attention_mask.any() else 1
+        filling = embeds.shape[1] - real
+        outputs = forward(input_ids, attention_mask[:, :real], embeds=embeds[:, :real], **kwargs)
+        return tuple(out if out is None else F.pad(out, (0, 0, 0, filling)) for out in outputs)
+
+    return shorter

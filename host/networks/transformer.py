@@ -1,0 +1,214 @@
+"""Our transformer as ComfyUI's MODEL.
+
+It stands in for core's network inside core's own Wan model classes, so that everything they do to
+a video's conditioning (image channels, CLIP tokens, references, noise levels per frame) and all
+that nodes do to a MODEL (LoRA, offloading, hooks, other samplings) goes on working.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import torch
+from comfy import conds, latent_formats, model_base, supported_models
+from torch import Tensor
+
+from ...engine.sampling.memory import peak_bytes
+from ...engine.sampling.presets import DEFAULTS, Family, told_family
+from ...models.checkpoint import load_into, refuse_broken_numbers
+from ...models.errors import InputError
+from ...models.wan.config import DiTConfig
+from ..comfyui.conditioning import shot_conds, shot_texts
+from ..sampling.image_channels import concat_known
+from . import dtypes, patching
+from .forward import ComfyDiT, attends_in_parts
+
+
+class OurNetwork:
+    """What both model classes below have of their own. Stands in front of core's class.
+
+    Attributes:
+        family: what kind of checkpoint it is, for its settings.
+        told: by what that was told, for people.
+        source: the file's name.
+    """
+
+    family: Family
+    told: str
+    source: str
+
+    def __init__(self, config: DiTConfig, model_config: supported_models.WAN21_T2V):
+        def network(dtype=None, operations=None, **_core_sizes: Any) -> ComfyDiT:
+            # On the meta device: the weights are taken over from the file, not copied into it.
+            return ComfyDiT(config, operations=operations, device="meta", dtype=dtype)
+
+        flow = model_base.ModelType.FLOW
+        # Past WAN21's own __init__, which would build core's network: as core's variants do.
+        super(model_base.WAN21, self).__init__(model_config, flow, unet_model=network)
+        self.image_to_video = config.in_channels > config.out_channels
+
+    @property
+    def sizes(self) -> DiTConfig:
+        return self.diffusion_model.config
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """Conditioning for a run; the first place that sees text, latents and model together."""
+        check_text(kwargs.get("cross_attn"), self.sizes)
+        check_channels(kwargs.get("noise"), self.sizes)
+        for text in shot_texts(kwargs):
+            check_text(text, self.sizes)
+        out = super().extra_conds(**kwargs) | shot_conds(kwargs)
+        if self.sizes.frame_rates and (rate := kwargs.get("frame_rate")) is not None:
+            out["fps"] = conds.CONDConstant(float(rate))  # as core's LTXVConditioning names it
+        return out
+
+    def concat_cond(self, **kwargs: Any) -> Tensor | None:
+        """Channels of an I2V checkpoint beside the latents; from the canvas if no node made any."""
+        latents, mask = kwargs.get("latent_image"), kwargs.get("denoise_mask")
+        if (
+            not self.image_to_video
+            or "concat_latent_image" in kwargs
+            or latents is None
+            or mask is None
+        ):
+            return super().concat_cond(**kwargs)
+        extra = self.sizes.in_channels - self.sizes.out_channels
+        return concat_known(latents.to(kwargs["device"]), mask, extra)
+
+    def _apply_model(
+        self,
+        x,
+        t,
+        c_concat=None,
+        c_crossattn=None,
+        control=None,
+        transformer_options=None,
+        **kwargs,
+    ):
+        options = {} if transformer_options is None else transformer_options
+        # Context windows of 0.3.75 cut x, but no conditioning with five axes.
+        window = options.get("context_window")
+        kwargs = {name: in_window(value, window, x.shape[2]) for name, value in kwargs.items()}
+        c_concat = in_window(c_concat, window, x.shape[2])
+        return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+    def memory_required(self, input_shape, cond_shapes=None) -> float:
+        """Bytes that a step needs besides the weights, remembered text included.
+
+        Args:
+            input_shape: (b, c, t, h, w) of latents.
+            cond_shapes: of conditioning, by name: references add their frames.
+        """
+        cond_shapes = cond_shapes or {}
+        if not attends_in_parts(mm.get_torch_device()):
+            return super().memory_required(input_shape, cond_shapes)
+        b, c, t, h, w = input_shape
+        t += max((shape[2] for shape in cond_shapes.get("time_dim_concat", ())), default=0)
+        computing = self.manual_cast_dtype or self.get_dtype()
+        return peak_bytes(self.sizes, (b, c, t, h, w), mm.dtype_size(computing))
+
+
+class FrameLevels(OurNetwork, model_base.WAN22):
+    """Checkpoints that take a noise level for each latent frame: known frames are at 0."""
+
+
+class OneLevel(OurNetwork, model_base.WAN21):
+    """Checkpoints with one noise level for the whole video."""
+
+
+def in_window(value: Any, window: Any, frames: int) -> Any:
+    """Five-axis conditioning cut to the latent frames of a context window, if it is not yet."""
+    if window is None or not torch.is_tensor(value) or value.ndim != 5 or value.shape[2] == frames:
+        return value
+    return value[:, :, window.index_list].to(value.device)
+
+
+def check_text(text: Tensor | None, config: DiTConfig) -> None:
+    if text is None or text.shape[-1] == config.text_width:
+        return
+    encoder = "UMT5-XXL" if config.text_width == 4096 else "the built-in one, nano"
+    raise InputError(
+        f"the conditioning is {text.shape[-1]} channels wide, but this model reads text of "
+        f"{config.text_width}: encode the prompt with the text encoder it was made for ({encoder})."
+    )
+
+
+def check_channels(noise: Tensor | None, config: DiTConfig) -> None:
+    if noise is None or noise.shape[1] == config.out_channels:
+        return
+    raise InputError(
+        f"the latents have {noise.shape[1]} channels, but this model paints "
+        f"{config.out_channels}: make the canvas, or encode, with the VAE that belongs to it."
+    )
+
+
+def build(
+    config: DiTConfig,
+    weights: Mapping[str, Tensor],
+    latent_format: latent_formats.LatentFormat,
+    dtype: torch.dtype,
+    source: str,
+    *,
+    family: Family | None = None,
+    told: str = "its tensors",
+    scaled: bool = False,
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL from the weights of one of our transformers.
+
+    Args:
+        config: its sizes.
+        weights: by official name, on the CPU. They are taken over.
+        latent_format: see `latent_format.format_for`.
+        dtype: of the weights; arithmetic is in what the device can do.
+        source: the file's name, for messages.
+        family, told: from `told_family`; None goes by the sizes.
+        scaled: its fp8 matrices come with scales; dtype is that of the rest.
+    """
+    kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
+    settings = kind({"image_model": "wan2.1", "dim": config.width})
+    settings.latent_format = latent_format
+    family = family or told_family(config)[0]
+    if family.layout == "nano":  # the others keep core's, so that a graph made for core's
+        shift = DEFAULTS[family.settings].shift  # loader stays as it was
+        settings.sampling_settings["shift"] = shift
+    device, offload = mm.get_torch_device(), mm.unet_offload_device()
+    computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
+    settings.set_inference_dtype(dtype, computing)
+    if scaled:
+        settings.scaled_fp8 = torch.float8_e4m3fn
+    else:
+        weights = dtypes.stored_as(weights, dtype)
+    model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
+    model.family, model.told, model.source = family, told, source
+    network = model.diffusion_model
+    load_into(network, dtypes.with_all_scales(weights, network) if scaled else weights, source)
+    network.requires_grad_(False)
+    if offload.type != "cpu":  # where the weights are already
+        network.to(offload)
+    patcher_class = getattr(
+        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
+    )
+    patcher = patcher_class(model, load_device=device, offload_device=offload)
+    patching.watch(patcher)
+    return patcher
+
+
+def config_of(model: comfy.model_patcher.ModelPatcher) -> DiTConfig | None:
+    """The sizes of a MODEL that is one of ours; None for any other."""
+    return model.model.sizes if isinstance(model.model, OurNetwork) else None
+
+
+def network_of(model: comfy.model_patcher.ModelPatcher) -> OurNetwork | None:
+    """Our network in a MODEL, with its family and source; None in any other."""
+    return model.model if isinstance(model.model, OurNetwork) else None
+
+
+def refuse_broken_weights(model: comfy.model_patcher.ModelPatcher) -> None:
+    """Look at every weight of a MODEL of ours, once it has given what is no number.
+
+    Raises:
+        CheckpointError: naming the file and its weights that are NaN or infinite.
+    """
+    if (network := network_of(model)) is not None:
+        refuse_broken_numbers(network.diffusion_model.state_dict(), network.source)

@@ -1,0 +1,300 @@
+"""Our causal VAE as ComfyUI's VAE, and any Wan VAE as something that decodes piece by piece."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ...engine.canvas.grid import LatentGrid
+from ...engine.frames.stream import DecodePiece, all_frames
+from ...models.checkpoint import Header, TensorInfo, detect, load_into
+from ...models.cpu import channels_last
+from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
+from ...models.wan.config import VAEConfig
+from ...models.wan.vae import State, WanVAE
+from ...models.weights_file import DTYPES as FILE_DTYPES
+from .layers import quicker
+
+WORKING = [torch.bfloat16, torch.float16, torch.float32]
+# How many times over the largest tensor of a piece is held, with the past of all the convolutions:
+# as measured, and a sixth more for what kernels work in. Layout 2.2 has shortcuts to hold as well.
+ENCODING, DECODING = 7.2, {False: 10.2, True: 12.4}
+
+
+class ComfyWanVAE(WanVAE):
+    """WanVAE as core's VAE calls it: whole clips in and out, the work done a piece at a time.
+
+    Newer hosts ask for `comfy_has_chunked_io`: they hand over the tensor to be filled, and pixels
+    that are not on the device yet.
+    """
+
+    comfy_has_chunked_io = True
+
+    def decode_output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """(b, z, t, h, w) of latents -> (b, 3, f, h·s, w·s) of their pixels."""
+        (b, _, t, h, w), config = shape, self.config
+        frames = 1 + (t - 1) * config.stride_t
+        return b, 3, frames, h * config.stride_hw, w * config.stride_hw
+
+    def decode(self, latents: Tensor, output_buffer: Tensor | None = None) -> Tensor:
+        """Pixels of latents: (b, z, t, h, w), not clamped.
+
+        Returns:
+            (b, 3, f, h·s, w·s) float32 where the host keeps finished images, or `output_buffer`,
+            filled. On the device there is never more than one piece.
+
+        Raises:
+            InputError: for latents of another VAE.
+        """
+        check_shape(latents, self.config.latent_channels)
+        out, at, state = output_buffer, 0, None
+        if out is None:
+            shape = self.decode_output_shape(latents.shape)
+            out = torch.empty(shape, device=mm.intermediate_device())
+        for latent in latents.split(1, dim=2):
+            pixels, state = self.decode_piece(latent, state)
+            out[:, :, at : at + pixels.shape[2]] = pixels
+            at += pixels.shape[2]
+        return out
+
+    def encode(self, pixels: Tensor, device: torch.device | None = None) -> Tensor:
+        """(b, 3, f, h, w) -> (b, z, t, h / s, w / s); frames that fill no latent are left out."""
+        weight = self.conv1.weight
+
+        def on_device(frames: Tensor) -> Tensor:
+            return frames if device is None else frames.to(device, weight.dtype)
+
+        return torch.cat(list(encoded_pieces(self, pixels, on_device)), dim=2)
+
+
+def encoded_pieces(
+    network: WanVAE, pixels: Tensor, prepare: Callable[[Tensor], Tensor] = lambda frames: frames
+) -> Iterator[Tensor]:
+    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time, each piece first prepared."""
+    step, state = network.config.stride_t, None
+    whole = 1 + (pixels.shape[2] - 1) // step * step
+    for start, stop in zip([0, *range(1, whole, step)], range(1, whole + 1, step), strict=True):
+        latents, state = network.encode_piece(prepare(pixels[:, :, start:stop]), state)
+        yield latents
+
+
+class ComfyVAE(comfy.sd.VAE):
+    """Core's VAE around one of our networks; tiling, offloading and previews are core's."""
+
+    def __init__(self, network: ComfyWanVAE, dtype: torch.dtype):
+        # Core tells networks apart by their weights and knows none of ours. As this one it sets
+        # every attribute that its version has; those that differ are set below.
+        super().__init__(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=dtype)
+        config = network.config
+        t, s = config.stride_t, config.stride_hw
+        self.first_stage_model = network.eval()
+        self.latent_channels, self.latent_dim, self.output_channels = config.latent_channels, 3, 3
+        self.upscale_ratio = (lambda frames: max(0, 1 + (frames - 1) * t), s, s)
+        self.upscale_index_formula = (t, s, s)
+        self.downscale_ratio = (lambda frames: max(0, (frames + t - 1) // t), s, s)
+        self.downscale_index_formula = (t, s, s)
+        self.memory_used_encode = lambda shape, dtype: encode_bytes(config, shape, dtype)
+        self.memory_used_decode = lambda shape, dtype: decode_bytes(config, shape, dtype)
+        self.process_input = lambda image: image * 2.0 - 1.0
+        # In place: newer hosts ignore what it returns.
+        self.process_output = lambda image: image.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
+        self.working_dtypes = WORKING
+        self.patcher = patcher_for(network, self.device)
+        self.size = None
+        self.model_size()
+
+    def get_sd(self) -> dict[str, Tensor]:
+        """The weights as files hold them, for core's VAESave: not in the layout that is quick."""
+        return {name: weight.contiguous() for name, weight in super().get_sd().items()}
+
+
+def patcher_for(network: nn.Module, device: torch.device) -> comfy.model_patcher.ModelPatcher:
+    patcher_class = getattr(
+        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
+    )
+    return patcher_class(network, load_device=device, offload_device=mm.vae_offload_device())
+
+
+def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
+    """What encoding takes besides weights and pixels: (b, 3, f, h, w), for one of the batch."""
+    numbers = ENCODING * widest(config, config.width, pixels[-2] * pixels[-1])
+    return numbers * mm.dtype_size(dtype)
+
+
+def decode_bytes(config: VAEConfig, latents: Sequence[int], dtype: torch.dtype) -> float:
+    """What decoding takes besides the weights: (b, z, t, h, w), for one of the batch."""
+    pixels = latents[-2] * latents[-1] * config.stride_hw**2
+    held = DECODING[config.residual]
+    return held * widest(config, config.decoder_width, pixels) * mm.dtype_size(dtype)
+
+
+def widest(config: VAEConfig, width: int, pixels: int) -> float:
+    """Numbers in the largest tensor of one piece, a latent frame of so many pixels."""
+    return pixels / config.patch**2 * width * max(config.multipliers[:2]) * config.stride_t
+
+
+def best_dtype() -> torch.dtype:
+    """What ComfyUI finds best for VAEs on this machine."""
+    return mm.vae_dtype(mm.vae_device(), WORKING)
+
+
+def build(
+    config: VAEConfig, weights: Mapping[str, Tensor], dtype: torch.dtype, source: str
+) -> ComfyVAE:
+    """A VAE from the weights of one of our networks.
+
+    Args:
+        config: its sizes.
+        weights: by official name, on the CPU, in `dtype`. They are taken over.
+        dtype: in which it computes.
+        source: the file's name, for messages.
+    """
+    layers = quicker(comfy.ops.disable_weight_init)
+    network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
+    load_into(network, weights, source)
+    network.requires_grad_(False)
+    if mm.vae_device().type == "cpu":
+        channels_last.lay_out(network)
+    return ComfyVAE(network, dtype)
+
+
+def grid_of(vae: comfy.sd.VAE) -> LatentGrid:
+    """How a VAE packs pixels. Raises InputError if it is not a video VAE."""
+    if getattr(vae, "latent_dim", 2) != 3:
+        raise InputError(
+            "this VAE makes single images, not videos: connect a video VAE, such as the one that "
+            "LoadVAE loads."
+        )
+    stride_t = vae.temporal_compression_decode() or 1
+    return LatentGrid(vae.latent_channels, stride_t, vae.spacial_compression_decode())
+
+
+def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
+    """A function that decodes a video piece by piece, with the weights on the device.
+
+    Args:
+        vae: ours, or core's own with a Wan network.
+        latents: (b, c, t, h, w) of what shall be decoded; only their shape is looked at.
+
+    Raises:
+        InputError: if the VAE is of another family, or does not fit the latents.
+    """
+    check_latents(vae, latents)
+    network = streaming(vae)
+    load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype))
+
+    def decode_piece(piece: Tensor, state: State | None) -> tuple[Tensor, State]:
+        with torch.inference_mode():
+            return network.decode_piece(piece.to(vae.device, vae.vae_dtype), state)
+
+    return decode_piece
+
+
+def decode_frames(vae: comfy.sd.VAE, latents: Tensor) -> Tensor:
+    """All frames of latents: (b, c, t, h, w) as an IMAGE: (b·frames, h, w, 3) in [0, 1]."""
+    frames = grid_of(vae).frames(latents.shape[2])
+    return all_frames(decoder(vae, latents), latents, frames)
+
+
+def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
+    """Latents of a clip, as this VAE gives them.
+
+    Args:
+        vae: ours, or core's own with a Wan network.
+        image: (frames, h, w, 3 or more) in [0, 1]; only the first three channels are used.
+
+    Returns:
+        (1, c, t, h, w) float32 on the CPU.
+
+    Raises:
+        FrameCountError, SizeError: off the VAE's grid, with the nearest that fit.
+    """
+    grid = grid_of(vae)
+    check_image(image, grid)
+    network = streaming(vae)
+    pixels = rearrange(image[..., :3], "f h w c -> 1 c f h w")
+    load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
+
+    def on_device(frames: Tensor) -> Tensor:
+        return (frames * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
+
+    with torch.inference_mode():
+        pieces = [z.float().cpu() for z in encoded_pieces(network, pixels, on_device)]
+    return torch.cat(pieces, dim=2)
+
+
+def check_image(image: Tensor, grid: LatentGrid) -> None:
+    if image.ndim != 4 or image.shape[-1] < 3:
+        raise InputError(
+            f"frames of shape {tuple(image.shape)} are not an IMAGE: need "
+            f"(frames, height, width, 3)."
+        )
+    if not torch.isfinite(image).all():
+        raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
+    grid.latent_frames(image.shape[0])
+    for name, pixels in (("height", image.shape[1]), ("width", image.shape[2])):
+        if pixels % grid.stride_hw:
+            raise SizeError(name, pixels, grid.stride_hw)
+
+
+def check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
+    """Raises InputError for latents that a VAE cannot decode."""
+    check_shape(latents, grid_of(vae).channels)
+
+
+def check_shape(latents: Tensor, channels: int) -> None:
+    if latents.ndim != 5:
+        raise InputError(
+            f"latents of shape {tuple(latents.shape)} are not a video: "
+            f"need (batch, channels, frames, height, width)."
+        )
+    if latents.shape[1] != channels:
+        raise InputError(
+            f"the latents have {latents.shape[1]} channels, but this VAE decodes {channels}: "
+            f"use the VAE that belongs to the model that made them."
+        )
+
+
+def load(vae: comfy.sd.VAE, memory: float) -> None:
+    """Put a VAE's weights on its device, with `memory` bytes to spare."""
+    whole = getattr(vae, "disable_offload", False)
+    mm.load_models_gpu([vae.patcher], memory_required=memory, force_full_load=whole)
+
+
+def streaming(vae: comfy.sd.VAE) -> WanVAE:
+    """The network of a VAE as one of ours.
+
+    Core's Wan networks have the same parameters under the same names: ours then shares them, so
+    that nothing is held twice and moving one to a device moves the other.
+    """
+    network = vae.first_stage_model
+    if isinstance(network, WanVAE):
+        return network
+    shared = network.state_dict(keep_vars=True)
+    try:
+        config = detect(header_of(shared), "vae").config
+    except CheckpointError:
+        raise InputError(
+            f"this VAE ({type(network).__name__}) cannot be decoded in pieces, only Wan VAEs can: "
+            f"use core's VAEDecode for it."
+        ) from None
+    layers = quicker(comfy.ops.manual_cast)
+    ours = WanVAE(config, operations=layers, device="meta", dtype=vae.vae_dtype)
+    load_into(ours, shared, type(network).__name__)
+    return ours.eval()
+
+
+def header_of(weights: dict[str, Tensor]) -> Header:
+    """Weights in memory, described as if they lay in a file."""
+    spelled = {dtype: name for name, dtype in FILE_DTYPES.items()}
+    here = Path("VAE")
+    return Header(
+        here,
+        {name: TensorInfo(tuple(w.shape), spelled[w.dtype], here) for name, w in weights.items()},
+    )

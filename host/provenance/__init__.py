@@ -1,0 +1,1 @@
+"""What is signed into a saved video, from the graph that made it."""

@@ -1,0 +1,1 @@
+"""Takes and storyboards in a graph."""

@@ -1,0 +1,83 @@
+"""What people see of a take: its plan before the first step, then how far it is and until when."""
+
+import time
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from PIL import Image
+
+from ...engine.take.layout import Take
+from ...engine.take.time_left import BUSY, VIDEO_BITS, Clock, duration, step_operations
+from ..comfyui.node_text import show_text
+from ..comfyui.progress import Playback
+
+TELL = 1.0  # seconds between two texts on the node
+
+
+def operations_a_second(model: ModelPatcher) -> float:
+    """What the model's device does, by one product of matrices as large as a small network's."""
+    dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+    x = torch.ones(512, 512, device=model.load_device, dtype=dtype)
+    (x @ x).sum().item()  # the first one sets up
+    begun = time.perf_counter()
+    for _ in range(4):
+        y = x @ x
+    y.sum().item()
+    return 4 * 2 * 512**3 / max(time.perf_counter() - begun, 1e-6)
+
+
+def guessed_step(model: ModelPatcher, shape: tuple[int, ...], cfg: float) -> float:
+    """Seconds that a step on latents of `shape` may take, by arithmetic."""
+    network = model.model.diffusion_model
+    patch = getattr(network, "patch_size", (1, 2, 2))
+    tokens = shape[2] * shape[3] * shape[4] // (patch[0] * patch[1] * patch[2])
+    parameters = sum(p.numel() for p in network.parameters())
+    blocks = getattr(network, "blocks", ())
+    width = next((p.shape[0] for p in network.parameters() if p.ndim > 1), 1024)
+    prompts = 1 if cfg == 1 else 2
+    work = step_operations(parameters, tokens, width, len(blocks), prompts)
+    return work / (BUSY * operations_a_second(model))
+
+
+def memory_of(model: ModelPatcher, shape: tuple[int, ...]) -> float:
+    """Bytes that sampling holds at once: the weights, and what a step works in."""
+    return model.model_size() + model.model.memory_required([2 * shape[0], *shape[1:]])
+
+
+def room_of(take: Take, shape: tuple[int, ...], width: int, height: int) -> tuple[float, float]:
+    """Bytes on disk: of the windows that are kept, and of the video, about."""
+    _, c, _, h, w = shape
+    latents = sum(clip.latent_frames for clip in take.clips) * c * h * w * 4
+    return latents, take.frames * width * height * VIDEO_BITS / 8
+
+
+class TakeProgress(Playback):
+    """Counts the steps of a whole take, and tells on the node how long it will be.
+
+    Args:
+        windows: to be painted.
+        steps: of each.
+        guess: seconds a step may take.
+    """
+
+    def __init__(self, windows: int, steps: int, guess: float):
+        super().__init__(max(1, windows * steps))
+        self.windows, self.steps = windows, steps
+        self.clock = Clock(windows * steps, guess)
+        self._window, self._told = 0, 0.0
+
+    def window(self) -> None:
+        """The next window's steps begin."""
+        self.begin(self._window * self.steps)
+        self._window += 1
+
+    def show(self, step: int, frames: list[Image.Image]) -> None:
+        done = (self._window - 1) * self.steps + step
+        self.clock.tick(done)
+        if time.monotonic() - self._told > TELL or done == self.windows * self.steps:
+            self._told = time.monotonic()
+            show_text(
+                f"window {self._window} of {self.windows}, step {step} of {self.steps}; "
+                f"about {duration(self.clock.left)} left"
+            )
+        super().show(step, frames)

@@ -1,0 +1,79 @@
+"""What a painted window depends on besides its own inputs: the weights, and what acts on them."""
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import comfy.ldm.modules.attention
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.weight_adapter import WeightAdapterBase
+
+from ...engine.take.fingerprint import digest
+from ..networks.patching import OURS
+from ..sampling import experts
+
+VERSION = 1  # of how windows are painted; a new number means that all are painted anew
+_WEIGHTS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # a module's hash, while it lives
+
+
+def identity(model: ModelPatcher) -> str:
+    """A hash of a MODEL: weights, LoRAs, patches, and what computes with them.
+
+    Raises:
+        UnknownValueError: if some node has put in what cannot be compared by value.
+    """
+    network = model.model
+    return digest(
+        VERSION,
+        str(torch.__version__),
+        str(model.load_device),
+        torch.get_num_threads() if model.load_device.type == "cpu" else None,
+        comfy.ldm.modules.attention.optimized_attention.__name__,
+        str(network.get_dtype()),
+        str(network.manual_cast_dtype),
+        type(network).__qualname__,
+        vars(network.latent_format),
+        weights(model),
+        [(name, list(patches(values))) for name, values in sorted(model.patches.items())],
+        model.object_patches,
+        model.model_options,
+        {kind: foreign(by_key) for kind, by_key in model.wrappers.items() if foreign(by_key)},
+        second_expert(model),
+        {when: foreign(by_key) for when, by_key in model.callbacks.items() if foreign(by_key)},
+        model.hook_patches,
+        model.injections,
+        {name: [identity(m) for m in more] for name, more in model.additional_models.items()},
+    )
+
+
+def foreign(by_key: dict[Any, Any]) -> dict[Any, Any]:
+    """Callbacks and wrappers that are not ours, which are the same for every model of ours."""
+    return {k: value for k, value in by_key.items() if k not in (OURS, experts.KEY) and value}
+
+
+def second_expert(model: ModelPatcher) -> Any:
+    """Of a MODEL that changes experts inside a run, the other one, and when and how."""
+    both = experts.experts_of(model)
+    return both and (identity(both.low), both.boundary, both.cfg_low)
+
+
+def weights(model: ModelPatcher) -> str:
+    """A hash of a model's weights as they were before any LoRA was put in."""
+    network = model.model
+    if network not in _WEIGHTS:
+        held = network.state_dict()
+        original = {
+            name: model.backup[name].weight if name in model.backup else weight
+            for name, weight in held.items()
+        }
+        _WEIGHTS[network] = digest(original, sampled=True)
+    return _WEIGHTS[network]
+
+
+def patches(values: list[tuple]) -> Iterator[Any]:
+    """The LoRAs on one weight, as values that can be compared."""
+    for strength, patch, strength_model, offset, function in values:
+        if isinstance(patch, WeightAdapterBase):
+            patch = (type(patch).__qualname__, patch.weights)
+        yield strength, patch, strength_model, offset, function

@@ -1,0 +1,1 @@
+"""VIDEO in and out."""

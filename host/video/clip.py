@@ -1,0 +1,124 @@
+"""What a VIDEO is made of: a file, or frames in memory; from any node, of any version."""
+
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from comfy_api.latest import Input, InputImpl, Types
+from torch import Tensor
+
+from ...engine.canvas.grid import frame_rate
+from ...engine.frames.stream import evened, image_stream
+from ...engine.media.reader import MediaFacts, frames_of, media_facts
+from ...engine.media.sound import Sound
+from ...models.errors import InputError
+from ..comfyui.output import temporary
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A VIDEO that can be streamed, as often as need be."""
+
+    frames: int
+    width: int
+    height: int
+    fps: Fraction
+    stream: Callable[[], Iterator[Tensor]]  # a frame stream from the beginning
+    sound: Sound | Path | None
+    file: Path | None = None
+    facts: MediaFacts | None = None  # of the file
+
+    @property
+    def seconds(self) -> float:
+        return float(self.frames / self.fps)
+
+
+@contextmanager
+def opened(video: Input.Video) -> Iterator[Clip]:
+    """A VIDEO as a clip, which ends with the block.
+
+    Raises:
+        InputError: if it holds no pictures, or a file that cannot be read.
+    """
+    if isinstance(video, InputImpl.VideoFromComponents):
+        yield _in_memory(video.get_components())
+        return
+    with source_of(video) as path:
+        facts = media_facts(path)
+        yield Clip(
+            facts.frames,
+            facts.width,
+            facts.height,
+            facts.fps,
+            lambda: evened(frames_of(path)),
+            path if facts.sound else None,
+            path,
+            facts,
+        )
+
+
+def _in_memory(whole: Types.VideoComponents) -> Clip:
+    sound = None if whole.audio is None else sound_from(whole.audio)
+    clip = of_images(whole.images, frame_rate(float(whole.frame_rate)), sound)
+    return replace(clip, stream=lambda: evened(clip.stream()))
+
+
+def of_images(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Clip:
+    """ComfyUI's IMAGE as a clip. Raises InputError if there are no frames in it."""
+    if images.ndim != 4 or not images.numel() or images.shape[-1] < 3:
+        raise InputError(
+            f"an IMAGE of shape {tuple(images.shape)} is no video: need (frames, height, width, 3) "
+            f"with at least 1 frame."
+        )
+    frames, height, width = images.shape[:3]
+    return Clip(frames, width, height, fps, lambda: image_stream(images), sound)
+
+
+@contextmanager
+def source_of(video: Input.Video) -> Iterator[Path]:
+    """The file behind a VIDEO; one that it does not have is made, and gone afterwards."""
+    found = _stream_of(video)
+    if isinstance(found, str) and Path(found).is_file():
+        yield Path(found)
+        return
+    path = temporary("source")
+    try:
+        if isinstance(found, io.BytesIO):
+            with path.open("wb") as file:
+                shutil.copyfileobj(found, file)
+        else:
+            video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _stream_of(video: Input.Video) -> Any:
+    """What a VIDEO that is a whole file is read from.
+
+    In newer hosts it may be a part of its file; then only ComfyUI knows which.
+    """
+    if type(video) is not InputImpl.VideoFromFile or not hasattr(video, "get_stream_source"):
+        return None
+    parts = {name: value for name, value in vars(video).items() if not name.endswith("__file")}
+    return None if any(parts.values()) else video.get_stream_source()
+
+
+def sound_from(audio: Mapping[str, Any]) -> Sound:
+    """ComfyUI's AUDIO, of which the first of a batch is taken.
+
+    Raises:
+        InputError: if it is none.
+    """
+    try:
+        waveform, rate = audio["waveform"], int(audio["sample_rate"])
+        samples = waveform[0].detach().float().cpu().numpy()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise InputError("audio holds no waveform: connect an AUDIO output.") from None
+    return Sound(np.asarray(samples), rate)

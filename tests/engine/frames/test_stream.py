@@ -1,0 +1,123 @@
+"""Frames in pieces are the frames of the whole, and do not pile up."""
+
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longtake.engine.frames.stream import (
+    all_frames,
+    decoded_pieces,
+    frame_stream,
+    image_stream,
+    to_bytes,
+)
+from longtake.models.errors import InputError, NotFiniteError
+
+STRIDE = 3
+
+
+def causal(latents, state):
+    """A decoder: a running sum over the frames so far; 1 pixel frame, then STRIDE for each."""
+    start = torch.zeros_like(latents[:, :, :1]) if state is None else state
+    summed = start + latents.cumsum(2)
+    copies = [1 if state is None and t == 0 else STRIDE for t in range(latents.shape[2])]
+    pixels = summed.repeat_interleave(torch.tensor(copies), dim=2)
+    return torch.sin(pixels[:, :3]), summed[:, :, -1:].clone()
+
+
+@given(
+    latent_frames=st.integers(1, 9),
+    size=st.integers(1, 11),
+    videos=st.integers(1, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_any_pieces_give_the_whole(latent_frames, size, videos, seed):
+    latents = torch.randn(
+        videos, 5, latent_frames, 2, 7, generator=torch.Generator().manual_seed(seed)
+    ).double()
+    whole, _ = causal(latents, None)
+
+    pieces = torch.cat(list(decoded_pieces(causal, latents, size)), dim=2)
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-12)
+
+    chunks = torch.cat(list(frame_stream(causal, latents[:1], size)))
+    assert torch.equal(chunks, to_bytes(whole[:1]))
+    assert chunks.shape == (1 + STRIDE * (latent_frames - 1), 2, 7, 3)
+
+    images = all_frames(causal, latents, whole.shape[2], size)
+    expected = ((whole + 1) / 2).movedim(1, 4).flatten(0, 1).float()
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+
+
+def test_levels_are_rounded_and_clamped():
+    levels = torch.tensor([-9, -1, -1 + 0.9 / 255, -1 + 1.1 / 255, 0, 1 - 0.9 / 255, 1, 9])
+    chunk = to_bytes(levels.view(1, 1, 1, 1, -1).expand(1, 3, 1, 1, -1))
+    # 0 is half-way between 127 and 128, and goes to the even one.
+    assert chunk[0, 0, :, 0].tolist() == [0, 0, 0, 1, 128, 255, 255, 255]
+
+
+def test_every_byte_survives_the_way_to_pixels_and_back():
+    levels = torch.arange(256)
+    pixels = (levels / 127.5 - 1).bfloat16()
+    assert (to_bytes(pixels.view(1, 1, 1, 1, -1)).flatten() - levels).abs().max() <= 1
+    assert torch.equal(to_bytes((levels / 127.5 - 1).view(1, 1, 1, 1, -1)).flatten().int(), levels)
+
+
+def test_images_are_rounded_a_few_at_a_time_and_alpha_is_left_out():
+    levels = torch.randint(0, 256, (19, 3, 5, 4), generator=torch.Generator().manual_seed(3))
+    images = levels / 255 + 0.4 / 255
+    chunks = list(image_stream(images, size=8))
+    assert [len(chunk) for chunk in chunks] == [8, 8, 3]
+    assert torch.equal(torch.cat(chunks).int(), levels[..., :3].int())
+    assert (images != levels / 255).all()  # left alone
+    with pytest.raises(NotFiniteError):
+        next(image_stream(torch.full((1, 2, 2, 3), torch.nan)))
+
+
+def test_the_decoders_own_tensor_is_left_alone():
+    pixels = torch.full((1, 3, 1, 2, 2), 0.25)
+    to_bytes(pixels)
+    all_frames(lambda latents, state: (pixels, None), torch.zeros(1, 1, 1, 1, 1), frames=1)
+    assert (pixels == 0.25).all()
+
+
+def test_nothing_is_decoded_before_it_is_wanted_nor_kept_after():
+    made = []
+
+    def watched(latents, state):
+        pixels, state = causal(latents, state)
+        made.append(weakref.ref(pixels))
+        return pixels, state
+
+    stream = frame_stream(watched, torch.randn(1, 3, 50, 2, 2))
+    assert not made
+    for number, chunk in enumerate(stream, start=1):
+        assert len(made) == number
+        assert not any(reference() is not None for reference in made)  # bytes only
+        assert chunk.untyped_storage().nbytes() == chunk.numel()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_broken_pixels_never_become_a_picture(bad):
+    latents = torch.zeros(1, 3, 7, 2, 2)
+    latents[:, :, 4:] = bad
+    decode = lambda latents, state: (latents.expand(-1, 3, -1, -1, -1), None)  # noqa: E731
+
+    stream = frame_stream(decode, latents)
+
+    assert [len(next(stream)) for _ in range(4)] == [1] * 4
+    with pytest.raises(NotFiniteError, match="latent frame 4"):
+        next(stream)
+
+
+def test_an_image_latent_is_not_a_video():
+    with pytest.raises(InputError, match=r"\(1, 4, 8, 8\)"):
+        next(decoded_pieces(causal, torch.zeros(1, 4, 8, 8)))
+
+
+def test_a_batch_is_not_one_video():
+    with pytest.raises(InputError, match="are 2"):
+        next(frame_stream(causal, torch.zeros(2, 3, 1, 2, 2)))

@@ -1,0 +1,325 @@
+"""The file is whole or not there, and says what it holds."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from longtake.engine.media import writer
+from longtake.engine.media.formats import FORMATS
+from longtake.engine.media.writer import Quality, copy_video, write_video
+from longtake.models.errors import InputError, OutputError
+from tests.conftest import ROOT
+
+FPS = Fraction(8)
+RATES = [Fraction(8), Fraction(24000, 1001), Fraction(24), Fraction(30000, 1001), Fraction(60)]
+QUICK = Quality(crf=10, preset="ultrafast")
+
+
+def ramp(frames, height=34, width=58, chunk=5):
+    """Each frame is of one grey, the next a little lighter."""
+    for start in range(0, frames, chunk):
+        levels = torch.arange(start, min(start + chunk, frames), dtype=torch.uint8)
+        yield (20 + 3 * levels).view(-1, 1, 1, 1).expand(-1, height, width, 3).contiguous()
+
+
+def frames_of(path):
+    """(frames, h, w, 3) uint8, and the time of each frame."""
+    with av.open(path) as container:
+        decoded = list(container.decode(video=0))
+        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
+        return pictures, [frame.pts * frame.time_base for frame in decoded]
+
+
+def boxes(path):
+    """The names of an mp4's top-level boxes, in order."""
+    names, at, data = [], 0, path.read_bytes()
+    while at < len(data):
+        names.append(data[at + 4 : at + 8].decode())
+        at += int.from_bytes(data[at : at + 4], "big")
+    return names
+
+
+@pytest.mark.parametrize("fps", RATES, ids=str)
+@pytest.mark.parametrize("frames", [1, 2, 31])
+def test_every_frame_arrives_on_time(tmp_path, fps, frames):
+    path = tmp_path / "a.mp4"
+
+    facts = write_video(path, ramp(frames), fps, quality=QUICK)
+
+    pictures, times = frames_of(path)
+    assert facts == (frames, 58, 34)
+    assert pictures.shape == (frames, 34, 58, 3)
+    assert np.abs(pictures.mean((1, 2, 3)) - (20 + 3 * np.arange(frames))).max() < 1.5
+    assert times == [n / fps for n in range(frames)]
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert (stream.frames, stream.average_rate) == (frames, fps)
+        assert container.duration == pytest.approx(frames / fps * 1_000_000, abs=1000)
+    assert boxes(path) == ["ftyp", "moov", "free", "mdat"]  # the index before the pictures
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_colours_come_back(tmp_path):
+    path = tmp_path / "a.mp4"
+    colours = np.array(
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 128, 0], [0, 0, 0], [255, 255, 255]]
+    )
+    chunk = np.broadcast_to(colours[:, None, None], (6, 32, 48, 3)).astype(np.uint8)
+
+    write_video(path, [chunk], FPS, quality=Quality(crf=4, preset="ultrafast"))
+
+    pictures, _ = frames_of(path)
+    assert np.abs(pictures.astype(int) - colours[:, None, None]).max() <= 3
+    with av.open(path) as container:
+        context = container.streams.video[0].codec_context
+        tags = (context.colorspace, context.color_primaries, context.color_trc)
+        assert tags == (1, 1, 1)  # BT.709, all three
+        assert context.color_range == 1  # 16 … 235
+        assert context.pix_fmt == "yuv420p"
+
+
+def test_the_graph_travels_in_the_file_and_in_copies_of_it(tmp_path):
+    first, second = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    workflow = {"nodes": [{"title": "Sëhr läng"}], "n": 7}
+
+    write_video(first, ramp(9), FPS, metadata={"workflow": workflow, "note": "kept"})
+    copy_video(first, second, metadata={"workflow": {"n": 8}, "prompt": "{}"})
+
+    with av.open(first) as container:
+        assert json.loads(container.metadata["workflow"]) == workflow
+    with av.open(second) as container:
+        assert json.loads(container.metadata["workflow"]) == {"n": 8}
+        assert (container.metadata["note"], container.metadata["prompt"]) == ("kept", "{}")
+    assert boxes(second) == boxes(first)
+    before, after = frames_of(first), frames_of(second)
+    assert np.array_equal(before[0], after[0])
+    assert before[1] == after[1]
+
+
+def test_nothing_is_said_that_was_not_given(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, ramp(3), FPS)
+    with av.open(path) as container:
+        assert not {"workflow", "prompt"} & set(container.metadata)
+    assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_sound_alone_is_not_a_video(tmp_path):
+    sound = tmp_path / "a.m4a"
+    with av.open(sound, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match=r"a\.m4a has no pictures"):
+        copy_video(sound, tmp_path / "a.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.m4a"]
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"somebody's")
+
+    with pytest.raises(OutputError, match=r"a\.mp4 exists already"):
+        write_video(path, ramp(3), FPS)
+
+    assert path.read_bytes() == b"somebody's"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path):
+    path = tmp_path / "a.mp4"
+
+    def chunks():
+        yield from ramp(3)
+        path.write_bytes(b"somebody's")
+
+    with pytest.raises(OutputError, match="exists already"):
+        write_video(path, chunks(), FPS)
+    assert path.read_bytes() == b"somebody's"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_hard_links_it_is_renamed(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "a.mp4"
+    write_video(path, ramp(3), FPS)
+    assert len(frames_of(path)[0]) == 3
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(OutputError, match="exists already"):
+        write_video(path, ramp(3), FPS)
+
+
+class Cancelled(Exception):
+    """Stands for ComfyUI's interruption."""
+
+
+def cancelled_after(frames):
+    yield from ramp(frames)
+    raise Cancelled
+
+
+@pytest.mark.parametrize("frames", [0, 1, 40])
+def test_cancel_leaves_nothing(tmp_path, frames):
+    with pytest.raises(Cancelled):
+        write_video(tmp_path / "a.mp4", cancelled_after(frames), FPS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ([], "at least 1 frame"),
+        ([np.zeros((0, 4, 4, 3), np.uint8)], "at least 1 frame"),
+        ([np.zeros((1, 4, 4, 3), np.float32)], "must be uint8 .* not float32"),
+        ([np.zeros((1, 3, 4, 4), np.uint8)], r"shape \(1, 3, 4, 4\)"),
+        ([np.zeros((1, 5, 4, 3), np.uint8)], "4×5 .* Nearest: 4×4"),
+        ([np.zeros((1, 4, 1, 3), np.uint8)], "1×4 .* Nearest: 2×4"),
+        ([np.zeros((1, 4, 6, 3), np.uint8), np.zeros((1, 6, 4, 3), np.uint8)], "4×6 .* of 6×4"),
+    ],
+)
+def test_frames_that_cannot_be_written_are_refused(tmp_path, chunks, told):
+    with pytest.raises(InputError, match=told):
+        write_video(tmp_path / "a.mp4", chunks, FPS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"a\.mp4 cannot be written: No such file"):
+        write_video(tmp_path / "nowhere" / "a.mp4", ramp(3), FPS)
+
+
+WRITER = """
+import importlib.util, sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+
+root = sys.argv[1]
+spec = importlib.util.spec_from_file_location(
+    "longtake", root + "/__init__.py", submodule_search_locations=[root]
+)
+sys.modules["longtake"] = importlib.util.module_from_spec(spec)
+from longtake.engine.video_file import write_video
+
+def chunks():
+    noise = np.random.default_rng(0)
+    for n in range(int(sys.argv[3])):
+        yield noise.integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+        print(n, flush=True)
+
+write_video(Path(sys.argv[2]), chunks(), Fraction(8))
+"""
+
+
+def writing(path, seconds, **options):
+    """Another process that writes so many seconds of noise, and prints a line after each."""
+    command = [sys.executable, "-c", WRITER, str(ROOT), str(path), str(seconds)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_kill_leaves_a_part_that_plays_and_no_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    with writing(path, seconds=10_000) as process:
+        for _ in range(20):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    assert not path.exists()
+    (part,) = tmp_path.iterdir()
+    pictures, times = frames_of(part)
+    assert len(pictures) >= 20 * 8 - 8  # all but the last second
+    assert times == [n / FPS for n in range(len(times))]
+    copy_video(part, path)  # and can be rescued
+    assert np.array_equal(frames_of(path)[0], pictures)
+
+
+def test_killed_at_any_moment_the_video_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "a.mp4"
+    with writing(path, seconds=2) as process:
+        process.stdout.readline()
+        started = time.monotonic()
+        process.wait()
+        rest = time.monotonic() - started
+    assert len(frames_of(path)[0]) == 16
+    for moment in np.linspace(0, 1.1, 6):
+        path.unlink(missing_ok=True)
+        with writing(path, seconds=2) as process:
+            process.stdout.readline()
+            time.sleep(moment * rest)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if path.exists():
+            assert len(frames_of(path)[0]) == 16
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are a POSIX thing")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    with writing(tmp_path / "a.mp4", seconds=100, preexec_fn=limit) as process:
+        _, errors = process.communicate()
+
+    assert "OutputError: a.mp4 cannot be written: File too large" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_length(tmp_path):
+    """Frames handed over are let go: only a bounded number is alive at any time."""
+    import weakref
+
+    alive, peak = weakref.WeakSet(), 0
+
+    def chunks():
+        nonlocal peak
+        for _ in range(60):
+            chunk = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
+            alive.add(chunk)
+            peak = max(peak, len(alive))
+            yield chunk
+            del chunk
+
+    write_video(tmp_path / "a.mp4", chunks(), FPS, quality=QUICK)
+    assert peak <= 3
+    assert math.isclose(float(frames_of(tmp_path / "a.mp4")[1][-1]), (60 * 8 - 1) / 8)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp"])
+@pytest.mark.parametrize("stage", [".part.", ".whole."])
+def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name, stage):
+    """libavformat says nothing if what it writes last, on closing, fails."""
+    form = next(form for form in FORMATS.values() if form.suffix == Path(name).suffix)
+    check = writer.check_written
+
+    def cut_short(file, *rest):
+        if stage in file.name:
+            with file.open("r+b") as opened:
+                size = file.stat().st_size
+                opened.truncate(size // 2 if stage == ".part." else size - 9)
+        check(file, *rest)
+
+    monkeypatch.setattr(writer, "check_written", cut_short)
+    with pytest.raises(OutputError, match=f"{name} cannot be written: not all of it reached"):
+        write_video(tmp_path / name, ramp(9), FPS, form=form)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,185 @@
+"""Every network on a GPU's tensors, and found to be sound without a GPU: see tests/fake_card.py."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
+
+from longtake.engine.frames.interpolation import Between, Painter
+from longtake.engine.frames.stream import decoded_pieces, to_bytes
+from longtake.models.rife.config import RifeConfig
+from longtake.models.rife.ifnet import IFNet
+from longtake.models.wan.dit import Segment, WanDiT
+from longtake.models.wan.vae import WanVAE
+from tests.fake_card import CARD, Copies, fake_card, moved, there
+from tests.host.conftest import DIT, VAE
+from tests.models.tiny import VAE_21, VAE_22
+
+ONE_LEVEL = replace(DIT, frame_levels=False)
+IMAGES = replace(ONE_LEVEL, in_channels=16, image_width=20)
+KINDS = {
+    "one level": ONE_LEVEL,
+    "a level for each frame": DIT,
+    "a frame rate": replace(DIT, frame_rates=True),
+    "image channels": IMAGES,
+    "two images": replace(IMAGES, image_positions=9),
+}
+SHAPE = (2, 6, 3, 5, 7)
+ANSWER = SimpleNamespace(all=lambda: True, any=lambda: False)  # to what must be asked back
+
+
+@pytest.fixture(autouse=True)
+def card():
+    with fake_card():
+        yield
+
+
+def is_there(x: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> None:
+    assert (x.device, tuple(x.shape), x.dtype) == (CARD, shape, dtype)
+
+
+def test_devices_do_not_mix_and_numbers_do_not_come_back():
+    """What all the others rely on."""
+    with pytest.raises(RuntimeError, match="device"):
+        there(2) + torch.empty(2)
+    with pytest.raises(DataDependentOutputException):
+        bool(there(2).isfinite().all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_of_the_transformer(kind):
+    config = KINDS[kind]
+    network = moved(WanDiT(config, device="meta", dtype=torch.bfloat16))
+    image = there(2, 9, config.image_width) if config.image_width else None
+    text = network.read_text(there(2, 5, config.text_width), image)
+    levels = there(2, 3, dtype=torch.float32) if config.frame_levels else there(2)
+    x = there(2, config.in_channels, *SHAPE[2:])
+    is_there(network(x, levels, text, fps=16), SHAPE)
+    is_there(network(x, levels, [Segment(0, 1, text), Segment(1, 3, text)]), SHAPE)
+
+
+@pytest.mark.parametrize("config", [VAE_21, VAE_22, VAE], ids=["2.1", "2.2", "built in"])
+def test_a_video_through_the_vae_in_pieces(config):
+    network = moved(WanVAE(config, device="meta", dtype=torch.bfloat16))
+    s, t = config.stride_hw, config.stride_t
+    pixels, state = network.decode_piece(there(1, config.latent_channels, 2, 3, 5), None)
+    is_there(pixels, (1, 3, 1 + t, 3 * s, 5 * s))
+    pixels, state = network.decode_piece(there(1, config.latent_channels, 1, 3, 5), state)
+    is_there(pixels, (1, 3, t, 3 * s, 5 * s))
+    latents, state = network.encode_piece(there(1, 3, 1, 3 * s, 5 * s), None)
+    is_there(latents, (1, config.latent_channels, 1, 3, 5))
+    latents, state = network.encode_piece(there(1, 3, t, 3 * s, 5 * s), state)
+    is_there(latents, (1, config.latent_channels, 1, 3, 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("tile", [None, 128])
+def test_frames_between_go_and_come_as_bytes(dtype, tile, monkeypatch):
+    network = moved(IFNet(RifeConfig(), device="meta", dtype=dtype))
+    monkeypatch.setattr("longtake.models.rife.ifnet.is_fast", lambda step: ANSWER)
+    monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
+    first, second = torch.zeros(2, 70, 170, 3, dtype=torch.uint8)
+    draw = Painter(network, 64, CARD, tile, 32)
+    with Copies() as copies:
+        frames = draw([Between(first, second, 0.3), Between(first, second, 0.6)])
+    assert (frames.device.type, frames.dtype, frames.shape) == ("cpu", torch.uint8, (2, 70, 170, 3))
+    ramps = 4 * 70 * 128 * 2 if tile else 0  # weights of two tiles
+    assert copies.bytes == (2 * 2 + 2) * 70 * 170 * 3 + ramps
+
+
+def test_decoded_frames_come_back_as_bytes(monkeypatch):
+    monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
+    network = moved(WanVAE(VAE, device="meta", dtype=torch.bfloat16))
+    latents = torch.zeros(1, VAE.latent_channels, 3, 2, 3)
+    with Copies() as copies:
+        pieces = list(
+            decoded_pieces(
+                lambda z, state: network.decode_piece(z.to(CARD, torch.bfloat16), state),
+                latents,
+                finish=to_bytes,
+            )
+        )
+    frames = torch.cat(pieces)
+    assert (frames.device.type, frames.dtype) == ("cpu", torch.uint8)
+    assert copies.bytes == frames.numel() + 2 * latents.numel()
+
+
+def model_there(pack, config):
+    """A MODEL with its weights on the card."""
+    with torch.device("meta"):
+        weights = WanDiT(config, dtype=torch.bfloat16).state_dict()
+    latent_format = pack.latent_format.format_for(config, built_in=True)
+    model = pack.transformer.build(config, weights, latent_format, torch.bfloat16, "test").model
+    model.manual_cast_dtype = None  # as on a GPU, whatever this CPU would compute in
+    moved(model.diffusion_model)
+    return model
+
+
+def conditioned(model, **given) -> dict:
+    """What core's samplers hand to a MODEL for one prompt, on the card."""
+    text = torch.zeros(1, 5, model.sizes.text_width)
+    conds = model.extra_conds(
+        cross_attn=text, noise=there(1, *SHAPE[1:], dtype=torch.float32), device=CARD, **given
+    )
+    how = {"batch_size": 1, "device": CARD, "area": None}
+    return {name: cond.process_cond(**how).cond for name, cond in conds.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_as_core_asks_for_it(pack, kind, monkeypatch):
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    monkeypatch.setattr(pack.forward, "optimized_attention", attention_pytorch)
+    model = model_there(pack, KINDS[kind])
+    mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
+    given = {"denoise_mask": mask, "latent_image": there(1, *SHAPE[1:], dtype=torch.float32)}
+    if model.sizes.image_width:
+        seen = torch.zeros(1, 9, model.sizes.image_width)
+        given["clip_vision_output"] = SimpleNamespace(penultimate_hidden_states=seen)
+    x, sigma = there(1, *SHAPE[1:], dtype=torch.float32), there(1, dtype=torch.float32)
+    conds = conditioned(model, frame_rate=16.0, **given)
+    is_there(model.apply_model(x, sigma, transformer_options={}, **conds), x.shape, x.dtype)
+
+
+class Guider:
+    """Core's, of which only the network counts."""
+
+    def __init__(self, network):
+        self.inner_model = network
+
+    def __call__(self, x, sigma, **more):
+        return x
+
+
+@pytest.mark.parametrize("noise", [0.0, 20.0])
+def test_diffusion_forcing(pack, noise, monkeypatch):
+    from comfy.samplers import KSamplerX0Inpaint
+
+    from longtake.host.sampling.forcing import sample
+
+    monkeypatch.setattr(FakeTensor, "item", lambda x: 0, raising=False)  # once in a run
+    sigmas = there(5, dtype=torch.float32)
+    x, mask = there(1, *SHAPE[1:], dtype=torch.float32), there(1, 1, 3, 5, 7, dtype=torch.float32)
+    model = KSamplerX0Inpaint(Guider(model_there(pack, DIT)), sigmas)
+    model.latent_image = model.noise = x
+    more = {"seed": 1, "denoise_mask": mask, "model_options": {"transformer_options": {}}}
+    is_there(sample(model, x, sigmas, more, lag=1, block=1, noise=noise), x.shape, x.dtype)
+
+
+def test_a_video_through_cores_vae_calls(pack):
+    network = moved(pack.vae.ComfyWanVAE(VAE, device="meta", dtype=torch.bfloat16))
+    pixels = network.decode(there(1, 6, 2, 3, 5))
+    assert (pixels.device.type, pixels.dtype) == ("cpu", torch.float32)  # where the host keeps them
+    with Copies() as copies:
+        latents = network.encode(pixels, device=CARD)
+    is_there(latents, (1, 6, 2, 3, 5))
+    assert copies.bytes == 2 * pixels.numel()  # in 16 bits, not in float32
+
+
+def test_known_latents_for_image_channels(pack):
+    from longtake.host.sampling.image_channels import concat_known
+
+    mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
+    is_there(concat_known(there(1, 16, 3, 5, 7), mask, 20), (1, 20, 3, 5, 7))

@@ -1,0 +1,133 @@
+"""Layers of the host that know oneDNN: never with other weights than the host's own."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.models.tiny import relative_error
+
+ROWS = 257  # enough for oneDNN
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(3)
+
+
+def layer(kind, rng, dtype=torch.float32):
+    import comfy.ops
+
+    from longtake.host.networks.layers import quicker
+
+    linear = quicker(getattr(comfy.ops, kind)).Linear(19, 23, dtype=dtype)
+    linear.weight.data.copy_(torch.randn(23, 19, generator=rng))
+    linear.bias.data.copy_(torch.randn(23, generator=rng))
+    return linear.requires_grad_(False)
+
+
+def check(linear, x, weight=None) -> None:
+    weight = linear.weight if weight is None else weight
+    expected = F.linear(x, weight.to(x), linear.bias.to(x))
+    assert relative_error(linear(x), expected) < 1e-6
+    gelu = F.gelu(expected, approximate="tanh")
+    assert relative_error(linear(x, gelu=True), gelu) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["disable_weight_init", "manual_cast"])
+@pytest.mark.parametrize("rows", [3, ROWS])
+def test_it_is_the_hosts_layer(kind, rows, rng, pack):
+    check(layer(kind, rng), torch.randn(1, rows, 19, generator=rng))
+
+
+def test_a_patched_weight_counts_however_it_was_put_there(rng, pack):
+    linear, x = layer("disable_weight_init", rng), torch.randn(1, ROWS, 19, generator=rng)
+    linear(x)
+    linear.weight.add_(1)
+    check(linear, x)
+    linear.weight = torch.nn.Parameter(torch.randn(23, 19, generator=rng), requires_grad=False)
+    check(linear, x)
+    linear.weight_function = [lambda weight: 3 * weight]
+    check(linear, x, 3 * linear.weight)
+    linear.weight_function = []
+    check(linear, x)
+
+
+def test_weights_stored_in_another_dtype_are_cast(rng, pack):
+    check(layer("manual_cast", rng, torch.bfloat16), torch.randn(1, ROWS, 19, generator=rng))
+
+
+def test_layers_of_another_kind_are_left_alone(pack):
+    import comfy.ops
+
+    mixed = comfy.ops.mixed_precision_ops()
+    assert pack.layers.quicker(mixed) is mixed
+
+
+def test_our_model_has_them(model):
+    assert model.model.diffusion_model.blocks[0].ffn[0].fuses_gelu
+
+
+def test_convolutions_are_the_hosts(rng, pack):
+    import comfy.ops
+
+    conv = pack.layers.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
+    conv.bias.data.copy_(torch.randn(7, generator=rng))
+    x = torch.randn(1, 5, 4, 6, 3, generator=rng)
+    expected = F.conv3d(x, conv.weight, conv.bias, padding=(0, 1, 1))
+    assert relative_error(conv(x), expected) < 1e-6
+    conv.weight_function = [lambda weight: 2 * weight]
+    expected = F.conv3d(x, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
+    assert relative_error(conv(x), expected) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["disable_weight_init", "manual_cast"])
+def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
+    import comfy.ops
+
+    from longtake.models.wan.causal import Past, causal
+
+    conv = pack.layers.quicker(getattr(comfy.ops, kind)).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
+    conv.bias.data.copy_(torch.randn(7, generator=rng))
+    conv.requires_grad_(False)
+    x = torch.randn(1, 5, 1, 6, 3, generator=rng)
+    before = F.pad(x, (0, 0, 0, 0, 2, 0))
+    with torch.inference_mode():
+        expected = F.conv3d(before, conv.weight, conv.bias, padding=(0, 1, 1))
+        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+        conv.weight_function = [lambda weight: 2 * weight]
+        expected = F.conv3d(before, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
+        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+
+
+def test_cancel_stops_between_layers(rng, pack):
+    import comfy.model_management as mm
+    import comfy.ops
+
+    linear, x = layer("disable_weight_init", rng), torch.randn(1, ROWS, 19, generator=rng)
+    mm.interrupt_current_processing()
+    with pytest.raises(mm.InterruptProcessingException):
+        linear(x)
+    conv = pack.layers.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 1)
+    conv.requires_grad_(False)
+    mm.interrupt_current_processing()
+    with pytest.raises(mm.InterruptProcessingException):
+        conv(torch.randn(1, 5, 2, 3, 3, generator=rng))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-3)])
+def test_norms_are_the_hosts_whatever_patches_them(dtype, bound, rng, pack, monkeypatch):
+    import comfy.ops
+
+    monkeypatch.setattr(pack.layers, "WORTH", 1)
+    norm = pack.layers.quicker(comfy.ops.disable_weight_init).RMSNorm(19, eps=1e-6, dtype=dtype)
+    norm.weight.data.copy_(torch.randn(19, generator=rng))
+    norm.requires_grad_(False)
+    x = torch.randn(1, 5, 19, generator=rng).to(dtype)
+    for change in (lambda: None, lambda: norm.weight.add_(1)):
+        change()
+        expected = F.rms_norm(x.float(), (19,), norm.weight.float(), 1e-6)
+        assert relative_error(norm(x).float(), expected) < bound
+    norm.weight_function = [lambda weight: 0 * weight]
+    assert not norm(x).any()

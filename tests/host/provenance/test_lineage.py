@@ -1,0 +1,143 @@
+"""What can be said of a video from the graph alone, and hashes that are computed once."""
+
+import hashlib
+import importlib
+import os
+
+import pytest
+
+
+@pytest.fixture
+def lineage(host):
+    return importlib.import_module("longtake.host.provenance.lineage")
+
+
+@pytest.fixture
+def clips(host) -> dict:
+    """Files in ComfyUI's folders, by the names that graphs have for them."""
+    found = {}
+    for name in ("one.mp4", "two.webm", "start.png"):
+        found[name] = host.base / "input" / name
+        found[name].write_bytes(name.encode())
+    found["old.mp4 [output]"] = host.base / "output" / "old.mp4"
+    found["old.mp4 [output]"].write_bytes(b"old")
+    yield found
+    for file in found.values():
+        file.unlink()
+
+
+def node(class_type: str, **inputs) -> dict:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def roles(statement) -> list[tuple[str, str]]:
+    return [(source.path.name, source.role) for source in statement.sources]
+
+
+def test_the_nearest_video_is_the_parent_and_all_else_an_input(lineage, clips):
+    prompt = {
+        "1": node("LoadVideo", file="one.mp4"),
+        "2": node("SomebodysLoader", video="old.mp4 [output]", before=["1", 0]),
+        "3": node("LoadImage", image="start.png"),
+        "4": node("Join", first=["3", 0], second=["2", 0]),
+        "9": node("LongtakeSaveVideo", video=["4", 0], filename_prefix="x"),
+        "8": node("LoadVideo", file="two.webm"),  # leads elsewhere
+    }
+    statement = lineage.statement_of(prompt, "9")
+    assert roles(statement) == [("start.png", "input"), ("old.mp4", "parent"), ("one.mp4", "input")]
+    assert not statement.generated
+    assert statement.workflow == lineage.digest(prompt)
+
+
+def test_any_packs_model_means_that_a_model_painted(lineage):
+    prompt = {
+        "1": node("UNETLoader", unet_name="wan.safetensors", weight_dtype="default"),
+        "2": node("KSampler", model=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["2", 0]),
+        "5": node("EmptyImage"),
+        "6": node("LongtakeSaveVideo", video=["5", 0]),
+    }
+    assert lineage.statement_of(prompt, "9").generated
+    assert lineage.statement_of(prompt, "6").empty
+    assert lineage.statement_of(prompt, "in an expanded graph").generated
+    assert lineage.statement_of(None, None).empty
+
+
+def test_weights_in_comfyuis_folders_are_hashed(lineage, host):
+    import folder_paths
+
+    folder = host.base / "models" / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "jane.safetensors").write_bytes(b"weights")
+    folder_paths.filename_list_cache.clear()
+    prompt = {
+        "1": node("LoraLoaderModelOnly", lora_name="jane.safetensors", strength_model=1.0),
+        "9": node("LongtakeSaveVideo", video=["1", 0]),
+    }
+    ((kind, digest),) = lineage.statement_of(prompt, "9").models
+    assert kind == "loras"
+    assert digest == hashlib.sha256(b"weights").hexdigest()
+    (folder / "jane.safetensors").unlink()
+
+
+def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
+    prompt = {
+        "1": node("LoadVideo", file="one.mp4"),
+        "2": node("LongtakeSaveVideo", video=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["2", 0]),
+    }
+    saved = clips["old.mp4 [output]"]
+    assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
+    lineage.remember(prompt, "2", saved)
+    assert roles(lineage.statement_of(prompt, "9")) == [("old.mp4", "parent")]
+    lineage.remember(prompt, "2", clips["one.mp4"])  # a batch: a second file in the same run
+    assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
+    again = {**prompt}  # another run of the same graph
+    lineage.remember(again, "2", saved)
+    assert roles(lineage.statement_of(again, "9")) == [("old.mp4", "parent")]
+
+
+def test_only_the_latest_saves_are_remembered(lineage, clips, monkeypatch):
+    monkeypatch.setattr(lineage, "_saved", {})
+    monkeypatch.setattr(lineage, "MOST_SAVES", 3)
+    graphs = [{"1": node("LongtakeSaveVideo", filename_prefix=str(n))} for n in range(5)]
+    for n in (0, 1, 2, 0, 3, 4):
+        lineage.remember({**graphs[n]}, "1", clips["one.mp4"])
+    kept = [n for n, graph in enumerate(graphs) if lineage._saved_by(graph, "1")]
+    assert kept == [0, 3, 4]
+
+
+def test_graphs_that_differ_have_other_hashes_and_notes_do_not_count(lineage):
+    one, other = {"1": node("A", text="x")}, {"1": node("A", text="y")}
+    assert lineage.digest(one) != lineage.digest(other)
+    assert lineage.digest({"1": {**one["1"], "is_changed": ["…"]}}) == lineage.digest(one)
+    assert lineage.digest({"1": node("A", text="\ud800")})
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd.mp4", "/etc/x.mp4", "no.mp4", "\0.mp4", "x" * 999 + ".mp4"]
+)
+def test_names_that_are_no_file_of_comfyuis_are_passed_over(lineage, name):
+    prompt = {"1": node("Loader", path=name), "9": node("LongtakeSaveVideo", video=["1", 0])}
+    assert lineage.statement_of(prompt, "9").sources == ()
+
+
+def test_a_large_file_is_hashed_once_and_again_when_it_changes(lineage, tmp_path, monkeypatch):
+    hashing = importlib.import_module("longtake.host.comfyui.file_hash")
+    read = []
+    compute = hashing._computed
+    monkeypatch.setattr(hashing, "LARGE", 5)
+    monkeypatch.setattr(hashing, "_computed", lambda file: read.append(file) or compute(file))
+    file = tmp_path / "weights"
+    file.write_bytes(b"weights of a model")
+    first = hashing.sha256_of(file)
+    hashing._known.clear()  # another start of ComfyUI
+    assert hashing.sha256_of(file) == first
+    assert len(read) == 1
+    os.utime(file, (1, 1))
+    hashing.sha256_of(file)
+    assert len(read) == 2
+    hashing._list().write_text("[1, 2", encoding="utf-8")  # damaged: computed anew
+    hashing._known.clear()
+    assert hashing.sha256_of(file) == first
+    hashing._list().unlink()
