@@ -215,7 +215,7 @@ spec = importlib.util.spec_from_file_location(
     "longtake", root + "/__init__.py", submodule_search_locations=[root]
 )
 sys.modules["longtake"] = importlib.util.module_from_spec(spec)
-from longtake.engine.video_file import write_video
+from longtake.engine.media.writer import write_video
 
 def chunks():
     noise = np.random.default_rng(0)

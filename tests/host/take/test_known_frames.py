@@ -28,11 +28,11 @@ def studio(pack, vae, tmp_path):
     takes, boards, held, pinning, window_store = (
         importlib.import_module(f"longtake.{name}")
         for name in (
-            "host.long_take",
-            "host.storyboards",
-            "host.held",
-            "host.pinning",
-            "engine.window_store",
+            "host.take.long_take",
+            "host.take.storyboards",
+            "host.take.known_frames",
+            "host.canvas.pinning",
+            "engine.take.window_store",
         )
     )
 
