@@ -139,11 +139,11 @@ def test_the_root_module_imports_nothing_until_it_is_asked():
     [
         ("models/wan/dit.py", "from ...engine import canvas"),
         ("models/wan/dit.py", "from ... import engine"),
-        ("models/errors.py", "def f():\n    from ..host.model import load"),
-        ("engine/frames/stream.py", "from ..nodes.decode import Decode"),
+        ("models/errors.py", "def f():\n    from ..host.networks import load"),
+        ("engine/frames/stream.py", "from ...nodes.decode import Decode"),
         ("engine/frames/stream.py", "import comfy.utils as u"),
         ("engine/frames/stream.py", "import models.errors"),
-        ("host/networks/transformer.py", "from ..nodes import load"),
+        ("host/networks/transformer.py", "from ...nodes import load"),
         ("host/networks/transformer.py", "from longtake.models import errors"),
         ("training/run.py", "from longtake import nodes\nfrom .. import host"),
     ],
@@ -155,8 +155,8 @@ def test_a_breach_is_seen(file, source):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("nodes/decode.py", "from ..host.vae import load\nimport nodes, comfy.utils"),
-        ("engine/frames/stream.py", "from ..models.wan.vae import WanVAE\nfrom . import noise"),
+        ("nodes/decode.py", "from ..host.networks.vae import load\nimport nodes, comfy.utils"),
+        ("engine/frames/stream.py", "from ...models.wan.vae import WanVAE\nfrom . import prefetch"),
         ("models/wan/dit.py", "from .config import DiTConfig\nfrom ..attention import sdpa"),
     ],
 )

@@ -246,7 +246,7 @@ def test_a_checkpoint_that_reads_clip_tokens_and_gets_none_says_so(
     assert unseen(IMAGE, [[0, {}]], None) == unseen(None, [[0, {}]], None) == ""
     told = []
     monkeypatch.setattr(pack.sample, "show_text", told.append)
-    monkeypatch.setattr(pack.sample.known_frames, "unseen", lambda *_: "no tokens")
+    monkeypatch.setattr(pack.sample.image_channels, "unseen", lambda *_: "no tokens")
     sampled(pack, image_model, pinned_canvas(pack, vae, {0: torch.rand(1, 32, 48, 3)}))
     assert told == ["no tokens"]
 
