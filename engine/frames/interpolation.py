@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...models.errors import InputError, NotFiniteError
+from ..rounding import nearest
 from .scene_cut import marked, seam_is_cut
 
 CHUNK = 8  # frames at most that come out at once
@@ -61,7 +62,7 @@ class Timing:
         ratio = self.target / self.source
         through = math.floor((sources - 1) * ratio) + 1
         if self.hold or self.loop:
-            return max(through, math.floor(sources * ratio + Fraction(1, 2)))
+            return max(through, nearest(sources * ratio))
         return through
 
     def position(self, frame: int) -> Fraction:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..rounding import nearest
 from .sound import LAYOUTS, Sound
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
@@ -79,7 +80,7 @@ class MediaFacts:
 
     def place(self, pts: int) -> int:
         """The frame of the grid that is nearest to a time in ticks."""
-        return math.floor((pts - self.start) * self.tick * self.fps + Fraction(1, 2))
+        return nearest((pts - self.start) * self.tick * self.fps)
 
 
 def container_of(path: Path) -> str:
@@ -206,7 +207,7 @@ def _facts(path: Path, container: Any, times: list[int], limits: Limits) -> Medi
     size = (first.width, first.height) if turned % 2 == 0 else (first.height, first.width)
     fps, constant = _rate(stream, times)
     tick = Fraction(stream.time_base)
-    last = math.floor((times[-1] - times[0]) * tick * fps + Fraction(1, 2))
+    last = nearest((times[-1] - times[0]) * tick * fps)
     if last >= limits.frames:
         raise _too_long(path, limits)
     return MediaFacts(

@@ -1,0 +1,90 @@
+"""A public name means one thing in the whole pack, so that a reader need not ask which it is.
+
+Classes, functions and type aliases count: whatever one reads without its module's name before it.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("models", "engine", "host", "nodes")
+
+# Names with two meanings that are still there. The list only gets shorter.
+ALLOWED = {
+    *(
+        "Canvas",
+        "Conditioning",
+        "Encoder",
+        "Experts",
+        "Limits",
+        "ModelCache",
+        "Painter",
+        "Saved",
+        "Source",
+    ),
+    *(
+        "Clip",
+        "Prompt",
+        "State",
+        "Wish",
+        "best_dtype",
+        "build",
+        "built_in",
+        "check_layout",
+        "check_text",
+        "checked",
+    ),
+    *("convolution", "digest", "exact", "find", "in_words", "interpolate", "interpolated"),
+    *("linear", "listed", "marked", "menu", "number", "parse", "reporter", "runs_of", "sample"),
+    *("shifted", "shown", "source_of", "told", "whole", "with_values"),
+}
+
+
+def defined(module: ast.Module) -> Iterator[str]:
+    """The public classes, functions and type aliases at a module's top level."""
+    for node in module.body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)]) if name[0].isupper() and (
+                not name.isupper() and "_" not in name
+            ):
+                pass
+            case _:
+                continue
+        if not name.startswith("_"):
+            yield name
+
+
+def homonyms(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Names that more than one of some modules (name -> source) define, and where."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module, source in sources.items():
+        for name in defined(ast.parse(source)):
+            found[name].append(module)
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+FILES = sorted(file for layer in LAYERS for file in (ROOT / layer).rglob("*.py"))
+FOUND = homonyms(
+    {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in FILES}
+)
+
+
+def test_a_public_name_is_defined_once():
+    assert {name: at for name, at in FOUND.items() if name not in ALLOWED} == {}
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_an_exception_is_still_needed(name):
+    assert name in FOUND
+
+
+def test_a_second_definition_is_seen():
+    first = "class Clip: ...\ndef _own(): ...\nSIZE = 1\nDraw = Callable[[int], int]\nmodels = 1"
+    again = "def Clip(): ...\ndef _own(): ...\nSIZE = 2\nDraw = int\nmodels = 2\ndef other(): ..."
+    assert homonyms({"a": first, "b": again}) == {"Clip": ["a", "b"], "Draw": ["a", "b"]}
