@@ -4,9 +4,11 @@ import torch
 from comfy_api.latest import io
 
 from ..engine.take.drums import RATE, TEMPI, drum_beat
-from . import checks, widgets
+from .inputs import Number
 
-SECONDS = (0.1, 3600.0)
+TEMPO = Number("tempo", *TEMPI, default=120.0, step=1.0, round=0.01)
+SECONDS = Number("seconds", 0.1, 3600.0, default=10.0)
+OFFSET = Number("offset", 0.0, SECONDS.high, default=0.0, step=0.01)
 
 
 class Beat(io.ComfyNode):
@@ -19,22 +21,14 @@ class Beat(io.ComfyNode):
             description="A plain drum beat, for trying out music videos before there is music. "
             "For your own, use ComfyUI's LoadAudio in its place.",
             inputs=[
-                widgets.number("tempo", 120.0, TEMPI, "Beats a minute.", step=1.0, round=0.01),
-                widgets.number("seconds", 10.0, SECONDS, "How long it goes on."),
-                widgets.number(
-                    "offset",
-                    0.0,
-                    (0.0, SECONDS[1]),
-                    "When the first beat is, in seconds.",
-                    step=0.01,
-                ),
+                TEMPO.widget("Beats a minute."),
+                SECONDS.widget("How long it goes on."),
+                OFFSET.widget("When the first beat is, in seconds."),
             ],
             outputs=[io.Audio.Output(display_name="audio", tooltip="For Storyboard or LongTake.")],
         )
 
     @classmethod
     def execute(cls, tempo: float, seconds: float, offset: float) -> io.NodeOutput:
-        tempo = checks.number("tempo", tempo, *TEMPI)
-        seconds = checks.number("seconds", seconds, *SECONDS)
-        wave = drum_beat(tempo, seconds, checks.number("offset", offset, 0.0, SECONDS[1]))
+        wave = drum_beat(TEMPO.read(tempo), SECONDS.read(seconds), OFFSET.read(offset))
         return io.NodeOutput({"waveform": torch.from_numpy(wave)[None], "sample_rate": RATE})

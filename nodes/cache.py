@@ -5,9 +5,9 @@ from comfy_api.latest import io, ui
 from ..host.comfyui.cache import Entry, models
 from ..host.comfyui.node_text import show_text
 from ..models.errors import InputError
-from . import checks
+from .inputs import Choice, verdict
 
-ACTIONS = ("show", "drop", "drop all")
+ACTION = Choice("action", ("show", "drop", "drop all"), default="show")
 
 
 class ModelCache(io.ComfyNode):
@@ -20,12 +20,9 @@ class ModelCache(io.ComfyNode):
             description="Shows the models that Longtake's loaders hold: file, kind, dtype, size "
             "and where the weights are. Can drop them. Runs every time.",
             inputs=[
-                io.Combo.Input(
-                    "action",
-                    options=list(ACTIONS),
-                    default="show",
-                    tooltip="show: list what is loaded. drop: forget the models whose file name "
-                    "has the text below in it. drop all: forget every model.",
+                ACTION.widget(
+                    "show: list what is loaded. drop: forget the models whose file name "
+                    "has the text below in it. drop all: forget every model."
                 ),
                 io.String.Input(
                     "file",
@@ -45,7 +42,7 @@ class ModelCache(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, action=None) -> bool | str:
-        return checks.verdict(checks.one_of, "action", action, ACTIONS)
+        return verdict((ACTION.read, action))
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> float:
@@ -53,7 +50,7 @@ class ModelCache(io.ComfyNode):
 
     @classmethod
     def execute(cls, action: str, file: str, after=None) -> io.NodeOutput:
-        checks.one_of("action", action, ACTIONS)
+        ACTION.read(action)
         if action == "drop" and not file.strip():
             raise InputError("file is empty: name a part of a file's name, or use 'drop all'.")
         entries = models.entries()

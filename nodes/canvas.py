@@ -11,48 +11,22 @@ from ..engine.canvas.grid import LatentGrid, frame_rate
 from ..host.comfyui.latent import to_latent
 from ..host.comfyui.node_text import show_text
 from ..host.networks.vae import grid_of
-from . import checks, widgets
+from .inputs import Choice, Number, Whole, verdict
 
-SECONDS, FPS, PIXELS, BATCH = (0.01, 3600.0), (1.0, 240.0), (16, 8192), (1, 64)
-MEGAPIXELS = (0.0, 64.0)
+SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
+FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
+WIDTH = Whole("width", 16, 8192, default=128, step=16)
+HEIGHT = Whole("height", 16, 8192, default=128, step=16)
+BATCH = Whole("batch_size", 1, 64, default=1)
+ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
+MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.01, round=0.0001, optional=True)
 FINEST = LatentGrid(channels=1)  # of all Wan VAEs
 
 
-def side(name: str) -> io.Int.Input:
-    """The widget for width or height."""
-    return widgets.whole(
-        name,
-        128,
-        PIXELS,
-        "Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
-        "model was made for 128.",
-        step=16,
-    )
-
-
-def shape_inputs() -> list[io.Input]:
-    """The widgets that say a size in another way."""
-    return [
-        io.Combo.Input(
-            "aspect",
-            options=[FREE, *ASPECTS],
-            default=FREE,
-            optional=True,
-            tooltip="Width to height. free: width and height are taken as they are. "
-            "Otherwise they say only how many pixels there are, unless megapixels does; "
-            "the node shows the size.",
-        ),
-        widgets.number(
-            "megapixels",
-            0.0,
-            MEGAPIXELS,
-            "How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
-            "832×480, 0.92 is 1280×720. 0: as many as width times height.",
-            step=0.01,
-            round=0.0001,
-            optional=True,
-        ),
-    ]
+SIDES = (
+    "Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
+    "model was made for 128."
+)
 
 
 class Canvas(io.ComfyNode):
@@ -68,31 +42,29 @@ class Canvas(io.ComfyNode):
                 io.Vae.Input(
                     "vae", tooltip="The VAE that will decode the video; it says what sizes fit."
                 ),
-                widgets.number(
-                    "seconds",
-                    2.0,
-                    SECONDS,
+                SECONDS.widget(
                     "How long the video is. The built-in model was made for 2 seconds at "
-                    "8 fps, Wan 2.1 for 5 at 16, TI2V-5B for 5 at 24.",
+                    "8 fps, Wan 2.1 for 5 at 16, TI2V-5B for 5 at 24."
                 ),
-                widgets.number(
-                    "fps",
-                    8.0,
-                    FPS,
+                FPS.widget(
                     "Frames per second, as the model was trained: 8 for the built-in one, "
-                    "16 for Wan 2.1, 24 for TI2V-5B. 23.976 means 24000/1001.",
-                    step=0.01,
+                    "16 for Wan 2.1, 24 for TI2V-5B. 23.976 means 24000/1001."
                 ),
-                side("width"),
-                side("height"),
-                widgets.whole(
-                    "batch_size",
-                    1,
-                    BATCH,
+                WIDTH.widget(SIDES),
+                HEIGHT.widget(SIDES),
+                BATCH.widget(
                     "How many videos to make at once. Each has its own noise; the first "
-                    "is the same as with 1.",
+                    "is the same as with 1."
                 ),
-                *shape_inputs(),
+                ASPECT.widget(
+                    "Width to height. free: width and height are taken as they are. "
+                    "Otherwise they say only how many pixels there are, unless megapixels does; "
+                    "the node shows the size."
+                ),
+                MEGAPIXELS.widget(
+                    "How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
+                    "832×480, 0.92 is 1280×720. 0: as many as width times height."
+                ),
             ],
             outputs=[
                 io.Latent.Output(
@@ -104,7 +76,7 @@ class Canvas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, width=None, height=None, aspect=FREE, megapixels=0.0) -> bool | str:
-        return checks.verdict(check_size, width, height, aspect, megapixels)
+        return verdict((check_size, width, height, aspect, megapixels))
 
     @classmethod
     def execute(
@@ -115,13 +87,12 @@ class Canvas(io.ComfyNode):
         width: int,
         height: int,
         batch_size: int,
-        aspect: str = FREE,
-        megapixels: float = 0.0,
+        aspect: str = ASPECT.default,
+        megapixels: float = MEGAPIXELS.default,
     ) -> io.NodeOutput:
-        seconds = checks.number("seconds", seconds, *SECONDS)
-        rate = frame_rate(checks.number("fps", fps, *FPS))
+        seconds, rate = SECONDS.read(seconds), frame_rate(FPS.read(fps))
         width, height = check_size(width, height, aspect, megapixels)
-        batch = checks.whole("batch_size", batch_size, *BATCH)
+        batch = BATCH.read(batch_size)
         grid = grid_of(vae)
         if aspect != FREE or megapixels:
             ratio = ASPECTS.get(aspect) or Fraction(width, height)
@@ -144,9 +115,9 @@ def check_size(
 
     With an aspect or megapixels they need not fit, for another size is made of them.
     """
-    checks.one_of("aspect", aspect, (FREE, *ASPECTS))
-    checks.number("megapixels", megapixels, *MEGAPIXELS)
-    width, height = checks.whole("width", width, *PIXELS), checks.whole("height", height, *PIXELS)
+    ASPECT.read(aspect)
+    MEGAPIXELS.read(megapixels)
+    width, height = WIDTH.read(width), HEIGHT.read(height)
     if aspect == FREE and not megapixels:
         FINEST.check_size(width, height)
     return width, height

@@ -3,18 +3,25 @@
 from comfy_api.latest import io, ui
 
 from ..engine.frames.watermark import in_words as mark_in_words
-from ..engine.media.formats import FORMATS
 from ..engine.provenance.report import in_words
-from ..engine.provenance.signing import MIME, SIGNED
+from ..engine.provenance.signing import MIME
 from ..host.comfyui.media_folders import find, menu
 from ..host.comfyui.node_text import show_text
-from ..host.provenance.credentials import CHOICES, file_of, refusal, report_on
+from ..host.provenance.credentials import file_of, report_on
 from ..host.provenance.mark import mark_in
 from ..models.errors import InputError
-from . import checks
+from .inputs import File, verdict
 
 CATEGORY = "Longtake/Save"
 NONE = ""  # and not a word, of which the browser would try to show a preview
+FILE = File(
+    "file",
+    menu=lambda: [NONE, *menu(tuple(MIME))],
+    find=find,
+    default=NONE,
+    none=NONE,
+    upload=io.UploadType.video,
+)
 
 
 class ReadCredentials(io.ComfyNode):
@@ -27,13 +34,9 @@ class ReadCredentials(io.ComfyNode):
             description="Reads the Content Credentials in a video or picture file: whether it was "
             "made by AI, with what, and whether it was changed since. Never uses the network.",
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=[NONE, *menu(tuple(MIME))],
-                    default=NONE,
-                    upload=io.UploadType.video,
-                    tooltip="A file of the input folder, or one of the newest of the output "
-                    "folder; upload one with the button. Empty: the video input is read.",
+                FILE.widget(
+                    "A file of the input folder, or one of the newest of the output "
+                    "folder; upload one with the button. Empty: the video input is read."
                 ),
                 io.Video.Input(
                     "video",
@@ -51,7 +54,7 @@ class ReadCredentials(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file=NONE) -> bool | str:
-        return True if file in (None, NONE) else checks.verdict(find, file)
+        return verdict((FILE.read, file))
 
     @classmethod
     def fingerprint_inputs(cls, file=NONE, **_) -> float:
@@ -104,41 +107,3 @@ class ReadMark(io.ComfyNode):
         words = mark_in_words(mark)
         show_text(words)
         return io.NodeOutput(words, mark.present, mark.z, ui=ui.PreviewText(words))
-
-
-def provenance() -> list[io.Input]:
-    """What Save Video may say of where a video comes from."""
-    return [
-        io.Combo.Input(
-            "credentials",
-            options=list(CHOICES),
-            default="auto",
-            optional=True,
-            tooltip="Content Credentials: a signed statement in the file that AI made it, with "
-            "hashes of workflow and models, and the clips it came from. auto: if c2pa-python is "
-            "installed. required: or else nothing is saved.",
-        ),
-        io.Boolean.Input(
-            "mark",
-            default=False,
-            optional=True,
-            tooltip="An invisible mark in the frames that outlasts re-encoding, scaling and "
-            "cropping, for Read Mark to find. It informs, and secures nothing. The video is "
-            "encoded for it, and becomes larger.",
-        ),
-    ]
-
-
-def check_choice(choice: str, format: str) -> str:
-    """The choice of credentials. Raises InputError if it cannot be met, before hours of work."""
-    checks.one_of("credentials", choice, CHOICES)
-    problem = refusal(choice)
-    if problem:
-        raise InputError(problem)
-    suffix = FORMATS[checks.one_of("format", format, list(FORMATS))].suffix
-    if choice == "required" and suffix not in SIGNED:
-        raise InputError(
-            f"credentials are required, but {suffix} files cannot carry any: choose a format in "
-            f"{', '.join(SIGNED)}, or set credentials to auto."
-        )
-    return choice

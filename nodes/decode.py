@@ -11,11 +11,12 @@ from ..engine.sampling.presets import fps_for
 from ..host.comfyui.latent import STRIDE_T, facts_of, samples_of
 from ..host.networks.vae import decode_frames
 from ..host.video.save import film
-from . import checks, widgets
+from .inputs import Number, Whole
+from .shared import vae_input
 
 CATEGORY = "Longtake/Decode"
-FPS = (0.0, 240.0)
-LIKE_THE_SOURCE = MP4.clear
+FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
+CRF = Whole("crf", 0, MP4.coarsest, default=MP4.clear, optional=True)
 
 
 class Decode(io.ComfyNode):
@@ -29,23 +30,15 @@ class Decode(io.ComfyNode):
             "a long video needs no more memory than a short one.",
             inputs=[
                 io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
-                widgets.number(
-                    "fps",
-                    0.0,
-                    FPS,
+                vae_input(),
+                FPS.widget(
                     "Frames per second. 0: what the Canvas said, or else what the VAE's "
-                    "model was trained at. Another number plays the video slower or faster.",
-                    step=0.01,
+                    "model was trained at. Another number plays the video slower or faster."
                 ),
-                widgets.whole(
-                    "crf",
-                    LIKE_THE_SOURCE,
-                    (0, MP4.coarsest),
+                CRF.widget(
                     "Quality of the file: lower is better and larger. 16 looks like what "
                     "the VAE made, 0 loses nothing but colour detail. Save Video copies the file, "
-                    "so this is where to ask for more than 16.",
-                    optional=True,
+                    "so this is where to ask for more than 16."
                 ),
             ],
             outputs=[
@@ -58,9 +51,9 @@ class Decode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latent, vae, fps: float, crf: int = LIKE_THE_SOURCE) -> io.NodeOutput:
-        fps = checks.number("fps", fps, *FPS)
-        quality = Quality(checks.whole("crf", crf, 0, MP4.coarsest))
+    def execute(cls, latent, vae, fps: float, crf: int = CRF.default) -> io.NodeOutput:
+        fps = FPS.read(fps)
+        quality = Quality(CRF.read(crf))
         latents = samples_of(latent)
         known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
         rate = frame_rate(fps) if fps else known
@@ -79,7 +72,7 @@ class DecodeFrames(io.ComfyNode):
             "frames are in memory at once; for a long video use Decode.",
             inputs=[
                 io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                vae_input(),
             ],
             outputs=[
                 io.Image.Output(

@@ -5,9 +5,10 @@ from comfy_api.latest import io
 from ..engine.canvas.grid import frame_rate
 from ..host.comfyui.latent import with_facts
 from ..host.networks.vae import encode
-from . import checks, widgets
+from .inputs import Number
+from .shared import vae_input
 
-FPS = (0.0, 240.0)
+FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
 
 
 class Encode(io.ComfyNode):
@@ -24,14 +25,10 @@ class Encode(io.ComfyNode):
                     tooltip="The frames, as one batch. Their number must be 1 + a multiple of 4; "
                     "width and height multiples of 8 (Wan 2.1) or of 16 (TI2V-5B, built-in).",
                 ),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
-                widgets.number(
-                    "fps",
-                    0.0,
-                    FPS,
+                vae_input(),
+                FPS.widget(
                     "Frames per second of the clip, for Decode. 0: not known; then Decode "
-                    "takes what the VAE's model was trained at.",
-                    step=0.01,
+                    "takes what the VAE's model was trained at."
                 ),
             ],
             outputs=[
@@ -44,6 +41,6 @@ class Encode(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, vae, fps: float) -> io.NodeOutput:
-        fps = checks.number("fps", fps, *FPS)
+        fps = FPS.read(fps)
         facts = {"fps": frame_rate(fps)} if fps else {}
         return io.NodeOutput(with_facts({"samples": encode(vae, image)}, **facts))

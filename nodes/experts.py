@@ -1,12 +1,17 @@
 """Two experts -> one GUIDER, or one MODEL."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..host.comfyui.node_text import show_text
 from ..host.sampling.experts import experts_of, guider, pair
-from . import checks, widgets
+from .inputs import Number
+from .shared import CFG
 
-BOUNDARY = (0.0, 1.0)
+CFG_HIGH = replace(CFG, name="cfg_high", default=0.0)
+CFG_LOW = replace(CFG, name="cfg_low", default=0.0)
+BOUNDARY = Number("boundary", 0.0, 1.0, default=0.0, step=0.005, round=0.0001)
 
 
 class Experts(io.ComfyNode):
@@ -28,22 +33,14 @@ class Experts(io.ComfyNode):
                 ),
                 io.Conditioning.Input("positive", tooltip="What the video should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
-                widgets.number(
-                    "cfg_high",
-                    0.0,
-                    widgets.CFG,
+                CFG_HIGH.widget(
                     "How strongly the high-noise expert follows the prompts. 0: what it "
-                    "was made for (the node shows it). 1 with few-step LoRAs.",
+                    "was made for (the node shows it). 1 with few-step LoRAs."
                 ),
-                widgets.number("cfg_low", 0.0, widgets.CFG, "The same for the low-noise expert."),
-                widgets.number(
-                    "boundary",
-                    0.0,
-                    BOUNDARY,
+                CFG_LOW.widget("The same for the low-noise expert."),
+                BOUNDARY.widget(
                     "The noise level below which the second expert takes over. 0: 0.875 "
-                    "for text to video, 0.9 for image to video, as they were trained.",
-                    step=0.005,
-                    round=0.0001,
+                    "for text to video, 0.9 for image to video, as they were trained."
                 ),
                 io.Latent.Input(
                     "latent",
@@ -76,13 +73,8 @@ class Experts(io.ComfyNode):
         boundary: float,
         latent=None,
     ) -> io.NodeOutput:
-        model = pair(
-            high,
-            low,
-            checks.number("boundary", boundary, *BOUNDARY),
-            checks.number("cfg_high", cfg_high, *widgets.CFG),
-            checks.number("cfg_low", cfg_low, *widgets.CFG),
-        )
+        levels = BOUNDARY.read(boundary), CFG_HIGH.read(cfg_high), CFG_LOW.read(cfg_low)
+        model = pair(high, low, *levels)
         experts = experts_of(model)
         show_text(
             f"changes at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "

@@ -8,10 +8,20 @@ from ..host.comfyui.node_text import show_text
 from ..host.video import interpolate as rife
 from ..host.video.clip import of_images, opened
 from ..models.errors import InputError
-from . import checks, widgets
+from .inputs import Choice, File, Flag, Number, Whole, verdict
 
-FPS, MULTIPLIER, SENSITIVITY, TILE = (0.0, 480.0), (0.1, 64.0), (0.0, 1.0), (0, 8192)
 HOLD, STOP = "keep the duration", "stop at the last frame"
+FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
+MULTIPLIER = Number("multiplier", 0.1, 64.0, default=2.0, step=0.5)
+FILE = File("file", rife.menu, rife.find, default=rife.BUILT_IN)
+CUT_SENSITIVITY = Number("cut_sensitivity", 0.0, 1.0, default=0.5, step=0.05)
+LOOP = Flag("loop")
+ENDING = Choice("ending", (HOLD, STOP), default=HOLD)
+FLOW_SCALE = Choice("flow_scale", rife.FLOW_SCALES, default="auto")
+DTYPE = Choice("dtype", tuple(rife.DTYPES), default="auto")
+TILE = Whole("tile", 0, 8192, default=0, step=64)
+IMAGES = Flag("images")
+IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0, step=0.01)
 NO_IMAGES = (
     "Interpolate gives no IMAGE for a VIDEO unless 'images' is on: they are all in memory at once."
 )
@@ -42,18 +52,16 @@ class Interpolate(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file=None, ending=None, flow_scale=None, dtype=None) -> bool | str:
-        found = [
-            checks.verdict(rife.find, file),
-            checks.verdict(checks.one_of, "ending", ending, (HOLD, STOP)),
-            checks.verdict(checks.one_of, "flow_scale", flow_scale, rife.FLOW_SCALES),
-            checks.verdict(checks.one_of, "dtype", dtype, tuple(rife.DTYPES)),
-        ]
-        return next((verdict for verdict in found if verdict is not True), True)
+        return verdict(
+            (FILE.read, file),
+            (ENDING.read, ending),
+            (FLOW_SCALE.read, flow_scale),
+            (DTYPE.read, dtype),
+        )
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
-        found = rife.find(file).stat()
-        return f"{found.st_size} bytes, {found.st_mtime_ns}"
+        return FILE.version(file)
 
     @classmethod
     def execute(
@@ -74,17 +82,17 @@ class Interpolate(io.ComfyNode):
     ) -> io.NodeOutput:
         if (video is None) == (image is None):
             raise InputError("connect a video or an image, one of the two.")
-        fps = checks.number("fps", fps, *FPS)
+        fps = FPS.read(fps)
         wish = rife.Wish(
             fps=frame_rate(fps) if fps else None,
-            multiplier=checks.number("multiplier", multiplier, *MULTIPLIER),
-            sensitivity=checks.number("cut_sensitivity", cut_sensitivity, *SENSITIVITY),
+            multiplier=MULTIPLIER.read(multiplier),
+            sensitivity=CUT_SENSITIVITY.read(cut_sensitivity),
             loop=bool(loop),
-            hold=checks.one_of("ending", ending, (HOLD, STOP)) == HOLD,
-            flow_scale=checks.one_of("flow_scale", flow_scale, rife.FLOW_SCALES),
+            hold=ENDING.read(ending) == HOLD,
+            flow_scale=FLOW_SCALE.read(flow_scale),
             tile=tile_of(tile),
         )
-        rate = frame_rate(checks.number("image_fps", image_fps, 0.01, FPS[1]))
+        rate = frame_rate(IMAGE_FPS.read(image_fps))
         network = rife.load_interpolator(file, dtype)
         if video is None:
             made = shown(of_images(image, rate), network, wish, True)
@@ -103,7 +111,7 @@ def shown(clip, network, wish: rife.Wish, images: bool) -> tuple:
 
 def tile_of(value) -> int:
     """0, or a size in which the network can look for motion."""
-    tile = checks.whole("tile", value, *TILE)
+    tile = TILE.read(value)
     if 0 < tile < 256:
         raise InputError(f"tile {tile}: choose 0 (what fits) or at least 256.")
     return tile
@@ -111,96 +119,56 @@ def tile_of(value) -> int:
 
 def rates() -> list[io.Input]:
     return [
-        widgets.number(
-            "fps",
-            24.0,
-            FPS,
+        FPS.widget(
             "Frames per second it shall have: any number, whole multiple or not. 23.976, "
-            "29.97 and 59.94 are meant exactly (24000/1001...). 0: the multiplier counts.",
-            step=0.01,
+            "29.97 and 59.94 are meant exactly (24000/1001...). 0: the multiplier counts."
         ),
-        widgets.number(
-            "multiplier",
-            2.0,
-            MULTIPLIER,
-            "Used where fps is 0: so many times the source's rate. 2.5 is allowed.",
-            step=0.5,
-        ),
-        io.Combo.Input(
-            "file",
-            options=rife.menu(),
-            default=rife.BUILT_IN,
-            tooltip="The network that draws. The built-in one is part of the pack; any RIFE 4.0 "
-            "to 4.26 in models/frame_interpolation works, as .safetensors.",
+        MULTIPLIER.widget("Used where fps is 0: so many times the source's rate. 2.5 is allowed."),
+        FILE.widget(
+            "The network that draws. The built-in one is part of the pack; any RIFE 4.0 "
+            "to 4.26 in models/frame_interpolation works, as .safetensors."
         ),
     ]
 
 
 def ways() -> list[io.Input]:
     return [
-        widgets.number(
-            "cut_sensitivity",
-            0.5,
-            SENSITIVITY,
+        CUT_SENSITIVITY.widget(
             "How readily a sudden change counts as a cut, across which nothing is drawn "
-            "(the frame before it is shown longer). 0: never. 1: at the least jump.",
-            step=0.05,
+            "(the frame before it is shown longer). 0: never. 1: at the least jump."
         ),
-        io.Boolean.Input(
-            "loop",
-            default=False,
-            tooltip="Also draw from the last frame back to the first, for a video that is played "
-            "over and over.",
+        LOOP.widget(
+            "Also draw from the last frame back to the first, for a video that is played "
+            "over and over."
         ),
-        io.Combo.Input(
-            "ending",
-            options=[HOLD, STOP],
-            default=HOLD,
-            tooltip="The last frame has nothing after it. keep the duration: it stays for its "
+        ENDING.widget(
+            "The last frame has nothing after it. keep the duration: it stays for its "
             "time, and sound stays in step. stop at the last frame: the video ends with it, up to "
-            "one source frame earlier.",
+            "one source frame earlier."
         ),
     ]
 
 
 def means() -> list[io.Input]:
     return [
-        io.Combo.Input(
-            "flow_scale",
-            options=list(rife.FLOW_SCALES),
-            default="auto",
-            tooltip="At which share of its size motion is looked for. 0.5 is more than twice as "
+        FLOW_SCALE.widget(
+            "At which share of its size motion is looked for. 0.5 is more than twice as "
             "fast, and finds larger motion in large frames; 2 finds small things. auto: 0.5 above "
-            "2048 x 1152, otherwise 1.",
+            "2048 x 1152, otherwise 1."
         ),
-        io.Combo.Input(
-            "dtype",
-            options=list(rife.DTYPES),
-            default="auto",
-            tooltip="Of the convolutions; motion is always exact. auto: fp32 on a CPU, fp16 on "
-            "a GPU that is good at it. bf16 is 1.5 times as fast on newer CPUs, 60 dB from fp32.",
+        DTYPE.widget(
+            "Of the convolutions; motion is always exact. auto: fp32 on a CPU, fp16 on "
+            "a GPU that is good at it. bf16 is 1.5 times as fast on newer CPUs, 60 dB from fp32."
         ),
-        widgets.whole(
-            "tile",
-            0,
-            TILE,
+        TILE.widget(
             "Draw large frames in tiles of this many pixels, to save memory. 0: whole "
-            "frames as long as they fit.",
-            step=64,
+            "frames as long as they fit."
         ),
-        io.Boolean.Input(
-            "images",
-            default=False,
-            tooltip="Also give an IMAGE where a VIDEO came in. All frames are then in memory at "
-            "once: 16 GiB for a minute of 720p at 24.",
+        IMAGES.widget(
+            "Also give an IMAGE where a VIDEO came in. All frames are then in memory at "
+            "once: 16 GiB for a minute of 720p at 24."
         ),
-        widgets.number(
-            "image_fps",
-            16.0,
-            (0.01, FPS[1]),
-            "Frames per second of the IMAGE that comes in. A VIDEO knows its own.",
-            step=0.01,
-        ),
+        IMAGE_FPS.widget("Frames per second of the IMAGE that comes in. A VIDEO knows its own."),
     ]
 
 

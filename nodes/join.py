@@ -4,13 +4,20 @@ from comfy_api.latest import io
 
 from ..host.canvas import joining
 from ..host.comfyui.node_text import show_text
-from . import checks, widgets
-from .extend import SECONDS, clip_input, fps_input, seconds_input
-from .pin import AT, CATEGORY, FPS, canvas_output, vae_input
+from .inputs import Number
+from .shared import (
+    ADDED,
+    CLIP_FPS,
+    TIMELINE,
+    added_input,
+    canvas_output,
+    clip_fps_input,
+    clip_input,
+    vae_input,
+)
 
-
-def time_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return widgets.number(name, default, AT, tooltip)
+START = Number("start", 0.0, joining.LONGEST, default=0.5)
+END = Number("end", 0.0, joining.LONGEST, default=1.5)
 
 
 class FillGap(io.ComfyNode):
@@ -19,33 +26,30 @@ class FillGap(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeFillGap",
             display_name="Fill Gap (Longtake)",
-            category=CATEGORY,
+            category=TIMELINE,
             description="A canvas on which a part of a clip is to be painted anew so that it fits "
             "what is around it: a stretch inside one clip, or between two.",
             inputs=[
                 clip_input(),
                 vae_input(),
-                time_input("start", 0.5, "Seconds at which the gap begins."),
-                time_input(
-                    "end", 1.5, "Seconds at which it ends: there the clip goes on, or the next one."
-                ),
+                START.widget("Seconds at which the gap begins."),
+                END.widget("Seconds at which it ends: there the clip goes on, or the next one."),
                 clip_input(
                     "after",
                     " What comes after the gap. Without it, the first clip goes on.",
                     optional=True,
                 ),
-                fps_input(),
+                clip_fps_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
     def execute(
-        cls, clip, vae, start: float, end: float, after=None, fps: float = 0.0
+        cls, clip, vae, start: float, end: float, after=None, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
-        start, end = checks.number("start", start, *AT), checks.number("end", end, *AT)
-        fps = checks.number("fps", fps, *FPS)
-        canvas, notes = joining.fill_gap(clip, vae, start, end, after, fps)
+        start, end = START.read(start), END.read(end)
+        canvas, notes = joining.fill_gap(clip, vae, start, end, after, CLIP_FPS.read(fps))
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 
@@ -56,24 +60,24 @@ class Bridge(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeBridge",
             display_name="Bridge (Longtake)",
-            category=CATEGORY,
+            category=TIMELINE,
             description="A canvas of two clips with seconds between them for Sample to paint, so "
             "that one becomes the other without a cut.",
             inputs=[
                 clip_input(more=" What comes before the bridge."),
                 clip_input("after", " What comes after it, of the same size."),
                 vae_input(),
-                seconds_input(1.0, "How long the bridge is."),
-                fps_input(),
+                added_input("How long the bridge is."),
+                clip_fps_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
-    def execute(cls, clip, after, vae, seconds: float, fps: float = 0.0) -> io.NodeOutput:
-        seconds = checks.number("seconds", seconds, *SECONDS)
-        fps = checks.number("fps", fps, *FPS)
-        canvas, notes = joining.bridge(clip, after, vae, seconds, fps)
+    def execute(
+        cls, clip, after, vae, seconds: float, fps: float = CLIP_FPS.default
+    ) -> io.NodeOutput:
+        canvas, notes = joining.bridge(clip, after, vae, ADDED.read(seconds), CLIP_FPS.read(fps))
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 
@@ -84,22 +88,20 @@ class Loop(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoop",
             display_name="Loop (Longtake)",
-            category=CATEGORY,
+            category=TIMELINE,
             description="A canvas of a clip and seconds that lead from its end back to its "
             "beginning, for Sample to paint: the result can be played round and round.",
             inputs=[
                 clip_input(),
                 vae_input(),
-                seconds_input(1.0, "How long the way back is."),
-                fps_input(),
+                added_input("How long the way back is."),
+                clip_fps_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
-    def execute(cls, clip, vae, seconds: float, fps: float = 0.0) -> io.NodeOutput:
-        seconds = checks.number("seconds", seconds, *SECONDS)
-        fps = checks.number("fps", fps, *FPS)
-        canvas, notes = joining.loop(clip, vae, seconds, fps)
+    def execute(cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default) -> io.NodeOutput:
+        canvas, notes = joining.loop(clip, vae, ADDED.read(seconds), CLIP_FPS.read(fps))
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)

@@ -1,5 +1,7 @@
 """Weights file -> MODEL, CLIP, VAE."""
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from ..engine.sampling.presets import AUTO, TITLES
@@ -7,8 +9,7 @@ from ..host.comfyui import folders
 from ..host.comfyui.node_text import show_text
 from ..host.networks import load
 from ..host.networks.settings import described
-from ..models.weights_file import shards
-from . import checks
+from .inputs import Choice, File, verdict
 
 CATEGORY = "Longtake/Load"
 SHARED = (
@@ -21,19 +22,16 @@ DTYPE_TIP = (
 )
 
 
-def file_input(kind: str, tooltip: str) -> io.Combo.Input:
-    return io.Combo.Input(
-        "file", options=folders.menu(kind), default=folders.BUILT_IN, tooltip=tooltip
-    )
+def weights_file(kind: str) -> File:
+    return File("file", partial(folders.menu, kind), partial(folders.find, kind), folders.BUILT_IN)
 
 
-def version(kind: str, file: str) -> str:
-    """Changes when the file does, so that the node runs again.
-
-    ComfyUI writes it into the graph that saved files carry: nothing private may be in it.
-    """
-    found = [part.stat() for part in shards(folders.find(kind, file))]
-    return f"{sum(f.st_size for f in found)} bytes, {max(f.st_mtime_ns for f in found)}"
+MODEL_FILE = weights_file("dit")
+TEXT_ENCODER_FILE = weights_file("text_encoder")
+VAE_FILE = weights_file("vae")
+DTYPE = Choice("dtype", tuple(load.DTYPES), default="auto")
+VAE_DTYPE = Choice("dtype", load.VAE_DTYPES, default="auto")
+FAMILY = Choice("family", TITLES, default=AUTO, optional=True)
 
 
 class LoadModel(io.ComfyNode):
@@ -46,23 +44,16 @@ class LoadModel(io.ComfyNode):
             description="Loads a video model of the Wan family as MODEL, and shows what it is and "
             "what it was made for." + SHARED,
             inputs=[
-                file_input(
-                    "dit",
+                MODEL_FILE.widget(
                     "The built-in model, or a .safetensors file from ComfyUI's "
-                    "models/diffusion_models folder.",
+                    "models/diffusion_models folder."
                 ),
-                io.Combo.Input(
-                    "dtype", options=list(load.DTYPES), default="auto", tooltip=DTYPE_TIP
-                ),
-                io.Combo.Input(
-                    "family",
-                    options=list(TITLES),
-                    default=AUTO,
-                    optional=True,
-                    tooltip="What the checkpoint was made for: decides on shift, cfg, steps and "
+                DTYPE.widget(DTYPE_TIP),
+                FAMILY.widget(
+                    "What the checkpoint was made for: decides on shift, cfg, steps and "
                     "frame rate where those are left at 0. auto: told by the tensors, and by the "
                     "file's name where they are alike (Wan 2.2 T2V A14B and Wan 2.1 T2V 14B). The "
-                    "node shows what it found.",
+                    "node shows what it found."
                 ),
             ],
             outputs=[
@@ -75,14 +66,14 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file=None) -> bool | str:
-        return checks.verdict(folders.find, "dit", file)
+        return verdict((MODEL_FILE.read, file))
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, dtype: str, family: str = AUTO) -> str:
-        return version("dit", file)
+    def fingerprint_inputs(cls, file: str, dtype: str, family: str = FAMILY.default) -> str:
+        return MODEL_FILE.version(file)
 
     @classmethod
-    def execute(cls, file: str, dtype: str, family: str = AUTO) -> io.NodeOutput:
+    def execute(cls, file: str, dtype: str, family: str = FAMILY.default) -> io.NodeOutput:
         model = load.load_model(file, dtype, family)
         show_text(described(model))
         return io.NodeOutput(model)
@@ -97,10 +88,9 @@ class LoadTextEncoder(io.ComfyNode):
             category=CATEGORY,
             description="Loads the text encoder that belongs to a video model as CLIP." + SHARED,
             inputs=[
-                file_input(
-                    "text_encoder",
+                TEXT_ENCODER_FILE.widget(
                     "The built-in one (for the built-in model), or a .safetensors file "
-                    "from ComfyUI's models/text_encoders folder: UMT5-XXL for Wan.",
+                    "from ComfyUI's models/text_encoders folder: UMT5-XXL for Wan."
                 ),
             ],
             outputs=[
@@ -110,11 +100,11 @@ class LoadTextEncoder(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file=None) -> bool | str:
-        return checks.verdict(folders.find, "text_encoder", file)
+        return verdict((TEXT_ENCODER_FILE.read, file))
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> str:
-        return version("text_encoder", file)
+        return TEXT_ENCODER_FILE.version(file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -131,14 +121,11 @@ class LoadVAE(io.ComfyNode):
             description="Loads the VAE that turns a video model's latents into pictures, and "
             "back." + SHARED,
             inputs=[
-                file_input(
-                    "vae",
+                VAE_FILE.widget(
                     "The built-in one (for the built-in model), or a .safetensors file "
-                    "from ComfyUI's models/vae folder: Wan 2.1's, or Wan 2.2's for TI2V-5B.",
+                    "from ComfyUI's models/vae folder: Wan 2.1's, or Wan 2.2's for TI2V-5B."
                 ),
-                io.Combo.Input(
-                    "dtype", options=list(load.VAE_DTYPES), default="auto", tooltip=DTYPE_TIP
-                ),
+                VAE_DTYPE.widget(DTYPE_TIP),
             ],
             outputs=[
                 io.Vae.Output(
@@ -150,11 +137,11 @@ class LoadVAE(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file=None) -> bool | str:
-        return checks.verdict(folders.find, "vae", file)
+        return verdict((VAE_FILE.read, file))
 
     @classmethod
     def fingerprint_inputs(cls, file: str, dtype: str) -> str:
-        return version("vae", file)
+        return VAE_FILE.version(file)
 
     @classmethod
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:

@@ -8,16 +8,28 @@ from ..engine.canvas.grid import frame_rate
 from ..engine.take.anchor import ANCHORS
 from ..host.networks.settings import cfg_for
 from ..host.networks.vae import grid_of
-from ..host.sampling.sample import SAMPLERS
 from ..host.take.long_take import film_take
 from ..host.take.storyboards import SEPARATE, SHARING, Frame, layout_for, recipe_for, single
 from ..host.video.clip import sound_from
 from ..models.errors import InputError
-from . import checks, widgets
+from .inputs import Choice, Number, Whole, verdict
+from .shared import CFG, SAMPLER, SEED, cfg_input, sampler_input, vae_input
 from .storyboard import Storyboard_, exact
 
-SECONDS, FPS, SIDE, FRAMES = (0.0, 36_000.0), (0.0, 240.0), (0, 8192), (0, 4001)
-KEEP = ("keep", "delete when done")
+SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
+FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
+WIDTH = Whole("width", 0, 8192, default=0, step=16)
+HEIGHT = Whole("height", 0, 8192, default=0, step=16)
+WINDOW = Whole("window", 0, 4001, default=0)
+OVERLAP = Whole("overlap", 0, 4001, default=0)
+SHOTS = Choice("shots", SHARING, default=SEPARATE)
+ANCHOR = Choice("anchor", ANCHORS, default="off")
+KEPT, DELETED = "keep", "delete when done"
+KEEP = Choice("keep", (KEPT, DELETED), default=KEPT)
+SIDES = (
+    "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the "
+    "model was made for. A canvas decides over both."
+)
 
 
 class LongTake(io.ComfyNode):
@@ -31,7 +43,7 @@ class LongTake(io.ComfyNode):
             "painted. Cancel leaves what is done as a video; queued again, it goes on from there.",
             inputs=[
                 io.Model.Input("model", tooltip="A video model, with or without LoRAs."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                vae_input(),
                 io.Conditioning.Input(
                     "negative",
                     tooltip="What it should not show. An empty prompt for the built-in model.",
@@ -40,12 +52,12 @@ class LongTake(io.ComfyNode):
                     "sigmas", tooltip="The noise levels of each window, from Schedule."
                 ),
                 *frame_inputs(),
-                widgets.seed(
+                SEED.widget(
                     "Another number gives another take. A frame's noise depends on the seed and "
                     "on its place, not on the windows."
                 ),
-                widgets.cfg(),
-                widgets.sampler(),
+                cfg_input(),
+                sampler_input(),
                 *window_inputs(),
                 *optional_inputs(),
             ],
@@ -54,16 +66,12 @@ class LongTake(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, sampler=None, shots=None, anchor=None, keep=None) -> bool | str:
-        for name, value, options in (
-            ("sampler", sampler, SAMPLERS),
-            ("shots", shots, SHARING),
-            ("anchor", anchor, ANCHORS),
-            ("keep", keep, KEEP),
-        ):
-            verdict = checks.verdict(checks.one_of, name, value, options)
-            if verdict is not True:
-                return verdict
-        return True
+        return verdict(
+            (SAMPLER.read, sampler),
+            (SHOTS.read, shots),
+            (ANCHOR.read, anchor),
+            (KEEP.read, keep),
+        )
 
     @classmethod
     def execute(
@@ -98,95 +106,59 @@ class LongTake(io.ComfyNode):
             frame = frame.for_board(storyboard)
         frame = frame.for_model(model, grid)
         board = storyboard or single(positive, frame.seconds, frame.fps)
-        window = checks.whole("window", window, *FRAMES)
-        overlap = checks.whole("overlap", overlap, *FRAMES)
-        sharing = checks.one_of("shots", shots, SHARING)
+        window, overlap = WINDOW.read(window), OVERLAP.read(overlap)
         recipe = recipe_for(
             model,
             vae,
             board,
             negative,
             frame,
-            layout_for(model, grid, window, overlap, sharing),
+            layout_for(model, grid, window, overlap, SHOTS.read(shots)),
             canvas,
             sigmas=sigmas,
-            seed=checks.whole("seed", seed, *widgets.SEEDS),
-            cfg=checks.number("cfg", cfg, *widgets.CFG) or cfg_for(model),
-            sampler=checks.one_of("sampler", sampler, SAMPLERS),
-            anchor=checks.one_of("anchor", anchor, ANCHORS),
+            seed=SEED.read(seed),
+            cfg=CFG.read(cfg) or cfg_for(model),
+            sampler=SAMPLER.read(sampler),
+            anchor=ANCHOR.read(anchor),
             sound=board.sound if audio is None else sound_from(audio),
         )
-        keeping = checks.one_of("keep", keep, KEEP) == KEEP[0]
-        return io.NodeOutput(film_take(recipe, keep=keeping))
+        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT))
 
 
 def frame_inputs() -> list:
     """Widgets for time and size."""
     return [
-        widgets.number(
-            "seconds",
-            0.0,
-            SECONDS,
-            "How long the take is. 0: as long as the canvas or the storyboard.",
+        SECONDS.widget("How long the take is. 0: as long as the canvas or the storyboard."),
+        FPS.widget(
+            "Frames per second. 0: the canvas's, the storyboard's, or what the model was made for."
         ),
-        widgets.number(
-            "fps",
-            0.0,
-            FPS,
-            "Frames per second. 0: the canvas's, the storyboard's, or what the model was made for.",
-            step=0.01,
-        ),
-        *(
-            widgets.whole(
-                side,
-                0,
-                SIDE,
-                "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the "
-                "model was made for. A canvas decides over both.",
-                step=16,
-            )
-            for side in ("width", "height")
-        ),
+        WIDTH.widget(SIDES),
+        HEIGHT.widget(SIDES),
     ]
 
 
 def window_inputs() -> list:
     """Widgets for how the take is put together."""
     return [
-        widgets.whole(
-            "window",
-            0,
-            FRAMES,
+        WINDOW.widget(
             "Frames the model paints at a time: 1 + 4·n. 0: what it was made for (17 for "
-            "the built-in model, 81 for Wan 2.1). Memory and time of a step grow with it.",
+            "the built-in model, 81 for Wan 2.1). Memory and time of a step grow with it."
         ),
-        widgets.whole(
-            "overlap",
-            0,
-            FRAMES,
+        OVERLAP.widget(
             "Frames that each window goes on from: 1 + 4·n. 0: a fifth of a window or "
-            "more. More holds motion together better, and takes longer.",
+            "more. More holds motion together better, and takes longer."
         ),
-        io.Combo.Input(
-            "shots",
-            options=list(SHARING),
-            default=SEPARATE,
-            tooltip="After a cut, a shot begins in a window of its own, on the very frame; or "
-            "shots share windows and see each other, which makes them look alike.",
+        SHOTS.widget(
+            "After a cut, a shot begins in a window of its own, on the very frame; or "
+            "shots share windows and see each other, which makes them look alike."
         ),
-        io.Combo.Input(
-            "anchor",
-            options=list(ANCHORS),
-            default="off",
-            tooltip="Against drift: bring each window's latent statistics half of the way back to "
-            "the first one's, show each window the shot's first frame, or both.",
+        ANCHOR.widget(
+            "Against drift: bring each window's latent statistics half of the way back to "
+            "the first one's, show each window the shot's first frame, or both."
         ),
-        io.Combo.Input(
-            "keep",
-            options=list(KEEP),
-            default=KEEP[0],
-            tooltip="Painted windows stay in output/longtake/windows (4 GiB at most), so that "
-            "after a change only what depends on it is painted; or go when the take is done.",
+        KEEP.widget(
+            "Painted windows stay in output/longtake/windows (4 GiB at most), so that "
+            "after a change only what depends on it is painted; or go when the take is done."
         ),
     ]
 
@@ -217,10 +189,10 @@ def optional_inputs() -> list:
 
 def frame_of(seconds: float, fps: float, width: int, height: int) -> Frame:
     """What the widgets say, each looked at."""
-    fps = checks.number("fps", fps, *FPS)
+    fps = FPS.read(fps)
     return Frame(
-        exact(checks.number("seconds", seconds, *SECONDS)),
+        exact(SECONDS.read(seconds)),
         frame_rate(fps) if fps else Fraction(0),
-        checks.whole("width", width, *SIDE),
-        checks.whole("height", height, *SIDE),
+        WIDTH.read(width),
+        HEIGHT.read(height),
     )

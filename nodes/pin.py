@@ -5,10 +5,12 @@ from comfy_api.latest import io
 from ..engine.canvas.picture import FITS
 from ..host.canvas import pinning
 from ..host.comfyui.node_text import show_text
-from . import checks, widgets
+from .inputs import Choice, Number, verdict
+from .shared import CLIP_FPS, TIMELINE, canvas_output, vae_input
 
-CATEGORY = "Longtake/Timeline"
-AT, FPS = (0.0, 3600.0), (0.0, 240.0)
+AT = Number("at", 0.0, 3600.0, default=0.0)
+FIT = Choice("fit", FITS, default="crop")
+EDGES = Choice("edges", pinning.EDGES, default="paint")
 
 
 def canvas_input() -> io.Latent.Input:
@@ -19,34 +21,16 @@ def canvas_input() -> io.Latent.Input:
     )
 
 
-def vae_input() -> io.Vae.Input:
-    return io.Vae.Input("vae", tooltip="The VAE that belongs to the model.")
-
-
 def at_input(what: str) -> io.Float.Input:
-    return widgets.number(
-        "at",
-        0.0,
-        AT,
-        f"Seconds from the canvas's beginning at which {what}. The nearest frame is taken.",
+    return AT.widget(
+        f"Seconds from the canvas's beginning at which {what}. The nearest frame is taken."
     )
 
 
 def fit_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "fit",
-        options=list(FITS),
-        default="crop",
-        tooltip="What to do with another aspect ratio than the canvas's: crop fills the canvas and "
-        "cuts what juts out, pad shows all of it between black bars, stretch distorts it.",
-    )
-
-
-def canvas_output() -> io.Latent.Output:
-    return io.Latent.Output(
-        display_name="latent",
-        tooltip="For Sample, core's samplers, or another node of this kind. A mask says what is "
-        "known.",
+    return FIT.widget(
+        "What to do with another aspect ratio than the canvas's: crop fills the canvas and "
+        "cuts what juts out, pad shows all of it between black bars, stretch distorts it."
     )
 
 
@@ -56,7 +40,7 @@ class PinImage(io.ComfyNode):
         return io.Schema(
             node_id="LongtakePinImage",
             display_name="Pin Image (Longtake)",
-            category=CATEGORY,
+            category=TIMELINE,
             description="Puts an image at a time on the canvas; Sample paints the rest to fit. "
             "Chain several for keyframes.",
             inputs=[
@@ -77,15 +61,15 @@ class PinImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fit=None) -> bool | str:
-        return checks.verdict(checks.one_of, "fit", fit, FITS)
+        return verdict((FIT.read, fit))
 
     @classmethod
     def execute(
         cls, latent, image, vae, at: float, fit: str, clip_vision_output=None
     ) -> io.NodeOutput:
-        at = checks.number("at", at, *AT)
-        checks.one_of("fit", fit, FITS)
-        canvas, notes = pinning.pin_image(latent, image, vae, at, fit, clip_vision_output)
+        canvas, notes = pinning.pin_image(
+            latent, image, vae, AT.read(at), FIT.read(fit), clip_vision_output
+        )
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
 
@@ -96,7 +80,7 @@ class PinVideo(io.ComfyNode):
         return io.Schema(
             node_id="LongtakePinVideo",
             display_name="Pin Video (Longtake)",
-            category=CATEGORY,
+            category=TIMELINE,
             description="Puts the frames of a clip on the canvas from a time on; Sample paints the "
             "rest to fit.",
             inputs=[
@@ -109,21 +93,13 @@ class PinVideo(io.ComfyNode):
                 vae_input(),
                 at_input("the clip begins"),
                 fit_input(),
-                io.Combo.Input(
-                    "edges",
-                    options=list(pinning.EDGES),
-                    default="paint",
-                    tooltip="Models know frames by fours. Where the clip begins or ends inside "
+                EDGES.widget(
+                    "Models know frames by fours. Where the clip begins or ends inside "
                     "such a four: paint makes all of it anew, hold repeats the clip's nearest "
-                    "frame. The node says which frames those are.",
+                    "frame. The node says which frames those are."
                 ),
-                widgets.number(
-                    "fps",
-                    0.0,
-                    FPS,
-                    "Frames per second of an IMAGE batch; 0: as the canvas. A VIDEO knows its own.",
-                    step=0.01,
-                    optional=True,
+                CLIP_FPS.widget(
+                    "Frames per second of an IMAGE batch; 0: as the canvas. A VIDEO knows its own."
                 ),
             ],
             outputs=[canvas_output()],
@@ -131,19 +107,13 @@ class PinVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fit=None, edges=None) -> bool | str:
-        return checks.verdict(check_choices, fit, edges)
+        return verdict((FIT.read, fit), (EDGES.read, edges))
 
     @classmethod
     def execute(
-        cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = 0.0
+        cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
-        at, fps = checks.number("at", at, *AT), checks.number("fps", fps, *FPS)
-        check_choices(fit, edges)
-        canvas, notes = pinning.pin_video(latent, clip, vae, at, fit, edges, fps)
+        fit, edges, fps = FIT.read(fit), EDGES.read(edges), CLIP_FPS.read(fps)
+        canvas, notes = pinning.pin_video(latent, clip, vae, AT.read(at), fit, edges, fps)
         show_text("\n".join(notes))
         return io.NodeOutput(canvas)
-
-
-def check_choices(fit: str, edges: str) -> None:
-    checks.one_of("fit", fit, FITS)
-    checks.one_of("edges", edges, pinning.EDGES)

@@ -2,7 +2,9 @@
 
 from comfy_api.latest import io
 
-from . import checks
+from .inputs import Text
+
+TEXT = Text("text", "What to see and how it moves; as the negative, what not to see.")
 
 
 class Prompt(io.ComfyNode):
@@ -15,14 +17,9 @@ class Prompt(io.ComfyNode):
             description="Says what the video should show, or (as the negative) what it should not.",
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
-                io.String.Input(
-                    "text",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    default="",
-                    placeholder="What to see and how it moves; as the negative, what not to see.",
-                    tooltip="What is to be seen, and how it moves. (word:1.3) weighs a word more, "
-                    "(word:0.7) less; {red|blue} picks one at random each time it is queued.",
+                TEXT.widget(
+                    "What is to be seen, and how it moves. (word:1.3) weighs a word more, "
+                    "(word:0.7) less; {red|blue} picks one at random each time it is queued."
                 ),
             ],
             outputs=[
@@ -35,5 +32,5 @@ class Prompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, text: str) -> io.NodeOutput:
-        tokens = clip.tokenize(checks.prompt("the text", text))
+        tokens = clip.tokenize(TEXT.read(text))
         return io.NodeOutput(clip.encode_from_tokens_scheduled(tokens))

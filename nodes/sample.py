@@ -3,8 +3,9 @@
 from comfy_api.latest import io
 
 from ..host.networks.settings import cfg_for
-from ..host.sampling.sample import SAMPLERS, sample
-from . import checks, widgets
+from ..host.sampling.sample import sample
+from .inputs import verdict
+from .shared import CFG, SAMPLER, SEED, cfg_input, sampler_input
 
 
 class Sample(io.ComfyNode):
@@ -28,9 +29,9 @@ class Sample(io.ComfyNode):
                     tooltip="The canvas. What its mask keeps comes back exactly as it was.",
                 ),
                 io.Sigmas.Input("sigmas", tooltip="The noise levels, from Schedule."),
-                widgets.seed("Another number gives another video; the same gives the same."),
-                widgets.cfg(),
-                widgets.sampler(),
+                SEED.widget("Another number gives another video; the same gives the same."),
+                cfg_input(),
+                sampler_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="For Decode, or core's VAEDecode.")
@@ -39,7 +40,7 @@ class Sample(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, sampler=None) -> bool | str:
-        return checks.verdict(checks.one_of, "sampler", sampler, SAMPLERS)
+        return verdict((SAMPLER.read, sampler))
 
     @classmethod
     def execute(
@@ -53,10 +54,14 @@ class Sample(io.ComfyNode):
         cfg: float,
         sampler: str,
     ) -> io.NodeOutput:
-        seed = checks.whole("seed", seed, *widgets.SEEDS)
-        cfg = checks.number("cfg", cfg, *widgets.CFG) or cfg_for(model)
-        checks.one_of("sampler", sampler, SAMPLERS)
         painted = sample(
-            model, positive, negative, latent, sigmas, seed=seed, cfg=cfg, sampler=sampler
+            model,
+            positive,
+            negative,
+            latent,
+            sigmas,
+            seed=SEED.read(seed),
+            cfg=CFG.read(cfg) or cfg_for(model),
+            sampler=SAMPLER.read(sampler),
         )
         return io.NodeOutput(painted)

@@ -6,17 +6,23 @@ from comfy_api.latest import InputImpl, io
 
 from ..engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
 from ..engine.media.still import PICTURES
+from ..engine.provenance.signing import SIGNED
 from ..host.comfyui.node_text import show_text
 from ..host.comfyui.output import check_prefix, with_values
-from ..host.provenance.credentials import Signing
+from ..host.provenance.credentials import CHOICES, Signing, refusal
 from ..host.provenance.mark import stage_for
 from ..host.video.clip import sound_from
 from ..host.video.save import Wish, graph_in, save, shown
-from . import checks, widgets
-from .credentials import check_choice, provenance
+from ..models.errors import InputError
+from .inputs import Choice, Flag, Whole, verdict
 
 AS_IT_IS = -1
-COARSEST = 63
+FORMAT = Choice("format", tuple(FORMATS), default="mp4 h264", optional=True)
+CRF = Whole("crf", AS_IT_IS, 63, default=AS_IT_IS, optional=True)
+PRESET = Choice("preset", PRESETS, default="medium", optional=True)
+PICTURE = Choice("picture", PICTURES, default=PICTURES[0], optional=True)
+CREDENTIALS = Choice("credentials", CHOICES, default="auto", optional=True)
+MARK = Flag("mark", optional=True)
 
 
 class SaveVideo(io.ComfyNode):
@@ -50,33 +56,32 @@ class SaveVideo(io.ComfyNode):
     @classmethod
     def validate_inputs(
         cls, filename_prefix=None, format=None, crf=None, preset=None, credentials=None
-    ):
-        chosen = AS_IT_IS if crf is None else crf, preset or "medium"
-        verdicts = (
-            checks.verdict(check_prefix, filename_prefix),
-            checks.verdict(check_choice, credentials, format or "mp4 h264"),
-            checks.verdict(quality_of, *chosen),
-            checks.verdict(wish_of, format, *chosen),
+    ) -> bool | str:
+        chosen = CRF.default if crf is None else crf, preset or PRESET.default
+        return verdict(
+            (check_prefix, filename_prefix),
+            (check_credentials, credentials, format or FORMAT.default),
+            (quality_of, *chosen),
+            (wish_of, format, *chosen),
         )
-        return next((verdict for verdict in verdicts if verdict is not True), True)
 
     @classmethod
     def execute(
         cls,
         video,
         filename_prefix: str,
-        format: str = "mp4 h264",
-        crf: int = AS_IT_IS,
-        preset: str = "medium",
+        format: str = FORMAT.default,
+        crf: int = CRF.default,
+        preset: str = PRESET.default,
         audio=None,
-        picture: str = PICTURES[0],
-        credentials: str = "auto",
-        mark: bool = False,
+        picture: str = PICTURE.default,
+        credentials: str = CREDENTIALS.default,
+        mark: bool = MARK.default,
     ) -> io.NodeOutput:
         wish = wish_of(format, crf, preset, audio, picture)
         if mark:
             wish = replace(wish, mark=stage_for(cls.hidden))
-        signing = Signing(check_choice(credentials, format), cls.hidden)
+        signing = Signing(check_credentials(credentials, format), cls.hidden)
         prefix = with_values(filename_prefix, cls.hidden.prompt)
         saved = save(video, prefix, graph_in(cls.hidden), wish, signing)
         signing.saved(saved.path)
@@ -88,30 +93,18 @@ class SaveVideo(io.ComfyNode):
 def how() -> list[io.Input]:
     """What may be chosen about the file; all of it optional."""
     return [
-        io.Combo.Input(
-            "format",
-            options=list(FORMATS),
-            default="mp4 h264",
-            optional=True,
-            tooltip="mp4 h264 plays everywhere. h265, av1 and vp9 are smaller and take "
-            "longer to encode; gif and webp are for short clips without sound.",
+        FORMAT.widget(
+            "mp4 h264 plays everywhere. h265, av1 and vp9 are smaller and take "
+            "longer to encode; gif and webp are for short clips without sound."
         ),
-        widgets.whole(
-            "crf",
-            AS_IT_IS,
-            (AS_IT_IS, COARSEST),
+        CRF.widget(
             "Quality: lower is better and larger, some 6 more halve the file. "
             "-1: what comes in is copied without loss if it is of this format already, "
-            "or else encoded so that it looks the same.",
-            optional=True,
+            "or else encoded so that it looks the same."
         ),
-        io.Combo.Input(
-            "preset",
-            options=list(PRESETS),
-            default="medium",
-            optional=True,
-            tooltip="How long the encoder may take: slower makes smaller files of the same "
-            "quality. Does not matter where the video is copied.",
+        PRESET.widget(
+            "How long the encoder may take: slower makes smaller files of the same "
+            "quality. Does not matter where the video is copied."
         ),
         io.Audio.Input(
             "audio",
@@ -119,29 +112,56 @@ def how() -> list[io.Input]:
             tooltip="Sound to go with the pictures from their first one on, cut at their "
             "end. Without it, the video keeps the sound it has.",
         ),
-        io.Combo.Input(
-            "picture",
-            options=list(PICTURES),
-            default=PICTURES[0],
-            optional=True,
-            tooltip="A PNG of the same name beside the video: a contact sheet of frames "
-            "with their times, or its middle frame as a poster.",
+        PICTURE.widget(
+            "A PNG of the same name beside the video: a contact sheet of frames "
+            "with their times, or its middle frame as a poster."
         ),
     ]
 
 
+def provenance() -> list[io.Input]:
+    """What may be said of where the video comes from."""
+    return [
+        CREDENTIALS.widget(
+            "Content Credentials: a signed statement in the file that AI made it, with "
+            "hashes of workflow and models, and the clips it came from. auto: if c2pa-python is "
+            "installed. required: or else nothing is saved."
+        ),
+        MARK.widget(
+            "An invisible mark in the frames that outlasts re-encoding, scaling and "
+            "cropping, for Read Mark to find. It informs, and secures nothing. The video is "
+            "encoded for it, and becomes larger."
+        ),
+    ]
+
+
+def check_credentials(choice: str, format: str) -> str:
+    """The choice of credentials. Raises InputError if it cannot be met, before hours of work."""
+    CREDENTIALS.read(choice)
+    problem = refusal(choice)
+    if problem:
+        raise InputError(problem)
+    suffix = FORMATS[FORMAT.read(format)].suffix
+    if choice == "required" and suffix not in SIGNED:
+        raise InputError(
+            f"credentials are required, but {suffix} files cannot carry any: choose a format in "
+            f"{', '.join(SIGNED)}, or set credentials to auto."
+        )
+    return choice
+
+
 def quality_of(crf: int, preset: str) -> Quality:
-    crf = checks.whole("crf", crf, AS_IT_IS, COARSEST)
-    return Quality(None if crf == AS_IT_IS else crf, checks.one_of("preset", preset, PRESETS))
+    crf = CRF.read(crf)
+    return Quality(None if crf == AS_IT_IS else crf, PRESET.read(preset))
 
 
 def wish_of(
-    format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURES[0]
+    format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURE.default
 ) -> Wish:
     """How the video shall be saved. Raises InputError for what there is not."""
-    form = FORMATS[checks.one_of("format", format, list(FORMATS))]
+    form = FORMATS[FORMAT.read(format)]
     encoder_of(form)
     quality = quality_of(crf, preset)
     check_quality(form, quality)
     sound = None if audio is None else sound_from(audio)
-    return Wish(form, quality, sound, checks.one_of("picture", picture, PICTURES))
+    return Wish(form, quality, sound, PICTURE.read(picture))

@@ -7,9 +7,12 @@ from ..host.comfyui.latent import facts_of
 from ..host.comfyui.node_text import show_text
 from ..host.networks.settings import settings_for, settings_of
 from ..host.networks.shift import shift_for
-from . import checks, widgets
+from .inputs import Choice, Number, Whole, verdict
 
-DENOISE = (0.01, 1.0)
+STEPS = Whole("steps", 0, MAX_STEPS, default=24)
+SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0)
+CURVE = Choice("curve", tuple(CURVES), default="linear")
+DENOISE = Number("denoise", 0.01, 1.0, default=1.0, step=0.01, round=None)
 
 
 class Schedule(io.ComfyNode):
@@ -22,38 +25,24 @@ class Schedule(io.ComfyNode):
             description="The noise levels that Sample goes through on its way from noise to video.",
             inputs=[
                 io.Model.Input("model", tooltip="The model they are for; it decides on the shift."),
-                widgets.whole(
-                    "steps",
-                    24,
-                    (0, MAX_STEPS),
+                STEPS.widget(
                     "How many times the model is asked. More is slower and, up to a "
                     "point, better: 24 for the built-in model, 20 to 50 for Wan. 0: what the "
                     "checkpoint was made for; models of a few steps then get the very levels they "
-                    "learnt.",
+                    "learnt."
                 ),
-                widgets.number(
-                    "shift",
-                    0.0,
-                    (0.0, SHIFTS[1]),
+                SHIFT.widget(
                     "0: what the checkpoint was made for at this size (the node shows "
-                    "it). Higher spends more steps on layout and motion, lower more on detail.",
+                    "it). Higher spends more steps on layout and motion, lower more on detail."
                 ),
-                io.Combo.Input(
-                    "curve",
-                    options=list(CURVES),
-                    default="linear",
-                    tooltip="How the levels are spaced before the shift. linear: evenly, as in "
+                CURVE.widget(
+                    "How the levels are spaced before the shift. linear: evenly, as in "
                     "diffusers' Wan. wan: as in Wan's own code. simple: as ComfyUI's of that name. "
-                    "beta: denser at both ends. flow_match: as in diffusers' Euler.",
+                    "beta: denser at both ends. flow_match: as in diffusers' Euler."
                 ),
-                widgets.number(
-                    "denoise",
-                    1.0,
-                    DENOISE,
+                DENOISE.widget(
                     "Below 1, sampling begins part of the way, at a clip from Encode: 0.3 "
-                    "changes it a little, 0.8 a lot. Leave it at 1 for an empty canvas.",
-                    step=0.01,
-                    round=None,
+                    "changes it a little, 0.8 a lot. Leave it at 1 for an empty canvas."
                 ),
                 io.Latent.Input(
                     "latent",
@@ -72,15 +61,13 @@ class Schedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, curve=None) -> bool | str:
-        return checks.verdict(checks.one_of, "curve", curve, tuple(CURVES))
+        return verdict((CURVE.read, curve))
 
     @classmethod
     def execute(
         cls, model, steps: int, shift: float, curve: str, denoise: float, latent=None
     ) -> io.NodeOutput:
-        steps = checks.whole("steps", steps, 0, MAX_STEPS)
-        shift = checks.number("shift", shift, 0.0, SHIFTS[1])
-        denoise = checks.number("denoise", denoise, *DENOISE)
+        steps, shift, denoise = STEPS.read(steps), SHIFT.read(shift), DENOISE.read(denoise)
         remixed = facts_of(latent or {}).get("denoise") if denoise == 1 else None
         denoise = remixed or denoise
         learnt = steps == 0 and shift == 0 and denoise == 1 and learnt_levels(model)

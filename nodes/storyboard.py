@@ -10,16 +10,31 @@ from ..engine.take.storyboard_text import parse
 from ..host.comfyui.conditioning import MEET
 from ..host.comfyui.node_text import show_text
 from ..host.take.storyboards import encoded, in_one_window, listed, on_beats
-from . import checks, widgets
+from .inputs import Choice, Number, Text, Whole, verdict
+from .shared import SEED
 
 CATEGORY = "Longtake/Storyboard"
 Shots = io.Custom("LONGTAKE_SHOTS")
 Storyboard_ = io.Custom("LONGTAKE_STORYBOARD")
-SECONDS, FPS, SNAP = (0.1, 36_000.0), (1.0, 240.0), (0.0, 10.0)
-OWN_SEED = (-1, 2**64 - 1)
 EXAMPLE = """[0s] a big red ball rises over the grass at sunset
 [2s cut] a blue cube spins on the snow at night
 [4s dissolve 0.5s] a yellow cone moves left on the sand during the day"""
+TEXT = Text(
+    "text",
+    placeholder="[0s] a red ball on the grass\n[4s cut] a blue cube on the snow",
+    default=EXAMPLE,
+    longest=None,  # it is each shot's prompt that is encoded
+)
+SECONDS = Number("seconds", 0.1, 36_000.0, default=6.0)
+FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
+SNAP = Number("snap", 0.0, 10.0, default=0.5, step=0.05)
+MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05)
+
+PROMPT = Text("prompt", placeholder="What this shot shows and how it moves.")
+START = Number("start", 0.0, SECONDS.high, default=0.0)
+TRANSITION = Choice("transition", TRANSITIONS, default="cut")
+DISSOLVE_SECONDS = Number("dissolve", 0.01, 60.0, default=float(DISSOLVE))
+OWN_SEED = Whole("seed", -1, SEED.high, default=-1)
 
 
 class Storyboard(io.ComfyNode):
@@ -47,7 +62,7 @@ class Storyboard(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text=None, seconds=None, shots="none") -> bool | str:
-        return checks.verdict(check_text, text, seconds, shots or "connected")
+        return verdict((check_text, text, seconds, shots or "connected"))
 
     @classmethod
     def execute(
@@ -61,11 +76,9 @@ class Storyboard(io.ComfyNode):
         shots=(),
         audio=None,
     ) -> io.NodeOutput:
-        end = exact(checks.number("seconds", seconds, *SECONDS))
-        rate = frame_rate(checks.number("fps", fps, *FPS))
-        snap = checks.number("snap", snap, *SNAP)
-        meet = checks.number("meet", meet, 0.0, 1.0)
-        board = checked(merged(parse(text_in(text)), shots or ()), end)
+        end, rate = exact(SECONDS.read(seconds)), frame_rate(FPS.read(fps))
+        snap, meet = SNAP.read(snap), MEET_LEVEL.read(meet)
+        board = checked(merged(parse(TEXT.read(text)), shots or ()), end)
         sound, told = None, ""
         if audio is not None:
             board, sound, told = on_beats(board, audio, snap, end)
@@ -85,38 +98,15 @@ class ShotNode(io.ComfyNode):
             category=CATEGORY,
             description="One shot of a storyboard. Chain several, the last one into Storyboard.",
             inputs=[
-                io.String.Input(
-                    "prompt",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    default="",
-                    placeholder="What this shot shows and how it moves.",
-                    tooltip="What the shot shows.",
+                PROMPT.widget("What the shot shows."),
+                START.widget("When it begins, in seconds. The first shot begins at 0."),
+                TRANSITION.widget("How it follows the shot before it."),
+                DISSOLVE_SECONDS.widget(
+                    "Seconds a dissolve takes, from the shot's start on. No matter for a cut."
                 ),
-                widgets.number(
-                    "start",
-                    0.0,
-                    (0.0, SECONDS[1]),
-                    "When it begins, in seconds. The first shot begins at 0.",
-                ),
-                io.Combo.Input(
-                    "transition",
-                    options=list(TRANSITIONS),
-                    default="cut",
-                    tooltip="How it follows the shot before it.",
-                ),
-                widgets.number(
-                    "dissolve",
-                    float(DISSOLVE),
-                    (0.01, 60.0),
-                    "Seconds a dissolve takes, from the shot's start on. No matter for a cut.",
-                ),
-                widgets.whole(
-                    "seed",
-                    OWN_SEED[0],
-                    OWN_SEED,
+                OWN_SEED.widget(
                     "-1: the take's seed. Any other number is the shot's own; it then "
-                    "looks the same wherever it stands.",
+                    "looks the same wherever it stands."
                 ),
                 Shots.Input("shots", optional=True, tooltip="The Shot before this one."),
                 io.Image.Input(
@@ -132,7 +122,7 @@ class ShotNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, transition=None) -> bool | str:
-        return checks.verdict(checks.one_of, "transition", transition, TRANSITIONS)
+        return verdict((TRANSITION.read, transition))
 
     @classmethod
     def execute(
@@ -145,15 +135,13 @@ class ShotNode(io.ComfyNode):
         shots=(),
         image=None,
     ) -> io.NodeOutput:
-        begins = exact(checks.number("start", start, 0.0, SECONDS[1]))
-        checks.one_of("transition", transition, TRANSITIONS)
-        takes = exact(checks.number("dissolve", dissolve, 0.01, 60.0))
-        own = checks.whole("seed", seed, *OWN_SEED)
+        begins, lasts = exact(START.read(start)), exact(DISSOLVE_SECONDS.read(dissolve))
+        own = OWN_SEED.read(seed)
         shot = Shot(
             begins,
-            checks.prompt("the prompt", prompt),
-            transition,
-            takes if transition == "dissolve" else Fraction(0),
+            PROMPT.read(prompt),
+            TRANSITION.read(transition),
+            lasts if transition == "dissolve" else Fraction(0),
             None if own < 0 else own,
             image,
             where=f"the Shot node at {clock(begins)}",
@@ -165,24 +153,15 @@ def written_inputs() -> list:
     """What the shots are and how long they last."""
     return [
         io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
-        io.String.Input(
-            "text",
-            multiline=True,
-            dynamic_prompts=True,
-            default=EXAMPLE,
-            placeholder="[0s] a red ball on the grass\n[4s cut] a blue cube on the snow",
-            tooltip="A block a shot: its time in brackets, then its prompt. [4s cut] or "
+        TEXT.widget(
+            "A block a shot: its time in brackets, then its prompt. [4s cut] or "
             "[4s] cuts, [4s dissolve 0.5s] dissolves; 'seed 7' in the bracket gives the "
-            "shot noise of its own. Lines that begin with # are notes.",
+            "shot noise of its own. Lines that begin with # are notes."
         ),
-        widgets.number("seconds", 6.0, SECONDS, "When the last shot ends."),
-        widgets.number(
-            "fps",
-            8.0,
-            FPS,
+        SECONDS.widget("When the last shot ends."),
+        FPS.widget(
             "Frames per second, as the model was trained: 8 for the built-in one, "
-            "16 for Wan 2.1, 24 for TI2V-5B.",
-            step=0.01,
+            "16 for Wan 2.1, 24 for TI2V-5B."
         ),
     ]
 
@@ -190,22 +169,14 @@ def written_inputs() -> list:
 def setting_inputs() -> list:
     """How cuts are made, and the sockets."""
     return [
-        widgets.number(
-            "snap",
-            0.5,
-            SNAP,
+        SNAP.widget(
             "With audio: how many seconds a cut may be moved to fall on a beat. 0 "
-            "leaves all where they are.",
-            step=0.05,
+            "leaves all where they are."
         ),
-        widgets.number(
-            "meet",
-            MEET,
-            (0.0, 1.0),
+        MEET_LEVEL.widget(
             "For shots painted in one window: the noise level below which they see "
             "each other. 1: from the first step on, they look alike and cuts may blur. 0: "
-            "never.",
-            step=0.05,
+            "never."
         ),
         Shots.Input("shots", optional=True, tooltip="Shots from Shot nodes; they join the text's."),
         io.Audio.Input(
@@ -221,17 +192,9 @@ def exact(seconds: float) -> Fraction:
     return Fraction(str(seconds))
 
 
-def text_in(text) -> str:
-    """The text of a storyboard, which may be empty where Shot nodes are connected."""
-    if not isinstance(text, str):
-        return checks.prompt("the text", text)
-    checks.prompt("the text", text[: checks.LONGEST_PROMPT])
-    return text
-
-
 def check_text(text, seconds, shots: str) -> None:
     """What can be told before anything runs; of shots from nodes, nothing can."""
-    end = exact(checks.number("seconds", seconds, *SECONDS))
-    written = parse(text_in(text))
+    end = exact(SECONDS.read(seconds))
+    written = parse(TEXT.read(text))
     if shots == "none":
         checked(written, end)

@@ -1,0 +1,247 @@
+"""Inputs of nodes. Each is declared once, as a value that makes the widget and reads the argument.
+
+Arguments are checked when the node runs, because much reaches it unseen: ComfyUI does not check a
+number that comes over a link, nor NaN, nor (before 2026) what was chosen in a menu.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..models.errors import InputError, LongtakeError
+from ..models.weights_file import shards
+
+LONGEST_PROMPT = 20_000  # characters
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from `low` to `high`.
+
+    Attributes:
+        step: what the arrows beside the widget add.
+        round: what the widget rounds to; None leaves it as it is typed.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+    step: float = 0.1
+    round: float | None = 0.001
+    optional: bool = False
+
+    def widget(self, tooltip: str) -> io.Float.Input:
+        return io.Float.Input(
+            self.name,
+            default=self.default,
+            min=self.low,
+            max=self.high,
+            step=self.step,
+            round=self.round,
+            optional=self.optional,
+            tooltip=tooltip,
+        )
+
+    def read(self, value: Any) -> float:
+        """The argument as a float. Raises InputError if it is no number of this range."""
+        if not _is_number(value) or not self.low <= value <= self.high:  # also refuses NaN
+            raise InputError(
+                f"{self.name} {_shown(value)}: choose a number from {self.low:g} to {self.high:g}."
+            )
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`.
+
+    Attributes:
+        step: what the arrows beside the widget add; None for 1.
+        control_after_generate: whether the browser can choose another each time it is queued.
+    """
+
+    name: str
+    low: int
+    high: int
+    default: int
+    step: int | None = None
+    control_after_generate: bool | None = None
+    optional: bool = False
+
+    def widget(self, tooltip: str) -> io.Int.Input:
+        return io.Int.Input(
+            self.name,
+            default=self.default,
+            min=self.low,
+            max=self.high,
+            step=self.step,
+            control_after_generate=self.control_after_generate,
+            optional=self.optional,
+            tooltip=tooltip,
+        )
+
+    def read(self, value: Any) -> int:
+        """The argument as an int. Raises InputError if it is no whole number of this range."""
+        fits = _is_number(value) and self.low <= value <= self.high
+        if not fits or value != math.floor(value):
+            raise InputError(
+                f"{self.name} {_shown(value)}: choose a whole number from {self.low} to "
+                f"{self.high}."
+            )
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes or no."""
+
+    name: str
+    default: bool = False
+    optional: bool = False
+
+    def widget(self, tooltip: str) -> io.Boolean.Input:
+        return io.Boolean.Input(
+            self.name, default=self.default, optional=self.optional, tooltip=tooltip
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    name: str
+    options: Sequence[str]
+    default: str
+    optional: bool = False
+
+    def widget(self, tooltip: str) -> io.Combo.Input:
+        return io.Combo.Input(
+            self.name,
+            options=list(self.options),
+            default=self.default,
+            optional=self.optional,
+            tooltip=tooltip,
+        )
+
+    def read(self, value: Any) -> str:
+        """The argument. Raises InputError if it is not among the options."""
+        if value not in self.options:
+            options = ", ".join(self.options)
+            raise InputError(f"{self.name} {_shown(value)}: choose from {options}.")
+        return value
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its name in a menu, which is made anew each time the browser asks for it.
+
+    Attributes:
+        menu: gives the names.
+        find: a name -> the file's path; raises InputError for a name that the menu does not have.
+        none: the entry that stands for no file.
+        upload: what the button beside the menu uploads.
+    """
+
+    name: str
+    menu: Callable[[], list[str]]
+    find: Callable[[str], Path]
+    default: str
+    none: str | None = None
+    upload: io.UploadType | None = None
+
+    def widget(self, tooltip: str) -> io.Combo.Input:
+        return io.Combo.Input(
+            self.name,
+            options=self.menu(),
+            default=self.default,
+            upload=self.upload,
+            tooltip=tooltip,
+        )
+
+    def read(self, value: str) -> str:
+        """The argument. Raises InputError for a file that there is not."""
+        if value != self.none:
+            self.find(value)
+        return value
+
+    def version(self, value: str) -> str:
+        """Changes when the file does, so that the node runs again.
+
+        ComfyUI writes it into the graph that saved files carry: nothing private may be in it.
+        """
+        if value == self.none:
+            return value
+        found = [part.stat() for part in shards(self.find(value))]
+        return f"{sum(f.st_size for f in found)} bytes, {max(f.st_mtime_ns for f in found)}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text for an encoder, in a box of several lines.
+
+    Attributes:
+        placeholder: what an empty box shows.
+        longest: in characters; None where the text is taken apart before it is encoded.
+    """
+
+    name: str
+    placeholder: str
+    default: str = ""
+    longest: int | None = LONGEST_PROMPT
+
+    def widget(self, tooltip: str) -> io.String.Input:
+        return io.String.Input(
+            self.name,
+            multiline=True,
+            dynamic_prompts=True,
+            default=self.default,
+            placeholder=self.placeholder,
+            tooltip=tooltip,
+        )
+
+    def read(self, value: Any) -> str:
+        """The argument. Raises InputError if it is no text that an encoder can read."""
+        if not isinstance(value, str):
+            raise InputError(f"the {self.name} must be text, not {type(value).__name__}.")
+        if self.longest and len(value) > self.longest:
+            raise InputError(
+                f"the {self.name} is {len(value)} characters long: text encoders read some 2,500 "
+                f"with attention, and at most {self.longest} are allowed."
+            )
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the {self.name} is not valid text from character {error.start} on."
+            ) from None
+        return value
+
+
+def verdict(*checks: tuple) -> bool | str:
+    """For `validate_inputs`: True, or what the first check that fails says.
+
+    Args:
+        checks: (function, *arguments) each, such as (SECONDS.read, seconds). One with an argument
+            of None is left out: it comes over a link, and is not known yet.
+    """
+    try:
+        for check, *arguments in checks:
+            if None not in arguments:
+                check(*arguments)
+    except LongtakeError as error:
+        return str(error)
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
