@@ -1,14 +1,17 @@
-"""Longtake's nodes, in the order a video passes through them."""
+"""Longtake's nodes, in the order a video passes through them.
+
+A class ends in Node where the thing itself (a Canvas, a Shot) has a class of its own.
+"""
 
 from comfy_api.latest import ComfyExtension, io
 
 from .beat import Beat
-from .cache import ModelCache
-from .canvas import Canvas
+from .cache import ModelCacheNode
+from .canvas import CanvasNode
 from .credentials import ReadCredentials, ReadMark
 from .decode import Decode, DecodeFrames
 from .encode import Encode
-from .experts import Experts
+from .experts import ExpertsNode
 from .extend import ExtendVideo
 from .forcing import DiffusionForcing
 from .interpolate import Interpolate
@@ -18,7 +21,7 @@ from .long_take import LongTake
 from .lora import LoadLora
 from .pin import PinImage, PinVideo
 from .preset import Preset
-from .prompt import Prompt
+from .prompt import PromptNode
 from .remix import Remix
 from .sample import Sample
 from .save import SaveVideo
@@ -31,11 +34,11 @@ NODES: list[type[io.ComfyNode]] = [
     LoadVAE,
     LoadLora,
     Preset,
-    Prompt,
+    PromptNode,
     ShotNode,
     Storyboard,
     Beat,
-    Canvas,
+    CanvasNode,
     PinImage,
     PinVideo,
     ExtendVideo,
@@ -45,7 +48,7 @@ NODES: list[type[io.ComfyNode]] = [
     Remix,
     Encode,
     Schedule,
-    Experts,
+    ExpertsNode,
     DiffusionForcing,
     Sample,
     LongTake,
@@ -55,7 +58,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveVideo,
     ReadCredentials,
     ReadMark,
-    ModelCache,
+    ModelCacheNode,
 ]
 
 

@@ -10,7 +10,7 @@ from .inputs import Choice, verdict
 ACTION = Choice("action", ("show", "drop", "drop all"), default="show")
 
 
-class ModelCache(io.ComfyNode):
+class ModelCacheNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

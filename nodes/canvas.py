@@ -6,7 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..engine.canvas.aspect import ASPECTS, FREE, fitting_size
-from ..engine.canvas.canvas import Canvas as Latents
+from ..engine.canvas.canvas import Canvas
 from ..engine.canvas.grid import LatentGrid, frame_rate
 from ..host.comfyui.latent import to_latent
 from ..host.comfyui.node_text import show_text
@@ -29,7 +29,7 @@ SIDES = (
 )
 
 
-class Canvas(io.ComfyNode):
+class CanvasNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -98,7 +98,7 @@ class Canvas(io.ComfyNode):
             ratio = ASPECTS.get(aspect) or Fraction(width, height)
             width, height = fitting_size(grid, ratio, megapixels * 1e6 or width * height)
         frames = grid.nearest_frames(seconds, rate)
-        canvas = Latents.blank(grid, frames, height, width, batch)
+        canvas = Canvas.blank(grid, frames, height, width, batch)
         t, h, w = canvas.latents.shape[2:]
         tokens = t * h * w // grid.patch**2
         show_text(

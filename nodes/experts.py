@@ -14,7 +14,7 @@ CFG_LOW = replace(CFG, name="cfg_low", default=0.0)
 BOUNDARY = Number("boundary", 0.0, 1.0, default=0.0, step=0.005, round=0.0001)
 
 
-class Experts(io.ComfyNode):
+class ExpertsNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -181,7 +181,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextBox:
     """Text for an encoder, in a box of several lines.
 
     Attributes:

@@ -14,7 +14,7 @@ from ..host.video.clip import sound_from
 from ..models.errors import InputError
 from .inputs import Choice, Number, Whole, verdict
 from .shared import CFG, SAMPLER, SEED, cfg_input, sampler_input, vae_input
-from .storyboard import Storyboard_, exact
+from .storyboard import Storyboard_, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
@@ -191,7 +191,7 @@ def frame_of(seconds: float, fps: float, width: int, height: int) -> Frame:
     """What the widgets say, each looked at."""
     fps = FPS.read(fps)
     return Frame(
-        exact(SECONDS.read(seconds)),
+        to_fraction(SECONDS.read(seconds)),
         frame_rate(fps) if fps else Fraction(0),
         WIDTH.read(width),
         HEIGHT.read(height),

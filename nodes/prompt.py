@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io
 
-from .inputs import Text
+from .inputs import TextBox
 
-TEXT = Text("text", "What to see and how it moves; as the negative, what not to see.")
+TEXT = TextBox("text", "What to see and how it moves; as the negative, what not to see.")
 
 
-class Prompt(io.ComfyNode):
+class PromptNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -10,7 +10,7 @@ from ..engine.take.storyboard_text import parse
 from ..host.comfyui.conditioning import MEET
 from ..host.comfyui.node_text import show_text
 from ..host.take.storyboards import encoded, in_one_window, listed, on_beats
-from .inputs import Choice, Number, Text, Whole, verdict
+from .inputs import Choice, Number, TextBox, Whole, verdict
 from .shared import SEED
 
 CATEGORY = "Longtake/Storyboard"
@@ -19,7 +19,7 @@ Storyboard_ = io.Custom("LONGTAKE_STORYBOARD")
 EXAMPLE = """[0s] a big red ball rises over the grass at sunset
 [2s cut] a blue cube spins on the snow at night
 [4s dissolve 0.5s] a yellow cone moves left on the sand during the day"""
-TEXT = Text(
+TEXT = TextBox(
     "text",
     placeholder="[0s] a red ball on the grass\n[4s cut] a blue cube on the snow",
     default=EXAMPLE,
@@ -30,7 +30,7 @@ FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
 SNAP = Number("snap", 0.0, 10.0, default=0.5, step=0.05)
 MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05)
 
-PROMPT = Text("prompt", placeholder="What this shot shows and how it moves.")
+PROMPT = TextBox("prompt", placeholder="What this shot shows and how it moves.")
 START = Number("start", 0.0, SECONDS.high, default=0.0)
 TRANSITION = Choice("transition", TRANSITIONS, default="cut")
 DISSOLVE_SECONDS = Number("dissolve", 0.01, 60.0, default=float(DISSOLVE))
@@ -62,7 +62,7 @@ class Storyboard(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text=None, seconds=None, shots="none") -> bool | str:
-        return verdict((check_text, text, seconds, shots or "connected"))
+        return verdict((check_shots, text, seconds, shots or "connected"))
 
     @classmethod
     def execute(
@@ -76,7 +76,7 @@ class Storyboard(io.ComfyNode):
         shots=(),
         audio=None,
     ) -> io.NodeOutput:
-        end, rate = exact(SECONDS.read(seconds)), frame_rate(FPS.read(fps))
+        end, rate = to_fraction(SECONDS.read(seconds)), frame_rate(FPS.read(fps))
         snap, meet = SNAP.read(snap), MEET_LEVEL.read(meet)
         board = checked(merged(parse(TEXT.read(text)), shots or ()), end)
         sound, told = None, ""
@@ -135,7 +135,7 @@ class ShotNode(io.ComfyNode):
         shots=(),
         image=None,
     ) -> io.NodeOutput:
-        begins, lasts = exact(START.read(start)), exact(DISSOLVE_SECONDS.read(dissolve))
+        begins, lasts = to_fraction(START.read(start)), to_fraction(DISSOLVE_SECONDS.read(dissolve))
         own = OWN_SEED.read(seed)
         shot = Shot(
             begins,
@@ -187,14 +187,14 @@ def setting_inputs() -> list:
     ]
 
 
-def exact(seconds: float) -> Fraction:
+def to_fraction(seconds: float) -> Fraction:
     """4.1 as 41/10, not as the nearest number in binary."""
     return Fraction(str(seconds))
 
 
-def check_text(text, seconds, shots: str) -> None:
+def check_shots(text, seconds, shots: str) -> None:
     """What can be told before anything runs; of shots from nodes, nothing can."""
-    end = exact(SECONDS.read(seconds))
+    end = to_fraction(SECONDS.read(seconds))
     written = parse(TEXT.read(text))
     if shots == "none":
         checked(written, end)

@@ -16,31 +16,26 @@ LAYERS = ("models", "engine", "host", "nodes")
 # Names with two meanings that are still there. The list only gets shorter.
 ALLOWED = {
     *(
-        "Canvas",
         "Conditioning",
         "Encoder",
-        "Experts",
         "Limits",
-        "ModelCache",
         "Painter",
         "Saved",
         "Source",
     ),
     *(
         "Clip",
-        "Prompt",
         "State",
         "Wish",
         "best_dtype",
         "build",
         "built_in",
         "check_layout",
-        "check_text",
         "checked",
     ),
-    *("convolution", "digest", "exact", "find", "in_words", "interpolate", "interpolated"),
-    *("linear", "listed", "marked", "menu", "number", "parse", "reporter", "runs_of", "sample"),
-    *("shifted", "shown", "source_of", "told", "whole", "with_values"),
+    *("convolution", "digest", "find", "in_words", "interpolate", "interpolated"),
+    *("linear", "listed", "marked", "menu", "parse", "reporter", "runs_of", "sample"),
+    *("shifted", "shown", "source_of", "told", "with_values"),
 }
 
 

@@ -50,7 +50,7 @@ def test_choices_are_listed(inputs):
 
 @pytest.mark.parametrize("text", ["", "a red ball", "Ü🌲\0", "x" * 20_000, "ب"])
 def test_text_is_read(inputs, text):
-    assert inputs.Text("text", placeholder="").read(text) == text
+    assert inputs.TextBox("text", placeholder="").read(text) == text
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_text_is_read(inputs, text):
 )
 def test_other_text_is_refused(inputs, text, why):
     with pytest.raises(InputError, match=why):
-        inputs.Text("text", placeholder="").read(text)
+        inputs.TextBox("text", placeholder="").read(text)
 
 
 def test_text_that_is_taken_apart_may_be_long_but_not_broken(inputs):
-    shots = inputs.Text("text", placeholder="", longest=None)
+    shots = inputs.TextBox("text", placeholder="", longest=None)
     assert shots.read("x" * 20_001) == "x" * 20_001
     with pytest.raises(InputError, match="not valid text from character 20001"):
         shots.read("x" * 20_001 + "\ud800")
