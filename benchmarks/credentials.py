@@ -33,7 +33,7 @@ ID = 0x5A17C3
 
 def flips(folder: Path, count: int) -> dict:
     """Single bits changed in media and index bytes, spread by their sizes but half in the index."""
-    from longtake.engine.provenance.report import read
+    from longtake.engine.provenance.report import read_report
     from tests.engine.signed import boxes, clip, sign
 
     path = sign(clip(folder / "flips.mp4", 11), identity_in(folder))
@@ -46,35 +46,35 @@ def flips(folder: Path, count: int) -> dict:
         data[byte] ^= 1 << bit
         changed.write_bytes(data)
         data[byte] ^= 1 << bit
-        report = read(changed)
+        report = read_report(changed)
         verdicts[report.verdict] = verdicts.get(report.verdict, 0) + 1
         if report.intact:
             missed.append((name, byte, bit))
-    assert read(path).intact
+    assert read_report(path).intact
     return {"flips": count, "missed": len(missed), "verdicts": verdicts, "where": missed[:9]}
 
 
 def identity_in(folder: Path):
-    from longtake.engine.provenance.certificate import find_identity
+    from longtake.engine.provenance.certificate import find_certificate
 
-    return find_identity(folder / "identity", {})
+    return find_certificate(folder / "identity", {})
 
 
 def cost(folder: Path, megabytes: int) -> dict:
     """Seconds, and by how much resident memory grows at most, with a large file."""
-    from longtake.engine.provenance.report import read
-    from longtake.engine.provenance.signing import Source
+    from longtake.engine.provenance.report import read_report
+    from longtake.engine.provenance.signing import SourceFile
     from tests.engine.signed import clip, sign
 
     identity = identity_in(folder)
-    read(sign(clip(folder / "warm.mp4"), identity))
+    read_report(sign(clip(folder / "warm.mp4"), identity))
     path = large(folder / "large.mp4", megabytes)
     size, steps = path.stat().st_size, {}
     calls = {
         "sign": lambda: sign(path, identity),
-        "read": lambda: read(path),
+        "read": lambda: read_report(path),
         "sign_with_parent": lambda: sign(
-            clip(folder / "child.mp4"), identity, Source(path, "1" * 64, "parent")
+            clip(folder / "child.mp4"), identity, SourceFile(path, "1" * 64, "parent")
         ),
     }
     for name, call in calls.items():
@@ -135,8 +135,8 @@ def resident():
 
 def network(folder: Path) -> dict:
     """How often anybody is asked, when files name an address: as sources, and to be read."""
-    from longtake.engine.provenance.report import read
-    from longtake.engine.provenance.signing import Source
+    from longtake.engine.provenance.report import read_report
+    from longtake.engine.provenance.signing import SourceFile
     from tests.engine.signed import clip, elsewhere, listening, sign
 
     identity = identity_in(folder)
@@ -144,8 +144,12 @@ def network(folder: Path) -> dict:
         for n, embed in enumerate((False, True) * 5):
             source = clip(folder / f"s{n}.mp4", 2)
             hostile = elsewhere(source, f"{address}/{n}", identity, embed=embed)
-            read(hostile)
-            read(sign(clip(folder / f"c{n}.mp4", 2), identity, Source(hostile, "1" * 64, "parent")))
+            read_report(hostile)
+            read_report(
+                sign(
+                    clip(folder / f"c{n}.mp4", 2), identity, SourceFile(hostile, "1" * 64, "parent")
+                )
+            )
         ours = len(asked)
         with (
             contextlib.suppress(c2pa.C2paError),
@@ -229,7 +233,7 @@ def attacked(frames: Tensor, crf: int, scale: float, crop: float) -> tuple[Tenso
 
 def mark(seeds: int) -> dict:
     """What is left of the mark, its cost in bytes, milliseconds and likeness."""
-    from longtake.engine.frames.watermark import find_mark, marked
+    from longtake.engine.frames.watermark import embed_mark, find_mark
 
     rows = {}
     for name, make in CLIPS.items():
@@ -237,7 +241,7 @@ def mark(seeds: int) -> dict:
         for seed in range(seeds):
             plain = make(seed)
             start = time.process_time()
-            with_mark = torch.cat(list(marked(plain.split(4), ID)))
+            with_mark = torch.cat(list(embed_mark(plain.split(4), ID)))
             spent = 1000 * (time.process_time() - start) / len(plain)
             error = (with_mark.float() - plain.float()).square().mean()
             for attack, how in ATTACKS.items():

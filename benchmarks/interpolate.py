@@ -34,7 +34,13 @@ sys.path.append(str(ROOT / "tests" / "golden"))
 
 from importlib import import_module  # noqa: E402
 
-from longtake.engine.frames.interpolation import Between, Painter, Tally, Timing, interpolated  # noqa: E402
+from longtake.engine.frames.interpolation import (  # noqa: E402
+    Inbetween,
+    Tally,
+    TiledInterpolator,
+    Timing,
+    convert_rate,
+)
 from longtake.engine.media.writer import write_video  # noqa: E402
 from longtake.models.checkpoint import load_into, load_weights, read_header  # noqa: E402
 from longtake.models.rife.config import detect_rife  # noqa: E402
@@ -150,13 +156,13 @@ def cuts(count: int = 20) -> dict:
     where = {frame.numpy().tobytes(): n for n, shot in enumerate(shots) for frame in shot}
     across, tally = [], Tally()
 
-    def draw(items: list[Between]) -> Tensor:
+    def draw(items: list[Inbetween]) -> Tensor:
         shown = [[where[frame.numpy().tobytes()] for frame in item[:2]] for item in items]
         across.extend(one != other for one, other in shown)
         return torch.stack([item.first for item in items])
 
     timing = Timing(Fraction(8), Fraction(24))
-    for _ in interpolated([shots.flatten(0, 1)], timing, draw, tally=tally):
+    for _ in convert_rate([shots.flatten(0, 1)], timing, draw, tally=tally):
         pass
     return {"planted": count, "found": tally.cuts, "drawn": tally.drawn, "across": sum(across)}
 
@@ -165,11 +171,11 @@ def cuts(count: int = 20) -> dict:
 def memory(seconds: int, folder: Path) -> int:
     """MiB added at the peak by taking a clip of 256×256 from 8 to 24 frames a second to a file."""
     network = ours()
-    paint = Painter(network, network.config.multiple(), DEVICE)
+    paint = TiledInterpolator(network, network.config.multiple(), DEVICE)
     shot = clips(1, 16, 8, (256, 256))[0].permute(0, 2, 3, 1).contiguous()
     chunks = (shot[n % 16 : n % 16 + 1] for n in range(seconds * 8))
     before = peak()
-    stream = interpolated(chunks, Timing(Fraction(8), Fraction(24)), paint, sensitivity=0, batch=4)
+    stream = convert_rate(chunks, Timing(Fraction(8), Fraction(24)), paint, sensitivity=0, batch=4)
     write_video(folder / f"{seconds}.mp4", stream, Fraction(24))
     return peak() - before
 

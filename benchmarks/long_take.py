@@ -229,7 +229,7 @@ def drums(seconds: float, tempo: float, offset: float) -> tuple[dict, np.ndarray
 
 
 def music(studio: Studio, options) -> dict:
-    from longtake.host.video.save import Wish, save
+    from longtake.host.video.save import SaveOptions, save
 
     seconds, every = 125.0, 4.0
     sound, beats = drums(seconds, 96, 0.31)
@@ -246,7 +246,7 @@ def music(studio: Studio, options) -> dict:
         from comfy_api.latest import InputImpl
 
         video = InputImpl.VideoFromFile(str(studio.film(recipe)))
-        return str(save(video, "music", {}, Wish()).path)
+        return str(save(video, "music", {}, SaveOptions()).path)
 
     made = forked(work)
     path = Path(made["result"])

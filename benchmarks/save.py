@@ -34,7 +34,7 @@ from _measure import import_core, register
 register()
 
 from longtake.engine.media.publish import leftovers  # noqa: E402
-from longtake.engine.media.reader import frames_of, media_facts, sound_of  # noqa: E402
+from longtake.engine.media.reader import media_facts, read_frames, sound_of  # noqa: E402
 from longtake.engine.media.salvage import salvage  # noqa: E402
 from longtake.engine.media.sound import Sound  # noqa: E402
 from longtake.engine.media.writer import write_video  # noqa: E402
@@ -243,7 +243,7 @@ def offsets(path: Path, fps: Fraction, lit: int) -> dict:
         times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
     heard = sound_of(path)
     click = float(np.argmax(np.abs(heard.samples[0]) > 0.3) / heard.rate)
-    bright = [float(frame.float().mean()) for chunk in frames_of(path) for frame in chunk]
+    bright = [float(frame.float().mean()) for chunk in read_frames(path) for frame in chunk]
     return {
         "first": float(times[0]),
         "equal": times == [n / fps for n in range(3 * lit)],
@@ -309,7 +309,7 @@ def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
     handed = rest(pipe)
     counts["kills"] += 1
     if path.exists():
-        whole = sum(len(chunk) for chunk in frames_of(path)) == 24 * KILLED
+        whole = sum(len(chunk) for chunk in read_frames(path)) == 24 * KILLED
         counts["whole" if whole else "torn"] += 1
     parts = leftovers(path.parent, age=0)
     for part in parts:
@@ -326,7 +326,7 @@ def tried(part: Path, handed: int, counts: dict, lost: list[int]) -> None:
     """Salvage a part; at most a second and what was just handed over may be missing."""
     try:
         saved = salvage(part)
-        frames = sum(len(chunk) for chunk in frames_of(saved.path))
+        frames = sum(len(chunk) for chunk in read_frames(saved.path))
     except LongtakeError:
         counts["nothing_yet" if handed <= 48 else "not_salvaged"] += 1
         return

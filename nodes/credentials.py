@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io, ui
 
-from ..engine.frames.watermark import in_words as mark_in_words
-from ..engine.provenance.report import in_words
+from ..engine.frames.watermark import describe_mark
+from ..engine.provenance.report import describe_report
 from ..engine.provenance.signing import MIME
-from ..host.comfyui.media_folders import find, menu
+from ..host.comfyui.media_folders import find_media, media_menu
 from ..host.comfyui.node_text import show_text
-from ..host.provenance.credentials import file_of, report_on
-from ..host.provenance.mark import mark_in
+from ..host.provenance.credentials import file_behind, report_on
+from ..host.provenance.mark import find_mark_in
 from ..models.errors import InputError
 from .inputs import File, verdict
 
@@ -16,8 +16,8 @@ CATEGORY = "Longtake/Save"
 NONE = ""  # and not a word, of which the browser would try to show a preview
 FILE = File(
     "file",
-    menu=lambda: [NONE, *menu(tuple(MIME))],
-    find=find,
+    menu=lambda: [NONE, *media_menu(tuple(MIME))],
+    find=find_media,
     default=NONE,
     none=NONE,
     upload=io.UploadType.video,
@@ -65,9 +65,9 @@ class ReadCredentials(io.ComfyNode):
     def execute(cls, file: str, video=None) -> io.NodeOutput:
         if (video is None) == (file == NONE):
             raise InputError("connect a video, or choose a file: one of the two.")
-        path = file_of(video) if video is not None else find(file)
+        path = file_behind(video) if video is not None else find_media(file)
         report = report_on(path)
-        words = f"{path.name}: {in_words(report)}"
+        words = f"{path.name}: {describe_report(report)}"
         show_text(words)
         return io.NodeOutput(words, report.as_json(), ui=ui.PreviewText(words))
 
@@ -103,7 +103,7 @@ class ReadMark(io.ComfyNode):
 
     @classmethod
     def execute(cls, video) -> io.NodeOutput:
-        mark = mark_in(video)
-        words = mark_in_words(mark)
+        mark = find_mark_in(video)
+        words = describe_mark(mark)
         show_text(words)
         return io.NodeOutput(words, mark.present, mark.z, ui=ui.PreviewText(words))

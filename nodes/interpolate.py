@@ -6,14 +6,14 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..engine.canvas.grid import frame_rate
 from ..host.comfyui.node_text import show_text
 from ..host.video import interpolate as rife
-from ..host.video.clip import of_images, opened
+from ..host.video.clip import footage_of, opened
 from ..models.errors import InputError
 from .inputs import Choice, File, Flag, Number, Whole, verdict
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
 MULTIPLIER = Number("multiplier", 0.1, 64.0, default=2.0, step=0.5)
-FILE = File("file", rife.menu, rife.find, default=rife.BUILT_IN)
+FILE = File("file", rife.network_menu, rife.find_network, default=rife.BUILT_IN)
 CUT_SENSITIVITY = Number("cut_sensitivity", 0.0, 1.0, default=0.5, step=0.05)
 LOOP = Flag("loop")
 ENDING = Choice("ending", (HOLD, STOP), default=HOLD)
@@ -83,7 +83,7 @@ class Interpolate(io.ComfyNode):
         if (video is None) == (image is None):
             raise InputError("connect a video or an image, one of the two.")
         fps = FPS.read(fps)
-        wish = rife.Wish(
+        wish = rife.InterpolateOptions(
             fps=frame_rate(fps) if fps else None,
             multiplier=MULTIPLIER.read(multiplier),
             sensitivity=CUT_SENSITIVITY.read(cut_sensitivity),
@@ -95,17 +95,17 @@ class Interpolate(io.ComfyNode):
         rate = frame_rate(IMAGE_FPS.read(image_fps))
         network = rife.load_interpolator(file, dtype)
         if video is None:
-            made = shown(of_images(image, rate), network, wish, True)
+            made = shown(footage_of(image, rate), network, wish, True)
         else:
             with opened(video) as clip:
                 made = shown(clip, network, wish, bool(images))
         return io.NodeOutput(*made)
 
 
-def shown(clip, network, wish: rife.Wish, images: bool) -> tuple:
+def shown(clip, network, wish: rife.InterpolateOptions, images: bool) -> tuple:
     """The node's outputs; what was done stands on the node."""
-    video, whole, tally = rife.interpolate(clip, network, wish, images)
-    show_text(rife.told(clip, rife.timing_of(clip, wish), tally))
+    video, whole, tally = rife.interpolate_video(clip, network, wish, images)
+    show_text(rife.summary(clip, rife.timing_of(clip, wish), tally))
     return video, ExecutionBlocker(NO_IMAGES) if whole is None else whole
 
 

@@ -23,7 +23,12 @@ DTYPE_TIP = (
 
 
 def weights_file(kind: str) -> File:
-    return File("file", partial(folders.menu, kind), partial(folders.find, kind), folders.BUILT_IN)
+    return File(
+        "file",
+        partial(folders.weights_menu, kind),
+        partial(folders.find_weights, kind),
+        folders.BUILT_IN,
+    )
 
 
 MODEL_FILE = weights_file("dit")

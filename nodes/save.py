@@ -8,11 +8,11 @@ from ..engine.media.formats import FORMATS, PRESETS, Quality, check_quality, enc
 from ..engine.media.still import PICTURES
 from ..engine.provenance.signing import SIGNED
 from ..host.comfyui.node_text import show_text
-from ..host.comfyui.output import check_prefix, with_values
-from ..host.provenance.credentials import CHOICES, Signing, refusal
-from ..host.provenance.mark import stage_for
+from ..host.comfyui.output import check_prefix, fill_in_values
+from ..host.provenance.credentials import CHOICES, Signing, why_impossible
+from ..host.provenance.mark import mark_stage
 from ..host.video.clip import sound_from
-from ..host.video.save import Wish, graph_in, save, shown
+from ..host.video.save import SaveOptions, graph_in, save, ui_of
 from ..models.errors import InputError
 from .inputs import Choice, Flag, Whole, verdict
 
@@ -80,14 +80,14 @@ class SaveVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         wish = wish_of(format, crf, preset, audio, picture)
         if mark:
-            wish = replace(wish, mark=stage_for(cls.hidden))
+            wish = replace(wish, mark=mark_stage(cls.hidden))
         signing = Signing(check_credentials(credentials, format), cls.hidden)
-        prefix = with_values(filename_prefix, cls.hidden.prompt)
+        prefix = fill_in_values(filename_prefix, cls.hidden.prompt)
         saved = save(video, prefix, graph_in(cls.hidden), wish, signing)
         signing.saved(saved.path)
         show_text("\n".join(filter(None, (saved.told, signing.note))))
         result = InputImpl.VideoFromFile(str(saved.path))
-        return io.NodeOutput(result, ui=shown(saved, wish.form))
+        return io.NodeOutput(result, ui=ui_of(saved, wish.form))
 
 
 def how() -> list[io.Input]:
@@ -138,7 +138,7 @@ def provenance() -> list[io.Input]:
 def check_credentials(choice: str, format: str) -> str:
     """The choice of credentials. Raises InputError if it cannot be met, before hours of work."""
     CREDENTIALS.read(choice)
-    problem = refusal(choice)
+    problem = why_impossible(choice)
     if problem:
         raise InputError(problem)
     suffix = FORMATS[FORMAT.read(format)].suffix
@@ -157,11 +157,11 @@ def quality_of(crf: int, preset: str) -> Quality:
 
 def wish_of(
     format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURE.default
-) -> Wish:
+) -> SaveOptions:
     """How the video shall be saved. Raises InputError for what there is not."""
     form = FORMATS[FORMAT.read(format)]
     encoder_of(form)
     quality = quality_of(crf, preset)
     check_quality(form, quality)
     sound = None if audio is None else sound_from(audio)
-    return Wish(form, quality, sound, PICTURE.read(picture))
+    return SaveOptions(form, quality, sound, PICTURE.read(picture))

@@ -19,13 +19,13 @@ from torch.nn import functional as F
 
 from ...models.errors import InputError, NotFiniteError
 from ..rounding import nearest
-from .scene_cut import marked, seam_is_cut
+from .scene_cut import detect_cuts, seam_is_cut
 
 CHUNK = 8  # frames at most that come out at once
 FASTEST = 1000  # frames per second
 
 
-class Between(NamedTuple):
+class Inbetween(NamedTuple):
     """A frame to be drawn: from two of uint8 (h, w, 3), at a time between 0 and 1."""
 
     first: Tensor
@@ -33,7 +33,7 @@ class Between(NamedTuple):
     time: float
 
 
-Draw = Callable[[list[Between]], Tensor]
+Draw = Callable[[list[Inbetween]], Tensor]
 """Frames to be drawn -> uint8 (frames, h, w, 3) on the CPU."""
 
 
@@ -80,7 +80,7 @@ class Tally:
     cuts: int = 0
 
 
-def interpolated(
+def convert_rate(
     chunks: Iterable[Tensor],
     timing: Timing,
     draw: Draw,
@@ -100,33 +100,33 @@ def interpolated(
         tally: is kept while the stream goes on.
     """
     tally = Tally() if tally is None else tally
-    plan = wanted(chunks, timing, sensitivity, tally)
-    ready: list[Tensor | Between] = []
+    plan = planned(chunks, timing, sensitivity, tally)
+    ready: list[Tensor | Inbetween] = []
     for item in plan:
         ready.append(item)
         tally.frames += 1
-        tally.drawn += isinstance(item, Between)
-        if len(ready) == CHUNK or sum(isinstance(item, Between) for item in ready) == batch:
-            yield filled(ready, draw)
+        tally.drawn += isinstance(item, Inbetween)
+        if len(ready) == CHUNK or sum(isinstance(item, Inbetween) for item in ready) == batch:
+            yield rendered(ready, draw)
             ready = []
     if ready:
-        yield filled(ready, draw)
+        yield rendered(ready, draw)
 
 
-def wanted(
+def planned(
     chunks: Iterable[Tensor], timing: Timing, sensitivity: float, tally: Tally
-) -> Iterator[Tensor | Between]:
+) -> Iterator[Tensor | Inbetween]:
     """The output, frame by frame: a frame of the source, or what to draw."""
     frames = (frame for chunk in chunks for frame in chunk)
     first = last = None
     done = 0
-    for frame, cut in marked(frames, sensitivity):
+    for frame, cut in detect_cuts(frames, sensitivity):
         if last is None:
             first = frame
         else:
             tally.cuts += cut
             while timing.position(done) < tally.sources:
-                yield at(timing.position(done) - (tally.sources - 1), last, frame, cut)
+                yield frame_at(timing.position(done) - (tally.sources - 1), last, frame, cut)
                 done += 1
         last = frame
         tally.sources += 1
@@ -135,26 +135,26 @@ def wanted(
     cut = not timing.loop or seam_is_cut(last, first, sensitivity)
     tally.cuts += timing.loop and cut
     while done < timing.frames(tally.sources):
-        yield at(timing.position(done) - (tally.sources - 1), last, first, cut)
+        yield frame_at(timing.position(done) - (tally.sources - 1), last, first, cut)
         done += 1
 
 
-def at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Between:
+def frame_at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Inbetween:
     """The frame at a time from 0 (the first) up to 1 (the second)."""
     if time == 0 or cut or torch.equal(first, second):
         return first
-    return Between(first, second, float(time))
+    return Inbetween(first, second, float(time))
 
 
-def filled(items: list[Tensor | Between], draw: Draw) -> Tensor:
+def rendered(items: list[Tensor | Inbetween], draw: Draw) -> Tensor:
     """A chunk of the items, with those drawn that have to be."""
-    to_draw = [item for item in items if isinstance(item, Between)]
+    to_draw = [item for item in items if isinstance(item, Inbetween)]
     drawn = iter(draw(to_draw) if to_draw else ())
-    return torch.stack([next(drawn) if isinstance(item, Between) else item for item in items])
+    return torch.stack([next(drawn) if isinstance(item, Inbetween) else item for item in items])
 
 
 @dataclass(frozen=True)
-class Painter:
+class TiledInterpolator:
     """A network as Draw: pads, cuts large frames into tiles, and rounds to bytes.
 
     Attributes:
@@ -171,7 +171,7 @@ class Painter:
     tile: int | None = None
     overlap: int = 128
 
-    def __call__(self, items: list[Between]) -> Tensor:
+    def __call__(self, items: list[Inbetween]) -> Tensor:
         frames = torch.stack([torch.stack((item.first, item.second)) for item in items])
         pairs = rearrange(frames.to(self.device), "b s h w c -> b s c h w").float().div_(255)
         times = torch.tensor([item.time for item in items], device=self.device)
@@ -198,16 +198,18 @@ class Painter:
         """The same from tiles, one after another, that fade into one another."""
         b, _, c, h, w = pairs.shape
         total, weights = pairs.new_zeros(b, c, h, w), pairs.new_zeros(h, w)
-        for y in spans(h, self.tile, self.overlap):
-            for x in spans(w, self.tile, self.overlap):
-                weight = ramp(y, h, self.overlap)[:, None] * ramp(x, w, self.overlap)
+        for y in tile_spans(h, self.tile, self.overlap):
+            for x in tile_spans(w, self.tile, self.overlap):
+                weight = blend_weights(y, h, self.overlap)[:, None] * blend_weights(
+                    x, w, self.overlap
+                )
                 weight = weight.to(pairs)
                 total[..., y, x] += weight * self.whole(pairs[..., y, x], times)
                 weights[y, x] += weight
         return total / weights
 
 
-def spans(length: int, tile: int, overlap: int) -> list[slice]:
+def tile_spans(length: int, tile: int, overlap: int) -> list[slice]:
     """Equal spans of at most `tile` that cover `length` and overlap by `overlap` or more."""
     if length <= tile:
         return [slice(0, length)]
@@ -216,7 +218,7 @@ def spans(length: int, tile: int, overlap: int) -> list[slice]:
     return [slice(start, start + tile) for start in starts]
 
 
-def ramp(span: slice, length: int, overlap: int) -> Tensor:
+def blend_weights(span: slice, length: int, overlap: int) -> Tensor:
     """Weights of a span: up over its first `overlap` and down over its last, but at the borders."""
     there = torch.arange(span.start, span.stop)
     up = (there - span.start + 1) / (overlap + 1) if span.start else torch.ones(len(there))

@@ -15,17 +15,17 @@ _ENDED: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.Contex
 )
 
 
-def unwanted() -> bool:
-    """Whether what this thread is making for `ahead` is wanted no more: for work that takes long
+def abandoned() -> bool:
+    """Whether what this thread is making for `prefetch` is wanted no more: for work that takes long
     to ask on its way."""
     return any(ended.is_set() for ended in _ENDED.get())
 
 
-def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
+def prefetch(items: Iterable[T], most: int = 2) -> Iterator[T]:
     """The same items, the next of them made in a thread while one is used.
 
     Closing the iterator ends the thread as soon as the item in hand is made, or whoever makes it
-    asks `unwanted`, and closes `items`.
+    asks `abandoned`, and closes `items`.
 
     Args:
         items: iterated in the thread, under the caller's inference mode and context variables.

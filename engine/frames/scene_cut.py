@@ -26,7 +26,7 @@ CALM = 0.5  # grey levels that any difference may be beside nothing at all
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """Differences, in grey levels of 255, that make a cut."""
 
     least: float  # below it, none
@@ -34,7 +34,7 @@ class Limits:
     times: float  # those nearby, in between
 
 
-def limits(sensitivity: float) -> Limits | None:
+def thresholds(sensitivity: float) -> Thresholds | None:
     """What makes a cut, at a sensitivity from 0 (nothing does: None) to 1; 0.5 is the usual.
 
     Raises:
@@ -45,19 +45,21 @@ def limits(sensitivity: float) -> Limits | None:
     if sensitivity == 0:
         return None
     wide = 4 ** (0.5 - sensitivity)
-    return Limits(least=3.5 * wide, sure=20 * wide, times=1 + 0.6 * wide)
+    return Thresholds(least=3.5 * wide, sure=20 * wide, times=1 + 0.6 * wide)
 
 
-def marked(frames: Iterable[Tensor], sensitivity: float = 0.5) -> Iterator[tuple[Tensor, bool]]:
+def detect_cuts(
+    frames: Iterable[Tensor], sensitivity: float = 0.5
+) -> Iterator[tuple[Tensor, bool]]:
     """Each frame, uint8 (h, w, 3), and whether a cut lies between it and the one before.
 
     Frames come out NEAR + 1 later than they went in; no more than these are held.
     """
-    what = limits(sensitivity)
+    what = thresholds(sensitivity)
     if what is None:
         yield from ((frame, False) for frame in frames)
         return
-    looks, waiting, count = Looks(what), deque(), 0
+    looks, waiting, count = CutDetector(what), deque(), 0
     for frame in frames:
         looks.add(frame)
         waiting.append(frame)
@@ -69,10 +71,10 @@ def marked(frames: Iterable[Tensor], sensitivity: float = 0.5) -> Iterator[tuple
         count += 1
 
 
-class Looks:
+class CutDetector:
     """Small copies of the frames around the one in question, by number."""
 
-    def __init__(self, what: Limits):
+    def __init__(self, what: Thresholds):
         self.what = what
         self.copies: dict[int, Tensor] = {}
         self.known: dict[tuple[int, int], float] = {}
@@ -80,7 +82,7 @@ class Looks:
 
     def add(self, frame: Tensor) -> None:
         """The next frame, uint8 (h, w, 3); those that no question can need are forgotten."""
-        self.copies[self.count] = small(frame)
+        self.copies[self.count] = thumbnail(frame)
         self.count += 1
         oldest = self.count - 2 * (NEAR + 2)
         self.copies = {n: copy for n, copy in self.copies.items() if n >= oldest}
@@ -124,17 +126,17 @@ class Looks:
         """What of two frames is not explained by motion, in grey levels."""
         if (a, b) not in self.known:
             one, other = self.copies[a], self.copies[b]
-            self.known[a, b] = (unexplained(one, other) + unexplained(other, one)) / 2
+            self.known[a, b] = (residual(one, other) + residual(other, one)) / 2
         return self.known[a, b]
 
 
-def small(frame: Tensor) -> Tensor:
+def thumbnail(frame: Tensor) -> Tensor:
     """uint8 (h, w, 3) -> float (3, ROWS, COLUMNS), in grey levels."""
     pixels = rearrange(frame, "h w c -> 1 c h w").float()
     return F.interpolate(pixels, size=(ROWS, COLUMNS), mode="area")[0]
 
 
-def unexplained(one: Tensor, other: Tensor) -> float:
+def residual(one: Tensor, other: Tensor) -> float:
     """How far the blocks of one small copy are from the most similar ones in the other."""
     around = F.pad(other, (REACH,) * 4, value=torch.inf)
     shifted = around.unfold(1, ROWS, 1).unfold(2, COLUMNS, 1)  # (c, y, x, rows, columns)
@@ -145,8 +147,8 @@ def unexplained(one: Tensor, other: Tensor) -> float:
 
 def seam_is_cut(last: Tensor, first: Tensor, sensitivity: float) -> bool:
     """Whether a clip that is played in a loop, frames (h, w, 3), jumps at its seam."""
-    what = limits(sensitivity)
+    what = thresholds(sensitivity)
     if what is None:
         return False
-    one, other = small(last), small(first)
-    return (unexplained(one, other) + unexplained(other, one)) / 2 >= what.sure
+    one, other = thumbnail(last), thumbnail(first)
+    return (residual(one, other) + residual(other, one)) / 2 >= what.sure

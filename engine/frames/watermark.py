@@ -69,7 +69,7 @@ def _pattern() -> _Pattern:
     return _Pattern(torch.from_numpy(signs).float(), torch.from_numpy(bits))
 
 
-def marked(chunks: Iterable[Tensor], id: int, strength: float = STRENGTH) -> Iterator[Tensor]:
+def embed_mark(chunks: Iterable[Tensor], id: int, strength: float = STRENGTH) -> Iterator[Tensor]:
     """A stage on a frame stream that marks its frames.
 
     Args:
@@ -265,7 +265,7 @@ def _read(tile: Tensor, at: tuple[int, int]) -> int | None:
     return None
 
 
-def in_words(mark: Mark) -> str:
+def describe_mark(mark: Mark) -> str:
     """What was found, for people."""
     sure = f"{mark.z:.1f} standard deviations above chance; {PRESENT:g} are needed"
     if not mark.present:

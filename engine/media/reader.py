@@ -44,7 +44,7 @@ REACH = 3  # seconds before a frame that decoding starts, to come by a keyframe
 
 
 @dataclass(frozen=True)
-class Limits:
+class MediaLimits:
     """What a file may claim to hold."""
 
     side: int = 8192  # pixels
@@ -54,7 +54,7 @@ class Limits:
     decoded: int = 4 * 2**40  # bytes
 
 
-LIMITS = Limits()
+LIMITS = MediaLimits()
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def codec_of(stream: Any) -> str:
     return getattr(codec, "canonical_name", codec.name)
 
 
-def media_facts(path: Path, limits: Limits = LIMITS) -> MediaFacts:
+def media_facts(path: Path, limits: MediaLimits = LIMITS) -> MediaFacts:
     """Look through a file's index, and at its first picture.
 
     Raises:
@@ -146,7 +146,7 @@ def media_facts(path: Path, limits: Limits = LIMITS) -> MediaFacts:
         return _facts(path, container, times, limits)
 
 
-def _check_claims(path: Path, container: Any, stream: Any, limits: Limits) -> None:
+def _check_claims(path: Path, container: Any, stream: Any, limits: MediaLimits) -> None:
     if stream.codec_context is None:
         raise InputError(f"{path.name} is of a codec that is not known here, or damaged.")
     width, height = stream.codec_context.width, stream.codec_context.height
@@ -168,14 +168,14 @@ def _check_claims(path: Path, container: Any, stream: Any, limits: Limits) -> No
         )
 
 
-def _too_long(path: Path, limits: Limits) -> InputError:
+def _too_long(path: Path, limits: MediaLimits) -> InputError:
     return InputError(
         f"{path.name} is too long: at most {limits.seconds / 3600:g} hours and {limits.frames} "
         f"frames are read."
     )
 
 
-def _times(path: Path, container: Any, stream: Any, limits: Limits) -> list[int]:
+def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list[int]:
     """When each picture is shown, in ticks and in order. Nothing is decoded."""
     times, whole = [], 0
     for packet in container.demux(stream):
@@ -198,7 +198,7 @@ def _times(path: Path, container: Any, stream: Any, limits: Limits) -> list[int]
     return times
 
 
-def _facts(path: Path, container: Any, times: list[int], limits: Limits) -> MediaFacts:
+def _facts(path: Path, container: Any, times: list[int], limits: MediaLimits) -> MediaFacts:
     stream = container.streams.video[0]
     first = next(container.decode(stream), None)
     if first is None:
@@ -255,12 +255,12 @@ def crf_in(path: Path) -> int | None:
     return round(float(found[1])) if found and float(found[1]).is_integer() else None
 
 
-def frames_of(
+def read_frames(
     path: Path,
     start: int = 0,
     stop: int | None = None,
     size: int = 8,
-    limits: Limits = LIMITS,
+    limits: MediaLimits = LIMITS,
 ) -> Iterator[Tensor]:
     """A file's pictures as a frame stream, at the constant rate that media_facts says.
 

@@ -23,7 +23,7 @@ from ...models.errors import InputError
 from .animation import animate
 from .formats import CLEAR, MP4, Format, Quality, encoder_of, encoder_options
 from .publish import Finish, hidden, publish, refuse_existing
-from .reader import frames_of, media_facts, open_media
+from .reader import media_facts, open_media, read_frames
 from .sound import Sound
 from .tracks import Track, copied_track, encoded_track, mux
 from .verify import check_written
@@ -291,7 +291,7 @@ def _animate(
     check: Callable[[], Any],
 ) -> None:
     def frames() -> Iterator[NDArray[np.uint8]]:
-        for chunk in frames_of(source):
+        for chunk in read_frames(source):
             for frame in chunk:
                 check()
                 yield frame.numpy()

@@ -21,7 +21,7 @@ YEARS = 10  # no timestamp is asked for, so a signature is worth nothing after i
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
-class Identity(NamedTuple):
+class Certificate(NamedTuple):
     """What signs.
 
     chain: PEM certificates, the signer's first. key: PEM, PKCS#8, open. algorithm: as C2PA names
@@ -34,7 +34,7 @@ class Identity(NamedTuple):
     source: str
 
 
-def find_identity(folder: Path, environment: Mapping[str, str]) -> Identity:
+def find_certificate(folder: Path, environment: Mapping[str, str]) -> Certificate:
     """The user's own identity, or the one of this installation, which is made if there is none.
 
     Args:
@@ -57,25 +57,25 @@ def find_identity(folder: Path, environment: Mapping[str, str]) -> Identity:
         return _checked(*map(_text, own), password, str(own[0]))
     local = folder / LOCAL
     if not local.exists():
-        _keep(local, new_identity())
+        _keep(local, new_certificate())
     text = _text(local)
     return _checked(text, text, None, str(local))
 
 
-def anchors(folder: Path) -> str:
+def trust_anchors(folder: Path) -> str:
     """PEM of the roots that this installation trusts: its own, and those in trusted.pem."""
     local, more = folder / LOCAL, folder / TRUSTED
-    own = own_root(folder) if local.exists() else ""
+    own = local_root(folder) if local.exists() else ""
     return own + (_text(more) if more.exists() else "")
 
 
-def own_root(folder: Path) -> str:
+def local_root(folder: Path) -> str:
     """PEM of the root of the identity that was made here; "" without one."""
     file = folder / LOCAL
     return _pem(_certificates(_text(file), file.name)[-1]) if file.exists() else ""
 
 
-def new_identity() -> str:
+def new_certificate() -> str:
     """A key, its certificate and the root that vouches for it, as PEM; nothing personal is in it.
 
     The root's own key is thrown away, so that nobody can issue more.
@@ -178,7 +178,7 @@ def _certificates(text: str, source: str) -> list[Any]:
         raise InputError(f"{source} holds no PEM certificate.") from None
 
 
-def _checked(chain: str, key: str, password: str | None, source: str) -> Identity:
+def _checked(chain: str, key: str, password: str | None, source: str) -> Certificate:
     """The identity, if it can sign: c2pa's own messages on these faults lead nowhere."""
     from cryptography.hazmat.primitives import serialization
 
@@ -200,7 +200,7 @@ def _checked(chain: str, key: str, password: str | None, source: str) -> Identit
         serialization.NoEncryption(),
     )
     pems = "".join(_pem(certificate) for certificate in certificates)
-    return Identity(pems, opened.decode(), _algorithm(private), source)
+    return Certificate(pems, opened.decode(), _algorithm(private), source)
 
 
 def _problem(certificate: Any, private: Any) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .signing import MIME, context
+from .signing import MIME, offline_context
 
 # What an IPTC digital source type means for the one question that people have.
 AI = {
@@ -105,7 +105,7 @@ class Report:
         return json.dumps({**asdict(self), "intact": self.intact}, indent=2, ensure_ascii=False)
 
 
-def read(file: Path, anchors: str = "", own: str = "") -> Report:
+def read_report(file: Path, anchors: str = "", own: str = "") -> Report:
     """The credentials in a file, which is not decoded, and not changed.
 
     Args:
@@ -135,7 +135,7 @@ def _store(file: Path, mime: str, anchors: str) -> dict[str, Any]:
     import c2pa
 
     with (
-        context(anchors) as settings,
+        offline_context(anchors) as settings,
         file.open("rb") as opened,
         c2pa.Reader(mime, opened, context=settings) as reader,
     ):
@@ -278,7 +278,7 @@ def _clean(text: Any) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def in_words(report: Report) -> str:
+def describe_report(report: Report) -> str:
     """The report for people, a fact a line."""
     lines = [VERDICTS[report.verdict]]
     if report.verdict == "none":

@@ -1,8 +1,7 @@
 """Content Credentials (C2PA): a signed statement in the file of how its video came about.
 
-c2pa-python does the signing and is optional: `missing` says whether it is there. It is never
-allowed onto the network, where by itself it would follow addresses that strangers write into
-their videos.
+c2pa-python does the signing and is optional: `why_unavailable` says what it lacks. It is kept off
+the network, where by default it would fetch addresses that strangers write into their videos.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.errors import InputError, OutputError
-from .certificate import Identity
+from .certificate import Certificate
 
 VERSION = "0.1.0"
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -39,7 +38,7 @@ SETTINGS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file that went into a video. role: "parent" for the video that was carried on, which only
     one can be, or "input"."""
 
@@ -58,7 +57,7 @@ class Statement:
     generated: bool
     workflow: str | None = None
     models: tuple[tuple[str, str], ...] = ()
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -66,7 +65,7 @@ class Statement:
         return not self.generated and not self.sources
 
 
-def missing() -> str | None:
+def why_unavailable() -> str | None:
     """Why nothing can be signed or read on this computer; None if it can."""
     try:
         import c2pa  # noqa: F401
@@ -81,7 +80,7 @@ def missing() -> str | None:
     return None
 
 
-def context(anchors: str = "") -> Any:
+def offline_context(anchors: str = "") -> Any:
     """A c2pa.Context that stays off the network and trusts these roots (PEM)."""
     import c2pa
 
@@ -89,7 +88,7 @@ def context(anchors: str = "") -> Any:
     return c2pa.Context.from_dict({**SETTINGS, **trust})
 
 
-def sign(file: Path, statement: Statement, identity: Identity, anchors: str = "") -> Path:
+def sign(file: Path, statement: Statement, identity: Certificate, anchors: str = "") -> Path:
     """A copy of a file with a signed statement in it. Nothing may touch its bytes after that.
 
     Args:
@@ -126,7 +125,9 @@ def sign(file: Path, statement: Statement, identity: Identity, anchors: str = ""
     return signed
 
 
-def _sign(file: Path, signed: Path, statement: Statement, identity: Identity, anchors: str) -> None:
+def _sign(
+    file: Path, signed: Path, statement: Statement, identity: Certificate, anchors: str
+) -> None:
     import c2pa
 
     info = c2pa.C2paSignerInfo(
@@ -152,7 +153,7 @@ def _builder(stack: ExitStack, statement: Statement, anchors: str) -> Any:
 
     bare: set[int] = set()
     while True:
-        settings = stack.enter_context(context(anchors))
+        settings = stack.enter_context(offline_context(anchors))
         builder = c2pa.Builder(manifest(statement, bare), context=settings)
         stack.enter_context(builder)
         failed = _add_sources(builder, statement, bare)
@@ -179,7 +180,7 @@ def _add_sources(builder: Any, statement: Statement, bare: set[int]) -> int | No
     return None
 
 
-def _ingredient(number: int, source: Source) -> dict[str, str]:
+def _ingredient(number: int, source: SourceFile) -> dict[str, str]:
     # Not the file's name: names say more than people mean to tell.
     return {
         "title": f"source {number + 1}",

@@ -59,7 +59,7 @@ class Entry:
         return self.device if share >= 100 else f"{self.device} {share} %, cpu {100 - share} %"
 
 
-class ModelCache:
+class LoadedModels:
     """Shares what loaders make. Values are MODEL, CLIP or VAE objects."""
 
     def __init__(self):
@@ -84,7 +84,7 @@ class ModelCache:
         """Everything that is loaded, the largest first."""
         with self._lock:
             live = list(self._alive.items())
-            entries = [describe(key, root, key in self._kept) for key, root in live]
+            entries = [entry_of(key, root, key in self._kept) for key, root in live]
         return sorted(entries, key=lambda entry: -entry.bytes)
 
     def drop(self, key: Key) -> bool:
@@ -136,7 +136,7 @@ def share(root: Any) -> Any:
     return clone
 
 
-def describe(key: Key, root: Any, kept: bool) -> Entry:
+def entry_of(key: Key, root: Any, kept: bool) -> Entry:
     patcher = patcher_of(root)
     device = str(patcher.load_device)
     return Entry(key, patcher.model_size(), patcher.loaded_size(), device, kept)
@@ -151,4 +151,4 @@ def unload(patcher: ModelPatcher) -> None:
     mm.soft_empty_cache()
 
 
-models = ModelCache()
+models = LoadedModels()

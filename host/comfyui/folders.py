@@ -19,17 +19,17 @@ FOLDERS: Mapping[str, str] = {  # kind of network -> ComfyUI's name for its fold
 READABLE = (".safetensors", ".sft", INDEX)
 
 
-def menu(kind: str) -> list[str]:
+def weights_menu(kind: str) -> list[str]:
     """What a loader of this kind offers: the built-in model, then the files in its folders.
 
     A checkpoint in several parts is one entry: its index, or without one its first part.
     """
     files = folder_paths.get_filename_list(FOLDERS[kind])
     readable = [name for name in files if name.lower().endswith(READABLE)]
-    return [BUILT_IN, *dict.fromkeys(whole(FOLDERS[kind], name) for name in readable)]
+    return [BUILT_IN, *dict.fromkeys(checkpoint_entry(FOLDERS[kind], name) for name in readable)]
 
 
-def whole(folder: str, name: str) -> str:
+def checkpoint_entry(folder: str, name: str) -> str:
     """The menu's name for the checkpoint that a file is or is a part of."""
     match = SHARD.fullmatch(name)
     if match is None:
@@ -40,7 +40,7 @@ def whole(folder: str, name: str) -> str:
     return f"{match['stem']}-{1:0{len(match['number'])}}-of-{match['count']}.safetensors"
 
 
-def find(kind: str, name: str) -> Path:
+def find_weights(kind: str, name: str) -> Path:
     """The file behind a menu entry.
 
     Raises:
@@ -48,20 +48,22 @@ def find(kind: str, name: str) -> Path:
         CheckpointError: if the built-in weights are not where they belong.
     """
     if name == BUILT_IN:
-        return built_in(kind)
+        return built_in_weights(kind)
     folder = FOLDERS[kind]
     names = folder_paths.get_filename_list(folder)
     # Only names from the list: a path made up by hand could lead anywhere on the disk.
     path = folder_paths.get_full_path(folder, name) if name in names else None
     if path is None and name.endswith(INDEX):  # ComfyUI lists no .json: it lies beside its parts
-        part = next((n for n in names if SHARD.fullmatch(n) and whole(folder, n) == name), None)
+        part = next(
+            (n for n in names if SHARD.fullmatch(n) and checkpoint_entry(folder, n) == name), None
+        )
         path = part and Path(folder_paths.get_full_path(folder, part)).parent / Path(name).name
     if path is None:
-        raise InputError(not_there(name, folder, menu(kind)))
+        raise InputError(no_such_file(name, folder, weights_menu(kind)))
     return Path(path)
 
 
-def built_in(kind: str) -> Path:
+def built_in_weights(kind: str) -> Path:
     path = NANO / f"{kind}.safetensors"
     if not path.is_file():
         raise CheckpointError(
@@ -71,7 +73,7 @@ def built_in(kind: str) -> Path:
     return path
 
 
-def not_there(name: str, folder: str, offered: list[str]) -> str:
+def no_such_file(name: str, folder: str, offered: list[str]) -> str:
     short = Path(name.replace("\\", "/")).name
     near = difflib.get_close_matches(short, offered, n=3, cutoff=0.4)
     hint = f"Nearest: {', '.join(map(repr, near))}." if near else f"There is {offered[0]!r}."

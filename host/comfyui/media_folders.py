@@ -22,13 +22,13 @@ def folders() -> dict[str, Path]:
     }
 
 
-def inside(file: Path) -> bool:
+def in_media_folders(file: Path) -> bool:
     """Whether a file is really in one of these folders, whatever links lead there."""
     real = file.resolve()
     return any(real.is_relative_to(folder.resolve()) for folder in folders().values())
 
 
-def named(name: str) -> Path | None:
+def media_named(name: str) -> Path | None:
     """The file that a graph calls "clip.mp4" or "takes/clip.mp4 [output]", if there is one."""
     marked = _FOLDER.fullmatch(name)
     text, where = (marked[1].rstrip(), marked[2]) if marked else (name, "input")
@@ -41,9 +41,9 @@ def named(name: str) -> Path | None:
     return file if found else None
 
 
-def find(name: str) -> Path:
+def find_media(name: str) -> Path:
     """The file of that name. Raises InputError if there is none, or it leads out of its folder."""
-    file = named(name)
+    file = media_named(name)
     if file is None:
         raise InputError(
             f"there is no file {name[:120]!r} in ComfyUI's input folder, nor, with ' [output]' "
@@ -52,8 +52,8 @@ def find(name: str) -> Path:
     return file
 
 
-def menu(endings: tuple[str, ...]) -> list[str]:
-    """Names for `find`: files of the input folder, and the newest of the output folder."""
+def media_menu(endings: tuple[str, ...]) -> list[str]:
+    """Names for `find_media`: files of the input folder, and the newest of the output folder."""
     known = folders()
     offered = sorted(file.name for file in _files(known["input"], endings, deep=False))
     made = sorted(_files(known["output"], endings, deep=True), key=_age, reverse=True)[:NEWEST]

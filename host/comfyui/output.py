@@ -36,14 +36,14 @@ def output_folder() -> Path:
     return Path(folder_paths.get_output_directory()).resolve()
 
 
-def temporary(stem: str, suffix: str = ".mp4") -> Path:
+def temporary_file(stem: str, suffix: str = ".mp4") -> Path:
     """A new name for a file in ComfyUI's temp folder, which it empties when it starts."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
 
 
-def filled_in(prefix: str, width: int, height: int) -> str:
+def fill_in_dates(prefix: str, width: int, height: int) -> str:
     """%year%, %width%, %date:yyyy-MM-dd% and so on replaced, as with ComfyUI's own nodes."""
     name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
     for word, code in DATE.items():
@@ -51,7 +51,7 @@ def filled_in(prefix: str, width: int, height: int) -> str:
     return DATED.sub(lambda found: PART.sub(_part_of_date, found[1]), name)
 
 
-def with_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
+def fill_in_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
     """%Sample.seed% replaced by what stands in that widget of the node of that title or class.
 
     Args:
@@ -85,7 +85,7 @@ def check_prefix(prefix: str) -> None:
         InputError: for a name that is not allowed, or that a link leads out of the output folder.
         OutputError: if its folder cannot be written to, or the disk is full.
     """
-    folder = _inside(safe_name(filled_in(prefix, 8192, 8192)))
+    folder = _inside(safe_name(fill_in_dates(prefix, 8192, 8192)))
     while not folder.is_dir():
         if os.path.lexists(folder):
             raise OutputError(f"'{prefix}' cannot be saved: '{folder.name}' is not a folder.")
@@ -116,13 +116,13 @@ def _inside(name: PurePosixPath) -> Path:
     return folder
 
 
-def names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+def numbered_names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
     """Names for a new file: stem_00001_.mp4 and so on, from the first that may be free."""
-    for number in count(highest(folder, stem) + 1):
+    for number in count(highest_number(folder, stem) + 1):
         yield folder / f"{stem}_{number:05}_{suffix}"
 
 
-def highest(folder: Path, stem: str) -> int:
+def highest_number(folder: Path, stem: str) -> int:
     """The highest number that a file of that name has; 0 if there is none."""
     found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
     numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ...engine.frames.prefetch import unwanted
+from ...engine.frames.prefetch import abandoned
 
 PREVIEW_FPS = 8
 OnStep = Callable[[int, Tensor, Tensor, int], None]  # (step, clean, x, steps), as samplers call it
@@ -31,7 +31,7 @@ def check_cancelled() -> None:
 
     ComfyUI tells it once. So does a thread end that works ahead for one that heard it.
     """
-    if unwanted():
+    if abandoned():
         raise comfy.model_management.InterruptProcessingException
     comfy.model_management.throw_exception_if_processing_interrupted()
 
@@ -46,7 +46,7 @@ def cancel_within_networks() -> Iterator[None]:
         handle.remove()
 
 
-def latent_frames(clean: Tensor, latent_format: LatentFormat) -> list[Image.Image]:
+def latent_pictures(clean: Tensor, latent_format: LatentFormat) -> list[Image.Image]:
     """Small pictures of the latent frames of the first video in clean: (b, c, t, h, w)."""
     latents = clean[0].float()
     factors = torch.tensor(latent_format.latent_rgb_factors, device=latents.device)
@@ -105,11 +105,11 @@ class Playback:
                 registry.update_progress(self._node, self._step, self._total, self._picture())
 
 
-def reporter(model: ModelPatcher, playback: Playback) -> OnStep:
+def step_callback(model: ModelPatcher, playback: Playback) -> OnStep:
     """A callback for core's samplers that shows each step's estimate."""
     latent_format = model.get_model_object("latent_format")
 
     def on_step(step: int, clean: Tensor, x: Tensor, steps: int) -> None:
-        playback.show(step + 1, latent_frames(clean, latent_format))
+        playback.show(step + 1, latent_pictures(clean, latent_format))
 
     return on_step

@@ -30,7 +30,7 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
     """A MODEL from the built-in weights or a file in ComfyUI's diffusion_models folders.
 
     Args:
-        name: an entry of `folders.menu("dit")`.
+        name: an entry of `folders.weights_menu("dit")`.
         dtype: of the weights, one of DTYPES.
         family: what kind of checkpoint it is, one of engine.sampling.presets.TITLES.
 
@@ -65,7 +65,7 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     """A VAE from the built-in weights or a file in ComfyUI's vae folders.
 
     Args:
-        name: an entry of `folders.menu("vae")`.
+        name: an entry of `folders.weights_menu("vae")`.
         dtype: one of VAE_DTYPES.
 
     Raises: as `load_model`.
@@ -86,7 +86,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
     """A CLIP from the built-in weights or a file in ComfyUI's text_encoders folders.
 
     Args:
-        name: an entry of `folders.menu("text_encoder")`.
+        name: an entry of `folders.weights_menu("text_encoder")`.
 
     Raises: as `load_model`.
     """
@@ -102,7 +102,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
 
 def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
     """The header of a file, and what network it holds; refuses all but `kind`."""
-    path = folders.find(kind, name)
+    path = folders.find_weights(kind, name)
     return look(path, Key.of(path, kind, dtype=""))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.wan.keys import dit_from_diffusers
-from ..comfyui.folders import not_there
+from ..comfyui.folders import no_such_file
 
 FOLDER = "loras"
 NONE = "none"
@@ -37,7 +37,7 @@ def find(name: str) -> Path:
     names = menu()[1:]
     path = folder_paths.get_full_path(FOLDER, name) if name in names else None
     if path is None:
-        raise InputError(not_there(name, FOLDER, names or [NONE]))
+        raise InputError(no_such_file(name, FOLDER, names or [NONE]))
     return Path(path)
 
 

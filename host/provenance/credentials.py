@@ -9,11 +9,11 @@ import folder_paths
 from comfy_api.latest import InputImpl
 
 from ...engine.provenance import report, signing
-from ...engine.provenance.certificate import anchors, find_identity, own_root
+from ...engine.provenance.certificate import find_certificate, local_root, trust_anchors
 from ...engine.provenance.report import Report
 from ...models.errors import InputError, LongtakeError
-from ..comfyui.media_folders import inside
-from .lineage import remember, statement_of
+from ..comfyui.media_folders import in_media_folders
+from .lineage import remember_saved, statement_of
 
 CHOICES = ("auto", "off", "required")
 _told: set[str] = set()
@@ -49,13 +49,13 @@ class Signing:
             if self.choice == "required":
                 raise
             self.note = f"not signed: {error}"
-            tell(self.note)
+            warn_once(self.note)
             return whole
         self.note = "signed with Content Credentials"
         return signed
 
     def _signed(self, whole: Path) -> Path:
-        problem = signing.missing()
+        problem = signing.why_unavailable()
         if problem:
             raise InputError(f"{problem}.")
         statement = statement_of(self._prompt, self._node)
@@ -64,17 +64,17 @@ class Signing:
                 "there is nothing to declare, because no model in this graph made the video and "
                 "no file of ComfyUI's folders went into it."
             )
-        identity = find_identity(folder(), os.environ)
-        return signing.sign(whole, statement, identity, anchors(folder()))
+        identity = find_certificate(folder(), os.environ)
+        return signing.sign(whole, statement, identity, trust_anchors(folder()))
 
     def saved(self, file: Path) -> None:
         """Note where the video went, for the nodes after."""
-        remember(self._prompt, self._node, file)
+        remember_saved(self._prompt, self._node, file)
 
 
-def refusal(choice: str) -> str | None:
+def why_impossible(choice: str) -> str | None:
     """Why credentials cannot be had, before anything is generated for nothing."""
-    problem = signing.missing() if choice == "required" else None
+    problem = signing.why_unavailable() if choice == "required" else None
     return f"credentials are required, but {problem}." if problem else None
 
 
@@ -84,13 +84,13 @@ def report_on(file: Path) -> Report:
     Raises:
         InputError: if c2pa-python is not there.
     """
-    problem = signing.missing()
+    problem = signing.why_unavailable()
     if problem:
         raise InputError(f"credentials cannot be read: {problem}.")
-    return report.read(file, anchors(folder()), own_root(folder()))
+    return report.read_report(file, trust_anchors(folder()), local_root(folder()))
 
 
-def file_of(video: Any) -> Path:
+def file_behind(video: Any) -> Path:
     """The file behind a VIDEO, as it lies on the disk.
 
     Raises:
@@ -102,14 +102,14 @@ def file_of(video: Any) -> Path:
             "this VIDEO is no file but frames in memory, and frames carry no credentials: connect "
             "Save Video or Load Video, or choose the file."
         )
-    if not inside(Path(source)):
+    if not in_media_folders(Path(source)):
         raise InputError(
             f"{Path(source).name} is not in ComfyUI's input or output folder: put it there first."
         )
     return Path(source)
 
 
-def tell(note: str) -> None:
+def warn_once(note: str) -> None:
     """Into the log, once; the node says it each time."""
     if note not in _told:
         _told.add(note)

@@ -13,12 +13,12 @@ import folder_paths
 
 import nodes
 
-from ...engine.provenance.signing import Source, Statement
+from ...engine.provenance.signing import SourceFile, Statement
 from ..comfyui.file_hash import sha256_of
-from ..comfyui.folders import BUILT_IN, built_in
-from ..comfyui.media_folders import named
+from ..comfyui.folders import BUILT_IN, built_in_weights
+from ..comfyui.media_folders import media_named
 
-Prompt = Mapping[str, Mapping[str, Any]]
+Graph = Mapping[str, Mapping[str, Any]]
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".gif")
 PICTURES_AND_SOUND = (
     *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"),
@@ -38,17 +38,17 @@ MOST_SAVES = 256  # that are remembered; the graph of each may be large
 LONGEST_NAME = 1024
 
 
-class Saved(NamedTuple):
+class SavedFiles(NamedTuple):
     """Files that one node of a graph saved in one run."""
 
-    prompt: Prompt
+    prompt: Graph
     files: list[Path]
 
 
-_saved: dict[str, Saved] = {}  # digest of a node and all above it -> what it saved last
+_saved: dict[str, SavedFiles] = {}  # digest of a node and all above it -> what it saved last
 
 
-def statement_of(prompt: Prompt | None, node: str | None) -> Statement:
+def statement_of(prompt: Graph | None, node: str | None) -> Statement:
     """What can be said of a video that arrives at `node` of a graph.
 
     Args:
@@ -61,14 +61,14 @@ def statement_of(prompt: Prompt | None, node: str | None) -> Statement:
     files = [file for key in above for file in _files_of(prompt, key)]
     return Statement(
         generated=any(_paints(prompt[key]["class_type"]) for key in above),
-        workflow=digest(prompt),
+        workflow=graph_hash(prompt),
         models=tuple(dict.fromkeys((k, sha256_of(f)) for key in above
                                    for k, f in _weights(prompt[key]))),
         sources=tuple(_sources(dict.fromkeys(files))),
     )  # fmt: skip
 
 
-def digest(prompt: Prompt) -> str:
+def graph_hash(prompt: Graph) -> str:
     """SHA-256 of a graph: of its API form, as it is embedded in the file, keys sorted."""
     plain = {
         key: {k: v for k, v in node.items() if k != "is_changed"}  # ComfyUI's own note
@@ -78,19 +78,19 @@ def digest(prompt: Prompt) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def remember(prompt: Prompt | None, node: str | None, file: Path) -> None:
+def remember_saved(prompt: Graph | None, node: str | None, file: Path) -> None:
     """Note what a node saved, for nodes that carry on from its output within the graph."""
     if not prompt or node not in prompt:
         return
     key = _digest_above(prompt, node)
     before = _saved.pop(key, None)
     same_run = before is not None and before.prompt is prompt
-    _saved[key] = Saved(prompt, [*(before.files if same_run else []), file])
+    _saved[key] = SavedFiles(prompt, [*(before.files if same_run else []), file])
     for oldest in list(_saved)[:-MOST_SAVES]:
         del _saved[oldest]
 
 
-def _above(prompt: Prompt, node: str | None) -> list[str]:
+def _above(prompt: Graph, node: str | None) -> list[str]:
     """Ids of the nodes that `node` hangs on, the nearest first; not beyond a file saved between."""
     if node not in prompt:
         return list(prompt)
@@ -105,11 +105,11 @@ def _above(prompt: Prompt, node: str | None) -> list[str]:
     return waiting[1:]
 
 
-def _is_link(value: Any, prompt: Prompt) -> bool:
+def _is_link(value: Any, prompt: Graph) -> bool:
     return isinstance(value, list) and len(value) == 2 and value[0] in prompt
 
 
-def _saved_by(prompt: Prompt, key: str) -> Path | None:
+def _saved_by(prompt: Graph, key: str) -> Path | None:
     """The file that a save node of the graph made; None where several cannot be told apart."""
     if prompt[key]["class_type"] != SAVE:
         return None
@@ -117,14 +117,14 @@ def _saved_by(prompt: Prompt, key: str) -> Path | None:
     return saved.files[0] if saved and len(saved.files) == 1 and saved.files[0].is_file() else None
 
 
-def _digest_above(prompt: Prompt, node: str) -> str:
+def _digest_above(prompt: Graph, node: str) -> str:
     found, waiting = {node}, [node]
     for key in waiting:  # grows
         links = (v for v in prompt[key].get("inputs", {}).values() if _is_link(v, prompt))
         new = [link[0] for link in links if link[0] not in found]
         found.update(new)
         waiting.extend(dict.fromkeys(new))
-    return digest({key: prompt[key] for key in found})
+    return graph_hash({key: prompt[key] for key in found})
 
 
 def _paints(class_type: str) -> bool:
@@ -142,29 +142,29 @@ def _texts(node: Mapping[str, Any], endings: tuple[str, ...]) -> Iterator[str]:
                 yield value
 
 
-def _files_of(prompt: Prompt, key: str) -> Iterator[Path]:
+def _files_of(prompt: Graph, key: str) -> Iterator[Path]:
     """Media that a node reads from ComfyUI's folders, or saved there."""
     saved = _saved_by(prompt, key)
     if saved:
         yield saved
         return
     for text in _texts(prompt[key], VIDEOS + PICTURES_AND_SOUND):
-        file = named(text)
+        file = media_named(text)
         if file is not None:
             yield file
 
 
-def _sources(files: Mapping[Path, None]) -> Iterator[Source]:
+def _sources(files: Mapping[Path, None]) -> Iterator[SourceFile]:
     parent = next((file for file in files if file.suffix.lower() in VIDEOS), None)
     for file in list(files)[:MOST_SOURCES]:
-        yield Source(file, sha256_of(file), "parent" if file == parent else "input")
+        yield SourceFile(file, sha256_of(file), "parent" if file == parent else "input")
 
 
 def _weights(node: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Kind and file of the weights that a node loads, of ours or of any other pack."""
     kind = LOADERS.get(node["class_type"])
     if kind and node.get("inputs", {}).get("file") == BUILT_IN:
-        yield kind, built_in(kind)
+        yield kind, built_in_weights(kind)
     for name in _texts(node, WEIGHTS):
         for folder in sorted(set(folder_paths.folder_names_and_paths) - NO_WEIGHTS):
             if name in folder_paths.get_filename_list(folder):

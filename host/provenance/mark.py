@@ -12,26 +12,26 @@ import torch
 from comfy_api.latest import Input
 from torch import Tensor
 
-from ...engine.frames.watermark import FRAMES, ID_BITS, SCALES, Mark, find_mark, marked
+from ...engine.frames.watermark import FRAMES, ID_BITS, SCALES, Mark, embed_mark, find_mark
 from ...models.errors import InputError
 from ..comfyui.progress import check_cancelled
-from ..video.clip import Clip, of_images, opened
-from .lineage import digest
+from ..video.clip import Footage, footage_of, opened
+from .lineage import graph_hash
 
 ANY_RATE = Fraction(1)  # the mark is in frames by themselves
 
 
-def stage_for(hidden: Any) -> Any:
+def mark_stage(hidden: Any) -> Any:
     """A stage on a frame stream that marks frames with the beginning of the graph's SHA-256.
 
     It is the hash that the credentials hold, so that a copy without them can be told to be of the
     same graph.
     """
     prompt = getattr(hidden, "prompt", None)
-    return partial(marked, id=int(digest(prompt)[: ID_BITS // 4], 16) if prompt else 0)
+    return partial(embed_mark, id=int(graph_hash(prompt)[: ID_BITS // 4], 16) if prompt else 0)
 
 
-def mark_in(video: Any) -> Mark:
+def find_mark_in(video: Any) -> Mark:
     """Look for the mark in a VIDEO or IMAGE. Raises InputError if it is neither."""
     bar = comfy.utils.ProgressBar(FRAMES + len(SCALES))
 
@@ -43,9 +43,9 @@ def mark_in(video: Any) -> Mark:
         return find_mark(_some(frames, clip.frames, step), step)
 
 
-def _seen(video: Any) -> AbstractContextManager[Clip]:
+def _seen(video: Any) -> AbstractContextManager[Footage]:
     if torch.is_tensor(video):
-        return nullcontext(of_images(video, ANY_RATE))
+        return nullcontext(footage_of(video, ANY_RATE))
     if isinstance(video, Input.Video):
         return opened(video)
     raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.")

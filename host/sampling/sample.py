@@ -19,7 +19,7 @@ from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import from_frame
 from ..comfyui.latent import facts_of, mask_of, samples_of
 from ..comfyui.node_text import show_text
-from ..comfyui.progress import Playback, reporter
+from ..comfyui.progress import Playback, step_callback
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
 from . import image_channels
 
@@ -176,7 +176,7 @@ def run(
             comfy.samplers.sampler_object(sampler),
             sigmas.clone(),  # uni_pc writes into them
             denoise_mask=mask,
-            callback=reporter(model, playback),
+            callback=step_callback(model, playback),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )

@@ -37,7 +37,7 @@ from ...engine.take.window_store import WindowStore
 from ...models.errors import InputError, NotFiniteError
 from ..comfyui.conditioning import MEET, Conditioning, from_frame, of_shots
 from ..comfyui.node_text import show_text
-from ..comfyui.output import folder_for, names, output_folder, temporary
+from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
 from ..networks.vae import decoder
@@ -295,7 +295,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
     painter = Painter(recipe, store)
     show_text(plan := told(painter))
     log.info("longtake: %s", plan.replace("\n", "; "))
-    path, stopped, frames = temporary("longtake"), Stopped(), 0
+    path, stopped, frames = temporary_file("longtake"), Stopped(), 0
     check_space(path.parent, estimate(recipe.take.frames, recipe.width, recipe.height))
     guess = guessed_step(recipe.model, recipe.window_shape, recipe.cfg)
 
@@ -325,7 +325,7 @@ def raise_stopped(by: BaseException, film: Path | None, frames: int, recipe: Rec
     """Put what there is of a cancelled take where people find it, and cancel for good."""
     if film is not None:
         name = PurePosixPath(FOLDER, "stopped")
-        saved = claim(film, names(folder_for(name), name.name, ".mp4"))
+        saved = claim(film, numbered_names(folder_for(name), name.name, ".mp4"))
         show_text(
             f"stopped after {float(frames / recipe.fps):.2f} s, which are in "
             f"{FOLDER}/{saved.name}; queue it again to go on"

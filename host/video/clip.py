@@ -15,14 +15,14 @@ from torch import Tensor
 
 from ...engine.canvas.grid import frame_rate
 from ...engine.frames.stream import evened, image_stream
-from ...engine.media.reader import MediaFacts, frames_of, media_facts
+from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...models.errors import InputError
-from ..comfyui.output import temporary
+from ..comfyui.output import temporary_file
 
 
 @dataclass(frozen=True)
-class Clip:
+class Footage:
     """A VIDEO that can be streamed, as often as need be."""
 
     frames: int
@@ -40,7 +40,7 @@ class Clip:
 
 
 @contextmanager
-def opened(video: Input.Video) -> Iterator[Clip]:
+def opened(video: Input.Video) -> Iterator[Footage]:
     """A VIDEO as a clip, which ends with the block.
 
     Raises:
@@ -49,27 +49,27 @@ def opened(video: Input.Video) -> Iterator[Clip]:
     if isinstance(video, InputImpl.VideoFromComponents):
         yield _in_memory(video.get_components())
         return
-    with source_of(video) as path:
+    with video_file(video) as path:
         facts = media_facts(path)
-        yield Clip(
+        yield Footage(
             facts.frames,
             facts.width,
             facts.height,
             facts.fps,
-            lambda: evened(frames_of(path)),
+            lambda: evened(read_frames(path)),
             path if facts.sound else None,
             path,
             facts,
         )
 
 
-def _in_memory(whole: Types.VideoComponents) -> Clip:
+def _in_memory(whole: Types.VideoComponents) -> Footage:
     sound = None if whole.audio is None else sound_from(whole.audio)
-    clip = of_images(whole.images, frame_rate(float(whole.frame_rate)), sound)
+    clip = footage_of(whole.images, frame_rate(float(whole.frame_rate)), sound)
     return replace(clip, stream=lambda: evened(clip.stream()))
 
 
-def of_images(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Clip:
+def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Footage:
     """ComfyUI's IMAGE as a clip. Raises InputError if there are no frames in it."""
     if images.ndim != 4 or not images.numel() or images.shape[-1] < 3:
         raise InputError(
@@ -77,17 +77,17 @@ def of_images(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Clip
             f"with at least 1 frame."
         )
     frames, height, width = images.shape[:3]
-    return Clip(frames, width, height, fps, lambda: image_stream(images), sound)
+    return Footage(frames, width, height, fps, lambda: image_stream(images), sound)
 
 
 @contextmanager
-def source_of(video: Input.Video) -> Iterator[Path]:
+def video_file(video: Input.Video) -> Iterator[Path]:
     """The file behind a VIDEO; one that it does not have is made, and gone afterwards."""
     found = _stream_of(video)
     if isinstance(found, str) and Path(found).is_file():
         yield Path(found)
         return
-    path = temporary("source")
+    path = temporary_file("source")
     try:
         if isinstance(found, io.BytesIO):
             with path.open("wb") as file:

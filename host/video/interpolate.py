@@ -14,14 +14,14 @@ from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
 from ...engine.frames.interpolation import (
-    Between,
-    Painter,
+    Inbetween,
     Tally,
+    TiledInterpolator,
     Timing,
-    interpolated,
+    convert_rate,
     target_rate,
 )
-from ...engine.frames.prefetch import ahead
+from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import evened
 from ...engine.media.publish import check_space, estimate
 from ...engine.media.writer import write_video
@@ -30,12 +30,12 @@ from ...models.errors import CheckpointError, InputError
 from ...models.rife.config import detect_rife
 from ...models.rife.ifnet import IFNet
 from ..comfyui.cache import Key, models
-from ..comfyui.folders import READABLE, not_there
-from ..comfyui.output import temporary
+from ..comfyui.folders import READABLE, no_such_file
+from ..comfyui.output import temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.load import short
 from ..networks.vae import patcher_for
-from .clip import Clip
+from .clip import Footage
 from .save import counted
 
 BUILT_IN = "RIFE 4.0 (built in)"
@@ -51,7 +51,7 @@ ENOUGH = 2**19  # pixels drawn at once on a CPU: more is not quicker
 
 
 @dataclass(frozen=True)
-class Wish:
+class InterpolateOptions:
     """What a clip shall become."""
 
     fps: Fraction | None  # None: its own times `multiplier`
@@ -63,19 +63,19 @@ class Wish:
     tile: int = 0  # pixels; 0: what fits into memory
 
 
-def menu() -> list[str]:
+def network_menu() -> list[str]:
     """What there is to interpolate with: the built-in network, then files."""
-    return [BUILT_IN, *files()]
+    return [BUILT_IN, *network_files()]
 
 
-def files() -> list[str]:
+def network_files() -> list[str]:
     """Names in ComfyUI's folder for such networks, which older hosts do not know yet."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
     names = folder_paths.get_filename_list(FOLDER)
     return [name for name in names if name.lower().endswith(READABLE)]
 
 
-def find(name: str) -> Path:
+def find_network(name: str) -> Path:
     """The file behind a menu entry.
 
     Raises:
@@ -89,9 +89,9 @@ def find(name: str) -> Path:
             )
         return WEIGHTS
     # Only names from the list: a path made up by hand could lead anywhere on the disk.
-    path = folder_paths.get_full_path(FOLDER, name) if name in files() else None
+    path = folder_paths.get_full_path(FOLDER, name) if name in network_files() else None
     if path is None:
-        raise InputError(not_there(name, FOLDER, menu()))
+        raise InputError(no_such_file(name, FOLDER, network_menu()))
     return Path(path)
 
 
@@ -99,7 +99,7 @@ def load_interpolator(name: str, dtype: str = "auto") -> ModelPatcher:
     """A RIFE network, shared by all that use the same file.
 
     Args:
-        name: an entry of `menu()`.
+        name: an entry of `network_menu()`.
         dtype: of its convolutions, one of DTYPES; motion is always float32.
 
     Raises:
@@ -108,10 +108,10 @@ def load_interpolator(name: str, dtype: str = "auto") -> ModelPatcher:
     """
     if dtype not in DTYPES:
         raise InputError(f"no dtype is called {dtype!r}: choose from {', '.join(DTYPES)}.")
-    header = read_header(find(name))
+    header = read_header(find_network(name))
     config, names = detect_rife(header)
     device = mm.get_torch_device()
-    chosen = DTYPES[dtype] or best_dtype(device)
+    chosen = DTYPES[dtype] or interpolation_dtype(device)
 
     def load() -> ModelPatcher:
         weights = load_weights(header, names, dtype=chosen)
@@ -125,19 +125,19 @@ def load_interpolator(name: str, dtype: str = "auto") -> ModelPatcher:
     return models.get(Key.of(header.path, "rife", short(chosen)), load)
 
 
-def best_dtype(device: torch.device) -> torch.dtype:
+def interpolation_dtype(device: torch.device) -> torch.dtype:
     """What ComfyUI finds best, but for CPUs, on which it is exact unless somebody asks."""
     half = not mm.is_device_cpu(device) and mm.should_use_fp16(device)
     return torch.float16 if half else torch.float32
 
 
-def timing_of(clip: Clip, wish: Wish) -> Timing:
+def timing_of(clip: Footage, wish: InterpolateOptions) -> Timing:
     """From which rate to which. Raises InputError for rates that make no sense."""
     return Timing(clip.fps, target_rate(clip.fps, wish.fps, wish.multiplier), wish.loop, wish.hold)
 
 
-def interpolate(
-    clip: Clip, network: ModelPatcher, wish: Wish, images: bool
+def interpolate_video(
+    clip: Footage, network: ModelPatcher, wish: InterpolateOptions, images: bool
 ) -> tuple[Input.Video, Tensor | None, Tally]:
     """A clip at another rate, as a VIDEO in ComfyUI's temp folder.
 
@@ -152,15 +152,20 @@ def interpolate(
     """
     timing, tally = timing_of(clip, wish), Tally()
     total = timing.frames(clip.frames)
-    path = temporary("interpolated")
+    path = temporary_file("interpolated")
     check_space(path.parent, estimate(total, clip.width, clip.height))
-    draw, batch = painter(clip, network, wish)
-    chunks = interpolated(
-        ahead(clip.stream()), timing, draw, sensitivity=wish.sensitivity, batch=batch, tally=tally
+    draw, batch = prepared(clip, network, wish)
+    chunks = convert_rate(
+        prefetch(clip.stream()),
+        timing,
+        draw,
+        sensitivity=wish.sensitivity,
+        batch=batch,
+        tally=tally,
     )
     kept: list[Tensor] = []
     chunks = collected(chunks, kept) if images else chunks
-    film = counted(ahead(evened(chunks)), total)
+    film = counted(prefetch(evened(chunks)), total)
     write_video(path, film, timing.target, sound=clip.sound, check=check_cancelled)
     whole = torch.cat(kept) if images else None
     video = InputImpl.VideoFromFile(str(path))
@@ -174,7 +179,9 @@ def collected(chunks: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
         yield chunk
 
 
-def painter(clip: Clip, patcher: ModelPatcher, wish: Wish) -> tuple[Callable, int]:
+def prepared(
+    clip: Footage, patcher: ModelPatcher, wish: InterpolateOptions
+) -> tuple[Callable, int]:
     """Draw for this clip, with the network on its device; and how many frames at once."""
     network, device, pixels = patcher.model, patcher.load_device, clip.width * clip.height
     scale = flow_scale(wish, pixels)
@@ -187,23 +194,23 @@ def painter(clip: Clip, patcher: ModelPatcher, wish: Wish) -> tuple[Callable, in
     def forward(pairs: Tensor, times: Tensor) -> Tensor:
         return network(pairs, times, scale)
 
-    paint = Painter(forward, network.config.multiple(scale), device, tile)
+    paint = TiledInterpolator(forward, network.config.multiple(scale), device, tile)
 
-    def draw(items: list[Between]) -> Tensor:
+    def draw(items: list[Inbetween]) -> Tensor:
         with torch.inference_mode():
             return paint(items)
 
     return draw, int(min(MOST, max(1, at_once // pixels)))
 
 
-def flow_scale(wish: Wish, pixels: int) -> float:
+def flow_scale(wish: InterpolateOptions, pixels: int) -> float:
     """At which share of its size motion is looked for in a frame."""
     if wish.flow_scale == "auto":
         return 0.5 if pixels > LARGE else 1.0
     return float(wish.flow_scale)
 
 
-def told(clip: Clip, timing: Timing, tally: Tally) -> str:
+def summary(clip: Footage, timing: Timing, tally: Tally) -> str:
     """What was done, for people."""
     cuts = f"{tally.cuts} cut{'' if tally.cuts == 1 else 's'} kept"
     return (

@@ -14,20 +14,26 @@ from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
-from ...engine.frames.prefetch import ahead
+from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import frame_stream, without_first
 from ...engine.media.formats import CLEAR, MP4, Format, Quality
 from ...engine.media.names import safe_name
 from ...engine.media.publish import Finish, check_space, claim, estimate, hidden, publish
-from ...engine.media.reader import MOV, crf_in, frames_of, media_facts
+from ...engine.media.reader import MOV, crf_in, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, POSTER, write_still
 from ...engine.media.writer import copy_video, write_video
 from ...models.errors import OutputError
-from ..comfyui.output import filled_in, folder_for, names, output_folder, temporary
+from ..comfyui.output import (
+    fill_in_dates,
+    folder_for,
+    numbered_names,
+    output_folder,
+    temporary_file,
+)
 from ..comfyui.progress import cancel_within_networks, check_cancelled
 from ..networks.vae import decoder, grid_of
-from .clip import Clip, opened
+from .clip import Footage, opened
 
 PLAYED = ("yuv420p", "yuvj420p")  # by everything that plays h264: others have ten bits or 4:4:4
 
@@ -46,9 +52,9 @@ def film(
     grid = grid_of(vae)
     total = grid.frames(latents.shape[2]) - skip
     height, width = (side * grid.stride_hw for side in latents.shape[3:])
-    path = temporary("longtake")
+    path = temporary_file("longtake")
     check_space(path.parent, estimate(total, width, height))
-    chunks = ahead(without_first(frame_stream(decoder(vae, latents), latents), skip))
+    chunks = prefetch(without_first(frame_stream(decoder(vae, latents), latents), skip))
     with cancel_within_networks():
         write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
     return InputImpl.VideoFromFile(str(path))
@@ -71,7 +77,7 @@ def counted(chunks: Iterable[Tensor], total: int) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True)
-class Wish:
+class SaveOptions:
     """How a video shall be saved."""
 
     form: Format = MP4
@@ -81,7 +87,7 @@ class Wish:
     mark: Callable[[Iterable[Tensor]], Iterator[Tensor]] | None = None  # a stage in front of it all
 
 
-class Saved(NamedTuple):
+class SavedVideo(NamedTuple):
     """What was saved; names are relative to the output folder."""
 
     path: Path
@@ -94,9 +100,9 @@ def save(
     video: Input.Video,
     prefix: str,
     metadata: Mapping[str, Any],
-    wish: Wish = Wish(),
+    wish: SaveOptions = SaveOptions(),
     finish: Finish | None = None,
-) -> Saved:
+) -> SavedVideo:
     """Put a VIDEO into ComfyUI's output folder as a file that is whole or not there.
 
     Args:
@@ -112,7 +118,7 @@ def save(
         OutputError: if the disk does not take it.
     """
     with opened(video) as clip:
-        name = safe_name(filled_in(prefix, clip.width, clip.height))
+        name = safe_name(fill_in_dates(prefix, clip.width, clip.height))
         try:
             return _save(clip, name, metadata, wish, finish)
         except OutputError:
@@ -122,12 +128,12 @@ def save(
 
 
 def _save(
-    clip: Clip,
+    clip: Footage,
     name: PurePosixPath,
     metadata: Mapping[str, Any],
-    wish: Wish,
+    wish: SaveOptions,
     finish: Finish | None,
-) -> Saved:
+) -> SavedVideo:
     folder, stem, suffix = folder_for(name), name.name, wish.form.suffix
     check_space(folder, _bytes(clip))
     ready = folder / f".{stem[:40]}.{secrets.token_hex(4)}.ready{suffix}"
@@ -136,24 +142,24 @@ def _save(
         if wish.picture != NONE:
             _beside_it(still, clip, wish.picture, metadata, finish)
         told = _write(clip, ready, metadata, wish, finish)
-        path = claim(ready, names(folder, stem, suffix))
+        path = claim(ready, numbered_names(folder, stem, suffix))
         picture = claim(still, _beside(path)) if still.exists() else None
     finally:
         ready.unlink(missing_ok=True)
         still.unlink(missing_ok=True)
-    return Saved(path, _relative(path), picture and _relative(picture), f"{path.name}: {told}")
+    return SavedVideo(path, _relative(path), picture and _relative(picture), f"{path.name}: {told}")
 
 
 def _beside_it(
-    path: Path, clip: Clip, kind: str, metadata: Mapping[str, Any], finish: Finish | None
+    path: Path, clip: Footage, kind: str, metadata: Mapping[str, Any], finish: Finish | None
 ) -> None:
     """Write a picture that stands for a clip; it is signed as the clip is."""
     with hidden(path, "still", path.suffix) as draft:
-        write_still(draft, ahead(clip.stream()), clip.frames, clip.fps, kind, metadata)
+        write_still(draft, prefetch(clip.stream()), clip.frames, clip.fps, kind, metadata)
         publish(draft, path, finish)
 
 
-def _bytes(clip: Clip) -> int:
+def _bytes(clip: Footage) -> int:
     """What a clip may take on the disk."""
     if clip.file is not None:
         return 2 * clip.file.stat().st_size
@@ -170,7 +176,7 @@ def _beside(video: Path) -> Iterator[Path]:
 
 
 def _write(
-    clip: Clip, path: Path, metadata: Mapping[str, Any], wish: Wish, finish: Finish | None
+    clip: Footage, path: Path, metadata: Mapping[str, Any], wish: SaveOptions, finish: Finish | None
 ) -> str:
     """Write a clip as wished, and say how."""
     common = {
@@ -186,7 +192,7 @@ def _write(
         copy_video(clip.file, path, sound=wish.sound, keep=keep, **common)
         how = "made of its frames" if wish.form.animation else "copied without loss"
     else:
-        frames = ahead(clip.stream())
+        frames = prefetch(clip.stream())
         chunks = counted(frames if wish.mark is None else wish.mark(frames), clip.frames)
         sound = clip.sound if wish.sound is None else wish.sound
         write_video(path, chunks, clip.fps, sound=sound, **common)
@@ -200,7 +206,7 @@ def _write(
     )
 
 
-def may_be_copied(clip: Clip, wish: Wish) -> bool:
+def may_be_copied(clip: Footage, wish: SaveOptions) -> bool:
     """Whether a clip's own packets are what is wished, so that nothing is encoded twice."""
     facts = clip.facts
     if facts is None or clip.file is None or facts.container != MOV:
@@ -224,7 +230,7 @@ def graph_in(hidden: Any) -> dict[str, Any]:
     return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}
 
 
-def shown(saved: Saved, form: Format) -> dict[str, Any]:
+def ui_of(saved: SavedVideo, form: Format) -> dict[str, Any]:
     """What the browser shows of a saved video, and the files that were made.
 
     Of a kind that browsers do not play, a frame is shown.
@@ -238,8 +244,8 @@ def shown(saved: Saved, form: Format) -> dict[str, Any]:
 
 
 def _poster(video: Path) -> PurePosixPath:
-    path, facts = temporary("preview", ".png"), media_facts(video)
-    write_still(path, frames_of(video), facts.frames, facts.fps, POSTER, {})
+    path, facts = temporary_file("preview", ".png"), media_facts(video)
+    write_still(path, read_frames(video), facts.frames, facts.fps, POSTER, {})
     return PurePosixPath(path.name)
 
 

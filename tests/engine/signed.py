@@ -63,7 +63,7 @@ def elsewhere(source: Path, address: str, identity, *, embed: bool) -> Path:
     )
     definition = signing.manifest(Statement(generated=True))
     with (
-        signing.context() as context,
+        signing.offline_context() as context,
         c2pa.Builder(definition, context=context) as builder,
         c2pa.Signer.from_info(info) as signer,
         source.open("rb") as old,

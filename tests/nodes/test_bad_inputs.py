@@ -142,7 +142,7 @@ def test_a_weight_that_breaks_the_text_is_blamed_and_not_cfg(graph, host):
 
 
 def test_where_no_mark_can_be_it_is_said(host):
-    from longtake.host.provenance.mark import mark_in
+    from longtake.host.provenance.mark import find_mark_in
     from longtake.models.errors import InputError
 
     for nonsense, told in (
@@ -151,7 +151,7 @@ def test_where_no_mark_can_be_it_is_said(host):
         ({"samples": 1}, "connect a VIDEO or an IMAGE"),
     ):
         with pytest.raises(InputError, match=told):
-            mark_in(nonsense)
+            find_mark_in(nonsense)
 
 
 @pytest.mark.parametrize(

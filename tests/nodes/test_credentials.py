@@ -48,13 +48,13 @@ def test_what_is_saved_says_that_ai_made_it(graph, host):
 
 
 def test_it_holds_hashes_of_the_workflow_and_of_each_model(graph, host, pack):
-    from longtake.host.provenance.lineage import digest
+    from longtake.host.provenance.lineage import graph_hash
 
     path = saved(host, host.run(graph))
     report = report_of(host, path)
     with av.open(path) as container:
         embedded = json.loads(container.metadata["prompt"])
-    assert report["workflow"] == digest(embedded)
+    assert report["workflow"] == graph_hash(embedded)
     assert sorted(model.split()[0] for model in report["models"]) == ["dit", "text_encoder", "vae"]
 
 
@@ -139,7 +139,9 @@ def test_off_is_off(graph, host):
 
 
 def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "missing", lambda: "the Python package c2pa-python is missing")
+    monkeypatch.setattr(
+        engine, "why_unavailable", lambda: "the Python package c2pa-python is missing"
+    )
     monkeypatch.setattr("longtake.host.provenance.credentials._told", set())
     first = host.run(graph.but(save={"filename_prefix": "u1"}))
     second = host.run(graph.but(save={"filename_prefix": "u2"}))
@@ -212,14 +214,14 @@ def test_a_link_that_leads_out_is_not_followed(host, tmp_path):
 def test_a_video_outside_comfyuis_folders_is_not_read(host, tmp_path, video):
     from comfy_api.latest import InputImpl
 
-    from longtake.host.provenance.credentials import file_of
+    from longtake.host.provenance.credentials import file_behind
     from longtake.models.errors import InputError
 
     outside = tmp_path / "parent.mp4"
     outside.write_bytes(video.read_bytes())
-    assert file_of(InputImpl.VideoFromFile(str(video))) == video
+    assert file_behind(InputImpl.VideoFromFile(str(video))) == video
     with pytest.raises(InputError, match="not in ComfyUI's input or output folder"):
-        file_of(InputImpl.VideoFromFile(str(outside)))
+        file_behind(InputImpl.VideoFromFile(str(outside)))
 
 
 def test_frames_in_memory_have_no_credentials(graph, host):

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from longtake.engine.media.formats import FORMATS
-from longtake.engine.media.reader import crf_in, frames_of, media_facts, sound_of
+from longtake.engine.media.reader import crf_in, media_facts, read_frames, sound_of
 from longtake.models.errors import InputError, OutputError
 from tests.engine.clips import clip
 
@@ -81,18 +81,22 @@ def test_what_is_as_wished_is_copied_and_the_rest_is_encoded_once(host, video, t
     from comfy_api.latest import InputImpl
 
     from longtake.engine.media.formats import Quality
-    from longtake.host.video.save import Wish
+    from longtake.host.video.save import SaveOptions
 
     path = made(host, {"crf": 21, "preset": "veryfast"})
     assert crf_in(path) == 21
     source = InputImpl.VideoFromFile(str(path))
     packets = [bytes(packet) for packet in av.open(path).demux(video=0)]
-    for wish in (Wish(), Wish(quality=Quality(21, "slow")), Wish(FORMATS["mkv h264"])):
+    for wish in (
+        SaveOptions(),
+        SaveOptions(quality=Quality(21, "slow")),
+        SaveOptions(FORMATS["mkv h264"]),
+    ):
         saved = video.save(source, "copied/a", {}, wish)
         assert "copied without loss" in saved.told
         if wish.form.suffix == ".mp4":
             assert [bytes(packet) for packet in av.open(saved.path).demux(video=0)] == packets
-    for wish in (Wish(quality=Quality(24)), Wish(FORMATS["mp4 h265"])):
+    for wish in (SaveOptions(quality=Quality(24)), SaveOptions(FORMATS["mp4 h265"])):
         saved = video.save(source, "copied/a", {}, wish)
         assert "encoded at crf" in saved.told
         assert media_facts(saved.path).codec == wish.form.codec
@@ -146,12 +150,12 @@ def test_files_of_strangers_are_saved_right_or_refused_in_a_line(host, video, tm
     from comfy_api.latest import InputImpl
 
     from longtake.engine.media.formats import Quality
-    from longtake.host.video.save import Wish
+    from longtake.host.video.save import SaveOptions
 
     make, expected = STRANGE[kind]
     source, wish = (
         InputImpl.VideoFromFile(str(make(tmp_path / "a.mp4"))),
-        Wish(quality=Quality(crf)),
+        SaveOptions(quality=Quality(crf)),
     )
     before = set((host.base / "output").rglob("*.*"))
     if isinstance(expected, str):
@@ -169,7 +173,7 @@ def test_sides_that_are_odd_are_made_even(host):
     nodes = node_of()
     nodes["clip"]["inputs"].update(width=57, height=33)
     (path,) = files(host, host.run(nodes))
-    (picture, *_) = frames_of(path)
+    (picture, *_) = read_frames(path)
     assert picture.shape[1:] == (34, 58, 3)
     assert np.abs(picture.numpy().astype(int) - [0x64, 0x96, 0xC8]).max() <= 3
 
@@ -178,7 +182,7 @@ def test_sound_that_is_connected_replaces_the_videos_own(host, video):
     from comfy_api.latest import InputImpl, Types
 
     from longtake.host.video.clip import sound_from
-    from longtake.host.video.save import Wish
+    from longtake.host.video.save import SaveOptions
 
     def audio(level, seconds):
         return {"waveform": torch.full((1, 2, seconds * 8000), level), "sample_rate": 8000}
@@ -186,7 +190,7 @@ def test_sound_that_is_connected_replaces_the_videos_own(host, video):
     parts = Types.VideoComponents(torch.zeros(16, 34, 58, 3), Fraction(8), audio(0.1, 9))
     source = InputImpl.VideoFromComponents(parts)
     own = sound_of(video.save(source, "sound/a", {}).path)
-    new = video.save(source, "sound/a", {}, Wish(sound=sound_from(audio(0.6, 1)))).path
+    new = video.save(source, "sound/a", {}, SaveOptions(sound=sound_from(audio(0.6, 1)))).path
     assert own.seconds == pytest.approx(2, abs=2 * 1024 / 8000)
     assert abs(own.samples[:, 4000:8000].mean() - 0.1) < 0.02
     assert abs(sound_of(new).samples[:, 2000:6000].mean() - 0.6) < 0.05
@@ -244,7 +248,7 @@ def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
 def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, monkeypatch, where):
     from comfy_api.latest import InputImpl
 
-    from longtake.host.video.save import Wish
+    from longtake.host.video.save import SaveOptions
 
     source = made(host, {})
     before = set((host.base / "output").rglob("*"))
@@ -262,9 +266,9 @@ def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, m
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         with pytest.raises(OutputError, match="No space left on device"):
-            video.save(video_of, "formats/b", {}, Wish(form))
+            video.save(video_of, "formats/b", {}, SaveOptions(form))
     assert set((host.base / "output").rglob("*")) == before
-    assert video.save(video_of, "formats/b", {}, Wish(form)).path.exists()
+    assert video.save(video_of, "formats/b", {}, SaveOptions(form)).path.exists()
 
 
 @pytest.mark.parametrize("name", ["mp4 h264", "webm vp9", "gif"])
@@ -274,7 +278,7 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
     from comfy_api.latest import InputImpl
 
     from longtake.engine.media.formats import Quality
-    from longtake.host.video.save import Wish
+    from longtake.host.video.save import SaveOptions
 
     source = InputImpl.VideoFromFile(str(made(host, {"crf": 30})))
     before = set(host.base.rglob("*"))
@@ -287,7 +291,7 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
         mm.throw_exception_if_processing_interrupted()
 
     monkeypatch.setattr(video, "check_cancelled", cancel)
-    wish = Wish(FORMATS[name], Quality(crf=25, preset="ultrafast"), picture="poster")
+    wish = SaveOptions(FORMATS[name], Quality(crf=25, preset="ultrafast"), picture="poster")
     with pytest.raises(mm.InterruptProcessingException):
         video.save(source, "cancelled/a", {}, wish)
     assert len(seen) == 6  # not one more frame

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from longtake.engine.provenance.report import in_words, read
+from longtake.engine.provenance.report import describe_report, read_report
 from tests.workflows.conftest import load
 
 
@@ -29,12 +29,12 @@ def told(run, title: str) -> str:
 def test_the_second_take_names_the_first_as_its_parent(signed, server):
     assert signed.error is None
     first, second = sorted(signed.files, key=lambda file: file.stat().st_mtime_ns)
-    assert (read(first).ai, read(first).ingredients) == ("all", ())
-    report = read(second)
+    assert (read_report(first).ai, read_report(first).ingredients) == ("all", ())
+    report = read_report(second)
     (source,) = report.ingredients
     assert (report.ai, report.intact) == ("part", True)
     assert (source.role, source.signed, source.ai, source.faults) == ("parent", True, "all", ())
-    assert "the video that was carried on, with credentials: made by AI" in in_words(report)
+    assert "the video that was carried on, with credentials: made by AI" in describe_report(report)
     assert told(signed, "Check").startswith(f"{second.name}: Valid: unchanged since it was signed")
 
 

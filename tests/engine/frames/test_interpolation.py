@@ -12,14 +12,14 @@ from torch import Tensor
 
 from longtake.engine.frames.interpolation import (
     CHUNK,
-    Between,
-    Painter,
+    Inbetween,
     Tally,
+    TiledInterpolator,
     Timing,
-    interpolated,
-    ramp,
-    spans,
+    blend_weights,
+    convert_rate,
     target_rate,
+    tile_spans,
 )
 from longtake.models.errors import InputError, NotFiniteError
 from tests.engine.frames.test_scene_cut import clips
@@ -43,14 +43,14 @@ def ramped(frames: int) -> list[Tensor]:
     return [torch.full((1, 3, 5, 3), n, dtype=torch.uint8) for n in range(frames)]
 
 
-def blend(items: list[Between]) -> Tensor:
+def blend(items: list[Inbetween]) -> Tensor:
     """Plain blending as Draw, in hundredths of a level: too fine for bytes, so kept as float."""
     return torch.stack([torch.lerp(a.float(), b.float(), t) for a, b, t in items])
 
 
 def levels(chunks: list[Tensor], timing: Timing, **more) -> list[float]:
     """The level of every frame that comes out."""
-    made = interpolated(iter(chunks), timing, blend, sensitivity=0, **more)
+    made = convert_rate(iter(chunks), timing, blend, sensitivity=0, **more)
     return [frame[0, 0, 0].item() for chunk in made for frame in chunk]
 
 
@@ -107,8 +107,8 @@ def test_chunks_and_batches_change_nothing(size, batch):
 
 def test_the_sources_own_frames_are_untouched():
     frames = clips(1, 7, 8, 3)[0]
-    draw = Painter(lambda pairs, times: pairs.mean(1), multiple=1)
-    made = torch.cat(list(interpolated([frames], Timing(Fraction(8), Fraction(24)), draw)))
+    draw = TiledInterpolator(lambda pairs, times: pairs.mean(1), multiple=1)
+    made = torch.cat(list(convert_rate([frames], Timing(Fraction(8), Fraction(24)), draw)))
     assert torch.equal(made[::3], frames)
 
 
@@ -133,7 +133,7 @@ def test_nothing_is_drawn_across_twenty_cuts():
         return torch.stack([item.first for item in items])
 
     tally, timing = Tally(), Timing(Fraction(8), Fraction(24))
-    made = torch.cat(list(interpolated([shots.flatten(0, 1)], timing, draw, tally=tally)))
+    made = torch.cat(list(convert_rate([shots.flatten(0, 1)], timing, draw, tally=tally)))
     pairs = [(where[a.numpy().tobytes()], where[b.numpy().tobytes()]) for a, b, _ in drawn]
     assert [(one, other) for one, other in pairs if one != other] == []
     assert tally.cuts == 20
@@ -145,7 +145,7 @@ def test_nothing_is_drawn_across_twenty_cuts():
 def test_a_loop_whose_ends_do_not_meet_is_not_blended():
     ends, tally = clips(2, 7, 8, 3)[:, 0], Tally()
     timing = Timing(Fraction(1), Fraction(3), loop=True)
-    made = torch.cat(list(interpolated([ends], timing, blend, tally=tally)))
+    made = torch.cat(list(convert_rate([ends], timing, blend, tally=tally)))
     assert tally.cuts == 2
     assert tally.drawn == 0
     assert torch.equal(made, ends.repeat_interleave(3, 0))
@@ -161,14 +161,14 @@ def test_few_frames_are_held_however_long_the_clip():
             yield chunk
             del chunk
 
-    stream = interpolated(source(), Timing(Fraction(24), Fraction(60)), blend, batch=3)
+    stream = convert_rate(source(), Timing(Fraction(24), Fraction(60)), blend, batch=3)
     for _ in stream:
         most = max(most, len(alive))
     assert most <= CHUNK + 8
 
 
 def test_nothing_in_nothing_out():
-    assert list(interpolated([], Timing(Fraction(8), Fraction(24)), blend)) == []
+    assert list(convert_rate([], Timing(Fraction(8), Fraction(24)), blend)) == []
 
 
 @pytest.mark.parametrize("rate", [Fraction(0), Fraction(-1), Fraction(1001)])
@@ -183,10 +183,10 @@ def test_a_multiplier_is_exact():
     assert target_rate(Fraction(24), Fraction(25), 2) == 25
 
 
-def pair(height: int, width: int, time: float = 0.25) -> Between:
+def pair(height: int, width: int, time: float = 0.25) -> Inbetween:
     rng = torch.Generator().manual_seed(0)
     first, second = torch.randint(0, 256, (2, height, width, 3), generator=rng).byte()
-    return Between(first, second, time)
+    return Inbetween(first, second, time)
 
 
 def weighted(pairs: Tensor, times: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def weighted(pairs: Tensor, times: Tensor) -> Tensor:
 @pytest.mark.parametrize("tile", [None, 8, 11])
 def test_any_size_and_any_tiles_give_the_frame(size, tile):
     one, other = pair(*size), pair(*size, time=0.75)
-    made = Painter(weighted, multiple=8, tile=tile, overlap=3)([one, other])
+    made = TiledInterpolator(weighted, multiple=8, tile=tile, overlap=3)([one, other])
     for item, frame in zip((one, other), made, strict=True):
         expected = torch.lerp(item.first.float(), item.second.float(), item.time)
         assert (frame - expected).abs().max() <= 0.51
@@ -214,7 +214,7 @@ def test_padding_goes_on_with_the_border():
         return pairs[:, 0]
 
     item = pair(5, 7)
-    Painter(look, multiple=8)([item])
+    TiledInterpolator(look, multiple=8)([item])
     (pairs,) = seen
     assert torch.equal(pairs[0, 0, :, 4, :7] * 255, item.first[4].T.float())
     assert torch.equal(pairs[0, 0, :, 7, :7], pairs[0, 0, :, 4, :7])
@@ -223,18 +223,18 @@ def test_padding_goes_on_with_the_border():
 
 @given(length=st.integers(1, 999), tile=st.integers(8, 300), overlap=st.integers(1, 7))
 def test_tiles_cover_everything_and_overlap(length, tile, overlap):
-    found = spans(length, tile, overlap)
+    found = tile_spans(length, tile, overlap)
     assert found[0].start == 0
     assert found[-1].stop == length
     assert all(span.stop - span.start <= tile for span in found)
     assert all(b.start <= a.stop - overlap for a, b in pairwise(found))
     total = torch.zeros(length)
     for span in found:
-        assert ramp(span, length, overlap).min() > 0
-        total[span] += ramp(span, length, overlap)
+        assert blend_weights(span, length, overlap).min() > 0
+        total[span] += blend_weights(span, length, overlap)
     assert total.min() > 0
 
 
 def test_a_broken_network_is_no_black_frame():
     with pytest.raises(NotFiniteError, match="NaN or infinite"):
-        Painter(lambda pairs, times: pairs[:, 0] / 0 * 0, multiple=8)([pair(8, 8)])
+        TiledInterpolator(lambda pairs, times: pairs[:, 0] / 0 * 0, multiple=8)([pair(8, 8)])

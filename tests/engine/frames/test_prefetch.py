@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from longtake.engine.frames.prefetch import ahead, unwanted
+from longtake.engine.frames.prefetch import abandoned, prefetch
 
 
 def threads() -> set[str]:
@@ -15,9 +15,9 @@ def threads() -> set[str]:
 
 
 def test_the_items_are_the_same_in_the_same_order():
-    assert list(ahead(range(23), most=3)) == list(range(23))
-    assert list(ahead(ahead(iter("abc")))) == ["a", "b", "c"]
-    assert list(ahead([])) == []
+    assert list(prefetch(range(23), most=3)) == list(range(23))
+    assert list(prefetch(prefetch(iter("abc")))) == ["a", "b", "c"]
+    assert list(prefetch([])) == []
     assert not threads()
 
 
@@ -29,7 +29,7 @@ def test_they_are_made_meanwhile_but_not_without_bound():
             made.append(n)
             yield n
 
-    stream = ahead(items(), most=2)
+    stream = prefetch(items(), most=2)
     assert next(stream) == 0
     deadline = time.monotonic() + 10
     while len(made) < 4 and time.monotonic() < deadline:
@@ -42,7 +42,7 @@ def test_they_are_made_meanwhile_but_not_without_bound():
 
 def test_nothing_is_made_before_it_is_wanted():
     assert not threads()
-    stream = ahead(range(3))
+    stream = prefetch(range(3))
     assert not threads()
     stream.close()
 
@@ -57,7 +57,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield 2
         raise Broken("here")
 
-    stream = ahead(items())
+    stream = prefetch(items())
     assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(Broken, match="here"):
         next(stream)
@@ -73,7 +73,7 @@ def test_closing_closes_what_it_reads_from_in_its_own_thread():
         finally:
             closed.append(threading.current_thread().name)
 
-    stream = ahead(items())
+    stream = prefetch(items())
     next(stream)
     stream.close()
     assert closed == ["longtake-ahead"]
@@ -87,19 +87,19 @@ def test_whoever_makes_items_can_ask_whether_they_are_wanted():
     def items():
         yield 0
         ready.set()
-        while not unwanted():
+        while not abandoned():
             time.sleep(0.01)
         asked.append("heard")
         yield 1
 
-    stage = ahead(ahead(items()))
+    stage = prefetch(prefetch(items()))
     assert next(stage) == 0
     assert ready.wait(10)
     assert not asked
     stage.close()
     assert asked == ["heard"]
     assert not threads()
-    assert not unwanted()
+    assert not abandoned()
 
 
 def test_the_thread_works_under_the_callers_circumstances():
@@ -110,5 +110,5 @@ def test_the_thread_works_under_the_callers_circumstances():
 
     place.set("here")
     with torch.inference_mode():
-        assert list(ahead(items())) == [(True, "here")]
-    assert list(ahead(items())) == [(False, "here")]
+        assert list(prefetch(items())) == [(True, "here")]
+    assert list(prefetch(items())) == [(False, "here")]

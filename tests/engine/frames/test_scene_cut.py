@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.engine.frames.scene_cut import NEAR, limits, marked, seam_is_cut
+from longtake.engine.frames.scene_cut import NEAR, detect_cuts, seam_is_cut, thresholds
 from longtake.models.errors import InputError
 from training.captions import MOTIONS, Scene, Shot, Thing, sample_scene
 from training.world import render
@@ -36,7 +36,7 @@ def filmed(scenes: list[Scene], frames: int, fps: float = 8, seed: int = 0) -> T
 
 def found(frames: Tensor, sensitivity: float = 0.5) -> list[int]:
     """First frames of the shots that are found after the first."""
-    return [i for i, (_, cut) in enumerate(marked(iter(frames), sensitivity)) if cut]
+    return [i for i, (_, cut) in enumerate(detect_cuts(iter(frames), sensitivity)) if cut]
 
 
 def test_twenty_cuts_between_random_shots_are_found_and_nothing_else():
@@ -114,7 +114,7 @@ def test_every_frame_comes_out_once_and_soon():
             taken.append(number)
             yield frame
 
-    for number, (frame, _) in enumerate(marked(source())):
+    for number, (frame, _) in enumerate(detect_cuts(source())):
         assert torch.equal(frame, frames[number])
         assert len(taken) <= number + NEAR + 2
 
@@ -122,18 +122,18 @@ def test_every_frame_comes_out_once_and_soon():
 def test_off_finds_nothing_and_looks_at_nothing():
     frames = clips(2, 7, 8, 3).flatten(0, 1)
     assert found(frames, 0) == []
-    assert limits(0) is None
+    assert thresholds(0) is None
 
 
 def test_more_sensitivity_finds_more():
-    low, usual, high = (astuple(limits(value)) for value in (0.25, 0.5, 1))
+    low, usual, high = (astuple(thresholds(value)) for value in (0.25, 0.5, 1))
     assert all(a > b > c for a, b, c in zip(low, usual, high, strict=True))
 
 
 @pytest.mark.parametrize("sensitivity", [-0.1, 1.1, float("nan")])
 def test_nonsense_is_named(sensitivity):
     with pytest.raises(InputError, match="choose a number from 0"):
-        limits(sensitivity)
+        thresholds(sensitivity)
 
 
 def test_a_seam_may_be_a_cut():

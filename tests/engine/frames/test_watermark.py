@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.frames.watermark import PRESENT, find_mark, in_words, marked
+from longtake.engine.frames.watermark import PRESENT, describe_mark, embed_mark, find_mark
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError
 
@@ -32,7 +32,7 @@ def scene(height: int = 358, width: int = 634, frames: int = 7, seed: int = 3) -
 
 
 def mark(frames: torch.Tensor) -> torch.Tensor:
-    return torch.cat(list(marked(frames.split(3), ID)))
+    return torch.cat(list(embed_mark(frames.split(3), ID)))
 
 
 def scaled(frames: torch.Tensor, by: float) -> torch.Tensor:
@@ -76,9 +76,9 @@ def test_it_is_hardly_there(plain, with_mark):
 
 
 def test_frames_keep_their_number_shape_and_order(plain):
-    chunks = list(marked(plain.split(3), ID))
+    chunks = list(embed_mark(plain.split(3), ID))
     assert [len(chunk) for chunk in chunks] == [3, 3, 1]
-    assert torch.equal(torch.cat(chunks), torch.cat(list(marked(plain.split(1), ID))))
+    assert torch.equal(torch.cat(chunks), torch.cat(list(embed_mark(plain.split(1), ID))))
 
 
 def test_it_is_read_back(with_mark):
@@ -86,7 +86,7 @@ def test_it_is_read_back(with_mark):
     assert found.present
     assert (found.id, found.flipped) == (ID, False)
     assert found.scale == pytest.approx(1, rel=0.005)
-    assert f"id {ID:06x}" in in_words(found)
+    assert f"id {ID:06x}" in describe_mark(found)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_there_is_none_where_none_was_put(seed):
     found = find_mark([scene(238, 422, 3, seed)])
     assert found.z < PRESENT - 1
     assert found.id is None
-    assert in_words(found).startswith("No mark found")
+    assert describe_mark(found).startswith("No mark found")
 
 
 @pytest.mark.parametrize("shade", [0, 127, 255])
@@ -127,7 +127,7 @@ def test_flat_pictures_have_none(shade):
 def test_a_mark_stays_within_what_a_byte_holds():
     edges = torch.tensor([0, 255], dtype=torch.uint8).repeat_interleave(60)
     frames = edges[:, None].expand(1, 120, 96)[..., None].expand(-1, -1, -1, 3)
-    (out,) = marked([frames.contiguous()], ID)
+    (out,) = embed_mark([frames.contiguous()], ID)
     assert out.min() == 0
     assert out.max() == 255
 
@@ -135,7 +135,7 @@ def test_a_mark_stays_within_what_a_byte_holds():
 @given(wrong=st.one_of(st.integers(max_value=-1), st.integers(min_value=2**24)))
 def test_an_id_too_long_is_refused(wrong):
     with pytest.raises(InputError, match="24 bits"):
-        next(marked([torch.zeros(1, 2, 2, 3, dtype=torch.uint8)], wrong))
+        next(embed_mark([torch.zeros(1, 2, 2, 3, dtype=torch.uint8)], wrong))
 
 
 def test_no_frames_are_told():
@@ -145,7 +145,7 @@ def test_no_frames_are_told():
 
 def test_it_is_a_stage_in_front_of_the_encoder(tmp_path):
     frames = scene(238, 422, 5)
-    write_video(tmp_path / "x.mp4", marked(frames.split(2), ID), Fraction(8))
+    write_video(tmp_path / "x.mp4", embed_mark(frames.split(2), ID), Fraction(8))
     with av.open(tmp_path / "x.mp4") as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert find_mark([torch.from_numpy(np.stack(shown))]).id == ID

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.engine.media.reader import Limits, crf_in, frames_of, media_facts, sound_of
+from longtake.engine.media.reader import MediaLimits, crf_in, media_facts, read_frames, sound_of
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import Quality, write_video
 from longtake.models.errors import InputError, LongtakeError
@@ -18,7 +18,7 @@ RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001
 
 
 def frames(path, *part, **options) -> np.ndarray:
-    return torch.cat(list(frames_of(path, *part, **options))).numpy()
+    return torch.cat(list(read_frames(path, *part, **options))).numpy()
 
 
 def levels(pictures: np.ndarray) -> list[int]:
@@ -46,7 +46,7 @@ def test_the_rate_is_exact_in_every_container(tmp_path, fps, muxer):
 )
 def test_a_part_is_that_part(tmp_path, part, expected):
     path = clip(tmp_path / "a.mp4", range(31), Fraction(5))
-    found = list(frames_of(path, *part, size=2))
+    found = list(read_frames(path, *part, size=2))
     assert levels(torch.cat(found).numpy()) == expected if expected else not found
     assert all(len(chunk) <= 2 for chunk in found)
 
@@ -201,15 +201,15 @@ def test_sound_alone_no_file_and_a_pipe_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        (Limits(side=37), "pictures of 38×22: at most 37 pixels a side"),
-        (Limits(pixels=38 * 22 - 1), "megapixels"),
-        (Limits(frames=8), "too long"),
-        (Limits(decoded=9 * 38 * 22 * 3 - 1), "TiB of pictures"),
+        (MediaLimits(side=37), "pictures of 38×22: at most 37 pixels a side"),
+        (MediaLimits(pixels=38 * 22 - 1), "megapixels"),
+        (MediaLimits(frames=8), "too long"),
+        (MediaLimits(decoded=9 * 38 * 22 * 3 - 1), "TiB of pictures"),
     ],
 )
 def test_what_is_too_much_is_refused_before_it_is_decoded(tmp_path, limits, told, monkeypatch):
     path = clip(tmp_path / "a.mp4")
-    assert media_facts(path, Limits(38, 38 * 22, 1, 9, 9 * 38 * 22 * 3)).frames == 9
+    assert media_facts(path, MediaLimits(38, 38 * 22, 1, 9, 9 * 38 * 22 * 3)).frames == 9
     monkeypatch.setattr("longtake.engine.media.reader._facts", None)  # would decode
     with pytest.raises(InputError, match=told):
         media_facts(path, limits)
@@ -218,14 +218,14 @@ def test_what_is_too_much_is_refused_before_it_is_decoded(tmp_path, limits, told
 def test_a_day_of_one_picture_is_refused(tmp_path):
     path = clip(tmp_path / "a.mp4", [0, 24 * 3600], Fraction(1))
     with pytest.raises(InputError, match="too long"):
-        next(frames_of(path))
+        next(read_frames(path))
 
 
 def test_a_lying_head_is_found_out(tmp_path):
     """The head claims one second; the index holds more frames than are allowed."""
     path = clip(tmp_path / "a.mp4", range(60), Fraction(60))
     with pytest.raises(InputError, match="too long"):
-        media_facts(path, Limits(frames=59))
+        media_facts(path, MediaLimits(frames=59))
 
 
 def test_damage_anywhere_is_a_picture_or_a_line(tmp_path):
@@ -238,7 +238,7 @@ def test_damage_anywhere_is_a_picture_or_a_line(tmp_path):
             data[at] ^= 1 << random.integers(0, 8)
         path.write_bytes(data[: random.integers(len(data) // 2, len(data) + 1)])
         try:
-            for chunk in frames_of(path):
+            for chunk in read_frames(path):
                 assert chunk.dtype == torch.uint8
         except LongtakeError as error:
             told.append(str(error))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from longtake.engine.media.formats import FORMATS, Quality, check_quality, encoder_of
-from longtake.engine.media.reader import frames_of, media_facts, sound_of
+from longtake.engine.media.reader import media_facts, read_frames, sound_of
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.still import write_still
 from longtake.engine.media.writer import copy_video, write_video
@@ -45,7 +45,7 @@ def heard_at(sound: Sound) -> float:
 
 def seen_at(path: Path) -> float:
     facts = media_facts(path)
-    bright = [float(frame.float().mean()) for chunk in frames_of(path) for frame in chunk]
+    bright = [float(frame.float().mean()) for chunk in read_frames(path) for frame in chunk]
     return float(int(np.argmax(bright)) / facts.fps)
 
 
@@ -117,7 +117,7 @@ def test_sound_of_a_file_goes_along(tmp_path):
 
 
 def same_pictures(first: Path, second: Path) -> bool:
-    return all((a == b).all() for a, b in zip(frames_of(first), frames_of(second), strict=True))
+    return all((a == b).all() for a, b in zip(read_frames(first), read_frames(second), strict=True))
 
 
 def test_sound_that_begins_later_is_not_moved(tmp_path):

@@ -55,21 +55,21 @@ def put(folder, chain: str, key: str) -> None:
 
 
 def test_one_is_made_on_first_use_and_kept(tmp_path):
-    first = identity.find_identity(tmp_path / "new", {})
-    assert identity.find_identity(tmp_path / "new", {}) == first
+    first = identity.find_certificate(tmp_path / "new", {})
+    assert identity.find_certificate(tmp_path / "new", {}) == first
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["local.pem"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such modes")
 def test_nobody_else_may_read_it(tmp_path):
     folder = tmp_path / "new"
-    identity.find_identity(folder, {})
+    identity.find_certificate(folder, {})
     assert (folder / "local.pem").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_made_one_lasts_ten_years_and_names_nobody():
-    text = identity.new_identity()
+    text = identity.new_certificate()
     leaf, root = x509.load_pem_x509_certificates(text.encode())
     assert (leaf.not_valid_after_utc - NOW).days >= 3650
     leaf.verify_directly_issued_by(root)
@@ -89,7 +89,7 @@ def test_a_made_one_lasts_ten_years_and_names_nobody():
 )
 def test_ones_own_is_taken_from_the_folder(tmp_path, key, algorithm):
     put(tmp_path, certificate(key), pem(key))
-    assert identity.find_identity(tmp_path, {}).algorithm == algorithm
+    assert identity.find_certificate(tmp_path, {}).algorithm == algorithm
 
 
 def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_path):
@@ -99,16 +99,16 @@ def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_pa
     names = {"LONGTAKE_CERTIFICATE": str(chain), "LONGTAKE_KEY": str(secret)}
 
     secret.write_text(pem(key, form="TraditionalOpenSSL"))
-    opened = identity.find_identity(tmp_path, names).key
+    opened = identity.find_certificate(tmp_path, names).key
     assert opened == pem(key)
     secret.write_text(pem(key, b"open sesame"))
-    assert identity.find_identity(
+    assert identity.find_certificate(
         tmp_path, {**names, "LONGTAKE_KEY_PASSWORD": "open sesame"}
     ).key == pem(key)
     with pytest.raises(InputError, match="LONGTAKE_KEY_PASSWORD"):
-        identity.find_identity(tmp_path, names)
+        identity.find_certificate(tmp_path, names)
     with pytest.raises(InputError, match="set both"):
-        identity.find_identity(tmp_path, {"LONGTAKE_KEY": str(secret)})
+        identity.find_certificate(tmp_path, {"LONGTAKE_KEY": str(secret)})
 
 
 @pytest.mark.parametrize(
@@ -125,36 +125,36 @@ def test_what_cannot_sign_is_told_before(tmp_path, faults, message):
     key = ec.generate_private_key(ec.SECP256R1())
     put(tmp_path, certificate(key, **faults), pem(key))
     with pytest.raises(InputError, match=message):
-        identity.find_identity(tmp_path, {})
+        identity.find_certificate(tmp_path, {})
 
 
 def test_a_key_of_another_certificate_is_told(tmp_path):
     one, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     put(tmp_path, certificate(one), pem(other))
     with pytest.raises(InputError, match="belongs to another certificate"):
-        identity.find_identity(tmp_path, {})
+        identity.find_certificate(tmp_path, {})
 
 
 def test_files_that_are_no_pem_are_told(tmp_path):
     put(tmp_path, "hello", "hello")
     with pytest.raises(InputError, match="no PEM certificate"):
-        identity.find_identity(tmp_path, {})
+        identity.find_certificate(tmp_path, {})
     (tmp_path / "key.pem").unlink()
     with pytest.raises(InputError, match="key.pem cannot be read"):
-        identity.find_identity(tmp_path, {})
+        identity.find_certificate(tmp_path, {})
 
 
 def test_a_folder_that_takes_nothing_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be kept"):
-        identity.find_identity(tmp_path / "file" / "folder", {})
+        identity.find_certificate(tmp_path / "file" / "folder", {})
 
 
 def test_roots_to_trust_are_ones_own_and_those_in_a_file(tmp_path):
-    assert identity.anchors(tmp_path) == identity.own_root(tmp_path) == ""
-    identity.find_identity(tmp_path, {})
-    own = identity.own_root(tmp_path)
+    assert identity.trust_anchors(tmp_path) == identity.local_root(tmp_path) == ""
+    identity.find_certificate(tmp_path, {})
+    own = identity.local_root(tmp_path)
     assert own.count("BEGIN CERTIFICATE") == 1
-    assert "PRIVATE" not in identity.anchors(tmp_path)
+    assert "PRIVATE" not in identity.trust_anchors(tmp_path)
     (tmp_path / "trusted.pem").write_text("more\n")
-    assert identity.anchors(tmp_path) == own + "more\n"
+    assert identity.trust_anchors(tmp_path) == own + "more\n"

@@ -13,9 +13,9 @@ from PIL import Image
 
 from dev import ROOT
 from longtake.engine.provenance import signing
-from longtake.engine.provenance.certificate import anchors, find_identity, own_root
-from longtake.engine.provenance.report import in_words, read
-from longtake.engine.provenance.signing import SETTINGS, VERSION, Source, Statement
+from longtake.engine.provenance.certificate import find_certificate, local_root, trust_anchors
+from longtake.engine.provenance.report import describe_report, read_report
+from longtake.engine.provenance.signing import SETTINGS, VERSION, SourceFile, Statement
 from longtake.models.errors import InputError, OutputError
 from tests.engine.signed import WORKFLOW, boxes, clip, elsewhere, flip, listening, sign
 
@@ -27,17 +27,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def identity(folder):
-    return find_identity(folder, {})
+    return find_certificate(folder, {})
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
-    return find_identity(tmp_path_factory.mktemp("stranger"), {})
+    return find_certificate(tmp_path_factory.mktemp("stranger"), {})
 
 
 @pytest.fixture
 def look(folder):
-    return lambda path: read(path, anchors(folder), own_root(folder))
+    return lambda path: read_report(path, trust_anchors(folder), local_root(folder))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_signed_file_says_what_it_is(made, look):
     assert report.made_with == (f"Longtake {VERSION}",)
     assert report.workflow == WORKFLOW
     assert report.models == ("dit " + "7b" * 32,)
-    assert "unchanged since it was signed" in in_words(report)
+    assert "unchanged since it was signed" in describe_report(report)
     assert json.loads(report.as_json())["ai"] == "all"
 
 
@@ -83,7 +83,7 @@ def test_the_version_is_that_of_the_pack():
 
 def test_nothing_personal_is_in_the_manifest(tmp_path, identity):
     source = clip(tmp_path / "holiday_of_jane_doe.mp4", seed=5)
-    where = Source(source, "11" * 32, "parent")
+    where = SourceFile(source, "11" * 32, "parent")
     data = sign(clip(tmp_path / "secret_title.mp4"), identity, where).read_bytes()
     for word in (b"jane", b"holiday", b"secret", str(tmp_path).encode(), Path.home().name.encode()):
         assert word not in data
@@ -92,13 +92,13 @@ def test_nothing_personal_is_in_the_manifest(tmp_path, identity):
 def test_a_stranger_is_not_trusted_and_that_is_no_fault(tmp_path, stranger, look):
     report = look(sign(clip(tmp_path / "x.mp4"), stranger))
     assert (report.verdict, report.intact) == ("valid", True)
-    assert "issuer that is not known here" in in_words(report)
+    assert "issuer that is not known here" in describe_report(report)
 
 
 def test_a_trusted_stranger_is_told_from_ones_own(tmp_path, stranger, folder):
     path = sign(clip(tmp_path / "x.mp4"), stranger)
     root = stranger.chain[stranger.chain.rindex("-----BEGIN") :]
-    assert read(path, anchors(folder) + root, own_root(folder)).verdict == "trusted"
+    assert read_report(path, trust_anchors(folder) + root, local_root(folder)).verdict == "trusted"
 
 
 def test_no_flipped_bit_in_media_or_index_is_missed(made, look):
@@ -113,7 +113,7 @@ def test_no_flipped_bit_in_media_or_index_is_missed(made, look):
 def test_a_changed_statement_is_seen(made, look):
     report = look(flip(made, made.read_bytes().index(b"trainedAlgorithmicMedia")))
     assert report.verdict == "changed"
-    assert "a statement was changed" in in_words(report)
+    assert "a statement was changed" in describe_report(report)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
@@ -142,16 +142,16 @@ def test_other_files_get_one_clear_line(tmp_path, look, name, data, verdict):
 def test_a_file_without_credentials_proves_nothing(tmp_path, look):
     report = look(clip(tmp_path / "plain.mp4"))
     assert report.verdict == "none"
-    assert "proves nothing" in in_words(report)
+    assert "proves nothing" in describe_report(report)
 
 
 def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, identity, look):
     Image.new("RGB", (37, 41)).save(tmp_path / "start.png")
     (tmp_path / "old.mkv").write_bytes(b"not read")
     sources = (
-        Source(made, "11" * 32, "parent"),
-        Source(tmp_path / "start.png", "22" * 32, "input"),
-        Source(tmp_path / "old.mkv", "33" * 32, "input"),
+        SourceFile(made, "11" * 32, "parent"),
+        SourceFile(tmp_path / "start.png", "22" * 32, "input"),
+        SourceFile(tmp_path / "old.mkv", "33" * 32, "input"),
     )
     report = look(sign(clip(tmp_path / "longer.mp4", 11), identity, *sources))
     assert (report.verdict, report.ai) == ("own", "part")
@@ -167,17 +167,17 @@ def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, identity
 
 def test_a_tampered_parent_is_seen_through_two_generations(tmp_path, made, identity, look):
     spoiled = flip(made, boxes(made)["mdat"][0] + 997)
-    child = sign(clip(tmp_path / "child.mp4"), identity, Source(spoiled, "11" * 32, "parent"))
+    child = sign(clip(tmp_path / "child.mp4"), identity, SourceFile(spoiled, "11" * 32, "parent"))
     grandchild = sign(
-        clip(tmp_path / "grandchild.mp4"), identity, Source(child, "22" * 32, "parent"),
+        clip(tmp_path / "grandchild.mp4"), identity, SourceFile(child, "22" * 32, "parent"),
         generated=False,
     )  # fmt: skip
     for path in (child, grandchild):
         report = look(path)
         assert report.verdict == "own"
         assert report.ingredients[0].faults == ("assertion.bmffHash.mismatch",)
-        assert "FAULT" in in_words(report)
-    assert "a source of it was" in in_words(look(grandchild))
+        assert "FAULT" in describe_report(report)
+    assert "a source of it was" in describe_report(look(grandchild))
 
 
 @pytest.mark.parametrize("embed", [True, False])
@@ -186,7 +186,7 @@ def test_nobody_is_asked_over_the_network(tmp_path, identity, look, listener, em
     hostile = elsewhere(clip(tmp_path / "a.mp4"), address, identity, embed=embed)
     report = look(hostile)
     assert report.verdict == ("own" if embed else "remote")
-    child = sign(clip(tmp_path / "child.mp4"), identity, Source(hostile, "11" * 32, "parent"))
+    child = sign(clip(tmp_path / "child.mp4"), identity, SourceFile(hostile, "11" * 32, "parent"))
     assert look(child).verdict == "own"
     assert asked == []
 
@@ -212,7 +212,7 @@ def test_the_settings_take_effect(tmp_path, identity):
 
 
 def bmff_hash(path: Path) -> dict:
-    store = read(path).details
+    store = read_report(path).details
     assertions = store["manifests"][store["active_manifest"]]["assertions"]
     return next(a["data"] for a in assertions if a["label"].startswith("c2pa.hash.bmff"))
 
@@ -254,9 +254,9 @@ def test_a_missing_package_is_told_with_what_to_do(monkeypatch, package):
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
         return real(name, *args, **kwargs)
 
-    assert signing.missing() is None
+    assert signing.why_unavailable() is None
     monkeypatch.setattr(builtins, "__import__", without)
-    told = signing.missing()
+    told = signing.why_unavailable()
     assert told.startswith(f"the Python package {package} is missing")
     assert "pip install c2pa-python" in told
 
@@ -265,7 +265,7 @@ def test_hostile_text_stays_on_its_line(tmp_path, identity, look, monkeypatch):
     agent = {"name": "evil\x1b[2J\nMade by AI: no " + "x" * 999, "version": "1"}
     monkeypatch.setattr(signing, "_agent", lambda: agent)
     report = look(sign(clip(tmp_path / "x.mp4"), identity))
-    (line,) = [line for line in in_words(report).split("\n") if "evil" in line]
+    (line,) = [line for line in describe_report(report).split("\n") if "evil" in line]
     assert line.startswith("Made with: ")
     assert "\x1b" not in line
     assert len(line) < 300
@@ -274,7 +274,7 @@ def test_hostile_text_stays_on_its_line(tmp_path, identity, look, monkeypatch):
 def test_a_long_line_of_sources_is_carried_along(tmp_path, identity, look):
     path = sign(clip(tmp_path / "0.mp4", 2), identity)
     for n in range(1, 7):
-        source = Source(path, "11" * 32, "parent")
+        source = SourceFile(path, "11" * 32, "parent")
         path = sign(clip(tmp_path / f"{n}.mp4", 2), identity, source)
     report = look(path)
     assert (report.verdict, report.ingredients[0].ai) == ("own", "part")

@@ -35,7 +35,7 @@ def output(pack, tmp_path, monkeypatch):
 def test_no_name_leads_out(output, tmp_path, prefix):
     try:
         output.check_prefix(prefix)
-        name = output.safe_name(output.filled_in(prefix, 16, 16))
+        name = output.safe_name(output.fill_in_dates(prefix, 16, 16))
         folder = output.folder_for(name)
     except (LongtakeError, OSError):
         folder = None
@@ -61,7 +61,7 @@ def test_dates_are_filled_in_as_cores_save_nodes_have_them(output, monkeypatch):
     strftime = time.strftime
     monkeypatch.setattr(output.time, "strftime", lambda code: strftime(code, now))
     prefix = "%date:yyyy-MM-dd%/%year%_%date:yy.M.d hh-mm-ss h%_%width%x%height%"
-    assert output.filled_in(prefix, 64, 48) == "2026-03-07/2026_26.3.7 09-05-01 9_64x48"
+    assert output.fill_in_dates(prefix, 64, 48) == "2026-03-07/2026_26.3.7 09-05-01 9_64x48"
     output.check_prefix("%date:yyyy-MM-dd%/a")
     with pytest.raises(LongtakeError, match="':' cannot be in a file's name"):
         output.check_prefix("%date:hh:mm%")
@@ -73,13 +73,13 @@ def test_values_of_widgets_are_filled_in_by_title_or_class(output):
               "inputs": {"seed": 7, "cfg": 4.5, "latent": ["2", 0]}},
         "2": {"class_type": "LongtakePrompt", "inputs": {"text": "a/../" + "ö" * 30 + ":"}},
     }  # fmt: skip
-    filled = output.with_values("%Sample.seed%_%Sample.cfg%/%LongtakeSample.seed%", graph)
+    filled = output.fill_in_values("%Sample.seed%_%Sample.cfg%/%LongtakeSample.seed%", graph)
     assert filled == "7_4.5/7"
-    text = output.with_values("x%LongtakePrompt.text%", graph)
+    text = output.fill_in_values("x%LongtakePrompt.text%", graph)
     assert text == "xa_.._" + "ö" * 17
     for unknown in ("%Sample.latent%", "%Gone.seed%", "%Sample.gone%", "%year%", "50%.%"):
-        assert output.with_values(unknown, graph) == unknown
-    assert output.with_values("%Sample.seed%", None) == "%Sample.seed%"
+        assert output.fill_in_values(unknown, graph) == unknown
+    assert output.fill_in_values("%Sample.seed%", None) == "%Sample.seed%"
 
 
 def test_a_folder_that_is_a_file_is_named(output):

@@ -17,7 +17,7 @@ def test_pictures_are_the_latents_in_colour(pack):
     clean = torch.zeros(1, 6, 3, 5, 7)
     clean[0, 0] = torch.tensor([-4.0, 0.0, 1.0]).reshape(3, 1, 1)
 
-    pictures = pack.progress.latent_frames(clean, latent_format)
+    pictures = pack.progress.latent_pictures(clean, latent_format)
 
     assert [picture.size for picture in pictures] == [(7, 5)] * 3
     colours = [picture.getpixel((3, 2)) for picture in pictures]
@@ -26,7 +26,7 @@ def test_pictures_are_the_latents_in_colour(pack):
 
 def test_without_a_fit_there_is_a_picture_still(pack):
     latent_format = pack.latent_format.UnitLatents(6, None)
-    (picture,) = pack.progress.latent_frames(torch.randn(1, 6, 1, 5, 7), latent_format)
+    (picture,) = pack.progress.latent_pictures(torch.randn(1, 6, 1, 5, 7), latent_format)
     assert len(picture.getcolors()) > 10
 
 

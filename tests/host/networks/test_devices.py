@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
 
-from longtake.engine.frames.interpolation import Between, Painter
+from longtake.engine.frames.interpolation import Inbetween, TiledInterpolator
 from longtake.engine.frames.stream import decoded_pieces, to_bytes
 from longtake.models.rife.config import RifeConfig
 from longtake.models.rife.ifnet import IFNet
@@ -81,9 +81,9 @@ def test_frames_between_go_and_come_as_bytes(dtype, tile, monkeypatch):
     monkeypatch.setattr("longtake.models.rife.ifnet.is_fast", lambda step: ANSWER)
     monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
     first, second = torch.zeros(2, 70, 170, 3, dtype=torch.uint8)
-    draw = Painter(network, 64, CARD, tile, 32)
+    draw = TiledInterpolator(network, 64, CARD, tile, 32)
     with Copies() as copies:
-        frames = draw([Between(first, second, 0.3), Between(first, second, 0.6)])
+        frames = draw([Inbetween(first, second, 0.3), Inbetween(first, second, 0.6)])
     assert (frames.device.type, frames.dtype, frames.shape) == ("cpu", torch.uint8, (2, 70, 170, 3))
     ramps = 4 * 70 * 128 * 2 if tile else 0  # weights of two tiles
     assert copies.bytes == (2 * 2 + 2) * 70 * 170 * 3 + ramps

@@ -323,11 +323,11 @@ def test_every_family_that_tensors_show_is_among_the_files():
 
 def test_a_checkpoint_in_parts_is_one_entry(pack, models):
     name, _ = written(models, File("five.safetensors", T2V, "", shards=2))
-    assert pack.folders.menu("dit")[1:] == [name] == ["five.safetensors.index.json"]
+    assert pack.folders.weights_menu("dit")[1:] == [name] == ["five.safetensors.index.json"]
     part = pack.load.load_model("five-00002-of-00002.safetensors")  # any part stands for all
     assert pack.transformer.config_of(part) == T2V
     (models / name).unlink()
-    assert pack.folders.menu("dit")[1:] == ["five-00001-of-00002.safetensors"]
+    assert pack.folders.weights_menu("dit")[1:] == ["five-00001-of-00002.safetensors"]
     with pytest.raises(InputError, match=r"Nearest: 'five-00001-of-00002\.safetensors'"):
         pack.load.load_model(name)
 

@@ -34,14 +34,14 @@ def no_weights(request, pack, monkeypatch):
 def test_menus(pack, models):
     write_dit(models / "wan" / "small.safetensors")
     (models / "old.ckpt").write_bytes(b"x")
-    offered = pack.folders.menu("dit")
+    offered = pack.folders.weights_menu("dit")
     assert offered[0] == "nano (built in)"
     assert [name.replace("\\", "/") for name in offered[1:]] == ["wan/small.safetensors"]
 
 
 def test_a_file_in_a_subfolder(pack, models):
     write_dit(models / "wan" / "small.safetensors")
-    model = pack.load.load_model(pack.folders.menu("dit")[1])
+    model = pack.load.load_model(pack.folders.weights_menu("dit")[1])
     assert ksampler(model, steps=1).isfinite().all()
     assert pack.transformer.config_of(model).width == 32
 

@@ -131,7 +131,7 @@ def test_umt5_xxl_is_left_to_core(pack, comfyui, monkeypatch):
 
     def load_clip(paths, embedding_directory, clip_type):
         made.append((Path(paths[0]).name, clip_type))
-        weights = load_weights(read_header(pack.folders.built_in("text_encoder")))
+        weights = load_weights(read_header(pack.folders.built_in_weights("text_encoder")))
         return pack.text_encoder.build(TEXT, weights, "")
 
     monkeypatch.setattr(comfy.sd, "load_clip", load_clip)

@@ -46,7 +46,7 @@ def test_the_nearest_video_is_the_parent_and_all_else_an_input(lineage, clips):
     statement = lineage.statement_of(prompt, "9")
     assert roles(statement) == [("start.png", "input"), ("old.mp4", "parent"), ("one.mp4", "input")]
     assert not statement.generated
-    assert statement.workflow == lineage.digest(prompt)
+    assert statement.workflow == lineage.graph_hash(prompt)
 
 
 def test_any_packs_model_means_that_a_model_painted(lineage):
@@ -88,12 +88,12 @@ def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
     }
     saved = clips["old.mp4 [output]"]
     assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
-    lineage.remember(prompt, "2", saved)
+    lineage.remember_saved(prompt, "2", saved)
     assert roles(lineage.statement_of(prompt, "9")) == [("old.mp4", "parent")]
-    lineage.remember(prompt, "2", clips["one.mp4"])  # a batch: a second file in the same run
+    lineage.remember_saved(prompt, "2", clips["one.mp4"])  # a batch: a second file in the same run
     assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
     again = {**prompt}  # another run of the same graph
-    lineage.remember(again, "2", saved)
+    lineage.remember_saved(again, "2", saved)
     assert roles(lineage.statement_of(again, "9")) == [("old.mp4", "parent")]
 
 
@@ -102,16 +102,16 @@ def test_only_the_latest_saves_are_remembered(lineage, clips, monkeypatch):
     monkeypatch.setattr(lineage, "MOST_SAVES", 3)
     graphs = [{"1": node("LongtakeSaveVideo", filename_prefix=str(n))} for n in range(5)]
     for n in (0, 1, 2, 0, 3, 4):
-        lineage.remember({**graphs[n]}, "1", clips["one.mp4"])
+        lineage.remember_saved({**graphs[n]}, "1", clips["one.mp4"])
     kept = [n for n, graph in enumerate(graphs) if lineage._saved_by(graph, "1")]
     assert kept == [0, 3, 4]
 
 
 def test_graphs_that_differ_have_other_hashes_and_notes_do_not_count(lineage):
     one, other = {"1": node("A", text="x")}, {"1": node("A", text="y")}
-    assert lineage.digest(one) != lineage.digest(other)
-    assert lineage.digest({"1": {**one["1"], "is_changed": ["…"]}}) == lineage.digest(one)
-    assert lineage.digest({"1": node("A", text="\ud800")})
+    assert lineage.graph_hash(one) != lineage.graph_hash(other)
+    assert lineage.graph_hash({"1": {**one["1"], "is_changed": ["…"]}}) == lineage.graph_hash(one)
+    assert lineage.graph_hash({"1": node("A", text="\ud800")})
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_name_taken_meanwhile_is_passed_over(video, vae, latents, comfyui, mon
     first = video.save(made, "quick", {})
     # as if it were not there yet
     monkeypatch.setattr(
-        importlib.import_module("longtake.host.comfyui.output"), "highest", lambda *_: 0
+        importlib.import_module("longtake.host.comfyui.output"), "highest_number", lambda *_: 0
     )
     second = video.save(made, "quick", {})
     assert first.path.name == "quick_00001_.mp4"
