@@ -49,18 +49,6 @@ GPU_PROBE = (
     "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
 )
 
-# The pack is imported under a name of its own, its folder being nowhere on the path.
-SALVAGE = """
-import importlib.util, sys
-root, *words = sys.argv[1:]
-spec = importlib.util.spec_from_file_location(
-    "longtake", root + "/__init__.py", submodule_search_locations=[root]
-)
-sys.modules["longtake"] = importlib.util.module_from_spec(spec)
-from longtake.engine.media.salvage import main
-main(words)
-"""
-
 
 def say(text: str) -> None:
     print(f"[dev] {text}", file=sys.stderr, flush=True)
@@ -141,15 +129,26 @@ def pip(*words) -> None:
         raise Stop(f"pip {words[0]} failed; its reason is above. Run the same command again.")
 
 
+def comfyui_folder() -> Path:
+    """The ComfyUI that COMFYUI_PATH names, or else the one in .host.
+
+    Raises:
+        Stop: if there is none.
+    """
+    given = os.environ.get("COMFYUI_PATH")
+    comfyui = Path(given).expanduser().resolve() if given else HOST / "ComfyUI"
+    if not (comfyui / "comfyui_version.py").is_file():
+        if given:
+            raise Stop(f"COMFYUI_PATH={given} is not a ComfyUI: it has no comfyui_version.py")
+        raise Stop(f"no ComfyUI in {comfyui}: run `python dev.py test`, or set COMFYUI_PATH")
+    return comfyui
+
+
 def set_up_comfyui() -> tuple[Path, str]:
     """(folder of a ComfyUI, the pack's name in its custom_nodes)."""
-    if given := os.environ.get("COMFYUI_PATH"):
-        comfyui = Path(given).expanduser().resolve()
-        if not (comfyui / "comfyui_version.py").is_file():
-            raise Stop(f"COMFYUI_PATH={given} is not a ComfyUI: it has no comfyui_version.py")
-    else:
-        comfyui = HOST / "ComfyUI"
-        unpack_comfyui(comfyui)
+    if not os.environ.get("COMFYUI_PATH"):
+        unpack_comfyui(HOST / "ComfyUI")
+    comfyui = comfyui_folder()
     os.environ["COMFYUI_PATH"] = str(comfyui)  # for the tests and benchmarks
     return comfyui, link_pack(comfyui / "custom_nodes")
 
@@ -288,8 +287,7 @@ def demo(argv: list[str]) -> int:
     files = run_workflow(*workflow_options("dev.py demo", argv, "text_to_video"))
     video = next(file for file in files if file.suffix == ".mp4")
     sheet = video.with_suffix(".png")
-    # -I keeps engine/media/ itself off the path, where its file names could hide the library's
-    if call([python(), "-I", ROOT / "engine" / "media" / "contact_sheet.py", video, sheet]):
+    if call(program("engine.media.contact_sheet", video, sheet)):
         raise Stop(f"{video} could not be read back; the reason is above")
     print(sheet)
     print(video)
@@ -298,8 +296,12 @@ def demo(argv: list[str]) -> int:
 
 def salvage(argv: list[str]) -> int:
     set_up_python()
-    words = argv or [ROOT / "output"]
-    return call([python(), "-I", "-c", SALVAGE, ROOT, *words])
+    return call(program("engine.media.salvage", *(argv or [ROOT / "output"])))
+
+
+def program(module: str, *words: object) -> list:
+    """The command that runs a module of the pack as a program."""
+    return [python(), "-I", ROOT / "pack.py", f"longtake.{module}", *words]
 
 
 def comfy(argv: list[str]) -> int:
@@ -374,7 +376,7 @@ def main(argv: list[str]) -> int:
     return COMMANDS[argv[0]](argv[1:])
 
 
-if __name__ == "__main__":
+def run_as_program() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill cleans up like Ctrl-C
     try:
         sys.exit(main(sys.argv[1:]))
@@ -382,3 +384,7 @@ if __name__ == "__main__":
         sys.exit(f"dev.py: {stop}")
     except KeyboardInterrupt:
         sys.exit("dev.py: interrupted")
+
+
+if __name__ == "__main__":
+    run_as_program()

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
-from _measure import device, register
+from _measure import device
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-register()
-
-from longtake.models.cpu import onednn  # noqa: E402
+from longtake.models.cpu import onednn
 
 Product = tuple[int, int, int]  # rows, channels in, channels out
 SMALL = 0.005  # of all work; products below it are left to the general rate

@@ -3,45 +3,34 @@
 import argparse
 import gc
 import importlib
-import importlib.util
 import json
-import os
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from diffusers.utils import logging
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from pack import register
+
+register()
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BUILT_IN = "nano (built in)"
 Call = Callable[[], Tensor]
-
-
-def register() -> None:
-    """Make the pack importable as `longtake`, and `tests`, without the root on sys.path."""
-    longtake = importlib.util.spec_from_file_location(
-        "longtake", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    tests = ModuleSpec("tests", None, is_package=True)
-    tests.submodule_search_locations = [str(ROOT / "tests")]
-    for spec in (longtake, tests):
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
 
 
 def import_core() -> None:
     """Make `import comfy` work as in a server on this machine's best device."""
-    folder = os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI"
-    if not (Path(folder) / "comfy").is_dir():
-        raise SystemExit(f"no ComfyUI in {folder}: run `python dev.py bench`, or set COMFYUI_PATH")
-    sys.path.insert(0, str(folder))
+    from dev import comfyui_folder
+
+    sys.path.insert(0, str(comfyui_folder()))
     own, sys.argv = sys.argv, ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,12 +67,20 @@ def arguments(doc: str, dtypes: tuple[str, ...]) -> argparse.Namespace:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    from diffusers.utils import logging
+
     logging.set_verbosity_error()  # it is told to cast, and need not advise against it
     return options
 
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def machine() -> dict[str, str | int]:
+    """What figures depend on beside the code."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {"device": where, "torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 @torch.inference_mode()
@@ -145,9 +142,7 @@ def report(rows: list[dict], options: argparse.Namespace) -> None:
             f"{r['error']:>9.1e}"
         )
     print(f"milliseconds, {options.clock} clock; gain over the better of core and diffusers")
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    facts = {"device": where, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    print(json.dumps({**facts, "clock": options.clock, "rounds": options.rounds, "rows": rows}))
+    print(json.dumps({**machine(), "clock": options.clock, "rounds": options.rounds, "rows": rows}))
 
 
 def compare(doc: str, dtypes: tuple[str, ...], cases: Mapping, measure: Callable) -> None:

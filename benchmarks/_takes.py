@@ -1,7 +1,6 @@
 """What benchmarks of takes share: ComfyUI in this process, and takes made in forked ones."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -16,20 +15,14 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from _measure import BUILT_IN
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILT_IN = "nano (built in)"
+from dev import comfyui_folder
+from tests.in_process import import_comfyui
 
 
 def start_comfyui() -> Path:
     """ComfyUI's modules in this process; its folders are below the path that is returned."""
-    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
-    spec = importlib.util.spec_from_file_location("tests_conftest", ROOT / "tests" / "conftest.py")
-    sys.modules["tests_conftest"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["tests_conftest"])
-    from tests.in_process import import_comfyui
-    from tests.server import comfyui_folder
-
     base = Path(tempfile.mkdtemp(prefix="longtake-bench-"))
     for folder in ("custom_nodes", "input", "output", "models", "temp"):
         (base / folder).mkdir()

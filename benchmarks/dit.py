@@ -13,16 +13,14 @@ from typing import NamedTuple
 
 import torch
 from _floor import beside_floor, floor_of
-from _measure import DTYPES, compare, core_attention, device, medians, register, row
+from _measure import DTYPES, compare, core_attention, device, medians, row
 from torch import Tensor, nn
 
-register()
-
-from longtake.models.attention import sdpa  # noqa: E402
-from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
-from tests.models.reference import core_dit, diffusers_dit, with_weights_of  # noqa: E402
-from tests.models.tiny import randomised, relative_error  # noqa: E402
+from longtake.models.attention import sdpa
+from longtake.models.wan.config import DIT_PRESETS, DiTConfig
+from longtake.models.wan.dit import WanDiT
+from tests.models.reference import core_dit, diffusers_dit, with_weights_of
+from tests.models.tiny import randomised, relative_error
 
 
 class Case(NamedTuple):

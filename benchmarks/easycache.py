@@ -8,16 +8,13 @@ KSampler; `core_ms` is the run without the cache, on our MODEL as well.
 from dataclasses import replace
 
 import torch
-from _measure import DTYPES, compare, medians, register, row
+from _measure import BUILT_IN, DTYPES, compare, medians, row
 
-register()
+from longtake.models.wan.config import DIT_PRESETS
+from longtake.models.wan.dit import WanDiT
+from tests.host.runs import ksampler, prompt
+from tests.models.tiny import randomised, relative_error
 
-from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
-from tests.host.runs import ksampler, prompt  # noqa: E402
-from tests.models.tiny import randomised, relative_error  # noqa: E402
-
-BUILT_IN = "nano (built in)"
 TEXT = "a big red ball rises over the grass at sunset, static camera"
 CASES = {
     f"{name}, threshold {threshold}": (name, threshold)

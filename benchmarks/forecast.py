@@ -15,15 +15,13 @@ from dataclasses import replace
 from itertools import accumulate
 
 import torch
-from _measure import DTYPES, device, import_core, register
+from _measure import DTYPES, device, import_core
 
-register()
-
-from longtake.engine.sampling.memory import peak_bytes, text_bytes  # noqa: E402
-from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
-from tests.host.peak import Peak  # noqa: E402
-from tests.models.reference import core_dit  # noqa: E402
+from longtake.engine.sampling.memory import peak_bytes, text_bytes
+from longtake.models.wan.config import DIT_PRESETS, DiTConfig
+from longtake.models.wan.dit import WanDiT
+from tests.host.peak import Peak
+from tests.models.reference import core_dit
 
 RATIOS = {
     name: DIT_PRESETS[name].mlp_width / DIT_PRESETS[name].width

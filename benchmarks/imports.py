@@ -11,22 +11,24 @@ import subprocess
 import sys
 import tempfile
 
-from _measure import ROOT, arguments
+from _measure import arguments
+
+from dev import comfyui_folder
+from pack import ROOT
 
 BARRED = ("diffusers", "transformers")
 CHILD = """
-import asyncio, importlib.util, json, sys, time
+import asyncio, json, sys, time
+sys.path.append(sys.argv[1])
+from pack import register
+register()
 sys.argv = ["main.py", "--cpu"]
 import comfy.options
 comfy.options.enable_args_parsing()
 import utils.install_util, server, execution, nodes, comfy.sd, comfy.samplers, comfy_api.latest
 before, start = set(sys.modules), time.process_time()
-root = ROOT
-spec = importlib.util.spec_from_file_location(
-    "longtake", root + "/__init__.py", submodule_search_locations=[root])
-pack = sys.modules["longtake"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pack)
-extension = asyncio.run(pack.comfy_entrypoint())
+import longtake
+extension = asyncio.run(longtake.comfy_entrypoint())
 count = len(asyncio.run(extension.get_node_list()))
 taken = time.process_time() - start
 new = sorted({name.split(".")[0] for name in set(sys.modules) - before} - {"longtake"})
@@ -57,11 +59,10 @@ def main() -> None:
 
 def start(compiled: str) -> dict:
     """One start of host and pack in a process of its own."""
-    folder = os.environ.get("COMFYUI_PATH") or str(ROOT / ".host" / "ComfyUI")
     kept = {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
     child = subprocess.run(  # noqa: PLW1510 - its error is shown below
-        [sys.executable, "-W", "ignore", "-c", CHILD.replace("ROOT", repr(str(ROOT)))],
-        cwd=folder,
+        [sys.executable, "-W", "ignore", "-c", CHILD, str(ROOT)],
+        cwd=comfyui_folder(),
         env={**os.environ, **kept},
         capture_output=True,
         text=True,

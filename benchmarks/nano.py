@@ -6,27 +6,20 @@
 
 import argparse
 import json
-import sys
 import time
 from functools import partial
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
 import torch
-from _measure import DTYPES, ROOT, medians, register
+from _measure import DTYPES, medians
 from torch import Tensor
 
-register()
-training = ModuleSpec("training", None, is_package=True)
-training.submodule_search_locations = [str(ROOT / "training")]
-sys.modules["training"] = module_from_spec(training)
-
-from training.pipeline import Pipeline  # noqa: E402
-from training.sheet import to_frames  # noqa: E402
-from training.solvers import Settings  # noqa: E402
+from pack import ROOT
+from training.pipeline import Pipeline
+from training.sheet import to_frames
+from training.solvers import Settings
 
 PROMPT = "a big red ball rises over the grass at sunset, static camera"
 FPS = 8

@@ -4,7 +4,7 @@ Each workflow in workflows/api/ runs once, in one server, and what it saved is d
 machine the same code gives the same hashes; another machine rounds sums in another order.
 
     python dev.py bench pixels > before        and, after the change,
-    python dev.py bench pixels --like before   names the workflows that differ
+    python dev.py bench pixels --like before   which fails where a workflow's frames differ
 """
 
 import argparse
@@ -14,21 +14,19 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import av
+import numpy as np
+from _measure import machine
+from PIL import Image, ImageSequence
 
-import av  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image, ImageSequence  # noqa: E402
-
-from dev import WORKFLOWS, device_options, link_pack, python  # noqa: E402
-from headless import Server, failure, made  # noqa: E402
+from dev import WORKFLOWS, comfyui_folder, device_options, link_pack, python
+from headless import Server, failure, made
 
 PICTURES = (".gif", ".png", ".webp", ".jpg")
 
 
 def digest(file: Path) -> str:
-    """The hash of a file's frames, as they are decoded, and of its sound."""
+    """SHA-256 of a file's frames as they are decoded, their time stamps, and its sound."""
     state = sha256()
     if file.suffix in PICTURES:
         with Image.open(file) as picture:
@@ -62,21 +60,23 @@ def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def main() -> None:
-    import os
+def differing(found: dict[str, list[str]], earlier: str) -> list[str]:
+    """Names of the workflows whose hashes are not those of an earlier run's output."""
+    document = json.loads(earlier.strip().rpartition("\n")[2])
+    before = document.get("pixels", document)["workflows"]
+    return [name for name in found if found[name] != before.get(name)]
 
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", help="some of the workflows")
     parser.add_argument("--like", type=Path, help="an earlier output, whose hashes must be equal")
     options = parser.parse_args()
     names = options.only or sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-    found = hashes(Path(os.environ["COMFYUI_PATH"]), names)
-    differ = []
-    if options.like:
-        last = options.like.read_text(encoding="utf-8").strip().rpartition("\n")[2]
-        before = json.loads(last)["pixels"]["workflows"]
-        differ = [name for name in names if found[name] != before.get(name)]
-    print(json.dumps({"workflows": found, "differ": differ}))
+    found = hashes(comfyui_folder(), names)
+    print(json.dumps({**machine(), "workflows": found}))
+    if options.like and (names := differing(found, options.like.read_text(encoding="utf-8"))):
+        sys.exit(f"not the frames of {options.like}: {', '.join(names)}")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from dataclasses import replace
 
 import torch
 from _floor import beside_floor, floor_of
-from _measure import DTYPES, compare, core_attention, medians, register, row
+from _measure import DTYPES, compare, core_attention, medians, row
 
-register()
-
-from longtake.models.wan.config import DIT_PRESETS, DiTConfig  # noqa: E402
-from longtake.models.wan.dit import WanDiT  # noqa: E402
-from tests.host.runs import ksampler, prompt  # noqa: E402
-from tests.models.tiny import randomised, relative_error  # noqa: E402
+from longtake.models.wan.config import DIT_PRESETS, DiTConfig
+from longtake.models.wan.dit import WanDiT
+from tests.host.runs import ksampler, prompt
+from tests.models.tiny import randomised, relative_error
 
 CASES = {"1.3B, 2 blocks, 2 steps": replace(DIT_PRESETS["1.3b"], depth=2)}
 SHAPE = (1, 16, 3, 16, 26)

@@ -29,16 +29,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import import_core, register
+from _measure import import_core
 
-register()
-
-from longtake.engine.media.publish import leftovers  # noqa: E402
-from longtake.engine.media.reader import media_facts, read_frames, sound_of  # noqa: E402
-from longtake.engine.media.salvage import salvage  # noqa: E402
-from longtake.engine.media.sound import Sound  # noqa: E402
-from longtake.engine.media.writer import write_video  # noqa: E402
-from longtake.models.errors import LongtakeError  # noqa: E402
+from longtake.engine.media.publish import leftovers
+from longtake.engine.media.reader import media_facts, read_frames, sound_of
+from longtake.engine.media.salvage import salvage
+from longtake.engine.media.sound import Sound
+from longtake.engine.media.writer import write_video
+from longtake.models.errors import LongtakeError
 
 HERE = Path(__file__)
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]

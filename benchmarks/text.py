@@ -6,12 +6,10 @@ relative L2 between both over the whole window.
 """
 
 import torch
-from _measure import DTYPES, compare, device, medians, register, row
+from _measure import DTYPES, compare, device, medians, row
 from torch import Tensor
 
-register()
-
-from tests.models.tiny import randomised, relative_error  # noqa: E402
+from tests.models.tiny import randomised, relative_error
 
 WINDOW = 512
 SIZES = {

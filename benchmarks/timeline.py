@@ -16,36 +16,23 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
 import time
 from dataclasses import replace
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
-from _measure import ROOT, import_core, register
+from _measure import machine
+from _takes import Studio, start_comfyui
+from einops import rearrange
 
-register()
-training = ModuleSpec("training", None, is_package=True)
-training.submodule_search_locations = [str(ROOT / "training")]
-sys.modules["training"] = module_from_spec(training)
-import_core()
-
-from einops import rearrange  # noqa: E402
-
-from longtake.engine.sampling.presets import DEFAULTS  # noqa: E402
-from longtake.engine.sampling.schedule import sigmas  # noqa: E402
-from longtake.host.canvas import joining, pinning  # noqa: E402
-from longtake.host.comfyui.folders import BUILT_IN  # noqa: E402
-from longtake.host.comfyui.latent import facts_of, to_canvas  # noqa: E402
-from longtake.host.networks import load, vae  # noqa: E402
-from longtake.host.sampling import sample  # noqa: E402
-from training.camera import find_cut  # noqa: E402
-from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene  # noqa: E402
-from training.detect import Reading, motion_of, read  # noqa: E402
-from training.world import render  # noqa: E402
+from longtake.engine.sampling.presets import DEFAULTS
+from longtake.engine.sampling.schedule import sigmas
+from training.camera import find_cut
+from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene
+from training.detect import Reading, motion_of, read
+from training.world import render
 
 NANO = DEFAULTS["nano"]
 SIZE = {"width": 128, "height": 128, "fps": 8}
@@ -53,36 +40,51 @@ WORLD = Mix(two=0.0, cut=0.0, camera=0.0, size=0.5, synonyms=0.0)
 WINDOWS = 8
 
 
-class Studio:
-    """The built-in model, and what a graph of our nodes does with it."""
+class Cutter(Studio):
+    """The built-in model, and what a graph of our canvas nodes does with it.
 
-    def __init__(self, steps: int):
-        self.model, self.vae = load.load_model(BUILT_IN), load.load_vae(BUILT_IN)
-        self.text = load.load_text_encoder(BUILT_IN)
+    Canvases are LATENT: a dict with "samples" (1, c, t, h, w), a mask and the pack's own facts.
+    """
+
+    def __init__(self, base: Path, steps: int):
+        from longtake.host.canvas import joining, pinning
+        from longtake.host.comfyui import latent
+        from longtake.host.networks import vae
+        from longtake.host.sampling import sample
+
+        super().__init__(base, steps)
+        self.joining, self.pinning, self.latent = joining, pinning, latent
+        self.codec, self.run = vae, sample.sample
         self.sigmas = sigmas(steps, NANO.shift)
 
     def read(self, text: str) -> list:
-        return self.text.encode_from_tokens_scheduled(self.text.tokenize(text))
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
 
-    def paint(self, canvas: dict, prompt: str, seed: int) -> dict:
+    def sample(self, canvas: dict, prompt: str, seed: int) -> dict:
         prompts = self.read(prompt), self.read("")
-        return sample.sample(
-            self.model, *prompts, canvas, self.sigmas, seed=seed, cfg=NANO.cfg, sampler="euler"
-        )
+        settings = {"seed": seed, "cfg": NANO.cfg, "sampler": "euler"}
+        return self.run(self.model, *prompts, canvas, self.sigmas, **settings)
 
     def blank(self, latent_frames: int = 5) -> dict:
-        h = SIZE["height"] // vae.grid_of(self.vae).stride_hw
-        channels = vae.grid_of(self.vae).channels
-        samples = torch.zeros(1, channels, latent_frames, h, h)
-        return {"samples": samples, "longtake": SIZE}
+        grid = self.codec.grid_of(self.vae)
+        h = SIZE["height"] // grid.stride_hw
+        return {"samples": torch.zeros(1, grid.channels, latent_frames, h, h), "longtake": SIZE}
 
-    def frames(self, latent: dict) -> torch.Tensor:
-        images = vae.decode_frames(self.vae, latent["samples"])
-        return images[facts_of(latent).get("skip", 0) :]
+    def facts(self, canvas: dict) -> dict:
+        return self.latent.facts_of(canvas)
+
+    def known(self, canvas: dict) -> torch.Tensor:
+        """(t,) bool: which latent frames are known."""
+        return self.latent.to_canvas(canvas).known
+
+    def frames(self, canvas: dict) -> torch.Tensor:
+        """(frames, h, w, 3) from 0 to 1."""
+        images = self.codec.decode_frames(self.vae, canvas["samples"])
+        return images[self.facts(canvas).get("skip", 0) :]
 
     def encoded(self, images: torch.Tensor) -> torch.Tensor:
         """The frames as the VAE alone gives them back."""
-        return vae.decode_frames(self.vae, vae.encode(self.vae, images))
+        return self.codec.decode_frames(self.vae, self.codec.encode(self.vae, images))
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -115,18 +117,18 @@ def rendered(scene: Scene, number: int, frames: int = 17) -> torch.Tensor:
     return rearrange(pixels.float() / 2 + 0.5, "c f h w -> f h w c").clamp(0, 1)
 
 
-def pin_images(studio: Studio, number: int) -> dict:
+def pin_images(cutter: Cutter, number: int) -> dict:
     """The first, a middle and the last frame of a rendered clip, each pinned alone."""
     scene, prompt = scene_for(number)
     clip = rendered(scene, number)
     out = {}
     for name, frame in (("first", 0), ("middle", 8), ("last", 16)):
         image = clip[frame : frame + 1]
-        canvas, _ = pinning.pin_image(studio.blank(), image, studio.vae, frame / 8, "crop")
-        painted = studio.paint(canvas, prompt, number)
-        held = studio.encoded(image.expand(1 if frame == 0 else 9, -1, -1, -1))[-1:]
-        frames = studio.frames(painted)
-        out[name] = psnr(frames[frame : frame + 1], image) - psnr(held, image)
+        canvas, _ = cutter.pinning.pin_image(cutter.blank(), image, cutter.vae, frame / 8, "crop")
+        sampled = cutter.sample(canvas, prompt, number)
+        encoded = cutter.encoded(image.expand(1 if frame == 0 else 9, -1, -1, -1))[-1:]
+        frames = cutter.frames(sampled)
+        out[name] = psnr(frames[frame : frame + 1], image) - psnr(encoded, image)
         if name == "first":
             seen = read(to_bytes(frames))
             motion = scene.shots[0].things[0].motion
@@ -134,40 +136,40 @@ def pin_images(studio: Studio, number: int) -> dict:
     return out
 
 
-def extend(studio: Studio, number: int) -> dict:
+def extend(cutter: Cutter, number: int) -> dict:
     """A clip of 17 frames, 1 second more after it and before it."""
     _, prompt = scene_for(number)
-    clip = studio.paint(studio.blank(), prompt, number)
+    clip = cutter.sample(cutter.blank(), prompt, number)
     out = {}
-    for direction in joining.DIRECTIONS:
-        canvas, _ = joining.extend(clip, studio.vae, direction, 1.0)
-        painted = studio.paint(canvas, prompt, number + 1000)
-        new = painted["samples"].shape[2] - 5
+    for direction in cutter.joining.DIRECTIONS:
+        canvas, _ = cutter.joining.extend(clip, cutter.vae, direction, 1.0)
+        sampled = cutter.sample(canvas, prompt, number + 1000)
+        new = sampled["samples"].shape[2] - 5
         at = [16] if direction == "forwards" else [4 * new]  # seen from the frame before
-        frames = studio.frames(painted)
+        frames = cutter.frames(sampled)
         out[direction] = seam(frames, at)
         kept = slice(0, 5) if direction == "forwards" else slice(new + 1, None)
         own = clip["samples"] if direction == "forwards" else clip["samples"][:, :, 1:]
-        out[f"{direction}_exact"] = torch.equal(painted["samples"][:, :, kept], own)
+        out[f"{direction}_exact"] = torch.equal(sampled["samples"][:, :, kept], own)
     return out
 
 
-def mend(studio: Studio, number: int) -> dict:
+def mend(cutter: Cutter, number: int) -> dict:
     """Half a clip filled, two clips of one scene bridged, one closed to a loop."""
     _, prompt = scene_for(number)
-    clip = studio.paint(studio.blank(), prompt, number)
-    other = studio.paint(studio.blank(), prompt, number + 2000)
+    clip = cutter.sample(cutter.blank(), prompt, number)
+    other = cutter.sample(cutter.blank(), prompt, number + 2000)
     canvases = {
-        "fill": joining.fill_gap(clip, studio.vae, 0.7, 1.4)[0],
-        "bridge": joining.bridge(clip, other, studio.vae, 1.0)[0],
-        "loop": joining.loop(clip, studio.vae, 1.0)[0],
+        "fill": cutter.joining.fill_gap(clip, cutter.vae, 0.7, 1.4)[0],
+        "bridge": cutter.joining.bridge(clip, other, cutter.vae, 1.0)[0],
+        "loop": cutter.joining.loop(clip, cutter.vae, 1.0)[0],
     }
     out = {}
     for name, canvas in canvases.items():
-        known = to_canvas(canvas).known
-        painted = studio.paint(canvas, prompt, number + 1000)
-        frames = studio.frames(painted)
-        before, after = painted["samples"], canvas["samples"]
+        known = cutter.known(canvas)
+        sampled = cutter.sample(canvas, prompt, number + 1000)
+        frames = cutter.frames(sampled)
+        before, after = sampled["samples"], canvas["samples"]
         out[f"{name}_exact"] = torch.equal(before[:, :, known], after[:, :, known])
         out[f"{name}_cut"] = find_cut(to_bytes(frames)) is not None
         if name == "loop":
@@ -178,7 +180,7 @@ def mend(studio: Studio, number: int) -> dict:
             new = known.logical_not().nonzero().flatten()
             ends = {"leaves": 4 * int(new.min()) - 4, "arrives": 4 * int(new.max())}
             for end, step in ends.items():
-                out[f"loop_{end}"] = seam(round_, [step - facts_of(painted)["skip"]])
+                out[f"loop_{end}"] = seam(round_, [step - cutter.facts(sampled)["skip"]])
         else:
             edges = [k for k in range(1, len(known)) if known[k] != known[k - 1]]
             for end, k in zip(("leaves", "arrives"), edges, strict=True):
@@ -186,17 +188,17 @@ def mend(studio: Studio, number: int) -> dict:
     return out
 
 
-def long_extension(studio: Studio, number: int) -> dict:
+def long_extension(cutter: Cutter, number: int) -> dict:
     """A clip extended until it is as long as so many windows: what is still there at the end.
 
     In this world what leaves the picture comes back, so the object is looked for in the second half
     and not in the last frames alone; whether it is in view at the end is counted beside it.
     """
     _, prompt = scene_for(number, replace(EASY_WORLD, cut=0.0))
-    clip = studio.paint(studio.blank(), prompt, number)
-    canvas, _ = joining.extend(clip, studio.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
-    assert len(facts_of(canvas)["passes"]) == WINDOWS - 1
-    frames = to_bytes(studio.frames(studio.paint(canvas, prompt, number + 1000)))
+    clip = cutter.sample(cutter.blank(), prompt, number)
+    canvas, _ = cutter.joining.extend(clip, cutter.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
+    assert len(cutter.facts(canvas)["passes"]) == WINDOWS - 1
+    frames = to_bytes(cutter.frames(cutter.sample(canvas, prompt, number + 1000)))
     first, last = read(frames[:17]), read(frames[-16:])
     later = [colour_of(read(part)) for part in np.array_split(frames[len(frames) // 2 :], 4)]
     seen = [colour for colour in later if colour]
@@ -238,11 +240,11 @@ def summed(rows: list[dict]) -> dict:
 
 
 @torch.inference_mode()
-def row_of(studio: Studio, part: str, number: int) -> dict:
-    return PARTS[part](studio, number)
+def row_of(cutter: Cutter, part: str, number: int) -> dict:
+    return PARTS[part](cutter, number)
 
 
-def rows_of(studio: Studio, part: str, count: int, jobs: int) -> list[dict]:
+def rows_of(cutter: Cutter, part: str, count: int, jobs: int) -> list[dict]:
     """A row for each of so many scenes, the work shared out among forked processes."""
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
@@ -251,7 +253,7 @@ def rows_of(studio: Studio, part: str, count: int, jobs: int) -> list[dict]:
         rows = {}
         try:
             for number in range(first, count, jobs):
-                rows[number] = row_of(studio, part, number)
+                rows[number] = row_of(cutter, part, number)
         finally:
             queue.put(rows)
 
@@ -276,14 +278,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    studio, results = Studio(options.steps), {}
+    cutter, results = Cutter(start_comfyui(), options.steps), {}
     for part in options.only:
         begun = time.monotonic()
         count = options.takes if part == "long" else options.clips
-        results[part] = summed(rows_of(studio, part, count, options.jobs))
+        results[part] = summed(rows_of(cutter, part, count, options.jobs))
         results[part]["took_s"] = round(time.monotonic() - begun)
         print(part, json.dumps(results[part], indent=1), flush=True)
-    print(json.dumps({"steps": options.steps, "jobs": options.jobs, **results}))
+    print(json.dumps({**machine(), "steps": options.steps, "jobs": options.jobs, **results}))
 
 
 if __name__ == "__main__":

@@ -10,20 +10,18 @@ from typing import NamedTuple
 
 import psutil
 import torch
-from _measure import DTYPES, compare, device, medians, register, row
+from _measure import DTYPES, compare, device, medians, row
 from torch import Tensor, nn
 
-register()
-
-from longtake.models.cpu import channels_last  # noqa: E402
-from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
-from longtake.models.wan.vae import WanVAE  # noqa: E402
-from tests.models.reference import (  # noqa: E402
+from longtake.models.cpu import channels_last
+from longtake.models.wan.config import VAE_PRESETS, VAEConfig
+from longtake.models.wan.vae import WanVAE
+from tests.models.reference import (
     core_vae,
     diffusers_vae,
     with_weights_of,
 )
-from tests.models.tiny import randomised, relative_error  # noqa: E402
+from tests.models.tiny import randomised, relative_error
 
 
 class Case(NamedTuple):

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 
 import longtake
-
-from .server import comfyui_folder
+from dev import comfyui_folder
 
 
 @dataclass

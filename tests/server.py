@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from dev import HOST, link_pack
+from dev import comfyui_folder, link_pack
 from headless import Server, failure, made
 
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4  # kinds of binary message in ComfyUI's protocol.py
@@ -162,20 +162,11 @@ def parse(message: aiohttp.WSMessage) -> Event:
     return Event(f"binary {kind}", {"bytes": message.data[4:]})
 
 
-def comfyui_folder() -> Path:
-    folder = Path(os.environ.get("COMFYUI_PATH") or HOST / "ComfyUI")
-    if not (folder / "comfyui_version.py").is_file():
-        pytest.fail(f"no ComfyUI in {folder}: run `python dev.py test`, or set COMFYUI_PATH")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[ComfyUI]:
     """One server for all tests, because it takes ten seconds to start."""
     with ComfyUI(comfyui_folder(), tmp_path_factory.mktemp("server")) as running:
-        told = running.log.read_text(encoding="utf-8")
-        if (
-            "(IMPORT FAILED)" in told
-        ):  # "IMPORT FAILED:" is one of core's own, which we can do without
-            pytest.fail(f"ComfyUI could not load the pack:\n{told}")
+        log = running.log.read_text(encoding="utf-8")
+        if "(IMPORT FAILED)" in log:  # "IMPORT FAILED:" is one of core's own, which can be missed
+            pytest.fail(f"ComfyUI could not load the pack:\n{log}")
         yield running

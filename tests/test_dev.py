@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +238,13 @@ def test_comfyui_path_must_be_a_comfyui(tmp_path, monkeypatch):
         dev.set_up_comfyui()
 
 
+def test_without_a_comfyui_it_says_how_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(dev, "HOST", tmp_path)
+    with pytest.raises(Stop, match="no ComfyUI in .*ComfyUI: run `python dev.py test`"):
+        dev.comfyui_folder()
+
+
 def test_comfyui_path_gets_the_pack_linked(tmp_path, monkeypatch):
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     (tmp_path / "comfyui_version.py").touch()
@@ -325,3 +333,122 @@ def test_progress_is_told_in_tenths(capsys):
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 9
     assert told[-1] == "[dev]    92 %  step 23/25  00:07"
+
+
+# Exit codes: what fails inside must fail outside, or CI is green on red
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Every set-up is done; each child process is recorded and ends with the code set for it."""
+    seen, codes = [], {}
+
+    def call(command, **options):
+        words = [str(word) for word in command]
+        seen.append(words)
+        return next((code for word, code in codes.items() if word in words), 0)
+
+    monkeypatch.setattr(dev, "call", call)
+    monkeypatch.setattr(dev, "set_up_python", lambda: None)
+    monkeypatch.setattr(dev, "set_up_comfyui", lambda: (Path("comfyui"), "longtake"))
+    monkeypatch.setattr(dev, "device_options", lambda: ["--cpu"])
+    return seen, codes
+
+
+@pytest.mark.parametrize(
+    ("fails", "code"),
+    [({}, 0), ({"format": 1}, 1), ({"check": 2}, 2), ({"format": 1, "check": 2}, 2)],
+)
+def test_check_fails_for_the_format_and_for_the_rules_and_looks_at_both(commands, fails, code):
+    seen, codes = commands
+    codes |= fails
+    assert dev.main(["check"]) == code
+    assert [words[3] for words in seen] == ["format", "check"]
+
+
+@pytest.mark.parametrize(
+    ("words", "child"), [(["test"], "pytest"), (["comfy"], "--cpu"), (["salvage"], "-I")]
+)
+def test_a_command_ends_with_the_code_of_what_it_runs(commands, words, child):
+    assert dev.main(words) == 0
+    commands[1][child] = 7
+    assert dev.main(words) == 7
+
+
+def test_a_video_that_cannot_be_read_back_fails_the_demo(commands, monkeypatch, tmp_path, capsys):
+    video = tmp_path / "a.mp4"
+    monkeypatch.setattr(dev, "run_workflow", lambda workflow, out: [video])
+    assert dev.main(["demo"]) == 0
+    assert capsys.readouterr().out == f"{video.with_suffix('.png')}\n{video}\n"
+    commands[1]["-I"] = 1
+    with pytest.raises(Stop, match="a.mp4 could not be read back"):
+        dev.main(["demo"])
+
+
+def test_a_workflow_that_fails_fails_the_run(commands, monkeypatch, tmp_path):
+    class Failing:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def queue(self, workflow):
+            return "1"
+
+        def wait(self, prompt_id):
+            detail = {"node_id": "2", "exception_message": "no memory"}
+            return entry(["execution_error", detail])
+
+    monkeypatch.setattr(dev, "Server", Failing)
+    with pytest.raises(Stop, match="v1.5 Sample: no memory"):
+        dev.run_workflow(workflow(), tmp_path)
+
+
+def test_a_benchmark_that_fails_fails_the_command(commands, tmp_path, monkeypatch, capfd):
+    (tmp_path / "a.py").write_text("import sys; print('{}'); sys.exit('out of memory')")
+    monkeypatch.setattr(dev, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(dev, "python", lambda: sys.executable)
+    with pytest.raises(Stop, match="benchmark a failed"):
+        dev.main(["bench", "a"])
+    out, err = capfd.readouterr()
+    assert not out
+    assert "out of memory" in err
+
+
+def test_a_call_gives_back_the_code_of_the_process():
+    assert dev.call([sys.executable, "-c", "raise SystemExit(5)"]) == 5
+
+
+def test_a_pip_that_fails_ends_the_set_up(monkeypatch):
+    monkeypatch.setattr(dev, "call", lambda command, **options: 1)
+    with pytest.raises(Stop, match="pip install failed"):
+        dev.pip("install", "torch")
+    with pytest.raises(Stop, match="could not make .venv"):
+        dev.make_venv()
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "told"),
+    [
+        ("return 0", 0, ""),
+        ("return 3", 3, ""),
+        ("raise dev.Stop('there is no such thing')", 1, "dev.py: there is no such thing\n"),
+        ("raise KeyboardInterrupt", 1, "dev.py: interrupted\n"),
+        ("dev.os.kill(dev.os.getpid(), dev.signal.SIGTERM)", 1, "dev.py: interrupted\n"),
+    ],
+)
+def test_the_process_ends_with_the_code_of_its_command(ending, code, told):
+    program = (
+        "import sys, dev\n"
+        f"def test(argv):\n    {ending}\n"
+        "dev.COMMANDS['test'] = test\n"
+        "sys.argv = ['dev.py', 'test']\n"
+        "dev.run_as_program()\n"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, cwd=dev.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, told)

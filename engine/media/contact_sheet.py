@@ -1,6 +1,6 @@
 """A picture of a video at a glance: evenly spaced frames in a grid, each with its time below it.
 
-python engine/media/contact_sheet.py VIDEO PICTURE
+python pack.py longtake.engine.media.contact_sheet VIDEO PICTURE
 """
 
 import sys

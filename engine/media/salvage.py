@@ -116,3 +116,7 @@ def main(words: list[str]) -> None:
         sys.exit(f"dev.py: {error}")
     sys.stderr.write(f"{saved.frames} frames, {saved.seconds:.2f} s\n")
     sys.stdout.write(f"{saved.path}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from dev import comfyui_folder
 from headless import Stop, set_input
-from tests.server import ComfyUI, comfyui_folder
+from tests.server import ComfyUI
 from tests.workflows.conftest import load
 
 TAKES = {  # workflow -> frames, width, height

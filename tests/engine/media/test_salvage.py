@@ -18,7 +18,6 @@ from longtake.engine.media.salvage import main, salvage
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError, OutputError
-from tests.conftest import ROOT
 from tests.engine.clips import clip
 
 FPS = Fraction(8)
@@ -172,7 +171,7 @@ def test_the_command_lists_and_saves(part, capsys):
 
 
 def test_the_command_runs_outside_of_comfyui():
-    command = [sys.executable, "-I", "-c", dev.SALVAGE, str(ROOT), "nowhere"]
+    command = [sys.executable, *dev.program("engine.media.salvage", "nowhere")[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "dev.py: nowhere is not a file that is there.\n"

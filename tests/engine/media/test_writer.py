@@ -19,7 +19,7 @@ from longtake.engine.media import writer
 from longtake.engine.media.formats import FORMATS
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
-from tests.conftest import ROOT
+from pack import ROOT
 
 FPS = Fraction(8)
 RATES = [Fraction(8), Fraction(24000, 1001), Fraction(24), Fraction(30000, 1001), Fraction(60)]
@@ -205,16 +205,15 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 WRITER = """
-import importlib.util, sys
+import sys
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
 
-root = sys.argv[1]
-spec = importlib.util.spec_from_file_location(
-    "longtake", root + "/__init__.py", submodule_search_locations=[root]
-)
-sys.modules["longtake"] = importlib.util.module_from_spec(spec)
+sys.path.append(sys.argv[1])
+from pack import register
+
+register()
 from longtake.engine.media.writer import write_video
 
 def chunks():
