@@ -37,6 +37,18 @@ def ksampler(**links) -> tuple[str, dict]:
 
 
 @pytest.fixture
+def shown(host, monkeypatch) -> list[str]:
+    """What nodes show of themselves in the browser, one after another."""
+    from server import PromptServer
+
+    texts: list[str] = []
+    monkeypatch.setattr(
+        PromptServer.instance, "send_progress_text", lambda text, node, sid=None: texts.append(text)
+    )
+    return texts
+
+
+@pytest.fixture
 def graph(pack, host) -> Graph:  # noqa: F811
     """Text to video on the tiny model: 9 frames of 32 × 48 in 2 steps."""
     return Graph().add(

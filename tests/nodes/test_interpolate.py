@@ -144,15 +144,13 @@ def test_a_video_gives_images_only_when_asked(host, graph):
     assert facts(video)[0] == 15
 
 
-def test_a_cut_stays_a_cut_and_the_node_says_so(host, graph, source, monkeypatch):
-    told = []
-    monkeypatch.setattr("longtake.nodes.interpolate.show_text", told.append)
+def test_a_cut_stays_a_cut_and_the_node_says_so(host, graph, source, shown):
     source.image = torch.cat((shot(3), shot(2, colour="blue", ground="snow")))
     _, image = values(host, with_image(graph))
-    assert told == ["5 frames at 8 fps -> 15 at 24 fps, 6 drawn, 1 cut kept"]
+    assert shown == ["5 frames at 8 fps -> 15 at 24 fps, 6 drawn, 1 cut kept"]
     assert torch.equal(image[6:9], image[6].expand(3, -1, -1, -1))
     _, blended = values(host, with_image(graph).but(between={"cut_sensitivity": 0.0}))
-    assert told[-1].endswith("8 drawn, 0 cuts kept")
+    assert shown[-1].endswith("8 drawn, 0 cuts kept")
     assert not torch.equal(blended[7], blended[6])
 
 

@@ -45,12 +45,6 @@ BOARD = {**{k: v for k, v in TAKE.items() if k != "positive"}, "storyboard": ["b
 
 
 @pytest.fixture
-def painting(host):
-    """The module that paints takes."""
-    return importlib.import_module("longtake.host.take.long_take")
-
-
-@pytest.fixture
 def take(graph):
     """A prompt of three seconds in three windows."""
     return graph.add(take=("LongtakeLongTake", TAKE)).but(save={"video": ["take", 0]})
@@ -72,18 +66,44 @@ def windows(host):
     return folder
 
 
+class Runs(list):
+    """Every run of core's sampler, as (latent frames, known of them)."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds: list[int] = []
+        self.noise: list[torch.Tensor] = []
+        self.shown: list[list[str]] = []  # what nodes had shown before it
+        self.cancel_in: int | None = None  # the number of a run, in whose first step it is pressed
+
+
 @pytest.fixture
-def runs(painting, monkeypatch):
-    """The latent frames of every run of the sampler, (frames, known of them)."""
-    calls, real = [], painting.run
+def runs(host, shown, monkeypatch) -> Runs:
+    import comfy.model_management as mm
+    import comfy.samplers
 
-    def record(model, positive, negative, samples, mask, *rest):
-        known = 0 if mask is None else int((mask == 0).sum())
-        calls.append((samples.shape[2], known))
-        return real(model, positive, negative, samples, mask, *rest)
+    found, real = Runs(), comfy.samplers.CFGGuider.sample
 
-    monkeypatch.setattr(painting, "run", record)
-    return calls
+    def sample(self, noise, latents, *rest, denoise_mask=None, callback=None, seed=None, **kw):
+        def step(*at):
+            if len(found) - 1 == found.cancel_in:
+                mm.interrupt_current_processing()
+            callback(*at)
+
+        found.append((latents.shape[2], 0 if denoise_mask is None else known_of(denoise_mask)))
+        found.seeds.append(seed)
+        found.noise.append(noise.clone())
+        found.shown.append(list(shown))
+        more = {"denoise_mask": denoise_mask, "callback": step, "seed": seed, **kw}
+        return real(self, noise, latents, *rest, **more)
+
+    monkeypatch.setattr(comfy.samplers.CFGGuider, "sample", sample)
+    return found
+
+
+def known_of(mask) -> int:
+    """How many latent frames a mask (b, 1, t, h, w) keeps."""
+    return int((mask.amax(dim=(0, 1, 3, 4)) == 0).sum())
 
 
 def frames_of(path) -> np.ndarray:
@@ -235,26 +255,16 @@ def written(path) -> float:
 
 
 def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
-    take, host, windows, runs, painting, monkeypatch
+    take, host, windows, runs
 ):
-    import comfy.model_management as mm
-
     whole = made(host, take.but(take={"seed": 21}))
     for path in windows.glob("*.safetensors"):
         path.unlink()
     folder = host.base / "output" / "longtake"
     before = set(folder.glob("stopped_*.mp4"))
-    real, steps = painting.TakeProgress.show, []
-
-    def show(self, step, frames):
-        steps.append(step)
-        if len(steps) == 5:  # the first of the third window's two steps
-            mm.interrupt_current_processing()
-        real(self, step, frames)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(painting.TakeProgress, "show", show)
-        run = host.run(take.but(take={"seed": 21}), want=["save"])
+    runs.cancel_in = len(runs) + 2
+    run = host.run(take.but(take={"seed": 21}), want=["save"])
+    runs.cancel_in = None
     assert not run.success
     (stopped,) = set(folder.glob("stopped_*.mp4")) - before
     assert len(frames_of(stopped)) == 17
@@ -266,35 +276,26 @@ def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
     assert np.array_equal(again, whole)
 
 
-def test_cancel_before_anything_is_done_leaves_nothing(take, host, windows, painting, monkeypatch):
-    import comfy.model_management as mm
-
+def test_cancel_before_anything_is_done_leaves_nothing(take, host, windows, runs):
     folder = host.base / "output" / "longtake"
     before = set(folder.glob("*.mp4"))
 
-    def show(self, step, frames):
-        mm.interrupt_current_processing()
-        mm.throw_exception_if_processing_interrupted()
-
-    monkeypatch.setattr(painting.TakeProgress, "show", show)
+    runs.cancel_in = 0
     run = host.run(take.but(take={"seed": 99}), want=["save"])
     assert not run.success
     assert set(folder.glob("*.mp4")) == before
 
 
-def test_the_plan_is_told_before_the_first_step(board, host, windows, painting, monkeypatch, runs):
-    told = []
-    monkeypatch.setattr(painting, "show_text", lambda text: told.append((text, len(runs))))
+def test_the_plan_is_shown_before_the_first_step(board, host, windows, runs, shown):
     made(host, board)
-    plan, before = told[0]
-    assert before == 0
+    plan = next(text for text in runs.shown[0] if "windows" in text)
     first, *rest = plan.split("\n")
     assert first == "25 frames of 32×48, 3.12 s at 8 fps"
     assert rest[0] == "3 clips in 4 windows of up to 9 frames, 2 steps each"
     assert rest[1].startswith("8 steps to do, about ")
     assert "of memory" in rest[2]
     made(host, board.but(save={"filename_prefix": "takes/e"}, take={"fps": 0.0}))
-    assert "all windows are painted already" in told[-2][0]
+    assert "all windows are painted already" in shown[-2]
 
 
 def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
@@ -371,11 +372,35 @@ def test_a_shots_image_is_laid_over_black_and_must_be_one(host):
             first_picture(torch.zeros(shape), frame)
 
 
-def test_a_shots_own_seed_goes_where_it_goes(board, host, pack):
-    text = "[0s] a red ball\n[{}s cut seed 5] a cone"
-    boards = [board.but(board={"text": text.format(at)}) for at in (1, 2)]
-    values = [host.run(b, want=["board"]).values["board"][0] for b in boards]
-    assert [v.shots[1].seed for v in values] == [5, 5]
+def test_a_shots_own_seed_is_its_noise_wherever_it_stands(board, host, windows, runs):
+    def noise_of_the_cone(at: int, mark: str) -> torch.Tensor:
+        """Of the window that the last shot begins with, (1, c, 3, h, w)."""
+        text = f"[0s] a red ball\n[{at}s cut{mark}] a cone"
+        for path in windows.glob("*.safetensors"):
+            path.unlink()
+        runs.clear()
+        runs.noise.clear()
+        made(host, board.but(board={"text": text}, take={"seconds": 0.0}))
+        first = [i for i, (frames, known) in enumerate(runs) if known == 0]
+        return runs.noise[first[-1]]
+
+    own = noise_of_the_cone(1, " seed 5")
+    assert torch.equal(own, noise_of_the_cone(2, " seed 5"))
+    assert not torch.equal(own, noise_of_the_cone(1, " seed 6"))
+    assert not torch.equal(noise_of_the_cone(1, ""), noise_of_the_cone(2, ""))
+
+
+@pytest.mark.parametrize(("seed", "own"), [(-1, None), (0, 0), (5, 5), (2**64 - 1, 2**64 - 1)])
+def test_any_seed_but_minus_one_is_a_shots_own(board, host, seed, own):
+    lone = board.add(lone=("LongtakeShot", shot("a cone", 2.0, seed=seed)))
+    run = host.run(lone.but(board={"text": "[0s] x", "shots": ["lone", 0]}), want=["board"])
+    assert [s.seed for s in run.values["board"][0].shots] == [None, own]
+
+
+def test_the_sampler_of_each_window_has_a_seed_of_its_own(take, host, windows, runs):
+    """Samplers that add noise on the way, as lcm does, would else add the same in all of them."""
+    made(host, take.but(take={"sampler": "lcm"}))
+    assert len(runs.seeds) == len(set(runs.seeds)) == 3
 
 
 def test_sound_is_in_the_video_and_moves_cuts(board, host, windows, monkeypatch):

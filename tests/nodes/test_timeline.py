@@ -1,6 +1,5 @@
 """Pinned, extended, filled, bridged, looped, remixed: canvases in graphs, with the tiny model."""
 
-import importlib
 from fractions import Fraction
 
 import pytest
@@ -8,18 +7,6 @@ import torch
 
 from longtake.engine.canvas.passes import Pass
 from tests.nodes.conftest import ksampler
-
-SAID = ("pin", "extend", "join", "remix", "canvas", "schedule")
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    """What nodes say of themselves."""
-    lines: list[str] = []
-    for name in SAID:
-        module = importlib.import_module(f"longtake.nodes.{name}")
-        monkeypatch.setattr(module, "show_text", lines.append)
-    return lines
 
 
 @pytest.fixture
@@ -61,38 +48,38 @@ def extend(**inputs):
     return "LongtakeExtendVideo", {**given, "overlap": 0.0, "window": 0.0, **inputs}
 
 
-def test_an_image_at_the_beginning_is_one_latent_frame(host, clips, said):
+def test_an_image_at_the_beginning_is_one_latent_frame(host, clips, shown):
     (made,) = canvas(host, clips.add(made=pin_image()))
     assert kept(made) == [0]
     assert made["samples"].shape == (1, 6, 3, 6, 4)
-    assert said[-1].split("\n") == ["frame 0 of 9, 0 s", "70×50 scaled to 32×48, 52 % cut off"]
+    assert shown[-1].split("\n") == ["frame 0 of 9, 0 s", "70×50 scaled to 32×48, 52 % cut off"]
 
 
-def test_keyframes_add_up_and_those_in_the_middle_are_held(host, clips, said):
+def test_keyframes_add_up_and_those_in_the_middle_are_held(host, clips, shown):
     chain = clips.add(one=pin_image(), made=pin_image(latent=["one", 0], at=0.75, fit="pad"))
     made, one = canvas(host, chain, "one")
     assert kept(made) == [0, 2]
     assert torch.equal(made["samples"][:, :, 0], one["samples"][:, :, 0])
-    assert "frame 6 of 9, 0.75 s\nheld for frames 5-8, one latent frame" in said[-1]
+    assert "frame 6 of 9, 0.75 s\nheld for frames 5-8, one latent frame" in shown[-1]
     assert made["longtake"]["pins"].held == {2}
     assert sorted(made["longtake"]["pins"].pixels) == [0, 6]
 
 
 @pytest.mark.parametrize(("edges", "known"), [("paint", [1]), ("hold", [1, 2])])
-def test_a_clip_in_the_middle_lies_on_its_frames(host, clips, said, edges, known):
+def test_a_clip_in_the_middle_lies_on_its_frames(host, clips, shown, edges, known):
     made = pin_video(at=0.125, edges=edges)  # frames 1-6: all of the second four, half of the third
     (made,) = canvas(host, clips.add(made=made))
     assert kept(made) == known
     assert sorted(made["longtake"]["pins"].pixels) == [1, 2, 3, 4, 5, 6]
-    assert "of frames 5-8 it fills a part only" in said[-1]
+    assert "of frames 5-8 it fills a part only" in shown[-1]
 
 
-def test_a_video_is_taken_by_its_times(host, clips, said):
+def test_a_video_is_taken_by_its_times(host, clips, shown):
     """6 frames at 4 a second are 12 at 8, of which the canvas has room for 9."""
     (made,) = canvas(host, clips.add(made=pin_video(clip=["film", 0])))
     assert kept(made) == [0, 1, 2]
-    assert "4 fps taken at 8" in said[-1]
-    assert "3 frames past the canvas's end are left out" in said[-1]
+    assert "4 fps taken at 8" in shown[-1]
+    assert "3 frames past the canvas's end are left out" in shown[-1]
 
 
 def test_known_frames_come_through_sample_to_the_bit(host, clips):
@@ -111,7 +98,7 @@ def test_cores_sampler_takes_a_canvas(host, clips):
 
 
 @pytest.mark.parametrize("direction", ["forwards", "backwards"])
-def test_an_extended_latent_is_never_encoded_again(host, clips, direction, said):
+def test_an_extended_latent_is_never_encoded_again(host, clips, direction, shown):
     made = clips.add(made=extend(direction=direction, seconds=2.0))
     latent, clip = canvas(host, made, "sample")
     t = latent["samples"].shape[2]
@@ -120,7 +107,7 @@ def test_an_extended_latent_is_never_encoded_again(host, clips, direction, said)
     assert known == ([0, 1, 2] if direction == "forwards" else [5, 6])
     own = clip["samples"][:, :, -len(known) :]
     assert torch.equal(latent["samples"][:, :, known], own)
-    assert "9 + 16 frames: 3.12 s" in said[-1]
+    assert "9 + 16 frames: 3.12 s" in shown[-1]
     assert latent["longtake"]["fps"] == 8
     passes = latent["longtake"]["passes"]
     assert len(passes) == 2
@@ -137,12 +124,12 @@ def test_sample_paints_all_passes_and_keeps_what_is_known(host, clips):
     assert painted["samples"][:, :, 3:].std(dim=(1, 3, 4)).min() > 0.1
 
 
-def test_a_gap_is_emptied_and_nothing_else(host, clips, said):
+def test_a_gap_is_emptied_and_nothing_else(host, clips, shown):
     gap = {"clip": ["sample", 0], "vae": ["vae", 0], "start": 0.2, "end": 0.4}
     made, clip = canvas(host, clips.add(made=("LongtakeFillGap", gap)), "sample")
     assert kept(made) == [0, 2]
     assert torch.equal(made["samples"][:, :, [0, 2]], clip["samples"][:, :, [0, 2]])
-    assert said[-1].startswith("painting frames 1-4")
+    assert shown[-1].startswith("painting frames 1-4")
 
 
 @pytest.mark.parametrize("node", ["LongtakeFillGap", "LongtakeBridge"])
@@ -155,7 +142,7 @@ def test_two_clips_are_joined(host, clips, node):
     assert made["longtake"]["passes"] == (Pass((1, 2, 3, 4, 5)),)
 
 
-def test_a_loop_leaves_out_what_belongs_to_a_beginning(host, clips, said):
+def test_a_loop_leaves_out_what_belongs_to_a_beginning(host, clips, shown):
     long = clips.but(canvas={"seconds": 2.0})
     loop = {"clip": ["sample", 0], "vae": ["vae", 0], "seconds": 1.0}
     graph = long.add(
@@ -167,14 +154,14 @@ def test_a_loop_leaves_out_what_belongs_to_a_beginning(host, clips, said):
     assert made["longtake"]["skip"] == 13
     assert torch.equal(made["samples"][:, :, -2:], made["samples"][:, :, 2:4])
     assert len(images) == 20
-    assert any(line.startswith("a loop of 20 frames, 2.5 s") for line in said)
+    assert any(line.startswith("a loop of 20 frames, 2.5 s") for line in shown)
     assert video.get_duration() == 2.5
 
 
 @pytest.mark.parametrize(
     ("level", "denoise"), [("subtle", 0.3), ("strong", 0.75), ("custom", 0.41)]
 )
-def test_remix_tells_schedule_and_core_how_much(host, clips, said, level, denoise):
+def test_remix_tells_schedule_and_core_how_much(host, clips, shown, level, denoise):
     remix = {"clip": ["sample", 0], "vae": ["vae", 0], "level": level, "strength": 0.41}
     levels = {**clips["schedule"]["inputs"], "latent": ["made", 0], "steps": 3}
     graph = clips.add(made=("LongtakeRemix", remix), levels=("LongtakeSchedule", levels))
@@ -187,18 +174,18 @@ def test_remix_tells_schedule_and_core_how_much(host, clips, said, level, denois
     assert len(sigmas) == 4
     begins = 3 / int(3 / denoise)  # the last 3 of so many steps, before the shift of 3
     assert float(sigmas[0]) == pytest.approx(3 * begins / (1 + 2 * begins), abs=2e-3)
-    assert said[-1].endswith(f"denoise {denoise:g} from Remix")
+    assert shown[-1].endswith(f"denoise {denoise:g} from Remix")
 
 
-def test_an_aspect_ratio_is_found_on_the_grid(host, graph, said):
+def test_an_aspect_ratio_is_found_on_the_grid(host, graph, shown):
     wide = graph.but(canvas={"width": 100, "height": 100, "aspect": "8:3", "megapixels": 0.0})
     (made,) = canvas(host, wide, want="canvas")
-    assert said[-1].split("\n")[0] == "176×64, 9 frames, 1.12 s"
+    assert shown[-1].split("\n")[0] == "176×64, 9 frames, 1.12 s"
     assert made["longtake"] == {"fps": Fraction(8)}
     assert made["samples"].shape[3:] == (8, 22)
     budget = graph.but(canvas={"aspect": "9:16", "megapixels": 0.02})
     canvas(host, budget, want="canvas")
-    assert said[-1].startswith("112×192, ")
+    assert shown[-1].startswith("112×192, ")
 
 
 BAD = [
