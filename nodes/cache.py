@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.comfyui.cache import Entry, models
+from ..host.comfyui.cache import models
 from ..host.comfyui.node_text import show_text
 from ..models.errors import InputError
 from .inputs import Choice, verdict
@@ -54,27 +54,9 @@ class ModelCacheNode(io.ComfyNode):
         if action == "drop" and not file.strip():
             raise InputError("file is empty: name a part of a file's name, or use 'drop all'.")
         entries = models.entries()
-        dropped = [entry for entry in entries if is_meant(entry, action, file)]
-        for entry in dropped:
-            models.drop(entry.key)
-        report = report_of(entries, dropped)
+        part = {"show": None, "drop": file.strip(), "drop all": ""}[action]
+        dropped = [] if part is None else models.drop_named(part)
+        lines = [f"{entry}  dropped" if entry in dropped else str(entry) for entry in entries]
+        report = "\n".join(lines) or "Longtake holds no models."
         show_text(report)
         return io.NodeOutput(report, ui=ui.PreviewText(report))
-
-
-def is_meant(entry: Entry, action: str, file: str) -> bool:
-    """Whether `action` drops this model."""
-    name = f"{entry.key.file.parent.name}/{entry.key.file.name}"
-    return action == "drop all" or (action == "drop" and file.strip().lower() in name.lower())
-
-
-def report_of(entries: list[Entry], dropped: list[Entry]) -> str:
-    """A line for each model, for people."""
-    lines = [line_of(entry) + ("  dropped" if entry in dropped else "") for entry in entries]
-    return "\n".join(lines) or "Longtake holds no models."
-
-
-def line_of(entry: Entry) -> str:
-    file, kind, dtype = entry.key.file, entry.key.kind.replace("_", " "), entry.key.dtype
-    size = f"{entry.bytes / 2**20:,.1f} MiB"
-    return f"{file.parent.name}/{file.name}  {kind}  {dtype}  {size}  {entry.where}"

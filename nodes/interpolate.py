@@ -6,7 +6,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..engine.canvas.grid import frame_rate
 from ..host.comfyui.node_text import show_text
 from ..host.video import interpolate as rife
-from ..host.video.clip import footage_of, opened
+from ..host.video.clip import footage_in
 from ..models.errors import InputError
 from .inputs import Choice, File, Flag, Number, Whole, verdict
 
@@ -83,38 +83,22 @@ class Interpolate(io.ComfyNode):
         if (video is None) == (image is None):
             raise InputError("connect a video or an image, one of the two.")
         fps = FPS.read(fps)
-        wish = rife.InterpolateOptions(
+        options = rife.InterpolateOptions(
             fps=frame_rate(fps) if fps else None,
             multiplier=MULTIPLIER.read(multiplier),
             sensitivity=CUT_SENSITIVITY.read(cut_sensitivity),
             loop=bool(loop),
             hold=ENDING.read(ending) == HOLD,
             flow_scale=FLOW_SCALE.read(flow_scale),
-            tile=tile_of(tile),
+            tile=TILE.read(tile),
         )
         rate = frame_rate(IMAGE_FPS.read(image_fps))
         network = rife.load_interpolator(file, dtype)
-        if video is None:
-            made = shown(footage_of(image, rate), network, wish, True)
-        else:
-            with opened(video) as clip:
-                made = shown(clip, network, wish, bool(images))
-        return io.NodeOutput(*made)
-
-
-def shown(clip, network, wish: rife.InterpolateOptions, images: bool) -> tuple:
-    """The node's outputs; what was done stands on the node."""
-    video, whole, tally = rife.interpolate_video(clip, network, wish, images)
-    show_text(rife.summary(clip, rife.timing_of(clip, wish), tally))
-    return video, ExecutionBlocker(NO_IMAGES) if whole is None else whole
-
-
-def tile_of(value) -> int:
-    """0, or a size in which the network can look for motion."""
-    tile = TILE.read(value)
-    if 0 < tile < 256:
-        raise InputError(f"tile {tile}: choose 0 (what fits) or at least 256.")
-    return tile
+        wanted = bool(images) or video is None
+        with footage_in(image if video is None else video, rate) as footage:
+            result, frames, note = rife.interpolate_video(footage, network, options, wanted)
+        show_text(note)
+        return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 
 
 def rates() -> list[io.Input]:

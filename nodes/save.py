@@ -1,19 +1,15 @@
 """VIDEO -> a file in the output folder."""
 
-from dataclasses import replace
-
 from comfy_api.latest import InputImpl, io
 
 from ..engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
 from ..engine.media.still import PICTURES
-from ..engine.provenance.signing import SIGNED
 from ..host.comfyui.node_text import show_text
-from ..host.comfyui.output import check_prefix, fill_in_values
-from ..host.provenance.credentials import CHOICES, Signing, why_impossible
-from ..host.provenance.mark import mark_stage
+from ..host.comfyui.output import check_prefix
+from ..host.provenance.credentials import CHOICES, check_choice
+from ..host.provenance.saving import save_with_origin
 from ..host.video.clip import sound_from
-from ..host.video.save import SaveOptions, graph_in, save, ui_of
-from ..models.errors import InputError
+from ..host.video.save import SaveOptions, ui_of
 from .inputs import Choice, Flag, Whole, verdict
 
 AS_IT_IS = -1
@@ -62,7 +58,7 @@ class SaveVideo(io.ComfyNode):
             (check_prefix, filename_prefix),
             (check_credentials, credentials, format or FORMAT.default),
             (quality_of, *chosen),
-            (wish_of, format, *chosen),
+            (options_of, format, *chosen),
         )
 
     @classmethod
@@ -78,16 +74,14 @@ class SaveVideo(io.ComfyNode):
         credentials: str = CREDENTIALS.default,
         mark: bool = MARK.default,
     ) -> io.NodeOutput:
-        wish = wish_of(format, crf, preset, audio, picture)
-        if mark:
-            wish = replace(wish, mark=mark_stage(cls.hidden))
-        signing = Signing(check_credentials(credentials, format), cls.hidden)
-        prefix = fill_in_values(filename_prefix, cls.hidden.prompt)
-        saved = save(video, prefix, graph_in(cls.hidden), wish, signing)
-        signing.saved(saved.path)
-        show_text("\n".join(filter(None, (saved.told, signing.note))))
+        options = options_of(format, crf, preset, audio, picture)
+        check_credentials(credentials, format)
+        saved = save_with_origin(
+            video, filename_prefix, options, credentials, bool(mark), cls.hidden
+        )
+        show_text(saved.told)
         result = InputImpl.VideoFromFile(str(saved.path))
-        return io.NodeOutput(result, ui=ui_of(saved, wish.form))
+        return io.NodeOutput(result, ui=ui_of(saved, options.form))
 
 
 def how() -> list[io.Input]:
@@ -135,19 +129,9 @@ def provenance() -> list[io.Input]:
     ]
 
 
-def check_credentials(choice: str, format: str) -> str:
-    """The choice of credentials. Raises InputError if it cannot be met, before hours of work."""
-    CREDENTIALS.read(choice)
-    problem = why_impossible(choice)
-    if problem:
-        raise InputError(problem)
-    suffix = FORMATS[FORMAT.read(format)].suffix
-    if choice == "required" and suffix not in SIGNED:
-        raise InputError(
-            f"credentials are required, but {suffix} files cannot carry any: choose a format in "
-            f"{', '.join(SIGNED)}, or set credentials to auto."
-        )
-    return choice
+def check_credentials(choice: str, format: str) -> None:
+    """Raises InputError if the choice cannot be met, before hours of work."""
+    check_choice(CREDENTIALS.read(choice), FORMATS[FORMAT.read(format)].suffix)
 
 
 def quality_of(crf: int, preset: str) -> Quality:
@@ -155,7 +139,7 @@ def quality_of(crf: int, preset: str) -> Quality:
     return Quality(None if crf == AS_IT_IS else crf, PRESET.read(preset))
 
 
-def wish_of(
+def options_of(
     format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURE.default
 ) -> SaveOptions:
     """How the video shall be saved. Raises InputError for what there is not."""

@@ -42,7 +42,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One loaded model, for people to read."""
+    """One loaded model; `str` of it is a line of a report."""
 
     key: Key
     bytes: int  # of its weights in memory
@@ -57,6 +57,15 @@ class Entry:
         if share == 0 or self.device == "cpu":
             return "cpu"
         return self.device if share >= 100 else f"{self.device} {share} %, cpu {100 - share} %"
+
+    @property
+    def file(self) -> str:
+        """The file's name and its folder's, as "vae/wan_2.1.safetensors"."""
+        return f"{self.key.file.parent.name}/{self.key.file.name}"
+
+    def __str__(self) -> str:
+        kind, size = self.key.kind.replace("_", " "), f"{self.bytes / 2**20:,.1f} MiB"
+        return f"{self.file}  {kind}  {self.key.dtype}  {size}  {self.where}"
 
 
 class LoadedModels:
@@ -99,6 +108,13 @@ class LoadedModels:
             return False
         unload(patcher_of(root))
         return True
+
+    def drop_named(self, part: str) -> list[Entry]:
+        """Drop all models with `part` in their file's name; returns what they were."""
+        meant = [entry for entry in self.entries() if part.lower() in entry.file.lower()]
+        for entry in meant:
+            self.drop(entry.key)
+        return meant
 
     def retain(self, room: int) -> None:
         """Keep the models used last, up to `room` bytes of weights, when no graph holds them.

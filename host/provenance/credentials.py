@@ -72,10 +72,25 @@ class Signing:
         remember_saved(self._prompt, self._node, file)
 
 
-def why_impossible(choice: str) -> str | None:
-    """Why credentials cannot be had, before anything is generated for nothing."""
-    problem = signing.why_unavailable() if choice == "required" else None
-    return f"credentials are required, but {problem}." if problem else None
+def check_choice(choice: str, suffix: str) -> None:
+    """Refuse, before anything is generated, credentials that are required and cannot be had.
+
+    Args:
+        choice: one of CHOICES.
+        suffix: of the file to be saved.
+
+    Raises:
+        InputError: if nothing can be signed here, or no file of this kind.
+    """
+    if choice != "required":
+        return
+    if problem := signing.why_unavailable():
+        raise InputError(f"credentials are required, but {problem}.")
+    if suffix not in signing.SIGNED:
+        raise InputError(
+            f"credentials are required, but {suffix} files cannot carry any: choose a format in "
+            f"{', '.join(signing.SIGNED)}, or set credentials to auto."
+        )
 
 
 def report_on(file: Path) -> Report:

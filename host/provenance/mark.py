@@ -1,7 +1,7 @@
 """The invisible mark within ComfyUI: which id, and looking for it in VIDEO or IMAGE."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from torch import Tensor
 from ...engine.frames.watermark import FRAMES, ID_BITS, SCALES, Mark, embed_mark, find_mark
 from ...models.errors import InputError
 from ..comfyui.progress import check_cancelled
-from ..video.clip import Footage, footage_of, opened
+from ..video.clip import footage_in
 from .lineage import graph_hash
 
 ANY_RATE = Fraction(1)  # the mark is in frames by themselves
@@ -39,16 +39,10 @@ def find_mark_in(video: Any) -> Mark:
         check_cancelled()
         bar.update(1)
 
-    with _seen(video) as clip, closing(clip.stream()) as frames:
+    if not torch.is_tensor(video) and not isinstance(video, Input.Video):
+        raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.")
+    with footage_in(video, ANY_RATE) as clip, closing(clip.stream()) as frames:
         return find_mark(_some(frames, clip.frames, step), step)
-
-
-def _seen(video: Any) -> AbstractContextManager[Footage]:
-    if torch.is_tensor(video):
-        return nullcontext(footage_of(video, ANY_RATE))
-    if isinstance(video, Input.Video):
-        return opened(video)
-    raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.")
 
 
 def _some(chunks: Iterable[Tensor], total: int, step: Any) -> Iterator[Tensor]:

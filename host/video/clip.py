@@ -3,13 +3,14 @@
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
 
@@ -61,6 +62,11 @@ def opened(video: Input.Video) -> Iterator[Footage]:
             path,
             facts,
         )
+
+
+def footage_in(source: Input.Video | Tensor, rate: Fraction) -> AbstractContextManager[Footage]:
+    """A VIDEO, or an IMAGE batch of `rate` frames per second, as a clip. Raises InputError."""
+    return nullcontext(footage_of(source, rate)) if torch.is_tensor(source) else opened(source)
 
 
 def _in_memory(whole: Types.VideoComponents) -> Footage:

@@ -45,7 +45,8 @@ DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": t
 FLOW_SCALES = ("auto", "1", "0.5", "0.25", "2")
 LARGE = 2048 * 1152  # pixels of a frame, beyond which motion is looked for at half its size
 ROOM = 0.5  # of the free memory, that one step may take
-SMALLEST_TILE = 512
+SMALLEST_TILE = 512  # that is chosen for memory
+LEAST_TILE = 256  # in which the network can still find motion
 MOST = 8  # frames drawn at once
 ENOUGH = 2**19  # pixels drawn at once on a CPU: more is not quicker
 
@@ -61,6 +62,10 @@ class InterpolateOptions:
     hold: bool = True
     flow_scale: str = "auto"
     tile: int = 0  # pixels; 0: what fits into memory
+
+    def __post_init__(self) -> None:
+        if 0 < self.tile < LEAST_TILE:
+            raise InputError(f"tile {self.tile}: choose 0 (what fits) or at least {LEAST_TILE}.")
 
 
 def network_menu() -> list[str]:
@@ -131,14 +136,9 @@ def interpolation_dtype(device: torch.device) -> torch.dtype:
     return torch.float16 if half else torch.float32
 
 
-def timing_of(clip: Footage, wish: InterpolateOptions) -> Timing:
-    """From which rate to which. Raises InputError for rates that make no sense."""
-    return Timing(clip.fps, target_rate(clip.fps, wish.fps, wish.multiplier), wish.loop, wish.hold)
-
-
 def interpolate_video(
     clip: Footage, network: ModelPatcher, wish: InterpolateOptions, images: bool
-) -> tuple[Input.Video, Tensor | None, Tally]:
+) -> tuple[Input.Video, Tensor | None, str]:
     """A clip at another rate, as a VIDEO in ComfyUI's temp folder.
 
     Args:
@@ -148,9 +148,15 @@ def interpolate_video(
         images: whether all frames are wanted in memory, too.
 
     Returns:
-        The VIDEO; the frames (n, h, w, 3) in [0, 1] or None; what was done.
+        The VIDEO; the frames (n, h, w, 3) in [0, 1] or None; a line on what was done.
+
+    Raises:
+        InputError: for rates that make no sense.
     """
-    timing, tally = timing_of(clip, wish), Tally()
+    timing = Timing(
+        clip.fps, target_rate(clip.fps, wish.fps, wish.multiplier), wish.loop, wish.hold
+    )
+    tally = Tally()
     total = timing.frames(clip.frames)
     path = temporary_file("interpolated")
     check_space(path.parent, estimate(total, clip.width, clip.height))
@@ -169,7 +175,7 @@ def interpolate_video(
     write_video(path, film, timing.target, sound=clip.sound, check=check_cancelled)
     whole = torch.cat(kept) if images else None
     video = InputImpl.VideoFromFile(str(path))
-    return video, None if whole is None else whole.float().div_(255), tally
+    return video, None if whole is None else whole.float().div_(255), summary(timing, tally)
 
 
 def collected(chunks: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
@@ -210,8 +216,8 @@ def flow_scale(wish: InterpolateOptions, pixels: int) -> float:
     return float(wish.flow_scale)
 
 
-def summary(clip: Footage, timing: Timing, tally: Tally) -> str:
-    """What was done, for people."""
+def summary(timing: Timing, tally: Tally) -> str:
+    """What was done, in a line."""
     cuts = f"{tally.cuts} cut{'' if tally.cuts == 1 else 's'} kept"
     return (
         f"{tally.sources} frames at {float(timing.source):.6g} fps -> {tally.frames} at "

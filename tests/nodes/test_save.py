@@ -22,7 +22,9 @@ from tests.engine.clips import clip
 @pytest.fixture(autouse=True)
 def unsigned(monkeypatch):
     """Signing is tried elsewhere."""
-    monkeypatch.setattr("longtake.nodes.save.Signing.__call__", lambda self, whole: whole)
+    monkeypatch.setattr(
+        "longtake.host.provenance.credentials.Signing.__call__", lambda self, whole: whole
+    )
 
 
 @pytest.fixture

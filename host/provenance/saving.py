@@ -1,0 +1,38 @@
+"""A VIDEO saved with what there is to say of its origin: its graph, credentials and mark."""
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import Input
+
+from ..comfyui.output import fill_in_values
+from ..video.save import SavedVideo, SaveOptions, graph_in, save
+from .credentials import Signing
+from .mark import mark_stage
+
+
+def save_with_origin(
+    video: Input.Video, prefix: str, options: SaveOptions, credentials: str, mark: bool, hidden: Any
+) -> SavedVideo:
+    """Put a VIDEO into ComfyUI's output folder, with its graph in it.
+
+    Args:
+        video: from any node.
+        prefix: the beginning of its name; values of the graph's widgets are filled in.
+        options: how it is saved.
+        credentials: one of `credentials.CHOICES`.
+        mark: whether its frames get the invisible mark.
+        hidden: a node's `hidden`, with `prompt`, `extra_pnginfo` and `unique_id`.
+
+    Raises:
+        InputError: for a name that is not allowed, or a VIDEO that cannot be read.
+        OutputError: if the disk does not take it.
+        LongtakeError: if credentials are required and it cannot be signed.
+    """
+    if mark:
+        options = replace(options, mark=mark_stage(hidden))
+    signing = Signing(credentials, hidden)
+    prefix = fill_in_values(prefix, hidden.prompt)
+    saved = save(video, prefix, graph_in(hidden), options, signing)
+    signing.saved(saved.path)
+    return saved._replace(told="\n".join(filter(None, (saved.told, signing.note))))
