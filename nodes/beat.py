@@ -18,12 +18,12 @@ class Beat(io.ComfyNode):
             node_id="LongtakeBeat",
             display_name="Beat (Longtake)",
             category="Longtake/Storyboard",
-            description="A plain drum beat, for trying out music videos before there is music. "
-            "For your own, use ComfyUI's LoadAudio in its place.",
+            description="A plain drum beat, for trying out music videos before there is any "
+            "music. For a song of your own, use ComfyUI's LoadAudio instead.",
             inputs=[
-                TEMPO.widget("Beats a minute."),
-                SECONDS.widget("How long it goes on."),
-                OFFSET.widget("When the first beat is, in seconds."),
+                TEMPO.widget("Beats per minute."),
+                SECONDS.widget("How long it lasts."),
+                OFFSET.widget("When the first beat falls, in seconds."),
             ],
             outputs=[io.Audio.Output(display_name="audio", tooltip="For Storyboard or LongTake.")],
         )

@@ -1,4 +1,4 @@
-"""What is loaded, and how to get rid of it."""
+"""Which models are loaded; some of them dropped."""
 
 from comfy_api.latest import io, ui
 
@@ -17,23 +17,23 @@ class ModelCacheNode(io.ComfyNode):
             node_id="LongtakeModelCache",
             display_name="Model Cache (Longtake)",
             category="Longtake/Load",
-            description="Shows the models that Longtake's loaders hold: file, kind, dtype, size "
-            "and where the weights are. Can drop them. Runs every time.",
+            description="Lists the models that Longtake has loaded: file, kind, dtype, size and "
+            "where the weights are. Can drop them from memory. Runs every time.",
             inputs=[
                 ACTION.widget(
-                    "show: list what is loaded. drop: forget the models whose file name "
-                    "has the text below in it. drop all: forget every model."
+                    "show: list what is loaded. drop: drop the models whose file name contains "
+                    "the text below. drop all: drop every model."
                 ),
                 io.String.Input(
                     "file",
                     default="",
-                    tooltip="For drop: any part of a file's name, as 'nano' or 'wan2.1_t2v'.",
+                    tooltip="For drop: any part of a file's name, such as 'nano' or 'wan2.1_t2v'.",
                 ),
                 io.AnyType.Input(
                     "after",
                     optional=True,
-                    tooltip="Anything. The node waits for it: connect Sample's latent, to see "
-                    "what is loaded after sampling.",
+                    tooltip="Anything. The node waits for it: connect Sample's latent to see what "
+                    "is loaded after sampling.",
                 ),
             ],
             outputs=[io.String.Output(display_name="report", tooltip="What the node shows.")],
@@ -46,17 +46,17 @@ class ModelCacheNode(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> float:
-        return float("nan")  # unlike itself, so that the node always runs
+        return float("nan")  # NaN differs from itself, so the node always runs
 
     @classmethod
     def execute(cls, action: str, file: str, after=None) -> io.NodeOutput:
         ACTION.read(action)
         if action == "drop" and not file.strip():
-            raise InputError("file is empty: name a part of a file's name, or use 'drop all'.")
+            raise InputError("file is empty: enter part of a file's name, or choose 'drop all'.")
         entries = models.entries()
         part = {"show": None, "drop": file.strip(), "drop all": ""}[action]
         dropped = [] if part is None else models.drop_named(part)
         lines = [f"{entry}  dropped" if entry in dropped else str(entry) for entry in entries]
-        report = "\n".join(lines) or "Longtake holds no models."
+        report = "\n".join(lines) or "Longtake has no models loaded."
         show_text(report)
         return io.NodeOutput(report, ui=ui.PreviewText(report))

@@ -1,4 +1,4 @@
-"""What a file says of where it came from, and whether that holds."""
+"""What a file says about where it came from, and whether that is true."""
 
 from comfy_api.latest import io, ui
 
@@ -13,7 +13,7 @@ from ..models.errors import InputError
 from .inputs import File, verdict
 
 CATEGORY = "Longtake/Save"
-NONE = ""  # and not a word, of which the browser would try to show a preview
+NONE = ""  # not a word: the browser would try to preview a file of that name
 FILE = File(
     "file",
     menu=lambda: [NONE, *media_menu(tuple(MIME))],
@@ -31,12 +31,12 @@ class ReadCredentials(io.ComfyNode):
             node_id="LongtakeReadCredentials",
             display_name="Read Credentials (Longtake)",
             category=CATEGORY,
-            description="Reads the Content Credentials in a video or picture file: whether it was "
-            "made by AI, with what, and whether it was changed since. Never uses the network.",
+            description="Reads the Content Credentials in a video or picture file: whether AI made "
+            "it, with what, and whether it has been changed since. Never uses the network.",
             inputs=[
                 FILE.widget(
-                    "A file of the input folder, or one of the newest of the output "
-                    "folder; upload one with the button. Empty: the video input is read."
+                    "A file from the input folder, or one of the newest in the output "
+                    "folder; the button uploads one. Empty: the video input is read."
                 ),
                 io.Video.Input(
                     "video",
@@ -47,7 +47,7 @@ class ReadCredentials(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(display_name="report", tooltip="What it says, in plain words."),
-                io.String.Output(display_name="json", tooltip="All of it, for programs."),
+                io.String.Output(display_name="json", tooltip="All of it, as JSON for programs."),
             ],
             is_output_node=True,
         )
@@ -79,14 +79,14 @@ class ReadMark(io.ComfyNode):
             node_id="LongtakeReadMark",
             display_name="Read Mark (Longtake)",
             category=CATEGORY,
-            description="Looks for the invisible mark that Save Video can put into its frames, and "
-            "says how sure it is. The mark informs; it proves nothing, because anybody can remove "
-            "or forge it.",
+            description="Looks for the invisible watermark that Save Video can put into frames, "
+            "and says how sure it is. It informs; it proves nothing, because anybody can remove or "
+            "forge it.",
             inputs=[
                 io.MultiType.Input(
                     "video",
                     types=[io.Video, io.Image],
-                    tooltip="A VIDEO or IMAGE frames, as they are or re-encoded, scaled, cropped "
+                    tooltip="A VIDEO or an IMAGE batch, as it was or re-encoded, scaled, cropped "
                     "or mirrored.",
                 ),
             ],
@@ -95,7 +95,7 @@ class ReadMark(io.ComfyNode):
                 io.Boolean.Output(display_name="present", tooltip="Whether there is a mark."),
                 io.Float.Output(
                     display_name="confidence",
-                    tooltip="Standard deviations above chance; 8 and more counts as present.",
+                    tooltip="Standard deviations above chance; 8 or more counts as present.",
                 ),
             ],
             is_output_node=True,

@@ -23,7 +23,7 @@ TILE = Whole("tile", 0, 8192, default=0, step=64)
 IMAGES = Flag("images")
 IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0, step=0.01)
 NO_IMAGES = (
-    "Interpolate gives no IMAGE for a VIDEO unless 'images' is on: they are all in memory at once."
+    "Interpolate gives no IMAGE for a VIDEO unless 'images' is on: it holds all frames in memory."
 )
 
 
@@ -34,14 +34,14 @@ class Interpolate(io.ComfyNode):
             node_id="LongtakeInterpolate",
             display_name="Interpolate (Longtake)",
             category="Longtake/Video",
-            description="Changes the frame rate of a video by drawing the frames between its "
-            "frames, with exact timing. Cuts stay cuts: nothing is blended across them. A long "
-            "video needs no more memory than a short one.",
-            inputs=[*rates(), *ways(), *means(), *sources()],
+            description="Changes a video's frame rate: a network draws the frames in between, "
+            "with exact timing. Cuts stay cuts: nothing is blended across them. A long video "
+            "needs no more memory than a short one.",
+            inputs=[*rate_inputs(), *timing_inputs(), *network_inputs(), *source_inputs()],
             outputs=[
                 io.Video.Output(
                     display_name="video",
-                    tooltip="At the new rate, with the sound of the source, for Save Video.",
+                    tooltip="At the new rate, with the source's sound, for Save Video.",
                 ),
                 io.Image.Output(
                     display_name="image",
@@ -101,62 +101,64 @@ class Interpolate(io.ComfyNode):
         return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 
 
-def rates() -> list[io.Input]:
+def rate_inputs() -> list[io.Input]:
     return [
         FPS.widget(
-            "Frames per second it shall have: any number, whole multiple or not. 23.976, "
-            "29.97 and 59.94 are meant exactly (24000/1001...). 0: the multiplier counts."
+            "The new frames per second: any number, not only multiples of the old one. 23.976, "
+            "29.97 and 59.94 mean exactly 24000/1001 and so on. 0: use the multiplier."
         ),
-        MULTIPLIER.widget("Used where fps is 0: so many times the source's rate. 2.5 is allowed."),
+        MULTIPLIER.widget(
+            "Used when fps is 0: this many times the source's rate, such as 2 or 2.5."
+        ),
         FILE.widget(
-            "The network that draws. The built-in one is part of the pack; any RIFE 4.0 "
-            "to 4.26 in models/frame_interpolation works, as .safetensors."
+            "The network that draws the frames. The built-in one ships with the pack; any RIFE "
+            "4.0 to 4.26 in models/frame_interpolation works too, as .safetensors."
         ),
     ]
 
 
-def ways() -> list[io.Input]:
+def timing_inputs() -> list[io.Input]:
     return [
         CUT_SENSITIVITY.widget(
-            "How readily a sudden change counts as a cut, across which nothing is drawn "
-            "(the frame before it is shown longer). 0: never. 1: at the least jump."
+            "How readily a sudden change counts as a cut, across which nothing is drawn: the "
+            "frame before it is shown longer. 0: never. 1: at the slightest jump."
         ),
         LOOP.widget(
-            "Also draw from the last frame back to the first, for a video that is played "
-            "over and over."
+            "Also draw frames from the last one back to the first, for a video that plays in a "
+            "loop."
         ),
         ENDING.widget(
-            "The last frame has nothing after it. keep the duration: it stays for its "
-            "time, and sound stays in step. stop at the last frame: the video ends with it, up to "
+            "Nothing follows the last frame. keep the duration: it is shown for its full time, "
+            "and sound stays in sync. stop at the last frame: the video ends as it appears, up to "
             "one source frame earlier."
         ),
     ]
 
 
-def means() -> list[io.Input]:
+def network_inputs() -> list[io.Input]:
     return [
         FLOW_SCALE.widget(
-            "At which share of its size motion is looked for. 0.5 is more than twice as "
-            "fast, and finds larger motion in large frames; 2 finds small things. auto: 0.5 above "
-            "2048 x 1152, otherwise 1."
+            "The scale at which motion is estimated. 0.5 is more than twice as fast and follows "
+            "larger motion in large frames; 2 follows small objects. auto: 0.5 above 2048×1152, "
+            "otherwise 1."
         ),
         DTYPE.widget(
-            "Of the convolutions; motion is always exact. auto: fp32 on a CPU, fp16 on "
-            "a GPU that is good at it. bf16 is 1.5 times as fast on newer CPUs, 60 dB from fp32."
+            "Of the convolutions; motion is always fp32. auto: fp32 on a CPU, fp16 on a GPU that "
+            "is fast at it. bf16 is 1.5 times as fast on newer CPUs, and 60 dB from fp32."
         ),
         TILE.widget(
-            "Draw large frames in tiles of this many pixels, to save memory. 0: whole "
-            "frames as long as they fit."
+            "Draw large frames in tiles of this many pixels, to save memory. 0: whole frames if "
+            "they fit, otherwise the largest tiles that do."
         ),
         IMAGES.widget(
-            "Also give an IMAGE where a VIDEO came in. All frames are then in memory at "
-            "once: 16 GiB for a minute of 720p at 24."
+            "Also output an IMAGE for a VIDEO. All frames are then in memory at once: 16 GiB for "
+            "a minute of 720p at 24 fps."
         ),
-        IMAGE_FPS.widget("Frames per second of the IMAGE that comes in. A VIDEO knows its own."),
+        IMAGE_FPS.widget("Frames per second of the IMAGE input. A VIDEO knows its own."),
     ]
 
 
-def sources() -> list[io.Input]:
+def source_inputs() -> list[io.Input]:
     return [
         io.Video.Input(
             "video",

@@ -14,15 +14,16 @@ from .inputs import Choice, File, verdict
 CATEGORY = "Longtake/Load"
 SHARED = (
     " Loaded once, however many nodes and open workflows use the same file. Choose "
-    "'nano (built in)' to start at once: it is part of the pack."
+    "'nano (built in)' to start right away: it ships with the pack."
 )
 DTYPE_TIP = (
-    "How numbers are stored. auto: what ComfyUI finds best for this machine and file. "
-    "bf16 halves memory against fp32; fp8_e4m3fn halves it again, at some loss of quality."
+    "How weights are stored. auto: what ComfyUI finds best for this machine and file. "
+    "bf16 takes half the memory of fp32; fp8_e4m3fn half of that, at some loss of quality."
 )
 
 
 def weights_file(kind: str) -> File:
+    """The menu of weights files for a kind of network, one of `folders.FOLDERS`."""
     return File(
         "file",
         partial(folders.weights_menu, kind),
@@ -47,7 +48,7 @@ class LoadModel(io.ComfyNode):
             display_name="Load Model (Longtake)",
             category=CATEGORY,
             description="Loads a video model of the Wan family as MODEL, and shows what it is and "
-            "what it was made for." + SHARED,
+            "what it was trained for." + SHARED,
             inputs=[
                 MODEL_FILE.widget(
                     "The built-in model, or a .safetensors file from ComfyUI's "
@@ -55,10 +56,10 @@ class LoadModel(io.ComfyNode):
                 ),
                 DTYPE.widget(DTYPE_TIP),
                 FAMILY.widget(
-                    "What the checkpoint was made for: decides on shift, cfg, steps and "
-                    "frame rate where those are left at 0. auto: told by the tensors, and by the "
-                    "file's name where they are alike (Wan 2.2 T2V A14B and Wan 2.1 T2V 14B). The "
-                    "node shows what it found."
+                    "Which model the checkpoint is: decides shift, cfg, steps and frame rate "
+                    "where those are left at 0. auto: recognised by its tensors, or by the file's "
+                    "name where tensors are alike (Wan 2.2 T2V A14B and Wan 2.1 T2V 14B). The node "
+                    "shows what it found."
                 ),
             ],
             outputs=[
@@ -91,7 +92,7 @@ class LoadTextEncoder(io.ComfyNode):
             node_id="LongtakeLoadTextEncoder",
             display_name="Load Text Encoder (Longtake)",
             category=CATEGORY,
-            description="Loads the text encoder that belongs to a video model as CLIP." + SHARED,
+            description="Loads the text encoder of a video model as CLIP." + SHARED,
             inputs=[
                 TEXT_ENCODER_FILE.widget(
                     "The built-in one (for the built-in model), or a .safetensors file "
@@ -123,8 +124,8 @@ class LoadVAE(io.ComfyNode):
             node_id="LongtakeLoadVAE",
             display_name="Load VAE (Longtake)",
             category=CATEGORY,
-            description="Loads the VAE that turns a video model's latents into pictures, and "
-            "back." + SHARED,
+            description="Loads the VAE that decodes a video model's latents into frames and "
+            "encodes frames into latents." + SHARED,
             inputs=[
                 VAE_FILE.widget(
                     "The built-in one (for the built-in model), or a .safetensors file "

@@ -17,8 +17,8 @@ class LoadLora(io.ComfyNode):
             node_id="LongtakeLoadLora",
             display_name="Load LoRA (Longtake)",
             category="Longtake/Load",
-            description="Puts a LoRA on a video model. As core's loader, but reads the names that "
-            "diffusers and PEFT write too, and says when a file fits nowhere.",
+            description="Applies a LoRA to a video model. Like core's loader, but also reads the "
+            "key names that diffusers and PEFT write, and says when a file fits nowhere.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to change, or one of two experts."),
                 FILE.widget(
@@ -29,7 +29,7 @@ class LoadLora(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(
-                    display_name="model", tooltip="The same model, with the LoRA on it."
+                    display_name="model", tooltip="The same model, with the LoRA applied."
                 )
             ],
         )

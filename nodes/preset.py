@@ -1,4 +1,4 @@
-"""What a checkpoint was made for, as values for other nodes' inputs."""
+"""The settings a checkpoint was trained for, as values for other nodes."""
 
 from comfy_api.latest import io
 
@@ -13,7 +13,7 @@ class Preset(io.ComfyNode):
             node_id="LongtakePreset",
             display_name="Preset (Longtake)",
             category="Longtake/Load",
-            description="The settings that a model was made for, to be connected to Canvas, "
+            description="The settings that a model was trained for, to connect to Canvas, "
             "Schedule, Sample and Prompt: change the checkpoint, and the graph follows.",
             inputs=[io.Model.Input("model", tooltip="A MODEL from Longtake's LoadModel.")],
             outputs=[

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from .inputs import TextBox
 
-TEXT = TextBox("text", "What to see and how it moves; as the negative, what not to see.")
+TEXT = TextBox("text", "What to show and how it moves; as the negative, what not to show.")
 
 
 class PromptNode(io.ComfyNode):
@@ -14,11 +14,11 @@ class PromptNode(io.ComfyNode):
             node_id="LongtakePrompt",
             display_name="Prompt (Longtake)",
             category="Longtake/Prompt",
-            description="Says what the video should show, or (as the negative) what it should not.",
+            description="Describes what the video should show or, as the negative, what not.",
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
                 TEXT.widget(
-                    "What is to be seen, and how it moves. (word:1.3) weighs a word more, "
+                    "What to show and how it moves. (word:1.3) gives a word more weight, "
                     "(word:0.7) less; {red|blue} picks one at random each time it is queued."
                 ),
             ],

@@ -28,21 +28,21 @@ class SaveVideo(io.ComfyNode):
             node_id="LongtakeSaveVideo",
             display_name="Save Video (Longtake)",
             category="Longtake/Save",
-            description="Saves a VIDEO in ComfyUI's output folder, with its sound and the workflow "
-            "in it. The file appears when it is whole, never before, and no file is ever "
+            description="Saves a VIDEO in ComfyUI's output folder, with its sound and with the "
+            "workflow embedded. The file appears only once it is complete, and no file is ever "
             "overwritten.",
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Decode or any other node."),
                 io.String.Input(
                     "filename_prefix",
                     default="longtake/video",
-                    tooltip="The beginning of the file's name, with / for folders below the output "
-                    "folder; a number is added. %date:yyyy-MM-dd%, %year%, %month%, %day%, %hour%, "
-                    "%minute%, %second%, %width%, %height% and what stands in a node's widget, as "
-                    "%Sample.seed%, are filled in.",
+                    tooltip="How the file's name begins, with / for folders inside the output "
+                    "folder; a number is appended. Filled in: %date:yyyy-MM-dd%, %year%, %month%, "
+                    "%day%, %hour%, %minute%, %second%, %width%, %height%, and any node's widget "
+                    "by the node's title, such as %Sample.seed%.",
                 ),
-                *how(),
-                *provenance(),
+                *file_inputs(),
+                *origin_inputs(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The saved file.")],
             hidden=[io.Hidden.unique_id],
@@ -51,12 +51,19 @@ class SaveVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, filename_prefix=None, format=None, crf=None, preset=None, credentials=None
+        cls,
+        filename_prefix=None,
+        format=None,
+        crf=None,
+        preset=None,
+        picture=None,
+        credentials=None,
     ) -> bool | str:
         chosen = CRF.default if crf is None else crf, preset or PRESET.default
         return verdict(
             (check_prefix, filename_prefix),
             (check_credentials, credentials, format or FORMAT.default),
+            (PICTURE.read, picture),
             (quality_of, *chosen),
             (options_of, format, *chosen),
         )
@@ -84,53 +91,53 @@ class SaveVideo(io.ComfyNode):
         return io.NodeOutput(result, ui=ui_of(saved, options.form))
 
 
-def how() -> list[io.Input]:
-    """What may be chosen about the file; all of it optional."""
+def file_inputs() -> list[io.Input]:
+    """What the file is; all of it optional."""
     return [
         FORMAT.widget(
-            "mp4 h264 plays everywhere. h265, av1 and vp9 are smaller and take "
+            "mp4 h264 plays everywhere. h265, av1 and vp9 make smaller files and take "
             "longer to encode; gif and webp are for short clips without sound."
         ),
         CRF.widget(
-            "Quality: lower is better and larger, some 6 more halve the file. "
-            "-1: what comes in is copied without loss if it is of this format already, "
-            "or else encoded so that it looks the same."
+            "Quality: lower is better and larger; adding 6 about halves the file. "
+            "-1: copied without loss if the video already has this format, otherwise "
+            "encoded so that it looks the same."
         ),
         PRESET.widget(
             "How long the encoder may take: slower makes smaller files of the same "
-            "quality. Does not matter where the video is copied."
+            "quality. Has no effect when the video is copied."
         ),
         io.Audio.Input(
             "audio",
             optional=True,
-            tooltip="Sound to go with the pictures from their first one on, cut at their "
-            "end. Without it, the video keeps the sound it has.",
+            tooltip="Sound that starts with the first frame and is cut at the last. Without "
+            "it, the video keeps its own sound.",
         ),
         PICTURE.widget(
-            "A PNG of the same name beside the video: a contact sheet of frames "
-            "with their times, or its middle frame as a poster."
+            "Also save a PNG of the same name: a contact sheet of frames with their "
+            "times, or the middle frame as a poster."
         ),
     ]
 
 
-def provenance() -> list[io.Input]:
-    """What may be said of where the video comes from."""
+def origin_inputs() -> list[io.Input]:
+    """What the file says about where it comes from; all of it optional."""
     return [
         CREDENTIALS.widget(
             "Content Credentials: a signed statement in the file that AI made it, with "
-            "hashes of workflow and models, and the clips it came from. auto: if c2pa-python is "
-            "installed. required: or else nothing is saved."
+            "hashes of the workflow and the models, and the clips it was made from. auto: sign if "
+            "c2pa-python is installed. required: sign, or save nothing."
         ),
         MARK.widget(
-            "An invisible mark in the frames that outlasts re-encoding, scaling and "
-            "cropping, for Read Mark to find. It informs, and secures nothing. The video is "
-            "encoded for it, and becomes larger."
+            "An invisible watermark in the frames that survives re-encoding, scaling and "
+            "cropping, for Read Mark to find. It informs; it proves nothing. The video has to be "
+            "encoded for it and becomes larger."
         ),
     ]
 
 
 def check_credentials(choice: str, format: str) -> None:
-    """Raises InputError if the choice cannot be met, before hours of work."""
+    """Raises InputError, before anything is generated, for credentials that cannot be had."""
     check_choice(CREDENTIALS.read(choice), FORMATS[FORMAT.read(format)].suffix)
 
 
@@ -142,7 +149,7 @@ def quality_of(crf: int, preset: str) -> Quality:
 def options_of(
     format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURE.default
 ) -> SaveOptions:
-    """How the video shall be saved. Raises InputError for what there is not."""
+    """How to save the video. Raises InputError for a format or quality that cannot be had."""
     form = FORMATS[FORMAT.read(format)]
     encoder_of(form)
     quality = quality_of(crf, preset)

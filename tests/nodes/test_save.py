@@ -224,6 +224,7 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
         ({"format": "mp4 h264", "crf": 52}, "crf 52: mp4 h264 takes 0 to 51"),
         ({"crf": 1.5}, None),  # ComfyUI makes it 1
         ({"preset": "placebo"}, "preset 'placebo': choose from ultrafast"),
+        ({"picture": "icon"}, "picture 'icon': choose from none"),
         ({"filename_prefix": "taken/a"}, "'taken' is not a folder"),
         ({"filename_prefix": "out/a"}, "leads out of the output folder"),
     ],
