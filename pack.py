@@ -3,7 +3,7 @@
     sys.path.insert(0, ROOT)   # or start Python in ROOT with -m
     from pack import register
 
-    register()                 # from here on: import longtake, tests, training, dev, headless
+    register()                 # from here on: import longtake, and all of NEIGHBOURS
 
     python pack.py longtake.engine.media.salvage FILE     runs one of its modules as a program
 
@@ -18,7 +18,8 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-NEIGHBOURS = ("benchmarks", "dev", "headless", "tests", "training")  # beside the pack, not in it
+# Beside the pack, not in it.
+NEIGHBOURS = ("benchmarks", "dev", "environment", "headless", "tests", "training")
 
 
 class Finder:

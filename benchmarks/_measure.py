@@ -28,7 +28,7 @@ Call = Callable[[], Tensor]
 
 def import_core() -> None:
     """Make `import comfy` work as in a server on this machine's best device."""
-    from dev import comfyui_folder
+    from environment import comfyui_folder
 
     sys.path.insert(0, str(comfyui_folder()))
     own, sys.argv = sys.argv, ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from _measure import BUILT_IN
 
-from dev import comfyui_folder
+from environment import comfyui_folder
 from tests.in_process import import_comfyui
 
 

@@ -13,7 +13,7 @@ import tempfile
 
 from _measure import arguments
 
-from dev import comfyui_folder
+from environment import comfyui_folder
 from pack import ROOT
 
 BARRED = ("diffusers", "transformers")

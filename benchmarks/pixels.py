@@ -19,7 +19,8 @@ import numpy as np
 from _measure import machine
 from PIL import Image, ImageSequence
 
-from dev import WORKFLOWS, comfyui_folder, device_options, link_pack, python
+from dev import WORKFLOWS
+from environment import comfyui_folder, device_options, link_pack, python
 from headless import Server, failure, made
 
 PICTURES = (".gif", ".png", ".webp", ".jpg")

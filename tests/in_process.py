@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import longtake
-from dev import comfyui_folder
+from environment import comfyui_folder
 
 
 @dataclass

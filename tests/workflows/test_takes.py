@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from dev import comfyui_folder
+from environment import comfyui_folder
 from headless import Stop, set_input
 from tests.server import ComfyUI
 from tests.workflows.conftest import load
