@@ -1,12 +1,13 @@
-"""The certificate and key that sign a video, made on first use or the user's own.
+"""The certificate and key that sign a video: the user's own, or ones made on first use.
 
-They come from one folder or from the environment, never from a graph: a graph is a stranger's.
+They come from one folder or from the environment, never from a graph: graphs are shared.
 """
 
 import datetime
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,15 +18,18 @@ CERTIFICATE, KEY = "certificate.pem", "key.pem"  # the user's own
 TRUSTED = "trusted.pem"  # roots that the user trusts
 CERTIFICATE_VARIABLE, KEY_VARIABLE = "LONGTAKE_CERTIFICATE", "LONGTAKE_KEY"
 PASSWORD_VARIABLE = "LONGTAKE_KEY_PASSWORD"
-YEARS = 10  # no timestamp is asked for, so a signature is worth nothing after its certificate
+YEARS = 10  # there is no timestamp, so a signature lapses with its certificate
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
 class Certificate(NamedTuple):
-    """What signs.
+    """A certificate with its private key.
 
-    chain: PEM certificates, the signer's first. key: PEM, PKCS#8, open. algorithm: as C2PA names
-    it. source: where it came from, for messages.
+    Attributes:
+        chain: PEM certificates, the signer's first.
+        key: PEM of the private key, PKCS#8, not encrypted.
+        algorithm: C2PA's name for it.
+        source: where they came from, for messages.
     """
 
     chain: str
@@ -35,16 +39,16 @@ class Certificate(NamedTuple):
 
 
 def find_certificate(folder: Path, environment: Mapping[str, str]) -> Certificate:
-    """The user's own identity, or the one of this installation, which is made if there is none.
+    """The user's own certificate, or this installation's, which is made if there is none.
 
     Args:
-        folder: where identities lie; made if need be, for this user's eyes only.
+        folder: where certificates are kept; made if need be, readable by this user only.
         environment: LONGTAKE_CERTIFICATE and LONGTAKE_KEY name two PEM files,
-            LONGTAKE_KEY_PASSWORD opens the key.
+            LONGTAKE_KEY_PASSWORD decrypts the key.
 
     Raises:
         InputError: if a certificate or key cannot be read, has expired, or cannot sign.
-        OutputError: if a new identity cannot be kept.
+        OutputError: if a new certificate cannot be stored.
     """
     password = environment.get(PASSWORD_VARIABLE)
     named = [environment.get(name) for name in (CERTIFICATE_VARIABLE, KEY_VARIABLE)]
@@ -57,7 +61,7 @@ def find_certificate(folder: Path, environment: Mapping[str, str]) -> Certificat
         return _checked(*map(_text, own), password, str(own[0]))
     local = folder / LOCAL
     if not local.exists():
-        _keep(local, new_certificate())
+        _store(local, new_certificate())
     text = _text(local)
     return _checked(text, text, None, str(local))
 
@@ -70,15 +74,15 @@ def trust_anchors(folder: Path) -> str:
 
 
 def local_root(folder: Path) -> str:
-    """PEM of the root of the identity that was made here; "" without one."""
+    """PEM of the root certificate that was made here; "" if there is none."""
     file = folder / LOCAL
     return _pem(_certificates(_text(file), file.name)[-1]) if file.exists() else ""
 
 
 def new_certificate() -> str:
-    """A key, its certificate and the root that vouches for it, as PEM; nothing personal is in it.
+    """PEM of a private key, its certificate and the root that issued it; nothing personal in it.
 
-    The root's own key is thrown away, so that nobody can issue more.
+    The root's own key is thrown away, so that nothing more can be issued under it.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -114,7 +118,7 @@ def new_certificate() -> str:
 def _unsigned(subject: Any, issuer: Any, public_key: Any) -> Any:
     from cryptography import x509
 
-    # A clock that is set back by some hours must not make the certificate one of the future.
+    # A clock set back by some hours must not put the start of validity in the future.
     start = _now() - datetime.timedelta(days=1)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=public_key)
@@ -143,8 +147,8 @@ def _usage(**allowed: bool) -> Any:
     return x509.KeyUsage(**{**dict.fromkeys(uses, False), **allowed})
 
 
-def _keep(file: Path, text: str) -> None:
-    """A new file for this user's eyes only; another process that was quicker wins."""
+def _store(file: Path, text: str) -> None:
+    """A new file that only this user can read. If another process was quicker, its file stays."""
     part = file.with_name(f".{secrets.token_hex(4)}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,12 +157,14 @@ def _keep(file: Path, text: str) -> None:
             opened.write(text)
         if not file.exists():
             part.replace(file)
-        part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the key for Content Credentials cannot be kept in {file.parent}: "
+            f"the key for Content Credentials cannot be stored in {file.parent}: "
             f"{error.strerror or error}. Set credentials to off, or make the folder writable."
         ) from error
+    finally:  # it holds a private key
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _text(file: Path) -> str:
@@ -179,7 +185,7 @@ def _certificates(text: str, source: str) -> list[Any]:
 
 
 def _checked(chain: str, key: str, password: str | None, source: str) -> Certificate:
-    """The identity, if it can sign: c2pa's own messages on these faults lead nowhere."""
+    """The certificate, if it can sign: c2pa's own messages on these faults do not help."""
     from cryptography.hazmat.primitives import serialization
 
     certificates = _certificates(chain, source)
@@ -188,8 +194,8 @@ def _checked(chain: str, key: str, password: str | None, source: str) -> Certifi
         private = serialization.load_pem_private_key(key.encode(), secret)
     except (TypeError, ValueError):
         raise InputError(
-            f"the key that belongs to {source} cannot be opened: it must be PEM, and if it has a "
-            f"password, {PASSWORD_VARIABLE} must hold it."
+            f"the key that belongs to {source} cannot be read: it must be PEM, and if it is "
+            f"encrypted, {PASSWORD_VARIABLE} must hold its password."
         ) from None
     problem = _problem(certificates[0], private)
     if problem:
@@ -208,7 +214,9 @@ def _problem(certificate: Any, private: Any) -> str | None:
     extensions = {extension.oid._name: extension.value for extension in certificate.extensions}
     usage = extensions.get("keyUsage")
     if getattr(extensions.get("basicConstraints"), "ca", False):
-        return "the first one is an authority's; the signer's own comes first, its issuers after it"
+        return (
+            "the first in the file is an authority's; the signer's own must come before its issuers"
+        )
     if usage is None or not usage.digital_signature:
         return "it is not meant for signatures (key usage digitalSignature)"
     if "extendedKeyUsage" not in extensions:
@@ -216,11 +224,12 @@ def _problem(certificate: Any, private: Any) -> str | None:
     if certificate.not_valid_after_utc < _now():
         return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
     if certificate.not_valid_before_utc > _now():
-        return f"it begins on {certificate.not_valid_before_utc:%Y-%m-%d}; is the clock right?"
+        start = certificate.not_valid_before_utc
+        return f"it is valid only from {start:%Y-%m-%d}; is the clock right?"
     if certificate.public_key() != private.public_key():
         return "the key belongs to another certificate"
     if _algorithm(private) is None:
-        return "its key is of a kind that C2PA does not know; take EC P-256 or Ed25519"
+        return "its kind of key is unknown to C2PA; use EC P-256 or Ed25519"
     return None
 
 

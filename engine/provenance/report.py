@@ -1,7 +1,7 @@
-"""What the Content Credentials in a file say, for people and for programs.
+"""What the Content Credentials in a file say, as a value and in words.
 
-All of it was written by whoever made the file. What holds is only that the file has not been
-changed since it was signed, and by which certificate.
+All of it is a claim by whoever signed the file. What is verified is only that the file has not
+changed since, and which certificate signed it.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from .signing import MIME, offline_context
 
-# What an IPTC digital source type means for the one question that people have.
+# An IPTC digital source type as an answer to the one question: was it made by AI?
 AI = {
     "trainedAlgorithmicMedia": "all",
     "compositeWithTrainedAlgorithmicMedia": "part",
@@ -33,31 +33,31 @@ MEANING = {
     "assertion.dataHash.mismatch": "the content is not what was signed",
     "assertion.boxesHash.mismatch": "the content is not what was signed",
     "assertion.hashedURI.mismatch": "a statement was changed after it was signed",
-    "assertion.missing": "a statement was taken out after it was signed",
+    "assertion.missing": "a statement was removed after it was signed",
     "assertion.action.malformed": "the list of what was done is not well formed",
-    "claimSignature.mismatch": "the signature does not fit what it signs",
+    "claimSignature.mismatch": "the signature does not match what it signs",
     "claimSignature.missing": "the signature is missing",
-    "claimSignature.outsideValidity": "it was signed outside the time its certificate is good for",
-    "signingCredential.expired": "the certificate has expired, and no timestamp says that it had "
-    "not when it signed",
+    "claimSignature.outsideValidity": "it was signed outside its certificate's period of validity",
+    "signingCredential.expired": "the certificate has expired, and no timestamp shows that it was "
+    "valid when it signed",
     "signingCredential.invalid": "the certificate is not one for signing content",
     "signingCredential.revoked": "the certificate was revoked",
-    "manifest.inaccessible": "its own credentials are kept at an address on the network, which is "
-    "never asked",
+    "manifest.inaccessible": "its credentials are stored at a network address, which is never "
+    "contacted",
     "ingredient.manifest.mismatch": "its credentials were changed",
     "ingredient.hashedURI.mismatch": "its credentials were changed",
 }
-UNTRUSTED = "signingCredential.untrusted"  # says who is not known, not that anything is wrong
-DEEPEST = 32  # generations of sources that are looked through
-LONGEST = 120  # characters of a stranger's text
+UNTRUSTED = "signingCredential.untrusted"  # the issuer is unknown here; nothing else is wrong
+DEEPEST = 32  # generations of sources that are followed
+LONGEST = 120  # characters of a text that comes from the file
 VERDICTS = {
     "none": "No Content Credentials in this file.",
     "unsupported": "Files of this kind cannot carry Content Credentials.",
     "unreadable": "This file is damaged, or is not what its name says: its credentials cannot be "
     "read.",
-    "remote": "This file has no credentials in it, only an address on the network where they are "
-    "kept. That address is never asked.",
-    "changed": "CHANGED after it was signed. What its credentials say does not hold for it.",
+    "remote": "This file holds no credentials, only a network address where they are stored. That "
+    "address is never contacted.",
+    "changed": "CHANGED after it was signed. Its credentials no longer apply to it.",
     "invalid": "The credentials are NOT VALID.",
     "valid": "Valid: unchanged since it was signed, by an issuer that is not known here.",
     "trusted": "Valid and trusted: unchanged since it was signed, by an issuer trusted here.",
@@ -67,7 +67,15 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A source that a file names. ai and faults are of its own credentials, if it has any."""
+    """A source that a file names.
+
+    Attributes:
+        title: what the file calls it.
+        role: "parent" for the video that was continued, else "input".
+        signed: whether it has credentials of its own.
+        ai: as in Report, of those credentials and of the sources they name.
+        faults: C2PA's codes for what is wrong with them.
+    """
 
     title: str
     role: str
@@ -80,9 +88,17 @@ class Ingredient:
 class Report:
     """What a file says of itself.
 
-    verdict: a key of VERDICTS. ai: "all", "part", "no" (its signer says how it was made, and not
-    by AI) or "unknown". made_with: programs. signer: the certificate's name. faults and each
-    ingredient's faults are C2PA's codes. details: what c2pa gives, whole.
+    Attributes:
+        verdict: a key of VERDICTS.
+        ai: "all", "part", "no" (the signer says how it was made, and not by AI) or "unknown".
+        made_with: programs and their versions.
+        signer: the name on the certificate.
+        signed_at: the time on the signature, or "".
+        workflow: SHA-256 of the graph, if Longtake made it.
+        models: "kind SHA-256" of each weights file, if Longtake made it.
+        ingredients: the sources.
+        faults: C2PA's codes for what is wrong.
+        details: c2pa's own report, in full.
     """
 
     verdict: str
@@ -98,7 +114,7 @@ class Report:
 
     @property
     def intact(self) -> bool:
-        """Whether there are credentials and the file is as it was signed."""
+        """Whether there are credentials and the file is unchanged since they were signed."""
         return self.verdict in ("valid", "trusted", "own")
 
     def as_json(self) -> str:
@@ -106,11 +122,11 @@ class Report:
 
 
 def read_report(file: Path, anchors: str = "", own: str = "") -> Report:
-    """The credentials in a file, which is not decoded, and not changed.
+    """The credentials in a file, which is neither decoded nor changed.
 
     Args:
         file: any picture, video or sound.
-        anchors: PEM of the roots to trust.
+        anchors: PEM of the root certificates to trust.
         own: PEM of this installation's root, to tell its own files from others that are trusted.
     """
     import c2pa
@@ -119,15 +135,15 @@ def read_report(file: Path, anchors: str = "", own: str = "") -> Report:
     if mime is None:
         return Report("unsupported")
     try:
-        report = _report(_store(file, mime, anchors))
-        mine = own and report.verdict == "trusted" and _report(_store(file, mime, own))
+        report = report_of(_store(file, mime, anchors))
+        mine = own and report.verdict == "trusted" and report_of(_store(file, mime, own))
     except c2pa.C2paError.ManifestNotFound:
         return Report("none")
     except c2pa.C2paError as error:
-        remote = str(error).startswith("Remote")  # the SDK's kind of error; it has no class
+        remote = str(error).startswith("Remote")  # c2pa has no class for it
         return Report("remote" if remote else "unreadable", details=_clean(str(error)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Report("unreadable")  # JSON that is not shaped as C2PA's is
+        return Report("unreadable")  # JSON that is not shaped like C2PA's
     return replace(report, verdict="own") if mine and mine.verdict == "trusted" else report
 
 
@@ -142,7 +158,8 @@ def _store(file: Path, mime: str, anchors: str) -> dict[str, Any]:
         return json.loads(reader.json())
 
 
-def _report(store: dict[str, Any]) -> Report:
+def report_of(store: dict[str, Any]) -> Report:
+    """A manifest store, as c2pa reads and validates it, condensed."""
     manifests = store["manifests"]
     active = manifests[store["active_manifest"]]
     faults = tuple(dict.fromkeys(_failures(store.get("validation_results", {}))))
@@ -181,7 +198,7 @@ def _failures(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _deltas(store: dict[str, Any]) -> dict[str, list[str]]:
-    """Faults of ingredients that only this reading found, by the label of their assertion."""
+    """Faults of ingredients that were not there when they were signed in, by assertion label."""
     found: dict[str, list[str]] = {}
     for delta in store.get("validation_results", {}).get("ingredientDeltas", []):
         label = delta.get("ingredientAssertionURI", "").rsplit("/", 1)[-1]
@@ -212,13 +229,13 @@ def _ingredients(
 
 def _older_faults(manifest: dict[str, Any], manifests: dict[str, Any]) -> Iterator[str]:
     """Faults of the sources of a source, and of theirs."""
-    for ancestor in _line_of(manifest, manifests):
+    for ancestor in _lineage(manifest, manifests):
         for ingredient in ancestor.get("ingredients", []):
             yield from _failures(ingredient.get("validation_results", {}))
 
 
-def _line_of(manifest: dict[str, Any], manifests: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A manifest and those it came from, each once."""
+def _lineage(manifest: dict[str, Any], manifests: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A manifest and those of its sources, theirs and so on, each once, the nearest first."""
     seen, waiting = {id(manifest)}, [(manifest, 0)]
     while waiting:
         one, depth = waiting.pop(0)
@@ -231,11 +248,11 @@ def _line_of(manifest: dict[str, Any], manifests: dict[str, Any]) -> Iterator[di
 
 
 def _inherited(manifest: dict[str, Any], manifests: dict[str, Any]) -> str:
-    """What a source says of itself, or else what its own sources say."""
-    said = [_ai(_kinds(one)) for one in _line_of(manifest, manifests)]
-    if said[0] in ("all", "part"):
-        return said[0]
-    return "part" if {"all", "part"} & set(said) else said[0]
+    """Whether a source was made by AI: by its own account, or else partly if one of its own was."""
+    own, *older = (_ai(_kinds(one)) for one in _lineage(manifest, manifests))
+    if own in ("all", "part"):
+        return own
+    return "part" if {"all", "part"} & set(older) else own
 
 
 def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -245,7 +262,7 @@ def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _kinds(manifest: dict[str, Any]) -> list[str]:
-    """The last words of the digital source types in a manifest's actions."""
+    """The digital source types of a manifest's actions, without the address before them."""
     kinds = (action.get("digitalSourceType", "") for action in _actions(manifest))
     return [kind.rsplit("/", 1)[-1] for kind in kinds if kind]
 
@@ -273,52 +290,52 @@ def _parameters(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean(text: Any) -> str:
-    """A stranger's text on one line, and not endless."""
+    """A text from the file on one line, and not endless."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def describe_report(report: Report) -> str:
-    """The report for people, a fact a line."""
+    """The report in words, one fact a line."""
     lines = [VERDICTS[report.verdict]]
     if report.verdict == "none":
         lines.append("That proves nothing: copying, editing and uploading remove credentials.")
     if report.verdict in ("none", "unsupported", "unreadable", "remote"):
         return "\n".join(lines)
     lines += [f"- {MEANING.get(code, code)}" for code in report.faults if code != UNTRUSTED]
-    lines.append(f"Made by AI: {_ai_in_words(report)}")
-    lines.append(f"Made with: {', '.join(report.made_with) or 'not said'}")
+    lines.append(f"Made by AI: {_ai_words(report)}")
+    lines.append(f"Made with: {', '.join(report.made_with) or 'not stated'}")
     when = f", {report.signed_at}" if report.signed_at else ""
-    lines.append(f"Signed by: {report.signer or 'not said'}{when}{_whose(report)}")
-    lines += [f"Source: {_ingredient_in_words(one)}" for one in report.ingredients]
+    lines.append(f"Signed by: {report.signer or 'not stated'}{when}{_issuer_note(report)}")
+    lines += [f"Source: {_ingredient_words(one)}" for one in report.ingredients]
     return "\n".join(lines)
 
 
-def _ai_in_words(report: Report) -> str:
+def _ai_words(report: Report) -> str:
     inherited = any(one.ai in ("all", "part") for one in report.ingredients)
     answer = {
         "all": "yes, all of it",
         "part": "yes, a part of it",
         "no": "no",
-        "unknown": "not said",
+        "unknown": "not stated",
     }[report.ai]
     if report.ai in ("no", "unknown") and inherited:
-        answer += "; but a source of it was"
-    return f"{answer} (claimed, but not valid for this file)" if not report.intact else answer
+        answer += "; but one of its sources was"
+    return f"{answer} (a claim that is not valid for this file)" if not report.intact else answer
 
 
-def _whose(report: Report) -> str:
+def _issuer_note(report: Report) -> str:
     if report.verdict == "own":
         return " (this installation; other computers and public sites show an unknown issuer)"
     return " (anybody can make a certificate of this name)" if report.verdict == "valid" else ""
 
 
-def _ingredient_in_words(one: Ingredient) -> str:
-    role = "the video that was carried on" if one.role == "parent" else "used as an input"
+def _ingredient_words(one: Ingredient) -> str:
+    role = "the video it continues" if one.role == "parent" else "used as an input"
     if one.faults:
         problems = "; ".join(MEANING.get(code, code) for code in one.faults)
         return f"{one.title}, {role}: FAULT: {problems}"
     if not one.signed:
         return f"{one.title}, {role}, without credentials of its own"
-    said = {"all": "made by AI", "part": "partly made by AI", "no": "not made by AI"}
-    return f"{one.title}, {role}, with credentials: {said.get(one.ai, 'origin not said')}"
+    origin = {"all": "made by AI", "part": "partly made by AI", "no": "not made by AI"}
+    return f"{one.title}, {role}, with credentials: {origin.get(one.ai, 'origin not stated')}"

@@ -21,10 +21,10 @@ MIME = {
     ".jpeg": "image/jpeg", ".avif": "image/avif", ".tif": "image/tiff", ".tiff": "image/tiff",
     ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".m4a": "audio/mp4",
 }  # fmt: skip
-SIGNED = (".mp4", ".gif", ".webp")  # of the formats that we write
-STILL = ".png"  # of the picture that may be written beside a video
-# Blocks of 1 MB in a Merkle tree and files instead of buffers: by default c2pa holds the video in
-# memory twice.
+SIGNABLE = (".mp4", ".gif", ".webp")  # of the video formats written here
+STILL = ".png"  # the picture that may be written beside a video
+# A Merkle tree of 1 MiB blocks, and files for buffers: by default c2pa holds the video in memory
+# twice.
 SETTINGS: Mapping[str, Any] = {
     "version": 1,
     "verify": {"verify_after_sign": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
@@ -39,8 +39,13 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that went into a video. role: "parent" for the video that was carried on, which only
-    one can be, or "input"."""
+    """A file that went into a video.
+
+    Attributes:
+        path: of the file.
+        sha256: hex digest of its bytes.
+        role: "parent" for the video that is continued, of which there is one at most, or "input".
+    """
 
     path: Path
     sha256: str
@@ -49,9 +54,13 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Statement:
-    """What is to be signed: hashes, and nothing by which a person could be known.
+    """What is to be signed: hashes, and nothing that could identify a person.
 
-    generated: whether a model made pictures of it. models: kind and SHA-256 of each weights file.
+    Attributes:
+        generated: whether a model made any of its frames.
+        workflow: SHA-256 of the graph.
+        models: kind and SHA-256 of each weights file.
+        sources: the files that went into it, in the order in which they are numbered.
     """
 
     generated: bool
@@ -66,7 +75,7 @@ class Statement:
 
 
 def why_unavailable() -> str | None:
-    """Why nothing can be signed or read on this computer; None if it can."""
+    """Why credentials can be neither signed nor read on this computer; None if they can."""
     try:
         import c2pa  # noqa: F401
         import cryptography  # noqa: F401
@@ -75,48 +84,48 @@ def why_unavailable() -> str | None:
             f"the Python package {error.name or 'c2pa-python'} is missing. To install it: "
             f"pip install c2pa-python cryptography"
         )
-    except Exception as error:  # noqa: BLE001  whatever its native library fails with
-        return f"c2pa-python is installed, but does not load: {_line(error)}"
+    except Exception as error:  # noqa: BLE001 - its native library may raise anything
+        return f"c2pa-python is installed but does not load: {_line(error)}"
     return None
 
 
 def offline_context(anchors: str = "") -> Any:
-    """A c2pa.Context that stays off the network and trusts these roots (PEM)."""
+    """A c2pa.Context that stays off the network and trusts the roots in `anchors` (PEM)."""
     import c2pa
 
     trust = {"trust": {"user_anchors": anchors}} if anchors else {}
     return c2pa.Context.from_dict({**SETTINGS, **trust})
 
 
-def sign(file: Path, statement: Statement, identity: Certificate, anchors: str = "") -> Path:
-    """A copy of a file with a signed statement in it. Nothing may touch its bytes after that.
+def sign(file: Path, statement: Statement, certificate: Certificate, anchors: str = "") -> Path:
+    """A copy of a file with a signed statement in it. Its bytes must not change after that.
 
     Args:
-        file: a whole video or picture whose ending is in SIGNED, or STILL; left as it is.
-        statement: what to say.
-        identity: who says it.
-        anchors: PEM of roots that are trusted when the sources' own statements are read.
+        file: a finished video or picture with a suffix in SIGNABLE, or STILL; left as it is.
+        statement: what to sign.
+        certificate: what to sign it with.
+        anchors: PEM of the roots to trust when the sources' own credentials are read.
 
     Returns:
-        The signed file, beside the other.
+        The signed file, beside the original.
 
     Raises:
         InputError: for a kind of file that cannot carry credentials.
-        OutputError: if signing fails; no copy is left then.
+        OutputError: if signing fails; no copy is left behind.
     """
     import c2pa
 
-    if file.suffix.lower() not in (*SIGNED, STILL):
+    if file.suffix.lower() not in (*SIGNABLE, STILL):
         raise InputError(
-            f"{file.suffix} files cannot carry Content Credentials; {', '.join(SIGNED)} can."
+            f"{file.suffix} files cannot carry Content Credentials; {', '.join(SIGNABLE)} can."
         )
     signed = file.with_name(f"{file.stem}.signed{file.suffix}")
     try:
-        _sign(file, signed, statement, identity, anchors)
+        _sign(file, signed, statement, certificate, anchors)
     except c2pa.C2paError as error:
         signed.unlink(missing_ok=True)
         raise OutputError(
-            f"the video could not be signed with the certificate from {identity.source}: "
+            f"the video could not be signed with the certificate from {certificate.source}: "
             f"{_line(error)}. Set credentials to off to save it unsigned."
         ) from error
     except BaseException:
@@ -126,15 +135,15 @@ def sign(file: Path, statement: Statement, identity: Certificate, anchors: str =
 
 
 def _sign(
-    file: Path, signed: Path, statement: Statement, identity: Certificate, anchors: str
+    file: Path, signed: Path, statement: Statement, certificate: Certificate, anchors: str
 ) -> None:
     import c2pa
 
     info = c2pa.C2paSignerInfo(
-        alg=getattr(c2pa.C2paSigningAlg, identity.algorithm),
-        sign_cert=identity.chain.encode(),
-        private_key=identity.key.encode(),
-        ta_url=None,  # no timestamp: that would be a server's
+        alg=getattr(c2pa.C2paSigningAlg, certificate.algorithm),
+        sign_cert=certificate.chain.encode(),
+        private_key=certificate.key.encode(),
+        ta_url=None,  # no timestamp: it would come from a server
     )
     with ExitStack() as stack:
         builder = _builder(stack, statement, anchors)
@@ -145,9 +154,9 @@ def _sign(
 
 
 def _builder(stack: ExitStack, statement: Statement, anchors: str) -> Any:
-    """A c2pa.Builder that holds the statement and what the sources say of themselves.
+    """A c2pa.Builder with the statement and the sources' own credentials.
 
-    A source that c2pa cannot read (mkv, or damaged) is named without a statement of its own.
+    A source that c2pa cannot read (mkv, or damaged) is only named.
     """
     import c2pa
 
@@ -181,7 +190,7 @@ def _add_sources(builder: Any, statement: Statement, bare: set[int]) -> int | No
 
 
 def _ingredient(number: int, source: SourceFile) -> dict[str, str]:
-    # Not the file's name: names say more than people mean to tell.
+    # Not by the file's name, which may say more than its owner means to publish.
     return {
         "title": f"source {number + 1}",
         "relationship": "parentOf" if source.role == "parent" else "inputTo",
@@ -190,7 +199,7 @@ def _ingredient(number: int, source: SourceFile) -> dict[str, str]:
 
 
 def manifest(statement: Statement, bare: set[int] = frozenset()) -> dict[str, Any]:
-    """The manifest definition that c2pa signs; `bare` numbers the sources to be only named."""
+    """The manifest definition that c2pa signs; `bare`: numbers of the sources to only name."""
     named = [
         {
             **_ingredient(number, statement.sources[number]),

@@ -34,7 +34,7 @@ def test_the_second_take_names_the_first_as_its_parent(signed, server):
     (source,) = report.ingredients
     assert (report.ai, report.intact) == ("part", True)
     assert (source.role, source.signed, source.ai, source.faults) == ("parent", True, "all", ())
-    assert "the video that was carried on, with credentials: made by AI" in describe_report(report)
+    assert "the video it continues, with credentials: made by AI" in describe_report(report)
     assert told(signed, "Check").startswith(f"{second.name}: Valid: unchanged since it was signed")
 
 

@@ -1,6 +1,7 @@
 """Keys and certificates: made once and kept private, or the user's own and fit to sign."""
 
 import datetime
+import errno
 import os
 
 import pytest
@@ -114,7 +115,7 @@ def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_pa
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        ({"ca": True}, "the signer's own comes first"),
+        ({"ca": True}, "the signer's own must come before"),
         ({"usage": False}, "not meant for signatures"),
         ({"purpose": False}, "no extended key usage"),
         ({"end": NOW - DAY / 2}, "it expired on"),
@@ -144,9 +145,19 @@ def test_files_that_are_no_pem_are_told(tmp_path):
         identity.find_certificate(tmp_path, {})
 
 
+def test_a_key_that_could_not_be_stored_whole_is_not_left_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        identity.find_certificate(tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_takes_nothing_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be kept"):
+    with pytest.raises(OutputError, match="cannot be stored"):
         identity.find_certificate(tmp_path / "file" / "folder", {})
 
 

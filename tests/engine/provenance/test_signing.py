@@ -177,7 +177,21 @@ def test_a_tampered_parent_is_seen_through_two_generations(tmp_path, made, ident
         assert report.verdict == "own"
         assert report.ingredients[0].faults == ("assertion.bmffHash.mismatch",)
         assert "FAULT" in describe_report(report)
-    assert "a source of it was" in describe_report(look(grandchild))
+    assert "one of its sources was" in describe_report(look(grandchild))
+
+
+def test_a_copy_of_what_a_model_made_stays_partly_ai(tmp_path, made, identity, look):
+    """Made by a model, then twice saved anew without one."""
+    copy = sign(
+        clip(tmp_path / "copy.mp4"), identity, SourceFile(made, "11" * 32, "parent"),
+        generated=False,
+    )  # fmt: skip
+    again = sign(
+        clip(tmp_path / "again.mp4"), identity, SourceFile(copy, "22" * 32, "parent"),
+        generated=False,
+    )  # fmt: skip
+    report = look(again)
+    assert (report.ai, [one.ai for one in report.ingredients]) == ("unknown", ["part"])
 
 
 @pytest.mark.parametrize("embed", [True, False])
