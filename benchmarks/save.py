@@ -32,11 +32,12 @@ import torch
 from _measure import import_core
 
 from longtake.engine.media.publish import leftovers
-from longtake.engine.media.reader import media_facts, read_frames, sound_of
+from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.salvage import salvage
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import LongtakeError
+from tests.engine.clips import read_sound
 
 HERE = Path(__file__)
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
@@ -239,7 +240,7 @@ def offsets(path: Path, fps: Fraction, lit: int) -> dict:
     av = importlib.import_module("av")
     with av.open(path) as container:
         times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
-    heard = sound_of(path)
+    heard = read_sound(path)
     click = float(np.argmax(np.abs(heard.samples[0]) > 0.3) / heard.rate)
     bright = [float(frame.float().mean()) for chunk in read_frames(path) for frame in chunk]
     return {

@@ -1,8 +1,8 @@
-"""Video files that may come from strangers: what is in them, their frames and their sound.
+"""Video files that may come from strangers: what is in them, and their frames.
 
-Nothing about a file is believed before it is looked at: its container must be one of a few, and it
-is opened as that one, so that no text file with a video's name can lead to other files; what it
-claims to hold must be within bounds before a picture is decoded, and is counted while it is.
+Nothing a file claims is trusted. Its container must be one of a few and is opened as that one, so
+that no playlist with a video's name can lead to other files; the size and length it claims must be
+within limits before a frame is decoded, and frames are counted as they are read.
 """
 
 import math
@@ -23,11 +23,10 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ..rounding import nearest
-from .sound import LAYOUTS, Sound
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
 _CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
-_COLOURS = {  # by their number in a file
+_COLOURS = {  # by their number in the file (ISO/IEC 23091-2, matrix coefficients)
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
     5: Colorspace.ITU601,
@@ -38,20 +37,27 @@ _COLOURS = {  # by their number in a file
 }
 _MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
-FASTEST = 240  # frames per second
-MOST_SAMPLES = 2**29  # of sound in memory, 2 GiB: 93 minutes of stereo at 48 kHz
-REACH = 3  # seconds before a frame that decoding starts, to come by a keyframe
+MAX_RATE = 240  # frames per second
+SEEK_BACK = 3  # seconds before a frame from which to decode, so that a keyframe comes first
 
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """What a file may claim to hold."""
+    """The most that a file may hold.
 
-    side: int = 8192  # pixels
-    pixels: int = 8192 * 4608  # of one frame
+    Attributes:
+        side: pixels along the longer side of a frame.
+        pixels: of one frame.
+        seconds: from the first frame to the last.
+        frames: in all.
+        decoded: bytes of all frames as RGB.
+    """
+
+    side: int = 8192
+    pixels: int = 8192 * 4608
     seconds: int = 4 * 3600
     frames: int = 600_000
-    decoded: int = 4 * 2**40  # bytes
+    decoded: int = 4 * 2**40
 
 
 LIMITS = MediaLimits()
@@ -59,38 +65,53 @@ LIMITS = MediaLimits()
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What is in a video file; sizes are as it is shown, times count from the first picture."""
+    """What is in a video file.
 
-    frames: int  # on the grid n / fps, which for a constant rate are those in the file
+    Attributes:
+        frames: number of frames at times n / fps; at a constant rate, those in the file.
+        width, height: in pixels, as displayed.
+        fps: frames per second.
+        constant: whether the file has one frame at each of these times, and no other.
+        rotation: degrees counterclockwise by which stored frames are turned for display: 0, 90,
+            180 or 270.
+        codec: of the video stream: h264, hevc, av1, vp9...
+        pixel_format: FFmpeg's name for it.
+        container: MOV (also mp4), MATROSKA (also webm), AVI or GIF.
+        sound: whether there is an audio stream.
+        start: time of the first frame, in ticks.
+        tick: unit of the stream's times, in seconds.
+    """
+
+    frames: int
     width: int
     height: int
     fps: Fraction
-    constant: bool  # every frame of the file lies on the grid, one to each place
-    rotation: int  # degrees counterclockwise by which stored frames are turned: 0, 90, 180, 270
-    codec: str  # of the pictures: h264, hevc, av1, vp9...
+    constant: bool
+    rotation: int
+    codec: str
     pixel_format: str
-    container: str  # mov (also mp4), matroska (also webm), avi, gif
+    container: str
     sound: bool
-    start: int  # of the first picture, in the stream's ticks
-    tick: Fraction  # seconds
+    start: int
+    tick: Fraction
 
     @property
     def seconds(self) -> Fraction:
         return self.frames / self.fps
 
-    def place(self, pts: int) -> int:
-        """The frame of the grid that is nearest to a time in ticks."""
+    def frame_at(self, pts: int) -> int:
+        """The number of the frame nearest to a time in ticks."""
         return nearest((pts - self.start) * self.tick * self.fps)
 
 
 def container_of(path: Path) -> str:
-    """The kind of container by a file's first bytes.
+    """The kind of container, by a file's first bytes.
 
     Raises:
-        InputError: if it is no regular file, or not one of READABLE.
+        InputError: if it is not a regular file, or not one of READABLE.
     """
     if not path.is_file():
-        raise InputError(f"{path.name} is not a file that is there.")
+        raise InputError(f"{path.name} does not exist, or is not a file.")
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in _MOV_BOXES:
@@ -101,42 +122,42 @@ def container_of(path: Path) -> str:
         return AVI
     if head[:4] == b"GIF8":
         return GIF
-    what = "is empty" if not head else "is not a video that can be read"
-    raise InputError(f"{path.name} {what}: {READABLE} files are.")
+    problem = "is empty" if not head else "is not a video that can be read"
+    raise InputError(f"{path.name} {problem}: {READABLE} files can be.")
 
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """A video file opened as what it is, with pictures in it.
+    """Open a video file as what its first bytes say it is.
 
     Raises:
-        InputError: if it is damaged, or has no pictures; also for damage found while it is open.
+        InputError: if it is damaged or has no video stream; also for damage found while it is open.
     """
     kind = container_of(path)
     try:
         with av.open(str(path), format=kind, options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
-                raise InputError(f"{path.name} has no pictures in it, so it is not a video.")
+                raise InputError(f"{path.name} has no video stream.")
             yield container
     except av.FFmpegError as error:
         if isinstance(error, OSError) and not isinstance(error, EOFError):
             raise
         raise InputError(
-            f"{path.name} is damaged or cut off ({error.strerror}): make or fetch it again."
+            f"{path.name} is damaged or cut off ({error.strerror}): make or download it again."
         ) from error
 
 
 def codec_of(stream: Any) -> str:
-    """The codec's own name, whichever program decodes it: av1, not libdav1d."""
+    """The codec's own name, whichever library decodes it: av1, not libdav1d."""
     codec = stream.codec_context.codec
     return getattr(codec, "canonical_name", codec.name)
 
 
 def media_facts(path: Path, limits: MediaLimits = LIMITS) -> MediaFacts:
-    """Look through a file's index, and at its first picture.
+    """Read a file's index and its first frame.
 
     Raises:
-        InputError: if it is no video, is damaged or cut off, or is beyond the limits.
+        InputError: if it is not a video, is damaged or cut off, or exceeds the limits.
     """
     with open_media(path) as container:
         stream = container.streams.video[0]
@@ -148,14 +169,14 @@ def media_facts(path: Path, limits: MediaLimits = LIMITS) -> MediaFacts:
 
 def _check_claims(path: Path, container: Any, stream: Any, limits: MediaLimits) -> None:
     if stream.codec_context is None:
-        raise InputError(f"{path.name} is of a codec that is not known here, or damaged.")
+        raise InputError(f"{path.name} is damaged, or its codec is not supported here.")
     width, height = stream.codec_context.width, stream.codec_context.height
     if not (width > 0 and height > 0):
-        raise InputError(f"{path.name} does not say how large its pictures are: it is damaged.")
+        raise InputError(f"{path.name} does not say how large its frames are: it is damaged.")
     if max(width, height) > limits.side or width * height > limits.pixels:
         raise InputError(
-            f"{path.name} has pictures of {width}×{height}: at most {limits.side} pixels a side "
-            f"and {limits.pixels / 1e6:.0f} megapixels are read."
+            f"{path.name} has frames of {width}×{height}: at most {limits.side} pixels a side "
+            f"and {limits.pixels / 1e6:.0f} megapixels can be read."
         )
     seconds = (container.duration or 0) / av.time_base
     frames = stream.frames or seconds * float(stream.average_rate or 0)
@@ -163,35 +184,35 @@ def _check_claims(path: Path, container: Any, stream: Any, limits: MediaLimits) 
         raise _too_long(path, limits)
     if frames * width * height * 3 > limits.decoded:
         raise InputError(
-            f"{path.name} would be {frames * width * height * 3 / 2**40:.1f} TiB of pictures: at "
-            f"most {limits.decoded / 2**40:.0f} TiB are read. Cut it into shorter files."
+            f"{path.name} would decode to {frames * width * height * 3 / 2**40:.1f} TiB: at most "
+            f"{limits.decoded / 2**40:.0f} TiB can be read. Cut it into shorter files."
         )
 
 
 def _too_long(path: Path, limits: MediaLimits) -> InputError:
     return InputError(
         f"{path.name} is too long: at most {limits.seconds / 3600:g} hours and {limits.frames} "
-        f"frames are read."
+        f"frames can be read."
     )
 
 
 def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list[int]:
-    """When each picture is shown, in ticks and in order. Nothing is decoded."""
-    times, whole = [], 0
+    """The time of each frame, in ticks and in order. Nothing is decoded."""
+    times, intact = [], 0
     for packet in container.demux(stream):
         time = packet.dts if packet.pts is None else packet.pts
-        whole += bool(packet.size) and not packet.is_corrupt
+        intact += bool(packet.size) and not packet.is_corrupt
         if packet.size and time is not None and not packet.is_discard:
             times.append(time)
         if len(times) > limits.frames:
             raise _too_long(path, limits)
-    if times and "mov" in container.format.name and whole < stream.frames:
+    if times and "mov" in container.format.name and intact < stream.frames:
         raise InputError(
-            f"{path.name} is cut off: {whole} of its {stream.frames} frames are there. They can "
-            f"be saved with `python dev.py salvage`."
+            f"{path.name} is cut off: {intact} of its {stream.frames} frames are there. "
+            f"`python dev.py salvage` can recover them."
         )
     if not times:
-        raise InputError(f"{path.name} has no pictures in it, so it is not a video.")
+        raise InputError(f"{path.name} has no frames.")
     times.sort()
     if (times[-1] - times[0]) * stream.time_base > limits.seconds:
         raise _too_long(path, limits)
@@ -202,7 +223,7 @@ def _facts(path: Path, container: Any, times: list[int], limits: MediaLimits) ->
     stream = container.streams.video[0]
     first = next(container.decode(stream), None)
     if first is None:
-        raise InputError(f"{path.name} has no picture that can be decoded: it is damaged.")
+        raise InputError(f"{path.name} has no frame that can be decoded: it is damaged.")
     turned = round(getattr(first, "rotation", 0) / 90) % 4
     size = (first.width, first.height) if turned % 2 == 0 else (first.height, first.width)
     fps, constant = _rate(stream, times)
@@ -232,9 +253,9 @@ def _has_sound(container: Any) -> bool:
 
 
 def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
-    """Frames per second, and whether every frame keeps to it as exactly as the ticks allow."""
+    """Frames per second, and whether every frame is at its time, as exactly as ticks allow."""
     claimed = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-    rates = [Fraction(rate) for rate in claimed if rate and 0 < rate <= FASTEST]
+    rates = [Fraction(rate) for rate in claimed if rate and 0 < rate <= MAX_RATE]
     for fps in rates:
         ticks = 1 / (fps * stream.time_base)  # of one frame
         if all(abs(time - times[0] - n * ticks) <= 1 for n, time in enumerate(times)):
@@ -243,12 +264,12 @@ def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
         return rates[min(1, len(rates) - 1)], False
     if len(times) > 1 and times[-1] > times[0]:
         average = (len(times) - 1) / ((times[-1] - times[0]) * Fraction(stream.time_base))
-        return min(Fraction(FASTEST), average.limit_denominator(1001)), False
+        return min(Fraction(MAX_RATE), average.limit_denominator(1001)), False
     return Fraction(1), True
 
 
 def crf_in(path: Path) -> int | None:
-    """The crf that x264 or x265 noted in a file; None if it did not."""
+    """The crf that x264 or x265 recorded in a file; None if there is none."""
     with open_media(path) as container:
         packet = next(container.demux(container.streams.video[0]))
         found = _CRF.search(bytes(packet)[:4096]) if packet.size else None
@@ -262,25 +283,25 @@ def read_frames(
     size: int = 8,
     limits: MediaLimits = LIMITS,
 ) -> Iterator[Tensor]:
-    """A file's pictures as a frame stream, at the constant rate that media_facts says.
+    """A file's frames as a frame stream, at the constant rate that `media_facts` gives.
 
-    Of a file whose rate varies, each picture is shown until the next one's time. Pictures are
-    turned as the file says; ten bits become eight, and what is transparent becomes black.
+    Where the file's own rate varies, each frame is repeated until the next one's time. Frames are
+    rotated as the file says, ten bits become eight, and transparent areas become black.
 
     Args:
         path: of the video.
-        start, stop: which frames, as in a slice: start=-9 are the last nine.
+        start, stop: which frames, as in a slice: start=-9 for the last nine.
         size: frames in a chunk.
-        limits: of what is read.
+        limits: the most that the file may hold.
 
     Raises:
-        InputError: as media_facts does, or for a file that is damaged further on.
+        InputError: as `media_facts` does, and for damage further on in the file.
     """
     facts = media_facts(path, limits)
     first, last, _ = slice(start, stop).indices(facts.frames)
     chunk = []
-    for picture in _placed(path, facts, first, last):
-        chunk.append(picture)
+    for frame in _at_constant_rate(path, facts, first, last):
+        chunk.append(frame)
         if len(chunk) == size:
             yield torch.from_numpy(np.stack(chunk))
             chunk = []
@@ -288,44 +309,47 @@ def read_frames(
         yield torch.from_numpy(np.stack(chunk))
 
 
-def _placed(path: Path, facts: MediaFacts, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of the grid's places first to last - 1."""
-    at, held = first, None  # the place to be filled next; the picture shown until the next one
+def _at_constant_rate(
+    path: Path, facts: MediaFacts, first: int, stop: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames `first` to `stop` - 1 of the constant rate, (h, w, 3)."""
+    number, current = first, None  # of the next frame to give; the one on display until then
     with closing(_decoded(path, facts, first)) as frames:
         for frame in frames:
-            place = at if frame.pts is None else facts.place(frame.pts)
-            while at < min(place, last):
-                yield held if held is not None else _rgb(path, frame, facts)
-                at += 1
-            if at >= last:
+            due = number if frame.pts is None else facts.frame_at(frame.pts)
+            while number < min(due, stop):
+                yield current if current is not None else _rgb(path, frame, facts)
+                number += 1
+            if number >= stop:
                 return
-            if place >= first or held is None or not facts.constant:
-                held = _rgb(path, frame, facts)
-    if held is None:
-        raise InputError(f"{path.name} has no picture that can be decoded: it is damaged.")
-    for _ in range(at, last):
-        yield held
+            if due >= first or current is None or not facts.constant:
+                current = _rgb(path, frame, facts)
+    if current is None:
+        raise InputError(f"{path.name} has no frame that can be decoded: it is damaged.")
+    for _ in range(number, stop):
+        yield current
 
 
 def _decoded(path: Path, facts: MediaFacts, first: int) -> Iterator[av.VideoFrame]:
-    """Frames in order of time, from `first` of the grid or earlier."""
+    """Frames in order of time, beginning at number `first` or earlier."""
     with open_media(path) as container:
-        stream = container.streams.video[0]  # its frames are decoded one after another: threads
-        # that decode several at once have been seen not to end when a stream is left early
-        before = first - REACH * math.ceil(facts.fps)
+        # PyAV's default decodes one frame at a time. With frame threads, closing a stream before
+        # its end was seen to hang.
+        stream = container.streams.video[0]
+        before = first - SEEK_BACK * math.ceil(facts.fps)
         if before > 0 and facts.container in (MOV, MATROSKA):
             container.seek(facts.start + round(before / facts.fps / facts.tick), stream=stream)
         yield from container.decode(stream)
 
 
 def _rgb(path: Path, frame: av.VideoFrame, facts: MediaFacts) -> NDArray[np.uint8]:
-    """(h, w, 3) as it is shown."""
+    """A frame as it is displayed: (h, w, 3)."""
     turned = facts.rotation // 90
     size = (frame.width, frame.height)[:: -1 if turned % 2 else 1]
     if size != (facts.width, facts.height):
         raise InputError(
-            f"{path.name} changes from {facts.width}×{facts.height} to {size[0]}×{size[1]} on the "
-            f"way: a video has one size."
+            f"{path.name} changes from {facts.width}×{facts.height} to {size[0]}×{size[1]}: all "
+            f"frames of a video must be of one size."
         )
     alpha = any(component.is_alpha for component in frame.format.components)
     picture = VideoReformatter().reformat(
@@ -335,44 +359,14 @@ def _rgb(path: Path, frame: av.VideoFrame, facts: MediaFacts) -> NDArray[np.uint
     )
     pixels = picture.to_ndarray()
     if alpha:
-        seen = pixels[..., 3:].astype(np.uint16)
-        pixels = ((pixels[..., :3] * seen + 127) // 255).astype(np.uint8)
+        opacity = pixels[..., 3:].astype(np.uint16)
+        pixels = ((pixels[..., :3] * opacity + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(np.rot90(pixels, turned))
 
 
 def _colours(frame: av.VideoFrame) -> Colorspace | None:
-    """What the numbers of a frame mean; where it does not say, what players assume."""
+    """The colour matrix of a frame; where it does not say, the one that players assume."""
     if frame.format.is_rgb or frame.format.has_palette:
         return None
     usual = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
     return _COLOURS.get(int(frame.colorspace), usual)
-
-
-def sound_of(path: Path) -> Sound | None:
-    """The sound of a video in memory, from its first picture on; None if it has none.
-
-    Raises:
-        InputError: if the file is no video or is damaged, or the sound is too much.
-    """
-    with open_media(path) as container:
-        if not _has_sound(container):
-            return None
-        pictures, stream = container.streams.video[0], container.streams.audio[0]
-        begin = float((pictures.start_time or 0) * pictures.time_base)
-        rate = stream.sample_rate
-        layout = LAYOUTS.get(stream.layout.nb_channels, "stereo")
-        fit = av.AudioResampler("fltp", layout, rate)
-        pieces, samples, at = [], 0, None
-        for frame in container.decode(stream):
-            if at is None:
-                at = round((float(frame.time or 0) - begin) * rate)
-            samples += frame.samples * stream.layout.nb_channels
-            if samples > MOST_SAMPLES:
-                raise InputError(f"{path.name} has too much sound to be held in memory.")
-            pieces += [piece.to_ndarray() for piece in fit.resample(frame)]
-        pieces += [piece.to_ndarray() for piece in fit.resample(None)]
-    if not pieces:
-        return None
-    samples = np.concatenate(pieces, axis=1)
-    early = np.zeros((len(samples), max(0, at)), np.float32)
-    return Sound(np.concatenate([early, samples[:, max(0, -at) :]], axis=1), rate)

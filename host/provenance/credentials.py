@@ -86,10 +86,10 @@ def check_choice(choice: str, suffix: str) -> None:
         return
     if problem := signing.why_unavailable():
         raise InputError(f"credentials are required, but {problem}.")
-    if suffix not in signing.SIGNED:
+    if suffix not in signing.SIGNABLE:
         raise InputError(
             f"credentials are required, but {suffix} files cannot carry any: choose a format in "
-            f"{', '.join(signing.SIGNED)}, or set credentials to auto."
+            f"{', '.join(signing.SIGNABLE)}, or set credentials to auto."
         )
 
 

@@ -1,9 +1,12 @@
-"""Video files of every kind that a stranger may hand over, made with PyAV."""
+"""Video files of every kind that a stranger may hand over, made with PyAV; and their sound."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
+
+from longtake.engine.media.sound import LAYOUTS, Sound
 
 STEP = 7  # levels from one frame to the next
 
@@ -59,3 +62,19 @@ def clip(
                 container.mux(track.encode(piece))
             container.mux(track.encode())
     return path
+
+
+def read_sound(path: Path) -> Sound | None:
+    """The sound of a video, from its first frame on; None if it has none."""
+    with av.open(path) as container:
+        if not container.streams.audio:
+            return None
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        rate = audio.sample_rate
+        resampler = av.AudioResampler("fltp", LAYOUTS[audio.layout.nb_channels], rate)
+        frames = list(container.decode(audio))
+        pieces = chain.from_iterable(resampler.resample(frame) for frame in (*frames, None))
+        samples = np.concatenate([piece.to_ndarray() for piece in pieces], axis=1)
+    at = round((frames[0].time - (video.start_time or 0) * float(video.time_base)) * rate)
+    silence = np.zeros((len(samples), max(0, at)), np.float32)
+    return Sound(np.concatenate([silence, samples[:, max(0, -at) :]], axis=1), rate)

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from longtake.engine.media.formats import FORMATS
-from longtake.engine.media.reader import crf_in, media_facts, read_frames, sound_of
+from longtake.engine.media.reader import crf_in, media_facts, read_frames
 from longtake.models.errors import InputError, OutputError
-from tests.engine.clips import clip
+from tests.engine.clips import clip, read_sound
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_videos_of_every_origin_are_streamed(host, video, tmp_path):
     for source, sound in ((str(path), False), (in_memory, True)):
         saved = video.save(InputImpl.VideoFromFile(source), "origins/a", {})
         assert media_facts(saved.path).frames == 13
-        assert (sound_of(saved.path) is not None) == sound
+        assert (read_sound(saved.path) is not None) == sound
         assert ("with sound" in saved.told) == sound
     assert not list((host.base / "temp").glob("source*"))
 
@@ -136,7 +136,7 @@ def cut_off(path: Path) -> Path:
 
 
 STRANGE = {  # what a stranger may hand over -> (frames, width, height) of what is saved, or words
-    "no frame": (lambda p: clip(p, []), "has no pictures in it"),
+    "no frame": (lambda p: clip(p, []), "has no (frames|video stream)"),
     "cut off": (cut_off, "is cut off"),
     "a rate that varies": (lambda p: clip(p, [0, 1, 2, 5, 6, 9]), (10, 38, 22)),
     "turned": (lambda p: clip(p, rotation=90), (9, 22, 38)),
@@ -191,11 +191,11 @@ def test_sound_that_is_connected_replaces_the_videos_own(host, video):
 
     parts = Types.VideoComponents(torch.zeros(16, 34, 58, 3), Fraction(8), audio(0.1, 9))
     source = InputImpl.VideoFromComponents(parts)
-    own = sound_of(video.save(source, "sound/a", {}).path)
+    own = read_sound(video.save(source, "sound/a", {}).path)
     new = video.save(source, "sound/a", {}, SaveOptions(sound=sound_from(audio(0.6, 1)))).path
     assert own.seconds == pytest.approx(2, abs=2 * 1024 / 8000)
     assert abs(own.samples[:, 4000:8000].mean() - 0.1) < 0.02
-    assert abs(sound_of(new).samples[:, 2000:6000].mean() - 0.6) < 0.05
+    assert abs(read_sound(new).samples[:, 2000:6000].mean() - 0.6) < 0.05
     with pytest.raises(InputError, match="audio holds no waveform"):
         sound_from({"waveform": None})
 

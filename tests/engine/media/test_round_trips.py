@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from longtake.engine.media.formats import FORMATS, Quality, check_quality, encoder_of
-from longtake.engine.media.reader import media_facts, read_frames, sound_of
+from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.still import write_still
 from longtake.engine.media.writer import copy_video, write_video
 from longtake.models.errors import InputError
-from tests.engine.clips import clip
+from tests.engine.clips import clip, read_sound
 
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
 QUICK = Quality(preset="ultrafast")
@@ -60,7 +60,7 @@ def test_pictures_and_sound_keep_time(tmp_path, fps):
         end = container.duration / av.time_base
     assert frames == [n / fps for n in range(round(3 * fps))]
     assert abs(sound.time) <= 1024 / 44100
-    assert abs(heard_at(sound_of(path)) - seen_at(path)) <= 1024 / 44100
+    assert abs(heard_at(read_sound(path)) - seen_at(path)) <= 1024 / 44100
     assert end == pytest.approx(len(frames) / float(fps), abs=1024 / 44100 + 0.001)
 
 
@@ -80,7 +80,7 @@ def test_a_kind_of_file_is_what_it_says(tmp_path, name):
         assert sound.codec_context.name.removeprefix("lib") == form.sounds[0]
         tags = {key.lower(): value for key, value in container.metadata.items()}
     assert {name: json.loads(tags[name]) for name in GRAPH} == GRAPH
-    assert abs(heard_at(sound_of(path)) - seen_at(path)) <= 0.025
+    assert abs(heard_at(read_sound(path)) - seen_at(path)) <= 0.025
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -111,8 +111,8 @@ def test_sound_of_a_file_goes_along(tmp_path):
     write_video(second, flashes(fps), fps, quality=QUICK, form=FORMATS["webm vp9"], sound=first)
     copy_video(first, third, sound=click(fps, rate=8000, lit=2))
     for path, lit in ((first, 1), (second, 1), (third, 2)):
-        assert heard_at(sound_of(path)) == pytest.approx(lit, abs=0.03), path.name
-    assert sound_of(second).layout == "stereo"  # encoded anew
+        assert heard_at(read_sound(path)) == pytest.approx(lit, abs=0.03), path.name
+    assert read_sound(second).layout == "stereo"  # encoded anew
     assert same_pictures(first, third)
 
 

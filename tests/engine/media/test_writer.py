@@ -123,7 +123,7 @@ def test_sound_alone_is_not_a_video(tmp_path):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match=r"a\.m4a has no pictures"):
+    with pytest.raises(InputError, match=r"a\.m4a has no video stream"):
         copy_video(sound, tmp_path / "a.mp4")
     assert [file.name for file in tmp_path.iterdir()] == ["a.m4a"]
 
