@@ -1,6 +1,7 @@
 """Video files of every kind that a stranger may hand over, made with PyAV; and their sound."""
 
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
