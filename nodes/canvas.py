@@ -1,17 +1,15 @@
 """Duration and size -> an empty LATENT."""
 
-from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..engine.canvas.aspect import ASPECTS, FREE, fitting_size
+from ..engine.canvas.aspect import ASPECTS, FREE, chosen_size
 from ..engine.canvas.canvas import Canvas
-from ..engine.canvas.grid import LatentGrid, frame_rate
-from ..host.comfyui.latent import to_latent
-from ..host.comfyui.node_text import show_text
-from ..host.networks.vae import grid_of
+from ..engine.canvas.grid import CausalGrid, frame_rate
+from ..host.networks.codec import codec_of
 from .inputs import Choice, Number, Whole, verdict
+from .shared import packed
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
@@ -20,7 +18,7 @@ HEIGHT = Whole("height", 16, 8192, default=128, step=16)
 BATCH = Whole("batch_size", 1, 64, default=1)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.01, round=0.0001, optional=True)
-FINEST = LatentGrid(channels=1)  # of all Wan VAEs
+FINEST = CausalGrid(channels=1)  # of all Wan VAEs
 
 
 SIDES = (
@@ -90,22 +88,12 @@ class CanvasNode(io.ComfyNode):
         aspect: str = ASPECT.default,
         megapixels: float = MEGAPIXELS.default,
     ) -> io.NodeOutput:
-        seconds, rate = SECONDS.read(seconds), frame_rate(FPS.read(fps))
+        rate, batch = frame_rate(FPS.read(fps)), BATCH.read(batch_size)
         width, height = check_size(width, height, aspect, megapixels)
-        batch = BATCH.read(batch_size)
-        grid = grid_of(vae)
-        if aspect != FREE or megapixels:
-            ratio = ASPECTS.get(aspect) or Fraction(width, height)
-            width, height = fitting_size(grid, ratio, megapixels * 1e6 or width * height)
-        frames = grid.nearest_frames(seconds, rate)
-        canvas = Canvas.blank(grid, frames, height, width, batch)
-        t, h, w = canvas.latents.shape[2:]
-        tokens = t * h * w // grid.patch**2
-        show_text(
-            f"{width}×{height}, {frames} frames, {float(frames / rate):.2f} s\n"
-            f"latent {t}×{h}×{w}, {tokens} tokens"
-        )
-        return io.NodeOutput(to_latent(canvas, fps=rate))
+        codec = codec_of(vae)
+        width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
+        canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
+        return io.NodeOutput(packed(canvas))
 
 
 def check_size(

@@ -1,14 +1,12 @@
 """LATENT -> VIDEO or IMAGE."""
 
-from fractions import Fraction
-
 import torch
 from comfy_api.latest import io
 
 from ..engine.canvas.grid import frame_rate
 from ..engine.media.formats import MP4, Quality
-from ..engine.sampling.presets import fps_for
-from ..host.comfyui.latent import STRIDE_T, facts_of, samples_of
+from ..host.comfyui.latent import to_canvas
+from ..host.networks.codec import codec_of
 from ..host.networks.vae import decode_frames
 from ..host.video.save import film
 from .inputs import Number, Whole
@@ -54,11 +52,10 @@ class Decode(io.ComfyNode):
     def execute(cls, latent, vae, fps: float, crf: int = CRF.default) -> io.NodeOutput:
         fps = FPS.read(fps)
         quality = Quality(CRF.read(crf))
-        latents = samples_of(latent)
-        known = facts_of(latent).get("fps") or Fraction(fps_for(latents.shape[1]))
-        rate = frame_rate(fps) if fps else known
-        skip = not_shown(latent)
-        return io.NodeOutput([film(vae, one, rate, quality, skip) for one in latents.split(1)])
+        canvas = to_canvas(latent, codec_of(vae), masked=False)
+        rate = frame_rate(fps) if fps else canvas.timeline.fps
+        videos = canvas.video.latents.split(1)
+        return io.NodeOutput([film(vae, one, rate, quality, canvas.left_out) for one in videos])
 
 
 class DecodeFrames(io.ComfyNode):
@@ -84,14 +81,6 @@ class DecodeFrames(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, vae) -> io.NodeOutput:
-        latents, skip = samples_of(latent), not_shown(latent)
-        if not skip:
-            return io.NodeOutput(decode_frames(vae, latents))
-        videos = [decode_frames(vae, one)[skip:] for one in latents.split(1)]
-        return io.NodeOutput(torch.cat(videos))
-
-
-def not_shown(latent) -> int:
-    """How many frames at the front are not of a loop; 0 for a LATENT that has been cut since."""
-    skip, frames = facts_of(latent).get("skip", 0), (samples_of(latent).shape[2] - 1) * STRIDE_T
-    return skip if skip <= frames else 0
+        canvas = to_canvas(latent, codec_of(vae), masked=False)
+        videos = canvas.video.latents.split(1 if canvas.left_out else len(canvas.video.latents))
+        return io.NodeOutput(torch.cat([decode_frames(vae, v)[canvas.left_out :] for v in videos]))

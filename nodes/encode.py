@@ -2,9 +2,11 @@
 
 from comfy_api.latest import io
 
+from ..engine.canvas.canvas import Canvas
 from ..engine.canvas.grid import frame_rate
-from ..host.comfyui.latent import with_facts
-from ..host.networks.vae import encode
+from ..engine.canvas.masked import MaskedLatents
+from ..host.comfyui.latent import to_latent
+from ..host.networks.codec import codec_of
 from .inputs import Number
 from .shared import vae_input
 
@@ -42,5 +44,6 @@ class Encode(io.ComfyNode):
     @classmethod
     def execute(cls, image, vae, fps: float) -> io.NodeOutput:
         fps = FPS.read(fps)
-        facts = {"fps": frame_rate(fps)} if fps else {}
-        return io.NodeOutput(with_facts({"samples": encode(vae, image)}, **facts))
+        codec = codec_of(vae)
+        canvas = Canvas(MaskedLatents(codec.encode(image)), codec, frame_rate(fps) if fps else None)
+        return io.NodeOutput(to_latent(canvas))

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
+from ..host.comfyui.conditioning import Prompts
+from ..host.comfyui.latent import to_canvas
 from ..host.comfyui.node_text import show_text
 from ..host.sampling.experts import experts_of, guider, pair
 from .inputs import Number
@@ -80,4 +82,5 @@ class ExpertsNode(io.ComfyNode):
             f"changes at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "
             f"{experts.cfg_low:g} below"
         )
-        return io.NodeOutput(guider(model, positive, negative, latent), model)
+        canvas = to_canvas(latent) if latent else None
+        return io.NodeOutput(guider(model, Prompts(positive, negative), canvas), model)

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.canvas import joining
-from ..host.comfyui.node_text import show_text
+from ..engine.canvas.canvas import DIRECTIONS, check_overlap_seconds
+from ..host.canvas.clips import clip_canvas
 from .inputs import Choice, Number, verdict
 from .shared import (
     ADDED,
@@ -13,10 +13,11 @@ from .shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    packed,
     vae_input,
 )
 
-DIRECTION = Choice("direction", joining.DIRECTIONS, default="forwards")
+DIRECTION = Choice("direction", DIRECTIONS, default="forwards")
 OVERLAP = Number("overlap", 0.0, 60.0, default=0.0)
 WINDOW = Number("window", 0.0, 60.0, default=0.0)
 
@@ -64,14 +65,8 @@ class ExtendVideo(io.ComfyNode):
         window: float,
         fps: float = CLIP_FPS.default,
     ) -> io.NodeOutput:
-        canvas, notes = joining.extend(
-            clip,
-            vae,
-            DIRECTION.read(direction),
-            ADDED.read(seconds),
-            OVERLAP.read(overlap),
-            WINDOW.read(window),
-            CLIP_FPS.read(fps),
-        )
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        overlap, window = OVERLAP.read(overlap), WINDOW.read(window)
+        check_overlap_seconds(overlap, window)  # before the clip is read
+        direction, seconds = DIRECTION.read(direction), ADDED.read(seconds)
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        return io.NodeOutput(packed(canvas.extend(direction, seconds, overlap, window)))

@@ -2,8 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..host.canvas import joining
-from ..host.comfyui.node_text import show_text
+from ..engine.canvas.canvas import check_gap
+from ..engine.canvas.timeline import LONGEST
+from ..host.canvas.clips import clip_canvas
 from .inputs import Number
 from .shared import (
     ADDED,
@@ -13,11 +14,12 @@ from .shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    packed,
     vae_input,
 )
 
-START = Number("start", 0.0, joining.LONGEST, default=0.5)
-END = Number("end", 0.0, joining.LONGEST, default=1.5)
+START = Number("start", 0.0, LONGEST, default=0.5)
+END = Number("end", 0.0, LONGEST, default=1.5)
 
 
 class FillGap(io.ComfyNode):
@@ -49,9 +51,11 @@ class FillGap(io.ComfyNode):
         cls, clip, vae, start: float, end: float, after=None, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
         start, end = START.read(start), END.read(end)
-        canvas, notes = joining.fill_gap(clip, vae, start, end, after, CLIP_FPS.read(fps))
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        check_gap(start, end)  # before the clips are read
+        fps = CLIP_FPS.read(fps)
+        canvas = clip_canvas(clip, vae, fps)
+        after = None if after is None else clip_canvas(after, vae, fps)
+        return io.NodeOutput(packed(canvas.fill(start, end, after)))
 
 
 class Bridge(io.ComfyNode):
@@ -77,9 +81,9 @@ class Bridge(io.ComfyNode):
     def execute(
         cls, clip, after, vae, seconds: float, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
-        canvas, notes = joining.bridge(clip, after, vae, ADDED.read(seconds), CLIP_FPS.read(fps))
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        seconds, fps = ADDED.read(seconds), CLIP_FPS.read(fps)
+        canvas = clip_canvas(clip, vae, fps)
+        return io.NodeOutput(packed(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
 
 
 class Loop(io.ComfyNode):
@@ -102,6 +106,6 @@ class Loop(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default) -> io.NodeOutput:
-        canvas, notes = joining.loop(clip, vae, ADDED.read(seconds), CLIP_FPS.read(fps))
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        seconds = ADDED.read(seconds)
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        return io.NodeOutput(packed(canvas.loop(seconds)))

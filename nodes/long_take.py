@@ -7,13 +7,12 @@ from comfy_api.latest import io
 from ..engine.canvas.grid import frame_rate
 from ..engine.take.anchor import ANCHORS
 from ..host.networks.settings import cfg_for
-from ..host.networks.vae import grid_of
+from ..host.sampling.sample import Sampling
 from ..host.take.long_take import film_take
-from ..host.take.storyboards import SEPARATE, SHARING, Frame, layout_for, recipe_for, single
-from ..host.video.clip import sound_from
+from ..host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_from
 from ..models.errors import InputError
 from .inputs import Choice, Number, Whole, verdict
-from .shared import CFG, SAMPLER, SEED, cfg_input, sampler_input, vae_input
+from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input, vae_input
 from .storyboard import Storyboard_, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
@@ -51,7 +50,7 @@ class LongTake(io.ComfyNode):
                 io.Sigmas.Input(
                     "sigmas", tooltip="The noise levels of each window, from Schedule."
                 ),
-                *frame_inputs(),
+                *size_inputs(),
                 SEED.widget(
                     "Another number gives another take. A frame's noise depends on the seed and "
                     "on its place, not on the windows."
@@ -96,36 +95,32 @@ class LongTake(io.ComfyNode):
         storyboard=None,
         audio=None,
         canvas=None,
+        custom_sampler=None,
     ) -> io.NodeOutput:
         if (positive is None) == (storyboard is None):
             raise InputError("connect a positive prompt or a storyboard: one of the two.")
-        frame = frame_of(seconds, fps, width, height)
-        grid = grid_of(vae)
-        frame = frame if canvas is None else frame.on_canvas(canvas, grid)
-        if storyboard is not None:
-            frame = frame.for_board(storyboard)
-        frame = frame.for_model(model, grid)
-        board = storyboard or single(positive, frame.seconds, frame.fps)
-        window, overlap = WINDOW.read(window), OVERLAP.read(overlap)
-        recipe = recipe_for(
+        sampling = Sampling(
+            sigmas,
+            SEED.read(seed),
+            CFG.read(cfg) or cfg_for(model),
+            custom_sampler or SAMPLER.read(sampler),
+        )
+        recipe = recipe_from(
             model,
             vae,
-            board,
+            storyboard or positive,
             negative,
-            frame,
-            layout_for(model, grid, window, overlap, SHOTS.read(shots)),
-            canvas,
-            sigmas=sigmas,
-            seed=SEED.read(seed),
-            cfg=CFG.read(cfg) or cfg_for(model),
-            sampler=SAMPLER.read(sampler),
+            take_size(seconds, fps, width, height),
+            WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
+            sampling,
             anchor=ANCHOR.read(anchor),
-            sound=board.sound if audio is None else sound_from(audio),
+            canvas=canvas,
+            audio=audio,
         )
         return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT))
 
 
-def frame_inputs() -> list:
+def size_inputs() -> list:
     """Widgets for time and size."""
     return [
         SECONDS.widget("How long the take is. 0: as long as the canvas or the storyboard."),
@@ -184,13 +179,14 @@ def optional_inputs() -> list:
             tooltip="A canvas, empty or with frames known, which stay exactly as they are. Its "
             "size is taken, and its seconds and frame rate where those are 0.",
         ),
+        custom_sampler_input(),
     ]
 
 
-def frame_of(seconds: float, fps: float, width: int, height: int) -> Frame:
+def take_size(seconds: float, fps: float, width: int, height: int) -> TakeSize:
     """What the widgets say, each looked at."""
     fps = FPS.read(fps)
-    return Frame(
+    return TakeSize(
         to_fraction(SECONDS.read(seconds)),
         frame_rate(fps) if fps else Fraction(0),
         WIDTH.read(width),

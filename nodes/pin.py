@@ -2,15 +2,18 @@
 
 from comfy_api.latest import io
 
+from ..engine.canvas.canvas import EDGES
 from ..engine.canvas.picture import FITS
-from ..host.canvas import pinning
-from ..host.comfyui.node_text import show_text
+from ..engine.canvas.timeline import LONGEST
+from ..host.canvas.clips import pin_clip
+from ..host.comfyui.latent import to_canvas
+from ..host.networks.codec import codec_of
 from .inputs import Choice, Number, verdict
-from .shared import CLIP_FPS, TIMELINE, canvas_output, vae_input
+from .shared import CLIP_FPS, TIMELINE, canvas_output, packed, vae_input
 
-AT = Number("at", 0.0, 3600.0, default=0.0)
+AT = Number("at", 0.0, LONGEST, default=0.0)
 FIT = Choice("fit", FITS, default="crop")
-EDGES = Choice("edges", pinning.EDGES, default="paint")
+EDGE = Choice("edges", EDGES, default="paint")
 
 
 def canvas_input() -> io.Latent.Input:
@@ -67,11 +70,9 @@ class PinImage(io.ComfyNode):
     def execute(
         cls, latent, image, vae, at: float, fit: str, clip_vision_output=None
     ) -> io.NodeOutput:
-        canvas, notes = pinning.pin_image(
-            latent, image, vae, AT.read(at), FIT.read(fit), clip_vision_output
-        )
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        canvas = to_canvas(latent, codec_of(vae))
+        canvas = canvas.pin_image(image, AT.read(at), FIT.read(fit), clip_vision_output)
+        return io.NodeOutput(packed(canvas, latent))
 
 
 class PinVideo(io.ComfyNode):
@@ -93,7 +94,7 @@ class PinVideo(io.ComfyNode):
                 vae_input(),
                 at_input("the clip begins"),
                 fit_input(),
-                EDGES.widget(
+                EDGE.widget(
                     "Models know frames by fours. Where the clip begins or ends inside "
                     "such a four: paint makes all of it anew, hold repeats the clip's nearest "
                     "frame. The node says which frames those are."
@@ -113,7 +114,7 @@ class PinVideo(io.ComfyNode):
     def execute(
         cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
-        fit, edges, fps = FIT.read(fit), EDGES.read(edges), CLIP_FPS.read(fps)
-        canvas, notes = pinning.pin_video(latent, clip, vae, AT.read(at), fit, edges, fps)
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas)
+        fit, edges, fps = FIT.read(fit), EDGE.read(edges), CLIP_FPS.read(fps)
+        canvas = to_canvas(latent, codec_of(vae))
+        canvas = pin_clip(canvas, clip, AT.read(at), fit, edges, fps)
+        return io.NodeOutput(packed(canvas, latent))

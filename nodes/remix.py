@@ -5,10 +5,9 @@ from types import MappingProxyType
 
 from comfy_api.latest import io
 
-from ..host.canvas import joining
-from ..host.comfyui.node_text import show_text
+from ..host.canvas.clips import clip_canvas
 from .inputs import Choice, Number, verdict
-from .shared import CLIP_FPS, TIMELINE, canvas_output, clip_fps_input, clip_input, vae_input
+from .shared import CLIP_FPS, TIMELINE, canvas_output, clip_fps_input, clip_input, packed, vae_input
 
 LEVELS: Mapping[str, float] = MappingProxyType({"subtle": 0.3, "mild": 0.5, "strong": 0.75})
 CUSTOM = "custom"
@@ -58,6 +57,5 @@ class Remix(io.ComfyNode):
         cls, clip, vae, level: str, strength: float, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
         strength = LEVELS.get(LEVEL.read(level)) or STRENGTH.read(strength)
-        canvas, notes = joining.remix(clip, vae, strength, CLIP_FPS.read(fps))
-        show_text("\n".join(notes))
-        return io.NodeOutput(canvas, strength)
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        return io.NodeOutput(packed(canvas.remix(strength)), strength)

@@ -1,11 +1,13 @@
-"""LATENT + prompts + SIGMAS -> a painted LATENT."""
+"""LATENT + prompts + SIGMAS -> a sampled LATENT."""
 
 from comfy_api.latest import io
 
+from ..host.comfyui.conditioning import Prompts
+from ..host.comfyui.latent import to_canvas, with_latents
 from ..host.networks.settings import cfg_for
-from ..host.sampling.sample import sample
+from ..host.sampling.sample import Sampling, sample
 from .inputs import verdict
-from .shared import CFG, SAMPLER, SEED, cfg_input, sampler_input
+from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input
 
 
 class Sample(io.ComfyNode):
@@ -32,6 +34,7 @@ class Sample(io.ComfyNode):
                 SEED.widget("Another number gives another video; the same gives the same."),
                 cfg_input(),
                 sampler_input(),
+                custom_sampler_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="For Decode, or core's VAEDecode.")
@@ -53,15 +56,13 @@ class Sample(io.ComfyNode):
         seed: int,
         cfg: float,
         sampler: str,
+        custom_sampler=None,
     ) -> io.NodeOutput:
-        painted = sample(
-            model,
-            positive,
-            negative,
-            latent,
+        sampling = Sampling(
             sigmas,
-            seed=SEED.read(seed),
-            cfg=CFG.read(cfg) or cfg_for(model),
-            sampler=SAMPLER.read(sampler),
+            SEED.read(seed),
+            CFG.read(cfg) or cfg_for(model),
+            custom_sampler or SAMPLER.read(sampler),
         )
-        return io.NodeOutput(painted)
+        latents = sample(model, Prompts(positive, negative), to_canvas(latent), sampling)
+        return io.NodeOutput(with_latents(latent, latents))

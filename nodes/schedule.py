@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS, listed, sigmas
-from ..host.comfyui.latent import facts_of
+from ..host.comfyui.latent import to_canvas
 from ..host.comfyui.node_text import show_text
 from ..host.networks.settings import settings_for, settings_of
 from ..host.networks.shift import shift_for
@@ -68,7 +68,7 @@ class Schedule(io.ComfyNode):
         cls, model, steps: int, shift: float, curve: str, denoise: float, latent=None
     ) -> io.NodeOutput:
         steps, shift, denoise = STEPS.read(steps), SHIFT.read(shift), DENOISE.read(denoise)
-        remixed = facts_of(latent or {}).get("denoise") if denoise == 1 else None
+        remixed = to_canvas(latent, masked=False).strength if latent and denoise == 1 else None
         denoise = remixed or denoise
         learnt = steps == 0 and shift == 0 and denoise == 1 and learnt_levels(model)
         if learnt:

@@ -1,8 +1,14 @@
 """Inputs and outputs that several nodes have."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from comfy_api.latest import io
 
-from ..host.canvas import joining
+from ..engine.canvas.canvas import Canvas
+from ..engine.canvas.timeline import LONGEST
+from ..host.comfyui.latent import to_latent
+from ..host.comfyui.node_text import show_text
 from ..host.sampling.sample import SAMPLERS
 from .inputs import Choice, Number, Whole
 
@@ -11,7 +17,7 @@ TIMELINE = "Longtake/Timeline"  # a category
 SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
 CFG = Number("cfg", 0.0, 100.0, default=4.0)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
-ADDED = Number("seconds", 0.01, joining.LONGEST, default=1.0)
+ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01, optional=True)
 
 
@@ -41,6 +47,12 @@ def canvas_output() -> io.Latent.Output:
     )
 
 
+def packed(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A canvas as LATENT; the node shows what there is to say of it. `like`: see `to_latent`."""
+    show_text("\n".join(canvas.notes))
+    return to_latent(canvas, like)
+
+
 def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io.MultiType.Input:
     return io.MultiType.Input(
         name,
@@ -60,3 +72,12 @@ def clip_fps_input() -> io.Float.Input:
 
 def added_input(what: str) -> io.Float.Input:
     return ADDED.widget(f"{what} The nearest number of frames that the VAE can pack is taken.")
+
+
+def custom_sampler_input() -> io.Sampler.Input:
+    return io.Sampler.Input(
+        "custom_sampler",
+        optional=True,
+        tooltip="A SAMPLER to be used in place of the one chosen above: from Diffusion Forcing, "
+        "KSamplerSelect or any other node that makes one.",
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from types import MappingProxyType
 
-from .grid import LatentGrid
+from .grid import Grid
 
 FREE = "free"
 ASPECTS: Mapping[str, Fraction] = MappingProxyType(
@@ -28,7 +28,22 @@ ASPECTS: Mapping[str, Fraction] = MappingProxyType(
 RATIO_COUNTS = 3  # how much more the aspect ratio counts than the number of pixels
 
 
-def fitting_size(grid: LatentGrid, ratio: Fraction, pixels: float) -> tuple[int, int]:
+def chosen_size(
+    grid: Grid, width: int, height: int, aspect: str = FREE, megapixels: float = 0.0
+) -> tuple[int, int]:
+    """(width, height) as they are, or on the grid for an aspect ratio and a number of pixels.
+
+    Args:
+        aspect: FREE, or one of ASPECTS.
+        megapixels: million pixels of a frame; 0: as many as width times height.
+    """
+    if aspect == FREE and not megapixels:
+        return width, height
+    ratio = ASPECTS.get(aspect) or Fraction(width, height)
+    return fitting_size(grid, ratio, megapixels * 1e6 or width * height)
+
+
+def fitting_size(grid: Grid, ratio: Fraction, pixels: float) -> tuple[int, int]:
     """(width, height) on the grid, nearest to a ratio of width to height and a pixel count."""
 
     def misfit(size: tuple[int, int]) -> tuple[float, int]:

@@ -48,8 +48,8 @@ def inner_size(size: tuple[int, int], height: int, width: int, how: str) -> tupl
     return max(1, bound(fit_h, height)), max(1, bound(fit_w, width))
 
 
-def said(size: tuple[int, int], height: int, width: int, how: str) -> str:
-    """What `fitted` does to a picture of `size` (h, w), for people; "" if it does nothing."""
+def fit_in_words(size: tuple[int, int], height: int, width: int, how: str) -> str:
+    """What `fitted` does to a picture of `size` (h, w); "" if it does nothing."""
     if tuple(size) == (height, width):
         return ""
     scaled = f"{size[1]}×{size[0]} scaled to {width}×{height}"

@@ -1,28 +1,29 @@
 """Seconds, pixel frames and latent frames of one canvas, and where clips and images lie on it.
 
-Pixel frames and latent frames are different grids: latent frame 0 holds pixel frame 0, and every
-one after it holds `stride_t` more. Plain arithmetic, no tensors.
+Pixel frames and latent frames are different grids, see `engine.canvas.grid`. Plain arithmetic, no
+tensors.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ...models.errors import InputError
-from .grid import LatentGrid
+from ..rounding import nearest
+from .grid import Grid
 
 # Latent frames encoded before those that are kept, so that the encoder's memory is what it is in
 # the middle of a video. Measured on the built-in VAE, a still in the middle comes back at 16.8 dB
 # with none, 26.1 with 1, 28.3 with 2 and 28.2 with 3, where its own round trip gives 28.2.
 LEAD = 2
+LONGEST = 3600.0  # seconds of anything that is added to a canvas
 
 
 @dataclass(frozen=True)
 class Timeline:
     """`latent_frames` of a video at `fps` pixel frames per second."""
 
-    grid: LatentGrid
+    grid: Grid
     fps: Fraction
     latent_frames: int
 
@@ -50,11 +51,34 @@ class Timeline:
                 f"{name} {seconds:g} s is not on a canvas of {float(self.seconds):.4g} s: its "
                 f"first frame is at 0 s, its last at {float((self.frames - 1) / self.fps):.4g} s."
             )
-        return min(math.floor(Fraction(seconds) * self.fps + Fraction(1, 2)), self.frames - 1)
+        return min(nearest(Fraction(seconds) * self.fps), self.frames - 1)
 
     def touched(self, first: int, stop: int) -> range:
         """The latent frames that hold any of the pixel frames [first, stop)."""
         return range(self.grid.latent_frame_of(first), self.grid.latent_frame_of(stop - 1) + 1)
+
+    def latent_frames_in(self, seconds: float) -> int:
+        """Latent frames nearest to a duration, 1 or more.
+
+        Raises:
+            InputError: if it is not above 0, or longer than LONGEST.
+        """
+        if not 0 < seconds <= LONGEST:  # also false for NaN
+            raise InputError(f"{seconds} seconds: choose a duration above 0, up to {LONGEST:g}.")
+        return self.grid.nearest_latent_frames(Fraction(seconds), self.fps)
+
+    def in_words(self, latent_frames: Iterable[int]) -> str:
+        """The pixel frames of some latent frames: "frames 5-8, 13-16"."""
+        parts: list[list[int]] = []
+        for k in latent_frames:
+            span = self.span(k)
+            if parts and parts[-1][1] + 1 == span.start:
+                parts[-1][1] = span[-1]
+            else:
+                parts.append([span.start, span[-1]])
+        words = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+        one = len(parts) == 1 and parts[0][0] == parts[0][1]
+        return f"frame {words}" if one else f"frames {words}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,15 @@ class Placement:
     timeline: Timeline
     first: int
     count: int
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise InputError("the clip has no frames: connect one with at least 1.")
+        if not 0 <= self.first < self.timeline.frames:
+            raise InputError(
+                f"frame {self.first} is not on a canvas of {self.timeline.frames} frames: choose 0 "
+                f"to {self.timeline.frames - 1}."
+            )
 
     @property
     def stop(self) -> int:
@@ -101,28 +134,10 @@ class Placement:
             Which of the clip's frames, in order; the nearest stands in for those it lacks. And how
             many latent frames to drop from the front of what comes out.
         """
-        start, stop = latent_frames.start, latent_frames.stop
-        first_frame = self.timeline.grid.first_frame
-        lead = 0 if start == 0 else LEAD
-        begin = first_frame(start) - (self.timeline.grid.frames(lead) if lead else 0)
-        shown = range(begin, first_frame(stop))
+        grid, lead = self.timeline.grid, 0 if latent_frames.start == 0 else LEAD
+        stop = grid.first_frame(latent_frames.stop)
+        shown = range(stop - grid.frames(len(latent_frames) + lead), stop)
         return [min(max(frame - self.first, 0), self.count - 1) for frame in shown], lead
-
-
-def place(timeline: Timeline, first: int, count: int) -> Placement:
-    """A clip put on a canvas.
-
-    Raises:
-        InputError: if it has no frames, or begins before or after the canvas.
-    """
-    if count < 1:
-        raise InputError("the clip has no frames: connect one with at least 1.")
-    if not 0 <= first < timeline.frames:
-        raise InputError(
-            f"frame {first} is not on a canvas of {timeline.frames} frames: choose 0 to "
-            f"{timeline.frames - 1}."
-        )
-    return Placement(timeline, first, count)
 
 
 def resampled(count: int, rate: Fraction, fps: Fraction, limit: int) -> list[int]:
@@ -130,22 +145,6 @@ def resampled(count: int, rate: Fraction, fps: Fraction, limit: int) -> list[int
 
     As many as fill the clip's duration, and one at least if it has any.
     """
-    wanted = max(1, math.floor(count * fps / rate + Fraction(1, 2))) if count else 0
+    wanted = max(1, nearest(count * fps / rate)) if count else 0
     step = rate / fps
-    return [
-        min(math.floor(n * step + Fraction(1, 2)), count - 1) for n in range(min(wanted, limit))
-    ]
-
-
-def in_words(latent_frames: Iterator[int] | range | tuple[int, ...], timeline: Timeline) -> str:
-    """Pixel frames of some latent frames, for people: frames 5-8, 13-16."""
-    parts = []
-    for k in latent_frames:
-        span = timeline.span(k)
-        if parts and parts[-1][1] + 1 == span.start:
-            parts[-1][1] = span[-1]
-        else:
-            parts.append([span.start, span[-1]])
-    words = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
-    one = len(parts) == 1 and parts[0][0] == parts[0][1]
-    return f"frame {words}" if one else f"frames {words}"
+    return [min(nearest(n * step), count - 1) for n in range(min(wanted, limit))]

@@ -20,11 +20,10 @@ DecodePiece = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 def decoded_pieces(
     decode_piece: DecodePiece,
-    latents: Tensor,
-    size: int = 1,
+    pieces: Iterable[Tensor],
     finish: Callable[[Tensor], Tensor] = lambda pixels: pixels,
 ) -> Iterator[Tensor]:
-    """Decode latents: (b, c, t, h, w) in pieces of `size` latent frames.
+    """Decode a video that comes in pieces, each (b, c, t, h, w).
 
     Yields:
         What `finish` makes of (b, 3, f, h, w) pixels, about -1 … 1, not clamped. Together they are
@@ -33,19 +32,15 @@ def decoded_pieces(
     Raises:
         NotFiniteError: if a pixel is NaN or infinite: a video must never be black by accident.
     """
-    if latents.ndim != 5:
-        raise InputError(
-            f"latents of shape {tuple(latents.shape)} are not a video: "
-            f"need (batch, channels, frames, height, width)."
-        )
-    state = None
-    for at in range(0, latents.shape[2], size):
-        pixels, state = decode_piece(latents[:, :, at : at + size], state)
+    state, at = None, 0
+    for piece in pieces:
+        pixels, state = decode_piece(piece, state)
         if not torch.isfinite(pixels).all():
             raise NotFiniteError(
                 f"the decoder gave NaN or infinite pixels at latent frame {at}: "
                 f"the latents or the VAE's weights are damaged, or its dtype is too small."
             )
+        at += piece.shape[2]
         pixels = finish(pixels)  # the same name: the decoder's tensor is not kept while we wait
         yield pixels
 
@@ -56,14 +51,19 @@ def to_bytes(pixels: Tensor) -> Tensor:
     return rearrange(scaled.to(torch.uint8), "1 c f h w -> f h w c").cpu().contiguous()
 
 
-def frame_stream(decode_piece: DecodePiece, latents: Tensor, size: int = 1) -> Iterator[Tensor]:
-    """The frames of one video, (1, c, t, h, w), as a frame stream.
+def frame_stream(decode_piece: DecodePiece, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The frames of one video that comes in pieces, each (1, c, t, h, w), as a frame stream.
 
-    Memory holds the latents, the decoder's state and one chunk, however long the video.
+    Memory holds the decoder's state, one piece and its frames, however long the video.
     """
+    return decoded_pieces(decode_piece, map(one_video, pieces), to_bytes)
+
+
+def one_video(latents: Tensor) -> Tensor:
+    """The latents themselves. Raises InputError if they are not those of one video."""
     if latents.shape[0] != 1:
         raise InputError(f"a frame stream is one video, but these latents are {latents.shape[0]}.")
-    yield from decoded_pieces(decode_piece, latents, size, to_bytes)
+    return latents
 
 
 def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
@@ -105,7 +105,7 @@ def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: in
         place: the peak is this tensor and one piece.
     """
     out, at = torch.empty(0), 0
-    for pixels in decoded_pieces(decode_piece, latents, size):
+    for pixels in decoded_pieces(decode_piece, latents.split(size, dim=2)):
         if at == 0:
             b, c, _, h, w = pixels.shape
             out = torch.empty(b, frames, h, w, c)

@@ -11,11 +11,10 @@ SkyworkAI/SkyReels-V2; the paper is Chen et al. 2025, arXiv:2504.13074.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...models.errors import InputError
-from ..canvas.noise import frame_noise
+from ..canvas.noise import video_noise
 
 REFERENCE_NOISE = 20  # timestep that known frames are said to be at; 0 is clean, of 1000
 MOST_NOISE = 60  # above it known frames are no longer followed
@@ -104,12 +103,6 @@ def reference_noise(latents: Tensor, first: int, seed: int, amount: float) -> Te
             f"reference noise {amount}: choose from 0 to {MOST_NOISE}; {REFERENCE_NOISE} is usual."
         )
     b, c, t, h, w = latents.shape
-    other = (seed + 1) % 2**64
-    noise = torch.stack(
-        [
-            torch.stack([frame_noise(other, first + f, (c, h, w), video) for f in range(t)], dim=1)
-            for video in range(b)
-        ]
-    )
+    noise = video_noise((seed + 1) % 2**64, range(first, first + t), (c, h, w), b)
     share = amount / 1000
     return latents * (1 - share) + noise.to(latents) * share

@@ -1,4 +1,4 @@
-"""A take laid out: its shots on the frames, its clips, and the windows they are painted in.
+"""A take laid out: its shots on the frames, its clips, and the windows they are sampled in.
 
 Pure arithmetic, no tensors: the plan of an hour can be shown before its first step.
 """
@@ -6,12 +6,12 @@ Pure arithmetic, no tensors: the plan of an hour can be shown before its first s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
 from typing import NamedTuple
 
 from ...models.errors import InputError
-from ..canvas.grid import LatentGrid
-from ..canvas.windows import Window, plan_windows
+from ..canvas.grid import Grid
+from ..canvas.plan import Window, consecutive
+from ..rounding import nearest
 from .storyboard import Shot, StoryboardError, clock
 
 
@@ -24,11 +24,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Clip:
-    """A piece of a take that is painted without a break and decoded as one causal stream.
+    """A piece of a take that is sampled without a break and decoded as one causal stream.
 
-    start: frame of the take that it begins with; frames: how many of its frames are shown, those
-    under the next clip's dissolve included; dissolve: how many of them shine through the clip
-    before; latent_frames: what is painted, up to stride_t - 1 frames more than are shown.
+    Attributes:
+        start: frame of the take that it begins with.
+        frames: how many of its frames are shown, those under the next clip's dissolve included.
+        dissolve: how many of them shine through the clip before.
+        latent_frames: what is sampled, up to stride_t - 1 frames more than are shown.
+        spans: its shots.
+        windows: in which it is sampled.
     """
 
     start: int
@@ -51,11 +55,14 @@ class Take:
         return sum(len(clip.windows) for clip in self.clips)
 
 
-class Layout(NamedTuple):
-    """How a take is to be painted.
+class Windowing(NamedTuple):
+    """In what windows a take is to be sampled.
 
-    length, overlap: of a window, in latent frames; together: shots that follow one another by a
-    cut share their windows and see each other, rather than each being a clip of its own.
+    Attributes:
+        length: of a window, in latent frames.
+        overlap: latent frames that each window goes on from.
+        together: shots that follow one another by a cut share their windows and see each other,
+            rather than each being a clip of its own.
     """
 
     length: int
@@ -64,7 +71,7 @@ class Layout(NamedTuple):
 
 
 def plan_take(
-    shots: Sequence[Shot], frames: int, fps: Fraction, grid: LatentGrid, layout: Layout
+    shots: Sequence[Shot], frames: int, fps: Fraction, grid: Grid, windowing: Windowing
 ) -> Take:
     """Lay `shots` out on `frames` frames.
 
@@ -75,7 +82,7 @@ def plan_take(
         InputError: if two shots fall on the same frame, or the windows make no sense.
     """
     starts = frame_starts(shots, frames, fps)
-    groups = _clips_of(shots, layout.together)
+    groups = _clips_of(shots, windowing.together)
     clips = []
     for i, group in enumerate(groups):
         start = starts[group[0]]
@@ -85,7 +92,7 @@ def plan_take(
             stop += _dissolve_frames(shots, starts, frames, follower, fps)
         latent_frames = grid.latent_frame_of(stop - start - 1) + 1
         spans = spans_of([(starts[shot] - start, shot) for shot in group], grid, shots)
-        windows = plan_windows(latent_frames, layout.length, layout.overlap)
+        windows = consecutive(latent_frames, windowing.length, windowing.overlap)
         dissolve = _dissolve_frames(shots, starts, frames, group[0], fps)
         clips.append(Clip(start, stop - start, dissolve, latent_frames, spans, windows))
     return Take(frames, tuple(clips))
@@ -93,7 +100,7 @@ def plan_take(
 
 def frame_starts(shots: Sequence[Shot], frames: int, fps: Fraction) -> list[int]:
     """The frame each shot begins on. Raises StoryboardError if two share one."""
-    starts = [nearest_frame(shot.start, fps) for shot in shots]
+    starts = [nearest(shot.start * fps) for shot in shots]
     for i, shot in enumerate(shots):
         if i and starts[i] <= starts[i - 1]:
             raise StoryboardError(
@@ -110,14 +117,7 @@ def frame_starts(shots: Sequence[Shot], frames: int, fps: Fraction) -> list[int]
     return starts
 
 
-def nearest_frame(seconds: Fraction, fps: Fraction) -> int:
-    """The number of the frame that is shown nearest to `seconds`; the later of two as near."""
-    return floor(seconds * fps + Fraction(1, 2))
-
-
-def noise_frames(
-    clip: Clip, shots: Sequence[Shot], seed: int, grid: LatentGrid
-) -> list[tuple[int, int]]:
+def noise_frames(clip: Clip, shots: Sequence[Shot], seed: int, grid: Grid) -> list[tuple[int, int]]:
     """(seed, number of the frame) of each latent frame's noise, see `engine.canvas.noise`.
 
     A shot without a seed of its own has the take's noise at its place in the take. A shot with one
@@ -133,11 +133,12 @@ def noise_frames(
 
 def shots_in(clip: Clip, window: Window) -> list[Span]:
     """The shots seen in a window, with latent frames counted from its beginning."""
+    first, last = window.frames[0], window.frames[-1]
     stops = [*(span.start for span in clip.spans[1:]), clip.latent_frames]
     return [
-        Span(max(0, span.start - window.start), span.shot)
+        Span(max(0, span.start - first), span.shot)
         for span, stop in zip(clip.spans, stops, strict=True)
-        if span.start < window.stop and stop > window.start
+        if span.start <= last and stop > first
     ]
 
 
@@ -164,11 +165,11 @@ def _dissolve_frames(
     if not shots[shot].dissolve:
         return 0
     lasts = [*starts, frames][shot + 1] - starts[shot]
-    return min(max(1, nearest_frame(shots[shot].dissolve, fps)), lasts)
+    return min(max(1, nearest(shots[shot].dissolve * fps)), lasts)
 
 
 def spans_of(
-    places: Sequence[tuple[int, int]], grid: LatentGrid, shots: Sequence[Shot]
+    places: Sequence[tuple[int, int]], grid: Grid, shots: Sequence[Shot]
 ) -> tuple[Span, ...]:
     """(frame within the clip, shot) -> spans on latent frames.
 
@@ -177,29 +178,24 @@ def spans_of(
     """
     spans: list[Span] = []
     for frame, shot in places:
-        start = _nearest_latent_frame(frame, grid)
+        start = grid.nearest_latent_frame(frame)
         if spans and start <= spans[-1].start:
             raise StoryboardError(
                 shots[shot].where,
                 f"shots that share a window are at least one latent frame, {grid.stride_t} frames, "
-                f"long, and the one before this is not: make it longer, or paint each shot on "
+                f"long, and the one before this is not: make it longer, or sample each shot on "
                 f"its own.",
             )
         spans.append(Span(start, shot))
     return tuple(spans)
 
 
-def _nearest_latent_frame(frame: int, grid: LatentGrid) -> int:
-    holds = grid.latent_frame_of(frame)
-    return min((holds, holds + 1), key=lambda t: abs(grid.first_frame(t) - frame))
-
-
-def check_layout(layout: Layout, grid: LatentGrid) -> Layout:
-    """The layout. Raises InputError for windows that cannot hand over, counted in pixel frames."""
-    if layout.length < 2 or layout.overlap >= layout.length:
+def check_windowing(windowing: Windowing, grid: Grid) -> Windowing:
+    """The windowing. Raises InputError if windows cannot hand over, counted in pixel frames."""
+    if windowing.length < 2 or windowing.overlap >= windowing.length:
         raise InputError(
-            f"windows of {grid.frames(layout.length)} frames with an overlap of "
-            f"{grid.frames(layout.overlap)}: a window has {grid.frames(2)} frames or more, and at "
-            f"least {grid.stride_t} more than its overlap."
+            f"windows of {grid.frames(windowing.length)} frames with an overlap of "
+            f"{grid.frames(windowing.overlap)}: a window has {grid.frames(2)} frames or more, and "
+            f"at least {grid.stride_t} more than its overlap."
         )
-    return layout
+    return windowing

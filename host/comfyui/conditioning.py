@@ -9,7 +9,7 @@ ConditioningAverage, ConditioningConcat), that text is what counts.
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.conds
 import torch
@@ -22,6 +22,21 @@ MEET = 0.35  # noise level; what it does is said at `of_shots`
 Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
 
 
+class Prompts(NamedTuple):
+    """What a video should show and what not."""
+
+    positive: Conditioning
+    negative: Conditioning
+
+    def with_values(self, values: Mapping[str, Any]) -> "Prompts":
+        """Both with more extras, see the function of that name."""
+        return Prompts(*(with_values(prompt, values) for prompt in self))
+
+    def from_frame(self, frame: int, frames: int) -> "Prompts":
+        """Both for what begins at latent frame `frame` of a clip of `frames`."""
+        return Prompts(*(from_frame(prompt, frame, frames) for prompt in self))
+
+
 class ByFrame(comfy.conds.CONDRegular):
     """The number of the text that each latent frame listens to: (1, 1, t, 1, 1) int64.
 
@@ -31,6 +46,11 @@ class ByFrame(comfy.conds.CONDRegular):
 
     def can_concat(self, other: "ByFrame") -> bool:
         return super().can_concat(other) and torch.equal(self.cond, other.cond)
+
+
+def with_values(conditioning: Conditioning, values: Mapping[str, Any]) -> Conditioning:
+    """CONDITIONING with more extras; those that a node put there before stay."""
+    return [[text, {**values, **extras}] for text, extras in conditioning]
 
 
 def of_shots(

@@ -1,7 +1,7 @@
 """ComfyUI's LATENT <-> our canvas.
 
-LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = paint, 0 = keep), and under
-"longtake" the facts that a tensor cannot tell: fps, what was pinned, in which passes to paint...
+LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = to be sampled, 0 = known), and under
+"longtake" what those two cannot say, by the names in FACTS. No other file knows them.
 """
 
 from collections.abc import Mapping
@@ -9,51 +9,64 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import reduce
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.codec import Codec
+from ...engine.canvas.grid import CausalGrid, Grid
+from ...engine.canvas.masked import MaskedLatents
 from ...models.errors import InputError, NotFiniteError
 
-FACTS = "longtake"
-STRIDE_T = 4  # pixel frames per latent frame of every Wan VAE, for masks that count in pixels
+KEY = "longtake"
+FACTS = ("fps", "pins", "plan", "skip", "strength")  # fields of Canvas that travel in a LATENT
+WAN = CausalGrid(channels=1)  # in time: for masks that count pixel frames, where no VAE is at hand
 
 
-def to_canvas(latent: Mapping[str, Any]) -> Canvas:
-    """The canvas in a LATENT. A latent frame is known if its mask keeps all of it.
+def to_canvas(
+    latent: Mapping[str, Any], codec: Codec | None = None, *, masked: bool = True
+) -> Canvas:
+    """The canvas in a LATENT.
+
+    Args:
+        latent: of a video, or of a single image.
+        codec: that of the VAE it is for, where there is one.
+        masked: False where its mask does not matter: it is not looked at.
 
     Raises:
-        InputError: if it is no video, or its mask does not fit it.
+        InputError: if it is no video, its mask does not fit it, or it is not for this VAE.
         NotFiniteError: if it holds NaN or infinite numbers.
     """
     latents = samples_of(latent)
-    mask = mask_of(latent)
-    if mask is None:
-        return Canvas(latents, torch.zeros(latents.shape[2], dtype=torch.bool))
-    return Canvas(latents, (reduce(mask, "b c t h w -> t", "max") == 0).cpu())
+    mask = mask_of(latent, latents, codec.grid if codec else WAN) if masked else None
+    facts = latent.get(KEY, {})
+    return Canvas(
+        MaskedLatents(latents, mask),
+        codec,
+        **{name: facts[name] for name in FACTS if name in facts},
+    )
 
 
-def to_latent(canvas: Canvas, **facts: Any) -> dict[str, Any]:
+def to_latent(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A LATENT that any node for videos takes.
 
     Args:
-        canvas: its latents, and which of them are known.
-        facts: fps and so on, for the nodes after.
+        canvas: as it shall be sampled.
+        like: the LATENT that the canvas was, for what other nodes wrote into it.
     """
-    latent: dict[str, Any] = {"samples": canvas.latents}
-    if canvas.known.any():
-        latent["noise_mask"] = rearrange((~canvas.known).to(canvas.latents), "t -> 1 1 t 1 1")
-    return with_facts(latent, **facts)
+    latent = {**(like or {}), "samples": canvas.video.latents}
+    if canvas.video.mask is not None:
+        latent["noise_mask"] = canvas.video.mask
+    facts = {name: getattr(canvas, name) for name in FACTS}
+    return {
+        **latent,
+        KEY: {name: fact for name, fact in facts.items() if fact not in (None, (), 0)},
+    }
 
 
-def with_facts(latent: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-    """A copy of a LATENT with more facts; those it has already stay unless named again."""
-    return {**latent, FACTS: {**facts_of(latent), **facts}}
-
-
-def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
-    """What earlier nodes of ours wrote down about a LATENT, fps above all."""
-    return dict(latent.get(FACTS, {}))
+def with_latents(latent: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
+    """The same LATENT with other numbers in it: (b, c, t, h, w)."""
+    return {**latent, "samples": latents}
 
 
 def samples_of(latent: Mapping[str, Any]) -> Tensor:
@@ -70,11 +83,11 @@ def samples_of(latent: Mapping[str, Any]) -> Tensor:
     return samples.unsqueeze(2) if samples.ndim == 4 else samples
 
 
-def mask_of(latent: Mapping[str, Any]) -> Tensor | None:
-    """A LATENT's mask at its own resolution: (b or 1, 1, t, h or 1, w or 1), 1 = paint; or None.
+def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | None:
+    """A LATENT's mask at its own resolution: (b or 1, 1, t, h or 1, w or 1); or None.
 
     Masks drawn on pixels come as (frames, h, w) or (frames, 1, h, w). Core would stretch them in
-    time, by which a kept first frame is lost; here a latent frame is painted where any of its
+    time, by which a known first frame is lost; here a latent frame is sampled where any of its
     pixel frames is.
     """
     mask = latent.get("noise_mask")
@@ -82,42 +95,22 @@ def mask_of(latent: Mapping[str, Any]) -> Tensor | None:
         return None
     if not torch.isfinite(mask).all():
         raise NotFiniteError("the mask of the LATENT holds NaN or infinite numbers.")
-    latents = samples_of(latent)
     if mask.ndim == 5:
-        return checked(reduce(mask.float(), "b c t h w -> b 1 t h w", "max"), latents)
+        return reduce(mask.float(), "b c t h w -> b 1 t h w", "max")
     pixels = mask.float().reshape(1, 1, -1, *mask.shape[-2:])
-    h, w = latents.shape[-2:]
-    by_frame = F.adaptive_max_pool3d(pixels, (pixels.shape[2], h, w))
-    return checked(in_latent_time(by_frame, latents.shape[2]), latents)
+    by_frame = F.adaptive_max_pool3d(pixels, (pixels.shape[2], *latents.shape[-2:]))
+    return in_latent_time(by_frame, latents.shape[2], grid)
 
 
-def in_latent_time(mask: Tensor, latent_frames: int) -> Tensor:
+def in_latent_time(mask: Tensor, latent_frames: int, grid: Grid) -> Tensor:
     """mask: (1, 1, f, h, w) -> (1, 1, t, h, w)."""
     frames = mask.shape[2]
     if frames in (1, latent_frames):
         return mask.expand(-1, -1, latent_frames, -1, -1)
-    wanted = 1 + (latent_frames - 1) * STRIDE_T
-    if frames != wanted:
+    if frames != grid.frames(latent_frames):
         raise InputError(
-            f"a mask of {frames} frames does not fit this LATENT: need 1 for all of it, {wanted} "
-            f"pixel frames, or {latent_frames} latent frames."
+            f"a mask of {frames} frames does not fit this LATENT: need 1 for all of it, "
+            f"{grid.frames(latent_frames)} pixel frames, or {latent_frames} latent frames."
         )
-    rest = reduce(mask[:, :, 1:], "b c (t p) h w -> b c t h w", "max", p=STRIDE_T)
-    return torch.cat((mask[:, :, :1], rest), dim=2)
-
-
-def checked(mask: Tensor, latents: Tensor) -> Tensor:
-    """The mask itself, if each of its axes is 1 or that of the latents (time must be)."""
-    b, _, t, h, w = latents.shape
-    fits = (
-        mask.shape[0] in (1, b)
-        and mask.shape[2] == t
-        and mask.shape[3] in (1, h)
-        and mask.shape[4] in (1, w)
-    )
-    if not fits:
-        raise InputError(
-            f"a mask of shape {tuple(mask.shape)} does not fit latents of {tuple(latents.shape)}: "
-            f"need ({b} or 1, 1, {t}, {h} or 1, {w} or 1)."
-        )
-    return mask
+    spans = [slice(grid.first_frame(k), grid.first_frame(k + 1)) for k in range(latent_frames)]
+    return torch.cat([mask[:, :, span].amax(dim=2, keepdim=True) for span in spans], dim=2)

@@ -14,13 +14,13 @@ import torch
 from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor
 
+from ...engine.canvas.known import concat_known
 from ...engine.sampling.memory import peak_bytes
 from ...engine.sampling.presets import DEFAULTS, Family, told_family
 from ...models.checkpoint import load_into, refuse_broken_numbers
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import shot_conds, shot_texts
-from ..sampling.image_channels import concat_known
 from . import dtypes, patching
 from .forward import ComfyDiT, attends_in_parts
 

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...engine.canvas.grid import LatentGrid
+from ...engine.canvas.grid import CausalGrid, Grid
 from ...engine.frames.stream import DecodePiece, all_frames
 from ...models.checkpoint import Header, TensorInfo, detect, load_into
 from ...models.cpu import channels_last
@@ -164,7 +164,7 @@ def build(
     return ComfyVAE(network, dtype)
 
 
-def grid_of(vae: comfy.sd.VAE) -> LatentGrid:
+def grid_of(vae: comfy.sd.VAE) -> Grid:
     """How a VAE packs pixels. Raises InputError if it is not a video VAE."""
     if getattr(vae, "latent_dim", 2) != 3:
         raise InputError(
@@ -172,7 +172,7 @@ def grid_of(vae: comfy.sd.VAE) -> LatentGrid:
             "LoadVAE loads."
         )
     stride_t = vae.temporal_compression_decode() or 1
-    return LatentGrid(vae.latent_channels, stride_t, vae.spacial_compression_decode())
+    return CausalGrid(vae.latent_channels, stride_t, vae.spacial_compression_decode())
 
 
 def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
@@ -186,14 +186,25 @@ def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
         InputError: if the VAE is of another family, or does not fit the latents.
     """
     check_latents(vae, latents)
+    decode_piece = piece_decoder(vae)
+    make_room(vae, latents)
+    return decode_piece
+
+
+def piece_decoder(vae: comfy.sd.VAE) -> DecodePiece:
+    """As `decoder`, where somebody else sees to it that the weights are on the device."""
     network = streaming(vae)
-    load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype))
 
     def decode_piece(piece: Tensor, state: State | None) -> tuple[Tensor, State]:
         with torch.inference_mode():
             return network.decode_piece(piece.to(vae.device, vae.vae_dtype), state)
 
     return decode_piece
+
+
+def make_room(vae: comfy.sd.VAE, latents: Tensor) -> None:
+    """Put a VAE on its device, with what decoding latents (b, c, t, h, w) takes to spare."""
+    load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype))
 
 
 def decode_frames(vae: comfy.sd.VAE, latents: Tensor) -> Tensor:
@@ -229,7 +240,7 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     return torch.cat(pieces, dim=2)
 
 
-def check_image(image: Tensor, grid: LatentGrid) -> None:
+def check_image(image: Tensor, grid: Grid) -> None:
     if image.ndim != 4 or image.shape[-1] < 3:
         raise InputError(
             f"frames of shape {tuple(image.shape)} are not an IMAGE: need "

@@ -8,7 +8,7 @@ wrappers around its run, which core's samplers and ours call alike.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...engine.canvas.canvas import Canvas
 from ...engine.sampling.presets import expert_of
 from ...models.errors import InputError
-from ..comfyui.latent import mask_of, samples_of
+from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..networks.settings import settings_of
 from ..networks.transformer import config_of, network_of
-from .image_channels import image_channels, known_conds, route_for
+from .routes import pins_for, with_channels
 
 KEY = "longtake_experts"
 BOUNDARY = {False: 0.875, True: 0.9}  # by whether the checkpoint takes an image
@@ -76,20 +77,19 @@ def experts_of(model: ModelPatcher) -> Experts | None:
 
 
 def guider(
-    model: ModelPatcher, positive: list, negative: list, latent: Mapping[str, Any] | None = None
+    model: ModelPatcher, prompts: Prompts, canvas: Canvas | None = None
 ) -> comfy.samplers.CFGGuider:
     """A GUIDER for core's SamplerCustomAdvanced, of a MODEL from `pair`.
 
     Args:
-        latent: the LATENT that will be sampled, of which core passes on no pinned pixels; without
-            it an I2V checkpoint is shown what the mask keeps as latents.
+        canvas: what will be sampled, of which core passes on no pinned pixels; without it an I2V
+            checkpoint is shown what the mask keeps as latents.
     """
-    if latent is not None:
-        channels = image_channels(latent, route_for(config_of(model)))
-        samples = samples_of(latent)
-        positive, negative = known_conds(positive, negative, channels, samples, mask_of(latent))
+    if canvas is not None and (pins := pins_for(canvas, config_of(model))):
+        channels = pins.channels(range(canvas.video.latents.shape[2]))
+        prompts = with_channels(prompts, channels, canvas.video)
     made = comfy.samplers.CFGGuider(model)
-    made.set_conds(positive, negative)
+    made.set_conds(*prompts)
     made.set_cfg(experts_of(model).cfg_high)
     return made
 

@@ -1,257 +1,158 @@
-"""A take of any length: painted window by window, decoded and written while it is painted.
+"""A take of any length: sampled window by window, decoded and written while it is sampled.
 
 Windows hand their last latent frames on as they are: nothing is decoded and encoded again. Each
-window is on disk as soon as it is painted, under a hash of all that decided it; a take that is
-queued again uses what is there and paints the rest, to the same bits.
+window is on disk as soon as it is sampled, under a hash of all that decided it; a take that is
+queued again uses what is there and samples the rest, to the same bits.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import comfy.sd
 import torch
 from comfy.model_management import InterruptProcessingException
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
-from ...engine.canvas.grid import LatentGrid
+from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import frame_noise
-from ...engine.canvas.windows import Window
-from ...engine.frames.stream import decoded_pieces, to_bytes
+from ...engine.canvas.plan import Window
+from ...engine.frames.stream import frame_stream
 from ...engine.media.publish import check_space, claim, estimate
-from ...engine.media.sound import Sound
 from ...engine.media.writer import write_video
-from ...engine.take.anchor import Statistics, keeps_first_frame, keeps_statistics, matched
+from ...engine.sampling.loop import sampled
+from ...engine.take.anchor import Anchor
 from ...engine.take.fingerprint import UnknownValueError, digest
-from ...engine.take.layout import Clip, Layout, Take, noise_frames, shots_in
+from ...engine.take.layout import noise_frames
 from ...engine.take.splice import spliced
-from ...engine.take.storyboard import Shot
 from ...engine.take.time_left import bytes_of, duration
 from ...engine.take.window_store import WindowStore
-from ...models.errors import InputError, NotFiniteError
-from ..comfyui.conditioning import MEET, Conditioning, from_frame, of_shots
+from ...models.errors import InputError
+from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
-from ..networks.vae import decoder
-from ..sampling.image_channels import channels_of, known_conds, route_for, unseen
-from ..sampling.sample import run
+from ..networks.vae import make_room, piece_decoder
+from ..sampling.routes import Route, missing_vision, route_for, with_channels
+from ..sampling.sample import finite, run
 from . import weights_hash
-from .known_frames import Held
 from .progress import TakeProgress, guessed_step, memory_of, room_of
+from .recipe import Recipe
 
 FOLDER = "longtake"  # in ComfyUI's output folder
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """All that decides what a take looks like.
-
-    prompts: CONDITIONING of each shot; held: what is known of each clip before it is painted;
-    meet: see `shots.of_shots`; anchor: one of engine.take.anchor.ANCHORS.
-    """
-
-    model: ModelPatcher
-    vae: comfy.sd.VAE
-    prompts: tuple[Conditioning, ...]
-    negative: Conditioning
-    shots: tuple[Shot, ...]
-    held: tuple[Held, ...]
-    take: Take
-    layout: Layout
-    grid: LatentGrid
-    fps: Fraction
-    width: int
-    height: int
-    sigmas: Tensor
-    seed: int
-    cfg: float
-    sampler: str
-    anchor: str = "off"
-    meet: float = MEET
-    sound: Sound | None = None
-
-    @property
-    def steps(self) -> int:
-        return len(self.sigmas) - 1
-
-    @cached_property
-    def cell(self) -> tuple[int, int, int]:
-        """(c, h, w) of a latent frame."""
-        s = self.grid.stride_hw
-        return self.grid.channels, self.height // s, self.width // s
-
-    @property
-    def window_shape(self) -> tuple[int, int, int, int, int]:
-        """(b, c, t, h, w) of the longest window."""
-        c, h, w = self.cell
-        longest = max(w.stop - w.start for clip in self.take.clips for w in clip.windows)
-        return 1, c, longest, h, w
-
-    def prompt(self, clip: Clip, window: Window) -> Conditioning:
-        """What a window shows: one shot's text, or each frame its own shot's."""
-        spans = shots_in(clip, window)
-        texts = [self.prompts[span.shot] for span in spans]
-        if len(clip.spans) == 1:
-            return from_frame(texts[0], window.start, clip.latent_frames)
-        return of_shots(texts[0], texts, [span.start for span in spans], self.meet)
-
-
-class Painter:
-    """Paints the windows of a recipe, or finds them painted.
+class TakeSampler:
+    """Samples the windows of a recipe, or finds them on disk.
 
     Attributes:
         keys: of each window of each clip; None if something in the graph cannot be compared, so
             that nobody could say whether a window on disk is the same.
+        why_not: what that is.
+        progress: counts the steps of the whole take.
     """
 
-    def __init__(self, recipe: Recipe, store: WindowStore):
+    def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
         self.recipe, self.store = recipe, store
+        shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
+        self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not = ""
-        self.noise = [
-            noise_frames(clip, recipe.shots, recipe.seed, recipe.grid) for clip in recipe.take.clips
-        ]
         try:
-            self.keys: list[list[str]] | None = self._keys()
+            self.keys: list[dict[Window, str]] | None = self._keys()
         except UnknownValueError as error:
             self.keys, self.why_not = None, str(error)
-        self.progress: TakeProgress | None = None
+        self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds)
 
-    def _keys(self) -> list[list[str]]:
+    def _keys(self) -> list[dict[Window, str]]:
         """A hash for each window: of its own inputs, and of the window it goes on from."""
-        r = self.recipe
-        base = digest(
-            weights_hash.identity(r.model),
-            r.negative,
-            r.sigmas,
-            r.cfg,
-            r.sampler,
-            r.cell,
-            r.anchor,
-        )
+        r, s = self.recipe, self.recipe.sampling
+        model = weights_hash.identity(r.model)
+        base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
         all_keys = []
-        for clip, noise, held in zip(r.take.clips, self.noise, r.held, strict=True):
-            keys, key = [], base
+        for clip, noise, known in zip(r.take.clips, self.noise, r.known, strict=True):
+            keys, key = {}, base
             for window in clip.windows:
-                part = noise[window.start : window.stop]
-                known = held.told_apart_by(window, r.grid)
-                key = digest(key, r.prompt(clip, window), part, known, window.known)
-                keys.append(key)
+                own = [noise[k] for k in window.frames]
+                deciding = known.deciding(window, r.codec.grid)
+                prompt = r.prompts(clip, window).positive
+                keys[window] = key = digest(key, prompt, own, deciding, window.context)
             all_keys.append(keys)
         return all_keys
 
     @property
     def missing(self) -> int:
-        """How many windows are still to be painted."""
+        """How many windows are still to be sampled."""
         return sum(
-            held.whole(window) is None
-            and (self.keys is None or not self.store.has(self.keys[number][i]))
-            for number, (clip, held) in enumerate(
-                zip(self.recipe.take.clips, self.recipe.held, strict=True)
+            known.whole(window) is None
+            and (self.keys is None or not self.store.has(self.keys[number][window]))
+            for number, (clip, known) in enumerate(
+                zip(self.recipe.take.clips, self.recipe.known, strict=True)
             )
-            for i, window in enumerate(clip.windows)
+            for window in clip.windows
         )
 
     def windows(self, number: int) -> Iterator[Tensor]:
         """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32."""
-        r, clip = self.recipe, self.recipe.take.clips[number]
-        painted: Tensor | None = None  # no more of it than the next window looks back at
-        first, like = None, None
-        for i, window in enumerate(clip.windows):
-            check_cancelled()
-            latents = self._kept(number, i)
-            if latents is None:
-                latents = self._paint(number, window, painted, first)
-                if like is not None and keeps_statistics(r.anchor):
-                    latents = r.held[number].put_back(matched(latents, like), window)
-                if self.keys is not None:
-                    self.store.save(self.keys[number][i], latents)
-            if first is None:
-                first, like = latents[:, :, :1].clone(), Statistics.of(latents)
-            painted = latents if painted is None else torch.cat((painted, latents), dim=2)
-            painted = painted[:, :, -r.layout.length :].clone()
-            yield latents
+        known, anchor = self.recipe.known[number], Anchor(self.recipe.anchor)
 
-    def _kept(self, number: int, i: int) -> Tensor | None:
-        """A window with nothing to paint, or from disk if it is there and whole."""
-        window = self.recipe.take.clips[number].windows[i]
-        known = self.recipe.held[number].whole(window)
+        def new_frames(window: Window, part: MaskedLatents) -> Tensor:
+            check_cancelled()
+            new = self._there(number, window)
+            if new is None:
+                new = self._sample(number, window, anchor.shown(window, part))
+                new = known.put_back(anchor.corrected(new), window)
+                if self.keys is not None:
+                    self.store.save(self.keys[number][window], new)
+            anchor.remember(new)
+            return new
+
+        for _, new in sampled(known, self.recipe.take.clips[number].windows, new_frames):
+            yield new
+
+    def _there(self, number: int, window: Window) -> Tensor | None:
+        """What a window adds, if all of it is known, or it is whole on disk."""
+        known = self.recipe.known[number].whole(window)
         if known is not None or self.keys is None:
             return known
         c, h, w = self.recipe.cell
-        return self.store.load(self.keys[number][i], (1, c, window.new, h, w))
+        return self.store.load(self.keys[number][window], (1, c, len(window.new), h, w))
 
-    def _paint(
-        self, number: int, window: Window, painted: Tensor | None, first: Tensor | None
-    ) -> Tensor:
+    def _sample(self, number: int, window: Window, part: MaskedLatents) -> Tensor:
         """What a window adds, float32 on the CPU."""
-        r, (c, h, w) = self.recipe, self.recipe.cell
-        samples = torch.zeros(1, c, window.stop - window.start, h, w)
-        mask = torch.ones(1, 1, samples.shape[2], 1, 1)
-        for k, latent in r.held[number].within(window).items():
-            samples[:, :, k : k + 1], mask[:, :, k] = latent, 0
-        if painted is not None:
-            samples[:, :, : window.known] = painted[:, :, -window.known :]
-            mask[:, :, : window.known] = 0
-            if keeps_first_frame(r.anchor) and window.known > 1:
-                samples[:, :, :1] = first
-        mask = None if mask.all() else mask
-        pairs = self.noise[number][window.start : window.stop]
-        noise = torch.stack([frame_noise(s, frame, r.cell) for s, frame in pairs], dim=1)[None]
-        if self.progress is not None:
-            self.progress.window()
-        seed, at = pairs[window.known]
-        out = run(
-            r.model,
-            *self._prompts(number, window, samples, mask),
-            samples,
-            mask,
-            noise,
-            r.sigmas,
-            r.cfg,
-            r.sampler,
-            (seed + at) % 2**64,  # of samplers that add noise on the way
-            self.progress,
-        )
-        if not torch.isfinite(out).all():
-            raise NotFiniteError(
-                f"latent frames {window.start} to {window.stop} became NaN or infinite at cfg "
-                f"{r.cfg} with {r.sampler}: lower cfg, take more steps, or load the model in bf16 "
-                f"or fp32. What was painted before them is kept."
-            )
-        return out[:, :, window.known :].to("cpu", torch.float32).clone()
+        r, noise_of = self.recipe, [self.noise[number][k] for k in window.frames]
+        noise = [frame_noise(seed, frame, r.cell) for seed, frame in noise_of]
+        seed, frame = noise_of[window.context]
+        # For samplers that add noise on the way: another one in each window.
+        sampling = replace(r.sampling, seed=(seed + frame) % 2**64)
+        prompts = self._prompts(number, window, part)
+        self.progress.window()
+        out = run(r.model, prompts, part, torch.stack(noise, dim=1)[None], sampling, self.progress)
+        which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
+        finite(out, r.model, sampling, which)
+        return out[:, :, window.context :].to("cpu", torch.float32).clone()
 
-    def _prompts(
-        self, number: int, window: Window, samples: Tensor, mask: Tensor | None
-    ) -> tuple[Conditioning, Conditioning]:
+    def _prompts(self, number: int, window: Window, part: MaskedLatents) -> Prompts:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
-        r, pins = self.recipe, self.recipe.held[number].pins
-        span, route = range(window.start, window.stop), route_for(config_of(r.model))
-        clip = r.take.clips[number]
-        prompt = r.prompt(clip, window)
-        negative = from_frame(r.negative, window.start, clip.latent_frames)
-        return known_conds(prompt, negative, channels_of(pins, span, route), samples, mask)
+        r, pins = self.recipe, self.recipe.known[number].pins
+        prompts = r.prompts(r.take.clips[number], window)
+        if pins is None or route_for(config_of(r.model)) is not Route.IMAGE_CHANNELS:
+            return prompts
+        span = range(window.frames[0], window.frames[-1] + 1)
+        return with_channels(prompts, pins.channels(span), part)
 
     def frames(self, number: int) -> Iterator[Tensor]:
-        """Chunks of clip `number`, each window decoded as soon as it is there, as one stream."""
-        vae, state = self.recipe.vae, None
-        for latents in self.windows(number):
-            decode_piece = decoder(vae, latents)
+        """The frame stream of clip `number`; each window is decoded as soon as it is there."""
+        vae = self.recipe.vae
 
-            def go_on(piece: Tensor, _: Any, decode_piece=decode_piece) -> tuple[Tensor, None]:
-                nonlocal state
-                pixels, state = decode_piece(piece, state)
-                return pixels, None
+        def pieces() -> Iterator[Tensor]:
+            for latents in self.windows(number):
+                make_room(vae, latents)  # sampling may have taken it
+                yield from latents.split(1, dim=2)
 
-            yield from decoded_pieces(go_on, latents, 1, to_bytes)
+        return frame_stream(piece_decoder(vae), pieces())
 
 
 class Stopped:
@@ -266,10 +167,10 @@ class Stopped:
         except InterruptProcessingException as cancelled:
             self.by = cancelled
 
-    def streams(self, painter: Painter) -> Iterator[Iterator[Tensor]]:
-        for number in range(len(painter.recipe.take.clips)):
+    def streams(self, sampler: TakeSampler) -> Iterator[Iterator[Tensor]]:
+        for number in range(len(sampler.recipe.take.clips)):
             if self.by is None:
-                yield self.until(painter.frames(number))
+                yield self.until(sampler.frames(number))
 
 
 def store_folder() -> Path:
@@ -282,7 +183,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
     Args:
         recipe: what to make.
         keep: its windows stay on disk when it is finished, so that the same take with a shot
-            changed paints that shot only. A take that was stopped keeps them in any case.
+            changed samples that shot only. A take that was stopped keeps them in any case.
 
     Returns:
         VIDEO, a file in ComfyUI's temp folder.
@@ -291,13 +192,13 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
         InterruptProcessingException: after Cancel, once what there was is saved as a video in the
             output folder.
     """
-    store = WindowStore(store_folder())
-    painter = Painter(recipe, store)
-    show_text(plan := told(painter))
+    store, size, total = WindowStore(store_folder()), recipe.size, recipe.take.frames
+    step_seconds = guessed_step(recipe.model, recipe.window_shape, recipe.sampling.cfg)
+    sampler = TakeSampler(recipe, store, step_seconds)
+    show_text(plan := plan_in_words(sampler, step_seconds))
     log.info("longtake: %s", plan.replace("\n", "; "))
     path, stopped, frames = temporary_file("longtake"), Stopped(), 0
-    check_space(path.parent, estimate(recipe.take.frames, recipe.width, recipe.height))
-    guess = guessed_step(recipe.model, recipe.window_shape, recipe.cfg)
+    check_space(path.parent, estimate(total, size.width, size.height))
 
     def counted(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         nonlocal frames
@@ -305,68 +206,69 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
             frames += len(chunk)
             yield chunk
 
-    with TakeProgress(painter.missing, recipe.steps, guess) as painter.progress:
-        chunks = counted(spliced(recipe.take, stopped.streams(painter)))
+    with sampler.progress:
+        chunks = counted(spliced(recipe.take, stopped.streams(sampler)))
         try:
-            write_video(path, chunks, recipe.fps, sound=recipe.sound)
+            write_video(path, chunks, size.fps, sound=recipe.board.sound)
         except InputError:
             if stopped.by is None or frames:
                 raise
     store.tidy()
     if stopped.by is not None:
-        raise_stopped(stopped.by, path if frames else None, frames, recipe)
+        raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
     if not keep:
         store.forget()
     show_text(f"{plan}\ndone")
     return InputImpl.VideoFromFile(str(path))
 
 
-def raise_stopped(by: BaseException, film: Path | None, frames: int, recipe: Recipe) -> None:
+def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None:
     """Put what there is of a cancelled take where people find it, and cancel for good."""
-    if film is not None:
+    if video is not None:
         name = PurePosixPath(FOLDER, "stopped")
-        saved = claim(film, numbered_names(folder_for(name), name.name, ".mp4"))
+        saved = claim(video, numbered_names(folder_for(name), name.name, ".mp4"))
         show_text(
-            f"stopped after {float(frames / recipe.fps):.2f} s, which are in "
-            f"{FOLDER}/{saved.name}; queue it again to go on"
+            f"stopped after {seconds:.2f} s, which are in {FOLDER}/{saved.name}; queue it again to "
+            f"go on"
         )
-        log.info("longtake: stopped after %d frames; they are in %s", frames, saved.name)
+        log.info("longtake: stopped after %.2f s; they are in %s", seconds, saved.name)
     raise by
 
 
-def told(painter: Painter) -> str:
-    """The plan of a take, for people, before its first step."""
-    r = painter.recipe
-    take, shape, missing = r.take, r.window_shape, painter.missing
-    seconds = float(take.frames / r.fps)
-    size = f"{take.frames} frames of {r.width}×{r.height}, {seconds:.2f} s at {float(r.fps):g} fps"
-    plan = (
-        f"{some(len(take.clips), 'clip')} in {some(take.windows, 'window')} of up to "
-        f"{r.grid.frames(shape[2])} frames, {some(r.steps, 'step')} each"
-    )
-    work = "all windows are painted already"
+def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
+    """The plan of a take, before its first step."""
+    r, shape, missing = sampler.recipe, sampler.recipe.window_shape, sampler.missing
+    take, size, steps = r.take, r.size, r.sampling.steps
+    seconds = float(take.frames / size.fps)
+    work = "all windows are on disk already"
     if missing:
-        time = duration(missing * r.steps * guessed_step(r.model, shape, r.cfg))
-        there = f" ({take.windows - missing} windows are painted already)"
+        there = f" ({take.windows - missing} windows are on disk already)"
         there = there if missing < take.windows else ""
-        work = f"{some(missing * r.steps, 'step')} to do{there}, about {time}"
-    disk = bytes_of(sum(room_of(take, shape, r.width, r.height)))
+        time = duration(missing * steps * step_seconds)
+        work = f"{counted_noun(missing * steps, 'step')} to do{there}, about {time}"
+    disk = bytes_of(sum(room_of(take, shape, size.width, size.height)))
+    clips, windows = (
+        counted_noun(count, noun)
+        for count, noun in ((len(take.clips), "clip"), (take.windows, "window"))
+    )
+    longest = r.codec.grid.frames(shape[2])
     lines = [
-        size,
-        plan,
+        f"{take.frames} frames of {size}, {seconds:.2f} s at {float(size.fps):g} fps",
+        f"{clips} in {windows} of up to {longest} frames, {counted_noun(steps, 'step')} each",
         work,
         f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
     ]
-    if known := sum(len(held.latents) for held in r.held):
-        lines.append(f"{some(known, 'latent frame')} known: kept as they are")
-    vision = [held.pins.clip_vision for held in r.held if held.pins]
-    if note := unseen(config_of(r.model), r.prompts[0], vision and vision[0]):
+    if known := sum(len(clip.latents) for clip in r.known):
+        lines.append(f"{counted_noun(known, 'latent frame')} known: they stay as they are")
+    vision = [clip.pins.clip_vision for clip in r.known if clip.pins]
+    prompt = r.board.prompts[0]
+    if note := missing_vision(config_of(r.model), prompt, vision and vision[0]):
         lines.append(note)
-    if painter.why_not:
-        lines.append(f"cannot be resumed: {painter.why_not} in the graph cannot be compared")
+    if sampler.why_not:
+        lines.append(f"cannot be resumed: {sampler.why_not} in the graph cannot be compared")
     return "\n".join(lines)
 
 
-def some(count: int, what: str) -> str:
+def counted_noun(count: int, noun: str) -> str:
     """2, "clip" -> "2 clips"."""
-    return f"{count} {what}{'s' * (count != 1)}"
+    return f"{count} {noun}{'s' * (count != 1)}"

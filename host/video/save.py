@@ -54,7 +54,9 @@ def film(
     height, width = (side * grid.stride_hw for side in latents.shape[3:])
     path = temporary_file("longtake")
     check_space(path.parent, estimate(total, width, height))
-    chunks = prefetch(without_first(frame_stream(decoder(vae, latents), latents), skip))
+    chunks = prefetch(
+        without_first(frame_stream(decoder(vae, latents), latents.split(1, dim=2)), skip)
+    )
     with cancel_within_networks():
         write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
     return InputImpl.VideoFromFile(str(path))

@@ -47,8 +47,20 @@ TEXT = {
     "vocab_size": 64,
 }
 MODULES = (
-    *("comfyui.cache", "comfyui.folders", "comfyui.latent", "comfyui.progress"),
-    *("networks.dtypes", "networks.forward", "networks.latent_format", "networks.layers"),
+    *(
+        "comfyui.cache",
+        "comfyui.conditioning",
+        "comfyui.folders",
+        "comfyui.latent",
+        "comfyui.progress",
+    ),
+    *(
+        "networks.codec",
+        "networks.dtypes",
+        "networks.forward",
+        "networks.latent_format",
+        "networks.layers",
+    ),
     *("networks.load", "networks.lora", "networks.patching", "networks.settings"),
     *("networks.shift", "networks.text_encoder", "networks.text_memory"),
     *("networks.transformer", "networks.vae", "sampling.experts", "sampling.sample"),

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from longtake.engine.canvas.noise import video_noise
+
 SHAPE = (1, 6, 3, 5, 7)  # (b, c, t, h, w): no two alike, and off the patch grid
 
 
@@ -39,6 +41,36 @@ def ksampler(model: Any, **settings: Any) -> Tensor:
         if name not in given:
             given[name] = prompt(model, seed)
     return nodes.KSampler().sample(model, **given)[0]["samples"]
+
+
+class FrameNoise:
+    """Our noise as core's NOISE."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def generate_noise(self, latent: dict) -> Tensor:
+        b, c, t, h, w = latent["samples"].shape
+        return video_noise(self.seed, range(t), (c, h, w), b)
+
+
+def sample(
+    pack: Any,
+    model: Any,
+    positive: list,
+    negative: list,
+    latent: dict,
+    sigmas: Tensor,
+    *,
+    seed: int,
+    cfg: float,
+    sampler: Any = "euler",
+) -> dict:
+    """What the Sample node does: LATENT -> LATENT."""
+    prompts = pack.conditioning.Prompts(positive, negative)
+    sampling = pack.sample.Sampling(sigmas, seed, cfg, sampler)
+    out = pack.sample.sample(model, prompts, pack.latent.to_canvas(latent), sampling)
+    return pack.latent.with_latents(latent, out)
 
 
 @contextmanager

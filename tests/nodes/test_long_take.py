@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -295,7 +296,7 @@ def test_the_plan_is_shown_before_the_first_step(board, host, windows, runs, sho
     assert rest[1].startswith("8 steps to do, about ")
     assert "of memory" in rest[2]
     made(host, board.but(save={"filename_prefix": "takes/e"}, take={"fps": 0.0}))
-    assert "all windows are painted already" in shown[-2]
+    assert "all windows are on disk already" in shown[-2]
 
 
 def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
@@ -362,14 +363,20 @@ def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
 
 
 def test_a_shots_image_is_laid_over_black_and_must_be_one(host):
-    from longtake.host.take.storyboards import Frame, first_picture
+    from longtake.host.take.recipe import TakeSize, first_pictures
+    from longtake.host.take.storyboards import one_shot
 
-    frame = Frame(Fraction(1), Fraction(8), 32, 48)
+    size = TakeSize(Fraction(1), Fraction(8), 32, 48)
+    board = one_shot([], size.seconds, size.fps)
+
+    def pictures(image):
+        return first_pictures(replace(board, shots=(replace(board.shots[0], image=image),)), size)
+
     half_seen = torch.full((2, 60, 50, 4), 0.5)
-    assert torch.allclose(first_picture(half_seen, frame), torch.full((1, 48, 32, 3), 0.25))
+    assert torch.allclose(pictures(half_seen)[0], torch.full((1, 48, 32, 3), 0.25))
     for shape in ((0, 60, 50, 3), (60, 50, 3), (1, 60, 50, 2)):
         with pytest.raises(InputError, match="not an IMAGE"):
-            first_picture(torch.zeros(shape), frame)
+            pictures(torch.zeros(shape))
 
 
 def test_a_shots_own_seed_is_its_noise_wherever_it_stands(board, host, windows, runs):

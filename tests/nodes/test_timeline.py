@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from longtake.engine.canvas.passes import Pass
+from longtake.engine.canvas.plan import Window
 from tests.nodes.conftest import ksampler
 
 
@@ -55,13 +55,13 @@ def test_an_image_at_the_beginning_is_one_latent_frame(host, clips, shown):
     assert shown[-1].split("\n") == ["frame 0 of 9, 0 s", "70×50 scaled to 32×48, 52 % cut off"]
 
 
-def test_keyframes_add_up_and_those_in_the_middle_are_held(host, clips, shown):
+def test_keyframes_add_up_and_those_in_the_middle_are_latent_frames(host, clips, shown):
     chain = clips.add(one=pin_image(), made=pin_image(latent=["one", 0], at=0.75, fit="pad"))
     made, one = canvas(host, chain, "one")
     assert kept(made) == [0, 2]
     assert torch.equal(made["samples"][:, :, 0], one["samples"][:, :, 0])
-    assert "frame 6 of 9, 0.75 s\nheld for frames 5-8, one latent frame" in shown[-1]
-    assert made["longtake"]["pins"].held == {2}
+    assert "frame 6 of 9, 0.75 s\nit stands for frames 5-8, one latent frame" in shown[-1]
+    assert made["longtake"]["pins"].partly == {2}
     assert sorted(made["longtake"]["pins"].pixels) == [0, 6]
 
 
@@ -109,12 +109,12 @@ def test_an_extended_latent_is_never_encoded_again(host, clips, direction, shown
     assert torch.equal(latent["samples"][:, :, known], own)
     assert "9 + 16 frames: 3.12 s" in shown[-1]
     assert latent["longtake"]["fps"] == 8
-    passes = latent["longtake"]["passes"]
-    assert len(passes) == 2
-    assert {frame for frames, _ in passes for frame in frames} >= set(range(t)) - set(known)
+    plan = latent["longtake"]["plan"]
+    assert len(plan) == 2
+    assert {frame for frames, _ in plan for frame in frames} >= set(range(t)) - set(known)
 
 
-def test_sample_paints_all_passes_and_keeps_what_is_known(host, clips):
+def test_sample_samples_all_windows_and_keeps_what_is_known(host, clips):
     longer = clips.add(
         made=extend(seconds=3.0),
         longer=("LongtakeSample", {**clips["sample"]["inputs"], "latent": ["made", 0]}),
@@ -129,7 +129,7 @@ def test_a_gap_is_emptied_and_nothing_else(host, clips, shown):
     made, clip = canvas(host, clips.add(made=("LongtakeFillGap", gap)), "sample")
     assert kept(made) == [0, 2]
     assert torch.equal(made["samples"][:, :, [0, 2]], clip["samples"][:, :, [0, 2]])
-    assert shown[-1].startswith("painting frames 1-4")
+    assert shown[-1].startswith("sampling frames 1-4")
 
 
 @pytest.mark.parametrize("node", ["LongtakeFillGap", "LongtakeBridge"])
@@ -139,7 +139,7 @@ def test_two_clips_are_joined(host, clips, node):
     (made,) = canvas(host, clips.add(made=(node, join)))
     assert made["samples"].shape[2] == 3 + 2 + 1
     assert kept(made) == [0, 1, 2, 5]
-    assert made["longtake"]["passes"] == (Pass((1, 2, 3, 4, 5)),)
+    assert made["longtake"]["plan"] == (Window((1, 2, 3, 4, 5)),)
 
 
 def test_a_loop_leaves_out_what_belongs_to_a_beginning(host, clips, shown):
@@ -247,21 +247,21 @@ def test_nonsense_is_named_in_one_line(host, clips, node, told):
 
 @pytest.mark.parametrize("shape", [(0, 48, 32, 3), (6, 48, 32), (6, 48, 32, 2)])
 def test_what_is_no_clip(pack, graph, host, shape):
-    from longtake.host.video.frames_of import as_latent
+    from longtake.host.canvas.clips import clip_canvas
     from longtake.models.errors import LongtakeError
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
     with pytest.raises(LongtakeError, match="IMAGE"):
-        as_latent(torch.zeros(shape), vae)
+        clip_canvas(torch.zeros(shape), vae)
 
 
 def test_clips_off_the_grid_are_brought_onto_it_and_it_is_said(pack, graph, host):
-    from longtake.host.video.frames_of import as_latent
+    from longtake.host.canvas.clips import clip_canvas
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
-    latent, notes = as_latent(torch.rand(7, 33, 47, 4), vae, 12.0)
-    assert latent["samples"].shape == (1, 6, 2, 4, 6)
-    assert latent["longtake"] == {"fps": 12}
-    assert "what is transparent became black" in notes
-    assert any(note.startswith("47×33 scaled to 48×32") for note in notes)
-    assert "the last 2 frames fill no latent frame and are left out" in notes
+    canvas = clip_canvas(torch.rand(7, 33, 47, 4), vae, 12.0)
+    assert canvas.video.latents.shape == (1, 6, 2, 4, 6)
+    assert canvas.fps == 12
+    assert "what is transparent became black" in canvas.notes
+    assert any(note.startswith("47×33 scaled to 48×32") for note in canvas.notes)
+    assert "the last 2 frames fill no latent frame and are left out" in canvas.notes

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.engine.canvas.aspect import ASPECTS, fitting_size
-from longtake.engine.canvas.grid import LatentGrid
+from longtake.engine.canvas.grid import CausalGrid
 
-WAN, FIVE_B = LatentGrid(16), LatentGrid(48, stride_hw=16)
+WAN, FIVE_B = CausalGrid(16), CausalGrid(48, stride_hw=16)
 
 
 @given(
@@ -17,7 +17,7 @@ WAN, FIVE_B = LatentGrid(16), LatentGrid(48, stride_hw=16)
     stride=st.integers(1, 17),
 )  # fmt: skip
 def test_it_is_on_the_grid(ratio, pixels, stride):
-    grid = LatentGrid(1, stride_hw=stride)
+    grid = CausalGrid(1, stride_hw=stride)
     grid.check_size(*fitting_size(grid, ratio, pixels))
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import LatentGrid, frame_rate
+from longtake.engine.canvas.grid import CausalGrid, frame_rate
 from longtake.models.errors import FrameCountError, InputError, SizeError
 
-GRID = LatentGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped
-WAN = LatentGrid(channels=16)
+GRID = CausalGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped
+WAN = CausalGrid(channels=16)
 GRIDS = st.builds(
-    LatentGrid,
+    CausalGrid,
     channels=st.just(1),
     stride_t=st.integers(1, 9),
     stride_hw=st.integers(1, 16),

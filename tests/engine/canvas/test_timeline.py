@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import LatentGrid
-from longtake.engine.canvas.timeline import LEAD, Timeline, in_words, place, resampled
+from longtake.engine.canvas.grid import CausalGrid
+from longtake.engine.canvas.timeline import LEAD, Placement, Timeline, resampled
 from longtake.models.errors import InputError
 
-GRID = LatentGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped
-WAN = Timeline(LatentGrid(channels=16), Fraction(8), 5)
+GRID = CausalGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped
+WAN = Timeline(CausalGrid(channels=16), Fraction(8), 5)
 TIMELINES = st.builds(
     Timeline,
-    grid=st.builds(LatentGrid, channels=st.just(1), stride_t=st.integers(1, 7)),
+    grid=st.builds(CausalGrid, channels=st.just(1), stride_t=st.integers(1, 7)),
     fps=st.fractions(Fraction(1, 3), 240),
     latent_frames=st.integers(1, 40),
 )
@@ -24,7 +24,7 @@ TIMELINES = st.builds(
 def placements(draw):
     timeline = draw(TIMELINES)
     first = draw(st.integers(0, timeline.frames - 1))
-    return place(timeline, first, draw(st.integers(1, 200)))
+    return Placement(timeline, first, draw(st.integers(1, 200)))
 
 
 @given(timeline=TIMELINES)
@@ -81,17 +81,17 @@ def test_what_is_encoded_ends_with_the_frames_of_those_latent_frames(where, data
 
 
 def test_a_still_in_the_middle_is_encoded_as_a_still_film():
-    where = place(WAN, 8, 1)
+    where = Placement(WAN, 8, 1)
     assert (where.partly, list(where.wholly)) == ((2,), [])
     assert where.to_encode(where.touched) == ([0] * 9, 2)
 
 
 def test_the_first_frame_needs_nothing_before_it():
-    assert place(WAN, 0, 1).to_encode(range(1)) == ([0], 0)
+    assert Placement(WAN, 0, 1).to_encode(range(1)) == ([0], 0)
 
 
 def test_frames_before_a_latent_frame_are_what_the_encoder_remembers():
-    where = place(Timeline(GRID, Fraction(1), 9), 4, 100)  # frames 1-5 partly; 6-10 wholly
+    where = Placement(Timeline(GRID, Fraction(1), 9), 4, 100)  # frames 1-5 partly; 6-10 wholly
     assert where.partly == (1,)
     shown, dropped = where.to_encode(where.wholly)
     assert dropped == 2
@@ -103,7 +103,7 @@ def test_frames_before_a_latent_frame_are_what_the_encoder_remembers():
 ])  # fmt: skip
 def test_what_cannot_be_placed(first, count, words):
     with pytest.raises(InputError, match=words):
-        place(WAN, first, count)
+        Placement(WAN, first, count)
 
 
 @given(count=st.integers(0, 300), rate=st.fractions(1, 240), fps=st.fractions(1, 240))
@@ -120,5 +120,5 @@ def test_resampling_keeps_time(count, rate, fps):
 
 
 def test_words():
-    assert in_words((0,), WAN) == "frame 0"
-    assert in_words((1, 2, 4), WAN) == "frames 1-8, 13-16"
+    assert WAN.in_words((0,)) == "frame 0"
+    assert WAN.in_words((1, 2, 4)) == "frames 1-8, 13-16"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from longtake.engine.canvas.grid import LatentGrid
+from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.sampling.presets import (
     DEFAULTS,
     FAMILIES,
@@ -29,7 +29,7 @@ def test_a_preset_is_of_its_own_family(name):
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_settings_are_possible(name):
     settings = DEFAULTS[name]
-    grid = LatentGrid(
+    grid = CausalGrid(
         channels=1, stride_hw=16 if DEFAULTS[name].fps == 24 and DEFAULTS[name].height == 704 else 8
     )
     grid.check_size(settings.width, settings.height)

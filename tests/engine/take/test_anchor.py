@@ -5,7 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.take.anchor import Statistics, keeps_first_frame, keeps_statistics, matched
+from longtake.engine.canvas.masked import MaskedLatents
+from longtake.engine.canvas.plan import Window
+from longtake.engine.take.anchor import ANCHORS, Anchor, Statistics, matched
 from longtake.engine.take.time_left import Clock, bytes_of, duration, step_operations
 
 
@@ -33,10 +35,36 @@ def test_a_flat_channel_stays_finite():
     assert torch.isfinite(matched(torch.ones(1, 3, 2, 5, 7), Statistics.of(latents(1)))).all()
 
 
-def test_what_each_anchor_does():
-    kinds = [(keeps_statistics(a), keeps_first_frame(a))
-             for a in ("off", "statistics", "first frame", "both")]  # fmt: skip
-    assert kinds == [(False, False), (True, False), (False, True), (True, True)]
+LATER = Window((2, 3, 4), context=2)
+
+
+@pytest.mark.parametrize("kind", ANCHORS)
+def test_what_each_anchor_does(kind):
+    anchor, part, new = (
+        Anchor(kind),
+        MaskedLatents(latents(3)).arranged([0, 1, None]),
+        latents(4, 2.0),
+    )
+    assert anchor.shown(LATER, part) is part  # before the first window nothing is known of it
+    assert anchor.corrected(new) is new
+    anchor.remember(first := latents(1))
+    anchor.remember(latents(2, 5.0))  # of later windows nothing is kept
+    shown, corrected = anchor.shown(LATER, part), anchor.corrected(new)
+    if kind in ("first frame", "both"):
+        assert torch.equal(shown.latents[:, :, :1], first[:, :, :1])
+        assert torch.equal(shown.latents[:, :, 1:], part.latents[:, :, 1:])
+        assert shown.known == [0, 1]
+    else:
+        assert shown is part
+    expected = matched(new, Statistics.of(first)) if kind in ("statistics", "both") else new
+    assert torch.equal(corrected, expected)
+
+
+def test_a_window_with_one_known_frame_needs_it_to_go_on():
+    anchor = Anchor("first frame")
+    anchor.remember(latents(1))
+    part = MaskedLatents(latents(3)).arranged([0, None])
+    assert anchor.shown(Window((2, 3), context=1), part) is part
 
 
 def test_time_left_is_guessed_and_then_measured():

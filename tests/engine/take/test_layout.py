@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import LatentGrid
+from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.take.layout import (
-    Layout,
     Span,
-    check_layout,
+    Windowing,
+    check_windowing,
     frame_starts,
     noise_frames,
     plan_take,
@@ -20,19 +20,23 @@ from longtake.engine.take.storyboard import Shot, StoryboardError, checked
 from longtake.engine.take.storyboard_text import parse
 from longtake.models.errors import InputError
 
-GRID = LatentGrid(channels=24, stride_t=4, stride_hw=16)
-LAYOUT = Layout(length=5, overlap=2)
+GRID = CausalGrid(channels=24, stride_t=4, stride_hw=16)
+WINDOWING = Windowing(length=5, overlap=2)
 
 
 def plan(text, frames, fps=8, **settings):
     shots = checked(parse(text))
-    return plan_take(shots, frames, Fraction(fps), GRID, LAYOUT._replace(**settings))
+    return plan_take(shots, frames, Fraction(fps), GRID, WINDOWING._replace(**settings))
 
 
 def test_one_shot_is_one_clip_in_windows():
     (clip,) = plan("a", 41).clips
     assert (clip.start, clip.frames, clip.latent_frames) == (0, 41, 11)
-    assert [(w.start, w.stop, w.known) for w in clip.windows] == [(0, 5, 0), (3, 8, 2), (6, 11, 2)]
+    assert [(w.frames[0], w.frames[-1], w.context) for w in clip.windows] == [
+        (0, 4, 0),
+        (3, 7, 2),
+        (6, 10, 2),
+    ]
 
 
 def test_a_cut_begins_a_clip_on_its_very_frame():
@@ -70,7 +74,9 @@ def test_dissolves_and_images_do_not_share():
     text = "[0s] a\n[1s dissolve] b\n[2s cut] c"
     assert len(plan(text, 25, together=True).clips) == 2
     shots = [*parse("[0s] a"), Shot(Fraction(1), "b", image="a picture")]
-    assert len(plan_take(shots, 25, Fraction(8), GRID, LAYOUT._replace(together=True)).clips) == 2
+    assert (
+        len(plan_take(shots, 25, Fraction(8), GRID, WINDOWING._replace(together=True)).clips) == 2
+    )
 
 
 @given(
@@ -86,7 +92,7 @@ def test_clips_show_every_frame_and_paint_enough(starts, frames, soft, together)
         for start, n in zip(sorted(starts), soft, strict=False)
     ]
     try:
-        take = plan_take(shots, frames, fps, GRID, LAYOUT._replace(together=together))
+        take = plan_take(shots, frames, fps, GRID, WINDOWING._replace(together=together))
     except StoryboardError:
         assert together  # a shot too short to share a window
         return
@@ -97,19 +103,19 @@ def test_clips_show_every_frame_and_paint_enough(starts, frames, soft, together)
         stop = clip.start + clip.frames
         painted = GRID.frames(clip.latent_frames)
         assert clip.frames <= painted < clip.frames + GRID.stride_t
-        assert clip.windows[-1].stop == clip.latent_frames
+        assert clip.windows[-1].frames[-1] == clip.latent_frames - 1
     assert stop == frames
 
 
 def test_noise_is_the_takes_or_the_shots_own():
     shots = checked(parse("[0s] a\n[1s cut seed 5] b\n[2s cut] c"))
-    take = plan_take(shots, 25, Fraction(8), GRID, LAYOUT)
+    take = plan_take(shots, 25, Fraction(8), GRID, WINDOWING)
     assert [noise_frames(clip, shots, 9, GRID) for clip in take.clips] == [
         [(9, 0), (9, 1), (9, 2)],
         [(5, 0), (5, 1), (5, 2)],
         [(9, 4), (9, 5), (9, 6)],
     ]
-    (clip,) = plan_take(shots, 25, Fraction(8), GRID, LAYOUT._replace(together=True)).clips
+    (clip,) = plan_take(shots, 25, Fraction(8), GRID, WINDOWING._replace(together=True)).clips
     assert noise_frames(clip, shots, 9, GRID) == [
         *((9, 0), (9, 1), (9, 2), (5, 0), (5, 1), (9, 5), (9, 6)),
     ]
@@ -135,10 +141,13 @@ def test_shots_too_short_to_share_a_window_are_named():
 @pytest.mark.parametrize(
     ("layout", "told"),
     [
-        (Layout(5, 5), "windows of 17 frames with an overlap of 17: a window has 5 frames or more"),
-        (Layout(1, 1), "windows of 1 frames with an overlap of 1.* at least 4 more"),
+        (
+            Windowing(5, 5),
+            "windows of 17 frames with an overlap of 17: a window has 5 frames or more",
+        ),
+        (Windowing(1, 1), "windows of 1 frames with an overlap of 1.* at least 4 more"),
     ],
 )
 def test_windows_that_cannot_hand_over_are_refused(layout, told):
     with pytest.raises(InputError, match=told):
-        check_layout(layout, LatentGrid(6))
+        check_windowing(layout, CausalGrid(6))

@@ -1,9 +1,15 @@
 """LATENT <-> canvas."""
 
+import dataclasses
+from fractions import Fraction
+
 import pytest
 import torch
 
 from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.known import Pins
+from longtake.engine.canvas.masked import MaskedLatents
+from longtake.engine.canvas.plan import Window
 from longtake.models.errors import InputError, NotFiniteError
 
 T, H, W = 3, 5, 7
@@ -13,44 +19,66 @@ def latents():
     return torch.arange(2 * T * H * W, dtype=torch.float32).reshape(1, 2, T, H, W)
 
 
+def known(*frames) -> MaskedLatents:
+    """The latents above, of which some frames are known."""
+    return MaskedLatents(latents()).with_known({k: latents()[:, :, k : k + 1] for k in frames})
+
+
 def test_there_and_back(pack):
-    canvas = Canvas(latents(), torch.tensor([True, False, True]))
-    latent = pack.latent.to_latent(canvas, fps=8, width=56)
+    canvas = Canvas(known(0, 2), fps=Fraction(8), skip=5)
+    latent = pack.latent.to_latent(canvas)
 
     assert latent["noise_mask"].shape == (1, 1, T, 1, 1)
     assert latent["noise_mask"].flatten().tolist() == [0, 1, 0]
-    assert pack.latent.facts_of(latent) == {"fps": 8, "width": 56}
+    assert latent["longtake"] == {"fps": 8, "skip": 5}
     back = pack.latent.to_canvas(latent)
-    assert torch.equal(back.latents, canvas.latents)
-    assert torch.equal(back.known, canvas.known)
+    assert torch.equal(back.video.latents, canvas.video.latents)
+    assert back.video.known == [0, 2]
+    assert (back.fps, back.skip, back.plan, back.strength, back.pins) == (8, 5, (), None, None)
+
+
+def test_every_fact_travels(pack):
+    pins, plan = Pins(None), (Window((0, 1)), Window((1, 2), context=1))
+    canvas = Canvas(known(0), None, Fraction(8), pins, plan, skip=5, strength=0.5, notes=("seen",))
+    back = pack.latent.to_canvas(pack.latent.to_latent(canvas))
+    assert [getattr(back, name) for name in pack.latent.FACTS] == [8, pins, plan, 5, 0.5]
+    assert back.notes == ()
+    fields = {field.name for field in dataclasses.fields(Canvas)}
+    assert fields == {"video", "codec", "notes", *pack.latent.FACTS}
 
 
 def test_core_reads_the_mask_as_it_is(pack):
     import comfy.utils
 
-    latent = pack.latent.to_latent(Canvas(latents(), torch.tensor([True, False, True])))
+    latent = pack.latent.to_latent(Canvas(known(0, 2)))
     seen = comfy.utils.reshape_mask(latent["noise_mask"], (1, 2, T, H, W))
     assert torch.equal(seen, latent["noise_mask"].expand(1, 2, T, H, W))
 
 
 def test_nothing_known_needs_no_mask(pack):
-    latent = pack.latent.to_latent(Canvas(latents(), torch.zeros(T, dtype=torch.bool)))
+    latent = pack.latent.to_latent(Canvas(MaskedLatents(latents())))
     assert "noise_mask" not in latent
-    assert not pack.latent.to_canvas(latent).known.any()
+    assert pack.latent.to_canvas(latent).video.known == []
+
+
+def test_what_other_nodes_wrote_stays(pack):
+    mine = {"samples": latents(), "batch_index": [3], "longtake": {"fps": Fraction(8)}}
+    canvas = pack.latent.to_canvas(mine)
+    assert pack.latent.to_latent(canvas, mine) == {**mine, "samples": canvas.video.latents}
+    other = pack.latent.with_latents(mine, latents() + 1)
+    assert (other["batch_index"], other["longtake"]) == ([3], {"fps": 8})
+
+
+def test_a_mask_that_does_not_matter_is_not_looked_at(pack):
+    broken = {"samples": latents(), "noise_mask": torch.full((7, 3, 3), torch.nan)}
+    assert pack.latent.to_canvas(broken, masked=False).video.mask is None
 
 
 def test_a_frame_kept_in_part_is_not_known(pack):
     mask = torch.zeros(1, 1, T, H, W)
     mask[0, 0, 1, 2, 3] = 1
     canvas = pack.latent.to_canvas({"samples": latents(), "noise_mask": mask})
-    assert canvas.known.tolist() == [True, False, True]
-
-
-def test_facts_are_added_to(pack):
-    latent = pack.latent.with_facts({"samples": latents()}, fps=8)
-    more = pack.latent.with_facts(latent, fps=16, width=56)
-    assert pack.latent.facts_of(more) == {"fps": 16, "width": 56}
-    assert pack.latent.facts_of(latent) == {"fps": 8}
+    assert canvas.video.known == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -68,13 +96,13 @@ def test_masks_on_pixels(pack, shape, kept, known):
     mask = torch.ones(shape)
     mask[kept] = 0
     canvas = pack.latent.to_canvas({"samples": latents(), "noise_mask": mask})
-    assert canvas.known.nonzero().flatten().tolist() == known
+    assert canvas.video.known == known
 
 
 def test_a_mask_on_pixels_is_where_it_was_drawn(pack):
     mask = torch.zeros(1, 40, 56)
     mask[0, 16:24, 8:16] = 1  # latent row 2, column 1
-    found = pack.latent.mask_of({"samples": latents(), "noise_mask": mask})
+    found = pack.latent.to_canvas({"samples": latents(), "noise_mask": mask}).video.mask
     assert found.nonzero()[:, 3:].unique(dim=0).tolist() == [[2, 1]]
 
 
@@ -108,4 +136,4 @@ def test_masks_that_do_not_fit(pack, mask, error, words):
 
 def test_an_image_is_a_video_of_one_frame(pack):
     canvas = pack.latent.to_canvas({"samples": torch.zeros(1, 2, H, W)})
-    assert canvas.latents.shape == (1, 2, 1, H, W)
+    assert canvas.video.latents.shape == (1, 2, 1, H, W)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from longtake.engine.sampling.preview import Colours
-from tests.host.runs import SHAPE, prompt
+from tests.host.runs import SHAPE, prompt, sample
 
 
 def test_pictures_are_the_latents_in_colour(pack):
@@ -103,7 +103,7 @@ def sampling(pack, model, **settings):
 
     pair = prompt(model, 1), prompt(model, 2)
     latent = {"samples": torch.zeros(SHAPE)}
-    return pack.sample.sample(model, *pair, latent, sigmas(3, 3.0), seed=1, cfg=2.0, **settings)
+    return sample(pack, model, *pair, latent, sigmas(3, 3.0), seed=1, cfg=2.0, **settings)
 
 
 def test_each_step_is_shown(pack, model, execute):

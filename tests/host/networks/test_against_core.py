@@ -72,7 +72,7 @@ def test_image_to_video(pack):
 
 def test_image_to_video_without_an_image(pack):
     """Core would show the network nothing; ours is shown what the mask keeps, and grey."""
-    from longtake.host.sampling.image_channels import GREY
+    from longtake.engine.canvas.known import GREY
 
     shape = (1, 16, 3, 4, 6)
     canvas, mask = latents(3, shape), torch.ones(1, 1, 3, 4, 6)

@@ -11,7 +11,7 @@ from longtake.models.wan.config import VAE_PRESETS
 from longtake.models.wan.dit import WanDiT
 from tests.host.conftest import DIT, VAE, random_weights, write_dit, write_text_encoder, write_vae
 from tests.host.networks.test_families import T2V
-from tests.host.runs import SHAPE, prompt
+from tests.host.runs import SHAPE, prompt, sample
 from tests.models.tiny import header_of
 
 SLOTS = {"dit": "diffusion_models", "vae": "vae", "text_encoder": "text_encoders"}
@@ -131,7 +131,7 @@ def test_a_large_file_is_looked_at_here_and_there_and_wholly_once_it_fails(pack,
     prompts = prompt(model, 1), prompt(model, 2)
     empty = {"samples": torch.zeros(SHAPE)}
     with pytest.raises(CheckpointError, match=r"'bad.safetensors' .*time_projection.1.weight"):
-        pack.sample.sample(model, *prompts, empty, levels, seed=1, cfg=2.0)
+        sample(pack, model, *prompts, empty, levels, seed=1, cfg=2.0)
 
 
 @pytest.mark.parametrize("name", ["2.1", "2.2"])

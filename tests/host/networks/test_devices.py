@@ -97,7 +97,7 @@ def test_decoded_frames_come_back_as_bytes(monkeypatch):
         pieces = list(
             decoded_pieces(
                 lambda z, state: network.decode_piece(z.to(CARD, torch.bfloat16), state),
-                latents,
+                latents.split(1, dim=2),
                 finish=to_bytes,
             )
         )
@@ -179,7 +179,7 @@ def test_a_video_through_cores_vae_calls(pack):
 
 
 def test_known_latents_for_image_channels(pack):
-    from longtake.host.sampling.image_channels import concat_known
+    from longtake.engine.canvas.known import concat_known
 
     mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
     is_there(concat_known(there(1, 16, 3, 5, 7), mask, 20), (1, 20, 3, 5, 7))

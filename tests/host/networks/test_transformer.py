@@ -7,7 +7,7 @@ import torch
 
 from longtake.models.errors import InputError
 from longtake.models.wan.dit import WanDiT
-from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
+from tests.host.runs import SHAPE, FrameNoise, ksampler, latents, prompt, seen
 
 
 def keep_first(frames: int = SHAPE[2]) -> torch.Tensor:
@@ -105,13 +105,13 @@ def test_sampler_custom_advanced_is_ksampler(model):
 
 
 def test_our_noise_in_cores_sampler(model, pack):
-    noise = pack.sample.FrameNoise(11)
+    noise = FrameNoise(11)
     latent = {"samples": torch.zeros(SHAPE)}
 
     once = custom(model, latent, noise=noise)
 
     assert torch.equal(once, custom(model, latent, noise=noise))
-    assert not torch.equal(once, custom(model, latent, noise=pack.sample.FrameNoise(12)))
+    assert not torch.equal(once, custom(model, latent, noise=FrameNoise(12)))
 
 
 def test_known_frames_are_at_noise_level_zero(model):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from longtake.engine.canvas.grid import LatentGrid
+from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.frames.stream import frame_stream
 from longtake.models.errors import FrameCountError, InputError, NotFiniteError, SizeError
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
@@ -137,7 +137,7 @@ def test_newer_hosts_hand_over_the_tensor_to_fill(vae):
 
 
 def test_grid(pack, vae):
-    assert pack.vae.grid_of(vae) == LatentGrid(channels=6, stride_t=4, stride_hw=8)
+    assert pack.vae.grid_of(vae) == CausalGrid(channels=6, stride_t=4, stride_hw=8)
 
 
 def test_the_frame_stream_is_what_vae_decode_gives(pack, vae):
@@ -145,7 +145,7 @@ def test_the_frame_stream_is_what_vae_decode_gives(pack, vae):
 
     z = latents(5, SHAPE)
     image = nodes.VAEDecode().decode(vae, {"samples": z})[0]
-    chunks = list(frame_stream(pack.vae.decoder(vae, z), z))
+    chunks = list(frame_stream(pack.vae.decoder(vae, z), z.split(1, dim=2)))
     assert [len(chunk) for chunk in chunks] == [1, 4, 4]
     assert torch.equal(torch.cat(chunks), image.mul(255).round().byte())
     assert torch.equal(pack.vae.decode_frames(vae, z), image)
@@ -223,7 +223,7 @@ def test_cores_wan_vae_streams_through_ours(pack):
 
     vae, z = core_vae(), latents(5, (1, 16, 3, 4, 6))
     whole = nodes.VAEDecode().decode(vae, {"samples": z})[0]
-    chunks = torch.cat(list(frame_stream(pack.vae.decoder(vae, z), z)))
+    chunks = torch.cat(list(frame_stream(pack.vae.decoder(vae, z), z.split(1, dim=2))))
     assert (chunks.float() - whole.mul(255)).abs().max() < 0.6
 
     image = pixels(9, 32, 48)

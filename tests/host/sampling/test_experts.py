@@ -9,8 +9,8 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.models.errors import InputError
 from tests.host.conftest import write_dit
 from tests.host.networks.test_lora import deltas, with_lora  # noqa: F401
-from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
-from tests.host.sampling.test_image_channels import IMAGE, built, pinned_canvas
+from tests.host.runs import SHAPE, ksampler, latents, prompt, sample, seen
+from tests.host.sampling.test_routes import IMAGE, built, pinned_canvas
 
 LEVELS = sigmas(6, 5.0)  # 1, 0.962, 0.909, 0.834, 0.715, 0.501, 0: three at 0.9 and above
 SAMPLERS = ["euler", "uni_pc", "dpmpp_2m", "heun", "dpmpp_2s_ancestral"]
@@ -27,6 +27,11 @@ def two(pack, comfyui):
     path = write_dit(folder / "other.safetensors", seed=5)
     yield pack.load.load_model(pack.folders.BUILT_IN), pack.load.load_model("other.safetensors")
     path.unlink()
+
+
+def guider_of(pack, pair, prompts, latent=None):
+    canvas = latent and pack.latent.to_canvas(latent)
+    return pack.experts.guider(pair, pack.conditioning.Prompts(*prompts), canvas)
 
 
 def custom(guider, levels=LEVELS, sampler="euler", latent=None, noise=True):
@@ -66,7 +71,7 @@ def test_an_expert_paired_with_itself_paints_as_alone(pack, two, sampler):
     prompts = prompts_for(model)
     pair = pack.experts.pair(model, model.clone(), 0.9, 3.0, 3.0)
     alone = custom(plain(model, *prompts, 3.0), sampler=sampler)["samples"]
-    both = custom(pack.experts.guider(pair, *prompts), sampler=sampler)["samples"]
+    both = custom(guider_of(pack, pair, prompts), sampler=sampler)["samples"]
     torch.testing.assert_close(both, alone, rtol=0, atol=1e-6)
 
 
@@ -75,7 +80,7 @@ def test_the_change_is_at_the_boundary_with_a_cfg_for_each(pack, two):
     prompts = prompts_for(high)
     pair = pack.experts.pair(high, low, 0.9, 3.0, 1.5)
     expected = one_after_the_other(high, low, 3, prompts, (3.0, 1.5))
-    got = custom(pack.experts.guider(pair, *prompts))["samples"]
+    got = custom(guider_of(pack, pair, prompts))["samples"]
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
     assert (got - custom(plain(high, *prompts, 3.0))["samples"]).abs().max() > 0.01
 
@@ -84,7 +89,7 @@ def test_each_expert_is_asked_at_its_own_levels(pack, two):
     high, low = two
     pair = pack.experts.pair(high, low, 0.9, 1.0, 1.0)
     with seen(pair, level) as above, seen(low, level) as below:
-        custom(pack.experts.guider(pair, *prompts_for(high)))
+        custom(guider_of(pack, pair, prompts_for(high)))
     expected = (1000 * LEVELS[:-1]).tolist()
     assert above == pytest.approx(expected[:3])
     assert below == pytest.approx(expected[3:])
@@ -99,7 +104,7 @@ def test_core_ksampler_and_our_sample_change_as_well(pack, two):
         before = len(below)
         empty = {"samples": torch.zeros(SHAPE)}
         go, avoid = prompts_for(high)
-        painted = pack.sample.sample(pair, go, avoid, empty, LEVELS, seed=3, cfg=3.0)
+        painted = sample(pack, pair, go, avoid, empty, LEVELS, seed=3, cfg=3.0)
         assert len(below) > before
     assert painted["samples"].isfinite().all()
     with seen(low, level) as below:  # the wrappers are on the pair only
@@ -114,11 +119,11 @@ def test_known_frames_are_kept_exactly(pack, two, sampler):
     clip, mask = latents(4), torch.ones(1, 1, *SHAPE[2:])
     mask[:, :, :1] = 0
     latent = {"samples": clip, "noise_mask": mask}
-    painted = custom(pack.experts.guider(pair, *prompts_for(high)), sampler=sampler, latent=latent)
+    painted = custom(guider_of(pack, pair, prompts_for(high)), sampler=sampler, latent=latent)
     kept = painted["samples"][:, :, :1] - clip[:, :, :1]
     assert kept.abs().max() < 1e-5
     go, avoid = prompts_for(high)
-    ours = pack.sample.sample(pair, go, avoid, latent, LEVELS, seed=3, cfg=3.0, sampler=sampler)
+    ours = sample(pack, pair, go, avoid, latent, LEVELS, seed=3, cfg=3.0, sampler=sampler)
     assert torch.equal(ours["samples"][:, :, :1], clip[:, :, :1])
 
 
@@ -135,13 +140,13 @@ def test_pinned_pixels_reach_both_experts_of_an_image_checkpoint(pack, vae, tmp_
         return x[:1, 6:].clone()
 
     with seen(pair, channels) as above, seen(low, channels) as below:
-        pack.sample.sample(pair, *prompts, latent, LEVELS, seed=3, cfg=1.0)
+        sample(pack, pair, *prompts, latent, LEVELS, seed=3, cfg=1.0)
         by_sample = [*above, *below]
         above.clear(), below.clear()
-        made = custom(pack.experts.guider(pair, *prompts, latent), latent=latent)["samples"]
+        made = custom(guider_of(pack, pair, prompts, latent), latent=latent)["samples"]
         by_core = [*above, *below]
         above.clear(), below.clear()
-        custom(pack.experts.guider(pair, *prompts), latent=latent)
+        custom(guider_of(pack, pair, prompts), latent=latent)
     assert len(by_sample) == len(by_core) == 6
     for ours, cores in zip(by_sample, by_core, strict=True):
         assert torch.equal(ours, by_sample[0])
@@ -157,8 +162,8 @@ def test_loras_of_its_own_for_each_half_of_one_file(pack, two, deltas):  # noqa:
     pair = pack.experts.pair(high, low, 0.9, 2.0, 2.0)
     before = {k: v.clone() for k, v in model.model.state_dict().items()}
 
-    got = custom(pack.experts.guider(pair, *prompts))["samples"]
-    again = custom(pack.experts.guider(pair, *prompts))["samples"]
+    got = custom(guider_of(pack, pair, prompts))["samples"]
+    again = custom(guider_of(pack, pair, prompts))["samples"]
 
     expected = one_after_the_other(high, low, 3, prompts, (2.0, 2.0))
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
@@ -173,7 +178,7 @@ def test_all_or_none_of_the_steps(pack, two):
     for boundary, alone in ((0.001, high), (1.0, low)):
         pair = pack.experts.pair(high, low, boundary, 2.0, 2.0)
         levels = LEVELS if alone is high else LEVELS * 0.99
-        got = custom(pack.experts.guider(pair, *prompts), levels)["samples"]
+        got = custom(guider_of(pack, pair, prompts), levels)["samples"]
         expected = custom(plain(alone, *prompts, 2.0), levels)["samples"]
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
@@ -186,10 +191,10 @@ def test_a_cancelled_run_leaves_nothing_behind(pack, two):
         raise InterruptedError
 
     with pytest.raises(InterruptedError), seen(low, cancel):
-        custom(pack.experts.guider(pair, *prompts_for(high)))
+        custom(guider_of(pack, pair, prompts_for(high)))
     for model in two:
         assert not model.model.diffusion_model.texts._open
-    assert custom(pack.experts.guider(pair, *prompts_for(high)))["samples"].isfinite().all()
+    assert custom(guider_of(pack, pair, prompts_for(high)))["samples"].isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -254,11 +259,11 @@ def test_pages_of_the_second_expert_are_read_ahead(pack, two, monkeypatch):
     read = []
     monkeypatch.setattr(pack.experts, "touch", lambda weight: read.append(weight.numel()))
     pair = pack.experts.pair(high, low, 0.9, 1.0, 1.0)
-    custom(pack.experts.guider(pair, *prompts_for(high)))
+    custom(guider_of(pack, pair, prompts_for(high)))
     assert read
     read.clear()
     twice = pack.experts.pair(high, high.clone(), 0.9, 1.0, 1.0)
-    custom(pack.experts.guider(twice, *prompts_for(high)))
+    custom(guider_of(pack, twice, prompts_for(high)))
     assert not read
 
 

@@ -9,7 +9,7 @@ from longtake.engine.sampling.forcing import reference_noise, wave
 from longtake.engine.sampling.schedule import sigmas
 from longtake.models.errors import InputError
 from tests.host.runs import SHAPE, latents, prompt
-from tests.host.sampling.test_image_channels import files, mask_for, plain_model  # noqa: F401
+from tests.host.sampling.test_routes import files, mask_for, plain_model  # noqa: F401
 
 LEVELS = sigmas(4, 3.0)
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.host import runs
 from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
 
 FIVE = (1, 6, 7, 4, 6)
@@ -102,7 +103,7 @@ def sample(pack, model, latent, steps=4, sampler="euler", cfg=3.0, **settings):
     levels = sigmas(steps, 3.0) if levels is None else levels
     pair = prompt(model, 1), prompt(model, 2)
     given = {"seed": 11, "cfg": cfg, "sampler": sampler, **settings}
-    return pack.sample.sample(model, *pair, latent, levels, **given)["samples"]
+    return runs.sample(pack, model, *pair, latent, levels, **given)["samples"]
 
 
 def test_uni_pc_does_not_change_our_sigmas(pack, model):

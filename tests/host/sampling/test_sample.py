@@ -6,6 +6,7 @@ import torch
 from longtake.engine.canvas.noise import video_noise
 from longtake.engine.sampling.schedule import sigmas
 from longtake.models.errors import InputError, NotFiniteError
+from tests.host import runs
 from tests.host.runs import SHAPE, ksampler, latents, prompt
 
 
@@ -19,7 +20,7 @@ def sample(pack, model, latent=None, levels=None, **settings):
         **settings,
     }
     levels = sigmas(4, 3.0, "simple") if levels is None else levels
-    return pack.sample.sample(model, latent=latent, sigmas=levels, **given)
+    return runs.sample(pack, model, latent=latent, sigmas=levels, **given)
 
 
 def test_it_is_core_on_our_noise(pack, model, monkeypatch):
@@ -34,12 +35,6 @@ def test_the_same_seed_twice_is_the_same_video(pack, model):
     once, again = sample(pack, model)["samples"], sample(pack, model)["samples"]
     assert torch.equal(once, again)
     assert not torch.equal(once, sample(pack, model, seed=12)["samples"])
-
-
-def test_noise_belongs_to_the_place_in_the_video(pack):
-    whole = pack.sample.FrameNoise(3).generate_noise({"samples": torch.zeros(1, 6, 9, 5, 7)})
-    window = {"samples": torch.zeros(1, 6, 4, 5, 7), "longtake": {"first_frame": 5}}
-    assert torch.equal(pack.sample.FrameNoise(3).generate_noise(window), whole[:, :, 5:])
 
 
 def test_facts_and_mask_travel_on(pack, model):
@@ -81,7 +76,7 @@ def test_empty_latents_of_other_channels_are_made_to_fit(pack, model):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"sampler": "eular"}, "no sampler is called 'eular': choose from euler"),
+        ({"sampler": "eular"}, "there is no sampler 'eular': choose from euler"),
         ({"levels": torch.tensor([0.0, 1.0])}, "SIGMAS must be two or more numbers that decrease"),
         ({"levels": torch.tensor([1.0])}, "SIGMAS must be"),
         ({"levels": torch.tensor([1.0, torch.nan])}, "SIGMAS must be"),

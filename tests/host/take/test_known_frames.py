@@ -1,68 +1,74 @@
-"""Takes of which something is known before: it is held, in the windows where it belongs."""
+"""Takes of which something is known before: it stays, in the windows where it belongs."""
 
 import importlib
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from longtake.engine.canvas.passes import Pass
+from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.schedule import sigmas
-from longtake.engine.take.layout import Layout
+from longtake.engine.take.layout import Windowing
 from longtake.engine.take.storyboard import Shot
+from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
-from tests.host.runs import prompt
-from tests.host.sampling.test_image_channels import files, image_model, plain_model  # noqa: F401
+from tests.host.runs import prompt, sample
+from tests.host.sampling.test_routes import files, image_model, plain_model  # noqa: F401
 
 LEVELS = sigmas(2, 3.0)
-WINDOWS = Layout(3, 1)  # latent frames
+WINDOWS = Windowing(3, 1)  # latent frames
 MODELS = ["model", "image_model", "plain_model"]
-ROUTES = {"model": "FRAME_LEVELS", "image_model": "IMAGE_CHANNELS", "plain_model": "NOISE_LINE"}
 
 
 @pytest.fixture
 def studio(pack, vae, tmp_path):
-    """Takes of 32 × 48 pixels at 8 frames per second, painted into a folder of their own."""
-    takes, boards, held, pinning, window_store = (
-        importlib.import_module(f"longtake.{name}")
-        for name in (
-            "host.take.long_take",
-            "host.take.storyboards",
-            "host.take.known_frames",
-            "host.canvas.pinning",
-            "engine.take.window_store",
-        )
+    """Takes of 32 × 48 pixels at 8 frames per second, sampled into a folder of their own."""
+    takes, boards, recipes = (
+        importlib.import_module(f"longtake.host.take.{name}")
+        for name in ("long_take", "storyboards", "recipe")
     )
+    codec = pack.codec.codec_of(vae)
 
-    def recipe(model, canvas=None, *, seconds=3.125, starts=(0,), images=None, **settings):
+    def recipe(
+        model,
+        canvas=None,
+        *,
+        seconds=3.125,
+        starts=(0,),
+        images=None,
+        sampler="euler",
+        anchor="off",
+    ):
         shots = tuple(
             Shot(Fraction(start), f"shot {i}", where=f"shot {i}", image=(images or {}).get(i))
             for i, start in enumerate(starts)
         )
         texts = tuple(prompt(model, 1 + i) for i in range(len(shots)))
         board = boards.Board(shots, texts, texts[0], Fraction(seconds), Fraction(8))
-        frame = boards.Frame(board.seconds, board.fps, 48, 32)
-        given = {"sigmas": LEVELS, "seed": 11, "cfg": 3.0, "sampler": "euler", **settings}
-        negative = prompt(model, 9)
-        return boards.recipe_for(model, vae, board, negative, frame, WINDOWS, canvas, **given)
+        size = recipes.TakeSize(board.seconds, board.fps, 48, 32)
+        sampling = pack.sample.Sampling(LEVELS, 11, 3.0, sampler)
+        known = canvas and pack.latent.to_canvas(canvas, codec)
+        negative, more = prompt(model, 9), {"canvas": known, "anchor": anchor}
+        return recipes.recipe_for(model, vae, board, negative, size, WINDOWS, sampling, **more)
 
-    def painter(made):
-        return takes.Painter(made, window_store.WindowStore(tmp_path))
+    def sampler_of(made):
+        return takes.TakeSampler(made, WindowStore(tmp_path))
 
-    def painted(made, number=0):
-        return torch.cat(list(painter(made).windows(number)), dim=2)
+    def sampled(made, number=0):
+        return torch.cat(list(sampler_of(made).windows(number)), dim=2)
 
     def canvas(latent_frames, **pins):
         """An empty LATENT with pictures at frames: canvas(7, f0=red, f12=blue)."""
-        made = {"samples": torch.zeros(1, 6, latent_frames, 4, 6), "longtake": {"fps": Fraction(8)}}
+        latents = torch.zeros(1, 6, latent_frames, 4, 6)
+        made = Canvas(MaskedLatents(latents), codec, Fraction(8))
         for at, picture in pins.items():
-            made, _ = pinning.pin_image(made, picture, vae, int(at[1:]) / 8, "crop")
-        return made
+            made = made.pin_image(picture, int(at[1:]) / 8, "crop")
+        return pack.latent.to_latent(made)
 
     return SimpleNamespace(
-        recipe=recipe, painter=painter, painted=painted, canvas=canvas, takes=takes, held=held
+        recipe=recipe, sampler=sampler_of, sampled=sampled, canvas=canvas, takes=takes
     )
 
 
@@ -76,7 +82,7 @@ def test_known_frames_come_out_as_they_went_in(studio, request, which, anchor):
     """The first frame, one in a later window, and the last."""
     model = request.getfixturevalue(which)
     canvas = studio.canvas(7, f0=picture(1), f11=picture(2), f24=picture(3))
-    out = studio.painted(studio.recipe(model, canvas, anchor=anchor))
+    out = studio.sampled(studio.recipe(model, canvas, anchor=anchor))
     exact = [0] if which == "image_model" else [0, 3, 6]  # it is told of parts of the others
     assert out.shape == (1, 6, 7, 4, 6)
     assert torch.equal(out[:, :, exact], canvas["samples"][:, :, exact])
@@ -84,16 +90,14 @@ def test_known_frames_come_out_as_they_went_in(studio, request, which, anchor):
 
 
 @pytest.mark.parametrize("which", MODELS)
-def test_a_take_paints_what_sample_paints_in_passes(studio, pack, request, which):
+def test_a_take_is_what_sample_makes_of_the_same_windows(studio, pack, request, which):
     model = request.getfixturevalue(which)
     canvas = studio.canvas(7, f0=picture(1), f18=picture(2))
     made = studio.recipe(model, canvas)
-    canvas["longtake"]["passes"] = tuple(
-        Pass(tuple(range(w.start, w.stop))) for w in made.take.clips[0].windows
-    )
+    canvas["longtake"]["plan"] = made.take.clips[0].windows
     texts = prompt(model, 1), prompt(model, 9)
-    sampled = pack.sample.sample(model, *texts, canvas, LEVELS, seed=11, cfg=3.0)["samples"]
-    out = studio.painted(made)
+    sampled = sample(pack, model, *texts, canvas, LEVELS, seed=11, cfg=3.0)["samples"]
+    out = studio.sampled(made)
     # Image channels are encoded window by window, with the two latent frames before.
     near = {"rtol": 0, "atol": 0.1} if which == "image_model" else {"rtol": 0, "atol": 0}
     torch.testing.assert_close(out, sampled, **near)
@@ -101,7 +105,7 @@ def test_a_take_paints_what_sample_paints_in_passes(studio, pack, request, which
 
 def test_what_is_known_decides_which_windows_are_the_same(studio, model):
     plain, one, two = (
-        studio.painter(studio.recipe(model, canvas)).keys[0]
+        [*studio.sampler(studio.recipe(model, canvas)).keys[0].values()]
         for canvas in (
             studio.canvas(7),
             studio.canvas(7, f14=picture(1)),
@@ -112,7 +116,7 @@ def test_what_is_known_decides_which_windows_are_the_same(studio, model):
     assert [a == b for a, b in zip(one, two, strict=True)] == [True, False, False]
 
 
-def test_windows_of_known_frames_only_are_not_painted(studio, model, tmp_path, monkeypatch):
+def test_windows_of_known_frames_only_are_not_sampled(studio, model, tmp_path, monkeypatch):
     clip = torch.randn(1, 6, 3, 4, 6, generator=torch.Generator().manual_seed(4))
     canvas = studio.canvas(7)
     canvas["samples"][:, :, :3] = clip
@@ -120,26 +124,27 @@ def test_windows_of_known_frames_only_are_not_painted(studio, model, tmp_path, m
     made, calls, real = studio.recipe(model, canvas), [], studio.takes.run
 
     def record(*args):
-        calls.append(int((args[4] == 0).sum()))
+        calls.append(len(args[2].known))
         return real(*args)
 
     monkeypatch.setattr(studio.takes, "run", record)
-    painter = studio.painter(made)
-    assert (made.take.windows, painter.missing) == (3, 2)
-    assert "3 latent frames known: kept as they are" in studio.takes.told(painter)
-    out = studio.painted(made)
+    sampler = studio.sampler(made)
+    assert (made.take.windows, sampler.missing) == (3, 2)
+    plan = studio.takes.plan_in_words(sampler, 1.0)
+    assert "3 latent frames known: they stay as they are" in plan
+    out = studio.sampled(made)
     assert calls == [1, 1]
     assert torch.equal(out[:, :, :3], clip)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    assert studio.painter(made).missing == 0
-    assert torch.equal(studio.painted(made), out)
+    assert studio.sampler(made).missing == 0
+    assert torch.equal(studio.sampled(made), out)
     assert calls == [1, 1]
 
 
 def test_pins_lie_on_their_frames_in_shots_of_any_beginning(studio, pack, vae, model):
     """The second shot begins on frame 10; its frame 7 of latent frame 2 is frame 17 of the take."""
     canvas = studio.canvas(7, f17=picture(1))
-    first, second = studio.recipe(model, canvas, starts=(0, 1.25)).held
+    first, second = studio.recipe(model, canvas, starts=(0, 1.25)).known
     assert (dict(first.latents), first.pins) == ({}, None)
     assert list(second.latents) == [2]
     assert list(second.pins.pixels) == [7]
@@ -150,7 +155,7 @@ def test_pins_lie_on_their_frames_in_shots_of_any_beginning(studio, pack, vae, m
 
 def test_a_pin_on_a_cut_belongs_to_the_shot_that_shows_it(studio, model):
     before, after = (
-        [sorted(held.latents) for held in studio.recipe(model, canvas, starts=(0, 1.25)).held]
+        [sorted(clip.latents) for clip in studio.recipe(model, canvas, starts=(0, 1.25)).known]
         for canvas in (studio.canvas(7, f9=picture(1)), studio.canvas(7, f10=picture(1)))
     )
     assert before == [[3], []]  # latent frame 3 of both canvases: frames 9 to 12
@@ -160,10 +165,10 @@ def test_a_pin_on_a_cut_belongs_to_the_shot_that_shows_it(studio, model):
 def test_a_shot_that_begins_with_an_image_reads_its_pixels(studio, request):
     model = request.getfixturevalue("image_model")
     images = {1: torch.rand(1, 50, 70, 3)}
-    first, second = studio.recipe(model, starts=(0, 1), images=images).held
+    first, second = studio.recipe(model, starts=(0, 1), images=images).known
     assert (list(first.latents), list(second.latents)) == ([], [0])
     assert list(second.pins.pixels) == [0]
-    assert studio.painted(studio.recipe(model, starts=(0, 1), images=images), 1).isfinite().all()
+    assert studio.sampled(studio.recipe(model, starts=(0, 1), images=images), 1).isfinite().all()
 
 
 def known(canvas, *frames):
@@ -183,7 +188,7 @@ BAD = {
         lambda c: {**c, "samples": c["samples"].expand(2, -1, -1, -1, -1)}, {}, "makes one, set",
     ),
     "a loop": (lambda c: {**c, "longtake": {**c["longtake"], "skip": 5}}, {}, "canvas of Loop"),
-    "a remix": (lambda c: {**c, "longtake": {**c["longtake"], "denoise": 0.5}}, {}, "of Remix"),
+    "a remix": (lambda c: {**c, "longtake": {**c["longtake"], "strength": 0.5}}, {}, "of Remix"),
     "a corner": (corner, {}, "keeps parts of frames"),
     "another rate": (
         lambda c: {**known(c, 0), "longtake": {"fps": Fraction(16)}}, {}, "set fps to 0 or 16",
@@ -198,7 +203,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_cannot_be_held_is_refused_in_a_line(studio, model, what):
+def test_what_cannot_be_kept_is_refused_in_a_line(studio, model, what):
     change, settings, told = BAD[what]
     with pytest.raises(InputError, match=told) as caught:
         studio.recipe(model, change(studio.canvas(7)), **settings)
@@ -206,7 +211,7 @@ def test_what_cannot_be_held_is_refused_in_a_line(studio, model, what):
 
 
 def test_an_empty_canvas_changes_nothing(studio, model):
-    plain = studio.painter(studio.recipe(model)).keys
+    plain = studio.sampler(studio.recipe(model)).keys
     blank = known(studio.canvas(7))
-    assert studio.painter(studio.recipe(model, blank)).keys == plain
-    assert replace(studio.recipe(model), seed=12).held[0].latents == {}
+    assert studio.sampler(studio.recipe(model, blank)).keys == plain
+    assert studio.recipe(model).known[0].latents == {}

@@ -1,17 +1,19 @@
 """How known frames reach the network: each way against the formulas of Wan's own code."""
 
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 import torch
 from einops import rearrange
 
+from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.noise import video_noise
-from longtake.engine.canvas.passes import Pass
+from longtake.engine.canvas.plan import Window
 from longtake.engine.sampling.schedule import sigmas
 from tests.host.conftest import DIT, write_dit
-from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
+from tests.host.runs import SHAPE, ksampler, latents, prompt, sample, seen
 
 IMAGE = replace(DIT, frame_levels=False, in_channels=6 + 4 + 6)
 PLAIN = replace(DIT, frame_levels=False)
@@ -53,14 +55,14 @@ def mask_for(*known: int) -> torch.Tensor:
 def sampled(pack, model, latent):
     """What Sample makes, and what the network saw: (x, timestep) of each call."""
     with seen(model, lambda x, t, *_, **__: (x.clone(), t.clone())) as calls:
-        out = pack.sample.sample(
-            model, prompt(model, 1), prompt(model, 2), latent, LEVELS, seed=11, cfg=3.0
+        out = sample(
+            pack, model, prompt(model, 1), prompt(model, 2), latent, LEVELS, seed=11, cfg=3.0
         )
     return out["samples"], calls
 
 
 def test_the_way_is_chosen_by_the_checkpoint(comfyui):
-    from longtake.host.sampling.image_channels import Route, route_for
+    from longtake.host.sampling.routes import Route, route_for
     from longtake.models.wan.config import DIT_PRESETS
 
     found = {name: route_for(config) for name, config in DIT_PRESETS.items()}
@@ -70,7 +72,7 @@ def test_the_way_is_chosen_by_the_checkpoint(comfyui):
         elif "i2v" in name:
             assert found[name] is Route.IMAGE_CHANNELS
         else:
-            assert found[name] is Route.NOISE_LINE
+            assert found[name] is Route.REPLACEMENT
     assert set(found.values()) == set(Route)
 
 
@@ -85,7 +87,7 @@ def test_per_frame_levels_are_those_of_ti2v_5b(pack, model):
     assert torch.equal(out[:, :, [0, 2]], source[:, :, [0, 2]])
 
 
-def test_the_noise_line_is_between_noise_and_value(pack, plain_model):
+def test_replaced_frames_are_between_noise_and_value(pack, plain_model):
     """A T2V checkpoint sees known frames as noisy as the rest: (1 - σ) · z + σ · noise."""
     source = latents(4)
     out, calls = sampled(pack, plain_model, {"samples": source, "noise_mask": mask_for(1)})
@@ -108,12 +110,11 @@ def reference_mask(known: set[int], frames: int) -> torch.Tensor:
 
 
 def pinned_canvas(pack, vae, pins: dict[int, torch.Tensor]):
-    from longtake.host.canvas.pinning import pin_image
-
-    blank = {"samples": torch.zeros(1, 6, 3, 4, 6), "longtake": {"fps": 8}}
+    codec = pack.codec.codec_of(vae)
+    canvas = Canvas.blank(codec, FRAMES, 32, 48, Fraction(8))
     for frame, image in pins.items():
-        blank, _ = pin_image(blank, image, vae, frame / 8, "crop")
-    return blank
+        canvas = canvas.pin_image(image, frame / 8, "crop")
+    return pack.latent.to_latent(canvas)
 
 
 @pytest.mark.parametrize("frames", [(0,), (0, 8), (3,), (0, 5, 8)])
@@ -136,7 +137,7 @@ def test_image_channels_are_those_of_wan_i2v(pack, vae, image_model, frames):
         torch.testing.assert_close(channels[4:], y[0], rtol=1e-3, atol=1e-3)
 
 
-def test_a_frame_known_in_part_is_held_but_for_those_that_can_be_told(
+def test_a_frame_known_in_part_is_known_but_for_those_that_can_be_told(
     pack, vae, model, image_model
 ):
     latent = pinned_canvas(pack, vae, {0: torch.rand(1, 32, 48, 3), 6: torch.rand(1, 32, 48, 3)})
@@ -160,7 +161,7 @@ def test_latents_alone_reach_image_channels_through_cores_sampler(pack, image_mo
 
 
 def test_grey_of_wan_21_is_told_by_place():
-    from longtake.host.sampling.image_channels import GREY, concat_known
+    from longtake.engine.canvas.known import GREY, concat_known
 
     mask = torch.ones(1, 1, 5, 2, 2)
     mask[:, :, 4] = 0
@@ -174,17 +175,17 @@ def test_grey_of_wan_21_is_told_by_place():
 
 def test_what_another_node_made_stays(pack, image_model):
     """Core's WanImageToVideo puts its own image into the CONDITIONING."""
-    from longtake.host.sampling.image_channels import with_values
+    from longtake.host.sampling.routes import with_image
 
     mine = [[torch.zeros(1, 2, 3), {"concat_latent_image": "core's"}], [torch.zeros(1, 2, 3), {}]]
-    out = with_values(mine, {"concat_latent_image": "ours", "concat_mask": 1})
+    out = with_image(mine, {"concat_latent_image": "ours", "concat_mask": 1})
     assert [entry[1].get("concat_latent_image") for entry in out] == ["core's", "ours"]
     assert mine[1][1] == {}
 
 
 @pytest.mark.parametrize("which", ["model", "image_model", "plain_model"])
-def test_passes_hand_over_in_latents_on_every_way(pack, request, which):
-    """Two passes by hand are what Sample does with two planned ones."""
+def test_windows_hand_over_in_latents_on_every_route(pack, request, which):
+    """Two windows by hand are what Sample does with two planned ones."""
     model = request.getfixturevalue(which)
     shape = (1, 6, 5, 5, 7)
     source = latents(9, shape)
@@ -193,7 +194,7 @@ def test_passes_hand_over_in_latents_on_every_way(pack, request, which):
     planned = {
         "samples": source,
         "noise_mask": mask,
-        "longtake": {"passes": (Pass((0, 1, 2)), Pass((2, 3, 4)))},
+        "longtake": {"plan": (Window((0, 1, 2)), Window((2, 3, 4), context=1))},
     }
     out, _ = sampled(pack, model, planned)
 
@@ -201,17 +202,23 @@ def test_passes_hand_over_in_latents_on_every_way(pack, request, which):
     rest = {
         "samples": torch.cat((first[:, :, 2:], source[:, :, 3:]), dim=2),
         "noise_mask": mask[:, :, :3],
-        "longtake": {"first_frame": 2},
     }
-    second, _ = sampled(pack, model, rest)
+    second = pack.sample.run(
+        model,
+        pack.conditioning.Prompts(prompt(model, 1), prompt(model, 2)),
+        pack.latent.to_canvas(rest).video,
+        video_noise(11, range(2, 5), (6, 5, 7)),
+        pack.sample.Sampling(LEVELS, 11, 3.0),
+        pack.progress.Playback(3),
+    )
     assert torch.equal(out, torch.cat((first, second[:, :, 1:]), dim=2))
 
 
-def test_a_scratch_frame_is_painted_again(pack, model):
+def test_a_frame_of_the_context_is_sampled_again(pack, model):
     source, mask = latents(9, (1, 6, 5, 5, 7)), torch.ones(1, 1, 5, 1, 1)
     mask[:, :, 3:] = 0
-    passes = (Pass((2, 3, 4), scratch=1), Pass((0, 1, 2, 3)))
-    latent = {"samples": source, "noise_mask": mask, "longtake": {"passes": passes}}
+    plan = (Window((2, 3, 4), context=1), Window((0, 1, 2, 3)))
+    latent = {"samples": source, "noise_mask": mask, "longtake": {"plan": plan}}
     out, calls = sampled(pack, model, latent)
     times = [t[0] for _, t in calls]
     assert len(times) == 6
@@ -220,10 +227,10 @@ def test_a_scratch_frame_is_painted_again(pack, model):
     assert torch.equal(out[:, :, 3:], source[:, :, 3:])
 
 
-def test_a_canvas_that_another_node_has_cut_is_painted_as_it_is(pack, vae, image_model):
+def test_a_canvas_that_another_node_has_cut_is_sampled_as_it_is(pack, vae, image_model):
     """LatentCut and the like carry our facts on, though they fit no longer."""
     latent = pinned_canvas(pack, vae, {8: torch.rand(1, 32, 48, 3)})
-    latent["longtake"]["passes"] = (Pass((0, 1, 2)),)
+    latent["longtake"]["plan"] = (Window((0, 1, 2)),)
     cut = {name: latent[name][:, :, :2] for name in ("samples", "noise_mask")}
     out, _ = sampled(pack, image_model, {**cut, "longtake": latent["longtake"]})
     assert out.shape == (1, 6, 2, 4, 6)
@@ -235,18 +242,20 @@ def test_a_canvas_that_another_node_has_cut_is_painted_as_it_is(pack, vae, image
 def test_a_checkpoint_that_reads_clip_tokens_and_gets_none_says_so(
     pack, vae, model, image_model, monkeypatch
 ):
-    from longtake.host.sampling.image_channels import unseen
+    from longtake.host.sampling.routes import missing_vision
 
     reads = replace(IMAGE, image_width=24)
     with_tokens = [[torch.zeros(1, 2, 3), {"clip_vision_output": "tokens"}]]
-    assert "connect CLIPVisionEncode to PinImage's clip_vision_output" in unseen(
+    assert "connect CLIPVisionEncode to PinImage's clip_vision_output" in missing_vision(
         reads, [[0, {}]], None
     )
-    assert unseen(reads, with_tokens, None) == unseen(reads, [[0, {}]], "tokens") == ""
-    assert unseen(IMAGE, [[0, {}]], None) == unseen(None, [[0, {}]], None) == ""
+    assert (
+        missing_vision(reads, with_tokens, None) == missing_vision(reads, [[0, {}]], "tokens") == ""
+    )
+    assert missing_vision(IMAGE, [[0, {}]], None) == missing_vision(None, [[0, {}]], None) == ""
     told = []
     monkeypatch.setattr(pack.sample, "show_text", told.append)
-    monkeypatch.setattr(pack.sample.image_channels, "unseen", lambda *_: "no tokens")
+    monkeypatch.setattr(pack.sample, "missing_vision", lambda *_: "no tokens")
     sampled(pack, image_model, pinned_canvas(pack, vae, {0: torch.rand(1, 32, 48, 3)}))
     assert told == ["no tokens"]
 
@@ -254,9 +263,9 @@ def test_a_checkpoint_that_reads_clip_tokens_and_gets_none_says_so(
 def test_the_frame_rate_of_the_canvas_reaches_checkpoints_that_are_told_it(pack, tmp_path):
     config = replace(DIT, frame_rates=True)
     model = built(pack, write_dit(tmp_path / "rates.safetensors", config), config)
-    canvas = {"samples": torch.zeros(SHAPE), "longtake": {"fps": 16}}
+    canvas = {"samples": torch.zeros(SHAPE), "longtake": {"fps": Fraction(16)}}
     mine = [[text, {**extras, "frame_rate": 30.0}] for text, extras in prompt(model, 1)]
     for positive, told in ((prompt(model, 1), {16.0}), (mine, {30.0, 16.0})):
         with seen(model, lambda *_, fps=None, **__: fps) as rates:
-            pack.sample.sample(model, positive, prompt(model, 2), canvas, LEVELS, seed=1, cfg=3.0)
+            sample(pack, model, positive, prompt(model, 2), canvas, LEVELS, seed=1, cfg=3.0)
         assert set(rates) == told

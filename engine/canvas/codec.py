@@ -1,0 +1,26 @@
+"""What a canvas needs of a VAE, and of the model that belongs to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import Tensor
+
+from .grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """Pixels to latents, and the numbers that the model behind them was made for.
+
+    Attributes:
+        grid: how pixels and latents belong together.
+        encode: (frames, h, w, 3) in [0, 1], on the grid -> (1, c, t, h, w) on the CPU.
+        fps: frames per second that the model was trained at.
+        window: latent frames that it is shown at a time.
+    """
+
+    grid: Grid
+    encode: Callable[[Tensor], Tensor]
+    fps: Fraction
+    window: int

@@ -1,0 +1,99 @@
+"""Latents and what of them is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import reduce
+from torch import Tensor
+
+from ...models.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedLatents:
+    """Latents of one kind, and what of them is known.
+
+    Attributes:
+        latents: (b, c, t, h, w).
+        mask: (b or 1, 1, t, h or 1, w or 1), 1 = to be sampled, 0 = known, a part known between;
+            None where nothing is.
+    """
+
+    latents: Tensor
+    mask: Tensor | None = None
+
+    def __post_init__(self):
+        check_latents(self.latents)
+        if self.mask is not None and not fits(self.mask, self.latents):
+            b, _, t, h, w = self.latents.shape
+            raise InputError(
+                f"a mask of shape {tuple(self.mask.shape)} does not fit latents of "
+                f"{tuple(self.latents.shape)}: need ({b} or 1, 1, {t}, {h} or 1, {w} or 1)."
+            )
+
+    @property
+    def known(self) -> list[int]:
+        """The latent frames of which nothing is to be sampled."""
+        if self.mask is None:
+            return []
+        return (reduce(self.mask, "b c t h w -> t", "max") == 0).nonzero().flatten().tolist()
+
+    def at(self, frames: Sequence[int]) -> "MaskedLatents":
+        """Some latent frames of it, in that order."""
+        frames = list(frames)
+        mask = None if self.mask is None else self.mask[:, :, frames]
+        return MaskedLatents(self.latents[:, :, frames], mask)
+
+    def with_known(self, latents: Mapping[int, Tensor]) -> "MaskedLatents":
+        """With these latents, (b, c, n, h, w) from the frame of their number on, known."""
+        if not latents:
+            return self
+        own, mask = self.latents.clone(), self._mask()
+        for k, known in latents.items():
+            span = slice(k, k + known.shape[2])
+            own[:, :, span], mask[:, :, span] = known.to(own), 0
+        return MaskedLatents(own, mask)
+
+    def without(self, frames: Sequence[int]) -> "MaskedLatents":
+        """With some latent frames to be sampled, whatever the mask said of them."""
+        if self.mask is None or not frames:
+            return self
+        mask = self._mask()
+        mask[:, :, list(frames)] = 1
+        return MaskedLatents(self.latents, mask)
+
+    def arranged(self, order: Sequence[int | None]) -> "MaskedLatents":
+        """Latent frames of it in another order, known; None stands for one to be sampled."""
+        places = [k for k, frame in enumerate(order) if frame is not None]
+        b, c, _, h, w = self.latents.shape
+        latents, mask = self.latents.new_zeros(b, c, len(order), h, w), torch.ones(len(order))
+        latents[:, :, places] = self.latents[:, :, [order[k] for k in places]]
+        mask[places] = 0
+        return MaskedLatents(latents, mask.view(1, 1, -1, 1, 1))
+
+    def _mask(self) -> Tensor:
+        """A mask to be changed."""
+        t = self.latents.shape[2]
+        return torch.ones(1, 1, t, 1, 1) if self.mask is None else self.mask.clone()
+
+
+def check_latents(latents: Tensor, channels: int | None = None) -> None:
+    """Raises InputError for what is no video's latents, or not those of so many channels."""
+    if latents.ndim != 5:
+        raise InputError(
+            f"latents of shape {tuple(latents.shape)} are not a video: "
+            f"need (batch, channels, frames, height, width)."
+        )
+    if channels is not None and latents.shape[1] != channels:
+        raise InputError(
+            f"the latents have {latents.shape[1]} channels, but this VAE decodes {channels}: "
+            f"use the VAE that belongs to the model that made them."
+        )
+
+
+def fits(mask: Tensor, latents: Tensor) -> bool:
+    """Whether each axis of a mask is 1 or that of the latents (b, c, t, h, w); time must be."""
+    b, _, t, h, w = latents.shape
+    allowed = ((1, b), (1,), (t,), (1, h), (1, w))
+    return mask.ndim == 5 and all(n in fit for n, fit in zip(mask.shape, allowed, strict=True))

@@ -1,0 +1,91 @@
+"""How the known frames of a canvas reach the network: decided here, by what the checkpoint is.
+
+FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the built-in model,
+                 TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
+IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
+                 see `engine.canvas.known`.
+REPLACEMENT      plain text-to-video checkpoints were not told: at every step known frames are put
+                 back, as noisy as the rest. Core does it, from the LATENT's mask.
+
+Whichever it is, what a LATENT's mask keeps comes out of sampling as it went in.
+"""
+
+from enum import Enum
+from typing import Any
+
+from einops import repeat
+
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.known import ImageChannels, Pins
+from ...engine.canvas.masked import MaskedLatents
+from ...models.wan.config import DiTConfig
+from ..comfyui.conditioning import Conditioning, Prompts
+
+IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names
+
+
+class Route(Enum):
+    """The ways above."""
+
+    FRAME_LEVELS = "noise level 0"
+    IMAGE_CHANNELS = "mask and image channels"
+    REPLACEMENT = "put back at every step"
+
+
+def route_for(config: DiTConfig | None) -> Route:
+    """The way known frames reach a transformer of these sizes; None is one of core's own."""
+    if config is None:
+        return Route.REPLACEMENT
+    if config.frame_levels:
+        return Route.FRAME_LEVELS
+    if config.in_channels > config.out_channels:
+        return Route.IMAGE_CHANNELS
+    return Route.REPLACEMENT
+
+
+def pins_for(canvas: Canvas, config: DiTConfig | None) -> Pins | None:
+    """The pinned pixels that a checkpoint reads; None where there are none, or no need.
+
+    Without them it finds what the mask keeps by itself, see `concat_known`.
+    """
+    pins = canvas.pins
+    reads = route_for(config) is Route.IMAGE_CHANNELS
+    return pins if pins and reads and pins.fit(canvas.video.latents.shape) else None
+
+
+def with_channels(prompts: Prompts, channels: ImageChannels | None, part: MaskedLatents) -> Prompts:
+    """Both prompts with what an I2V checkpoint is shown of the known pixels.
+
+    Prompts that core's WanImageToVideo has given an image keep theirs.
+
+    Args:
+        channels: of the latent frames in `part`.
+        part: the latents that are sampled.
+    """
+    if channels is None:
+        return prompts
+    channels = channels.with_latents(part.latents, part.known)
+    h, w = part.latents.shape[3:]
+    unknown = repeat(1 - channels.known, "b c t 1 1 -> b c t h w", h=h, w=w)  # core's way round
+    values = {IMAGE: channels.image, MASK: unknown}
+    if channels.clip_vision:
+        values["clip_vision_output"] = channels.clip_vision
+    return Prompts(*(with_image(prompt, values) for prompt in prompts))
+
+
+def with_image(conditioning: Conditioning, values: dict[str, Any]) -> Conditioning:
+    return [
+        entry if IMAGE in entry[1] else [entry[0], {**entry[1], **values}] for entry in conditioning
+    ]
+
+
+def missing_vision(config: DiTConfig | None, conditioning: Conditioning, clip_vision: Any) -> str:
+    """What to say of a checkpoint that reads CLIP vision tokens and is given none; else nothing."""
+    if config is None or config.image_width is None or clip_vision:
+        return ""
+    if all("clip_vision_output" in extras for _, extras in conditioning):
+        return ""
+    return (
+        "this checkpoint was trained to read CLIP vision tokens of its first image and gets none: "
+        "connect CLIPVisionEncode to PinImage's clip_vision_output"
+    )

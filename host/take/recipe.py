@@ -1,0 +1,242 @@
+"""All that a take is made from, looked at before any weight is moved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import comfy.sd
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.codec import Codec
+from ...engine.canvas.picture import fitted, opaque
+from ...engine.canvas.plan import Window, usual_overlap
+from ...engine.sampling.presets import defaults_for
+from ...engine.take.known_frames import KnownFrames, known_frames
+from ...engine.take.layout import Clip, Take, Windowing, check_windowing, plan_take, shots_in
+from ...engine.take.storyboard import checked
+from ...models.errors import InputError
+from ..comfyui.conditioning import Conditioning, Prompts, from_frame, of_shots
+from ..comfyui.latent import to_canvas
+from ..networks.codec import codec_of
+from ..networks.settings import settings_of
+from ..networks.transformer import config_of
+from ..sampling.routes import Route, route_for
+from ..sampling.sample import Sampling, check_fit, with_rate
+from ..video.clip import sound_from
+from .storyboards import Board, one_shot
+
+SEPARATE, TOGETHER = "each by itself", "together"
+SHARING = (SEPARATE, TOGETHER)
+
+
+@dataclass(frozen=True)
+class TakeSize:
+    """Length, rate and size of a take; 0 is left to the canvas, the storyboard or the model.
+
+    Attributes:
+        seconds: how long it is.
+        fps: frames per second.
+        width, height: in pixels.
+    """
+
+    seconds: Fraction
+    fps: Fraction
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}"
+
+    def completed(
+        self, model: ModelPatcher, codec: Codec, canvas: Canvas | None, board: Board | None
+    ) -> "TakeSize":
+        """With what they say, in this order: canvas, storyboard, model. A canvas has its size."""
+        made_for = settings_of(model) or defaults_for(codec.grid.channels)
+        seconds, fps, width, height = self.seconds, self.fps, self.width, self.height
+        if canvas is not None:
+            fps = fps or canvas.fps
+            height, width = canvas.size
+            seconds = seconds or (canvas.timeline.frames / fps if fps else 0)
+        if board is not None:
+            seconds, fps = seconds or board.seconds, fps or board.fps
+        return TakeSize(
+            Fraction(seconds),
+            fps or Fraction(made_for.fps),
+            width or made_for.width,
+            height or made_for.height,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """All that decides what a take looks like.
+
+    Attributes:
+        model, vae: that make it.
+        board: shots and prompts.
+        negative: what it shall not show.
+        size: complete.
+        take: the shots on clips and windows.
+        known: what is known of each clip before it is sampled.
+        sampling: of each window; its seed is the take's.
+        anchor: one of engine.take.anchor.ANCHORS.
+    """
+
+    model: ModelPatcher
+    vae: comfy.sd.VAE
+    board: Board
+    negative: Conditioning
+    size: TakeSize
+    take: Take
+    known: tuple[KnownFrames, ...]
+    sampling: Sampling
+    anchor: str = "off"
+
+    @cached_property
+    def codec(self) -> Codec:
+        return codec_of(self.vae)
+
+    @property
+    def cell(self) -> tuple[int, int, int]:
+        """(c, h, w) of a latent frame."""
+        return self.known[0].cell
+
+    @property
+    def window_shape(self) -> tuple[int, int, int, int, int]:
+        """(b, c, t, h, w) of the longest window."""
+        c, h, w = self.cell
+        longest = max(len(window.frames) for clip in self.take.clips for window in clip.windows)
+        return 1, c, longest, h, w
+
+    def prompts(self, clip: Clip, window: Window) -> Prompts:
+        """What a window shows: one shot's text, or each frame its own shot's."""
+        first, spans = window.frames[0], shots_in(clip, window)
+        texts = [self.board.prompts[span.shot] for span in spans]
+        if len(clip.spans) == 1:
+            positive = from_frame(texts[0], first, clip.latent_frames)
+        else:
+            starts = [span.start for span in spans]
+            positive = of_shots(texts[0], texts, starts, self.board.meet)
+        return Prompts(positive, from_frame(self.negative, first, clip.latent_frames))
+
+
+class WindowsAsked(NamedTuple):
+    """Windows as a node asks for them.
+
+    Attributes:
+        length, overlap: in pixel frames; 0 is what the checkpoint was made for.
+        sharing: one of SHARING, of the shots.
+    """
+
+    length: int = 0
+    overlap: int = 0
+    sharing: str = SEPARATE
+
+
+def recipe_from(
+    model: ModelPatcher,
+    vae: comfy.sd.VAE,
+    shows: Board | Conditioning,
+    negative: Conditioning,
+    size: TakeSize,
+    windows: WindowsAsked,
+    sampling: Sampling,
+    *,
+    anchor: str,
+    canvas: Mapping[str, Any] | None,
+    audio: Mapping[str, Any] | None,
+) -> Recipe:
+    """A recipe of what a node was given, with what was left open as it is best.
+
+    Args:
+        shows: a storyboard, or one prompt for all of the take.
+        canvas: LATENT at the beginning of the take, of which some frames may be known.
+        audio: AUDIO instead of the storyboard's own.
+
+    Raises:
+        InputError: for what does not fit together.
+    """
+    codec, board = codec_of(vae), shows if isinstance(shows, Board) else None
+    known = to_canvas(canvas, codec) if canvas else None
+    size = size.completed(model, codec, known, board)
+    board = board or one_shot(shows, size.seconds, size.fps)
+    if audio is not None:
+        board = replace(board, sound=sound_from(audio))
+    windowing = windowing_for(model, codec, windows)
+    return recipe_for(
+        model, vae, board, negative, size, windowing, sampling, anchor=anchor, canvas=known
+    )
+
+
+def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Windowing:
+    """The windows in latent frames.
+
+    Raises:
+        FrameCountError: off the latent grid, with the nearest that fit.
+        InputError: for windows that cannot hand over, or shots that a MODEL cannot hear apart.
+    """
+    grid = codec.grid
+    made_for = settings_of(model) or defaults_for(grid.channels)
+    length = grid.latent_frames(asked.length or made_for.frames)
+    overlap = grid.latent_frames(asked.overlap) if asked.overlap else usual_overlap(length)
+    together = asked.sharing == TOGETHER
+    if together and config_of(model) is None:
+        raise InputError(
+            f"this model hears one text for all frames, so shots cannot be sampled together: "
+            f"choose {SEPARATE!r}, or load the model with Longtake's LoadModel."
+        )
+    return check_windowing(Windowing(length, overlap, together), grid)
+
+
+def recipe_for(
+    model: ModelPatcher,
+    vae: comfy.sd.VAE,
+    board: Board,
+    negative: Conditioning,
+    size: TakeSize,
+    windowing: Windowing,
+    sampling: Sampling,
+    *,
+    anchor: str = "off",
+    canvas: Canvas | None = None,
+) -> Recipe:
+    """What is asked for, if it fits together.
+
+    Args:
+        size: complete.
+        canvas: lies at the beginning of the take; some of its frames may be known.
+
+    Raises:
+        InputError: for what does not fit together.
+    """
+    codec, config = codec_of(vae), config_of(model)
+    codec.grid.check_size(size.width, size.height)
+    if not size.seconds:
+        raise InputError(
+            "seconds 0: say how long the take shall be, or connect a storyboard or a canvas."
+        )
+    frames = codec.grid.nearest_frames(float(size.seconds), size.fps)
+    shots = checked(board.shots, max(size.seconds, frames / size.fps))
+    take = plan_take(shots, frames, size.fps, codec.grid, windowing)
+    blank = Canvas.blank(codec, codec.grid.frames(1), size.height, size.width, size.fps)
+    for prompt in board.prompts:
+        check_fit(model, Prompts(prompt, negative), blank.video.latents)
+    images = first_pictures(board, size)
+    reads_pixels = route_for(config) is Route.IMAGE_CHANNELS
+    known = known_frames(take, blank, images, canvas, reads_pixels)
+    told = [with_rate(Prompts(p, negative), config, size.fps) for p in board.prompts]
+    board = replace(board, shots=shots, prompts=tuple(prompts.positive for prompts in told))
+    return Recipe(model, vae, board, told[0].negative, size, take, known, sampling, anchor)
+
+
+def first_pictures(board: Board, size: TakeSize) -> Mapping[int, Tensor]:
+    """The images that shots begin with, cut to the take's shape: (1, h, w, 3), by shot."""
+    return {
+        number: fitted(opaque(shot.image[:1].cpu()), size.height, size.width, "crop")
+        for number, shot in enumerate(board.shots)
+        if shot.image is not None
+    }
