@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from ..engine.canvas.aspect import ASPECTS, FREE, chosen_size
 from ..engine.canvas.canvas import Canvas
 from ..engine.canvas.grid import CausalGrid, frame_rate
-from ..host.networks.codec import codec_of
+from ..host.networks.codec import codec_for
 from .inputs import Choice, Number, Whole, verdict
-from .shared import packed
+from .shared import latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
@@ -90,10 +90,10 @@ class CanvasNode(io.ComfyNode):
     ) -> io.NodeOutput:
         rate, batch = frame_rate(FPS.read(fps)), BATCH.read(batch_size)
         width, height = check_size(width, height, aspect, megapixels)
-        codec = codec_of(vae)
+        codec = codec_for(vae)
         width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
         canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
-        return io.NodeOutput(packed(canvas))
+        return io.NodeOutput(latent_output(canvas))
 
 
 def check_size(

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from ..engine.canvas.grid import frame_rate
 from ..engine.media.formats import MP4, Quality
 from ..host.comfyui.latent import to_canvas
-from ..host.networks.codec import codec_of
+from ..host.networks.codec import codec_for
 from ..host.networks.vae import decode_frames
 from ..host.video.save import film
 from .inputs import Number, Whole
@@ -52,7 +52,7 @@ class Decode(io.ComfyNode):
     def execute(cls, latent, vae, fps: float, crf: int = CRF.default) -> io.NodeOutput:
         fps = FPS.read(fps)
         quality = Quality(CRF.read(crf))
-        canvas = to_canvas(latent, codec_of(vae), masked=False)
+        canvas = to_canvas(latent, codec_for(vae), masked=False)
         rate = frame_rate(fps) if fps else canvas.timeline.fps
         videos = canvas.video.latents.split(1)
         return io.NodeOutput([film(vae, one, rate, quality, canvas.left_out) for one in videos])
@@ -81,6 +81,6 @@ class DecodeFrames(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, vae) -> io.NodeOutput:
-        canvas = to_canvas(latent, codec_of(vae), masked=False)
+        canvas = to_canvas(latent, codec_for(vae), masked=False)
         videos = canvas.video.latents.split(1 if canvas.left_out else len(canvas.video.latents))
         return io.NodeOutput(torch.cat([decode_frames(vae, v)[canvas.left_out :] for v in videos]))

@@ -6,7 +6,7 @@ from ..engine.canvas.canvas import Canvas
 from ..engine.canvas.grid import frame_rate
 from ..engine.canvas.masked import MaskedLatents
 from ..host.comfyui.latent import to_latent
-from ..host.networks.codec import codec_of
+from ..host.networks.codec import codec_for
 from .inputs import Number
 from .shared import vae_input
 
@@ -44,6 +44,6 @@ class Encode(io.ComfyNode):
     @classmethod
     def execute(cls, image, vae, fps: float) -> io.NodeOutput:
         fps = FPS.read(fps)
-        codec = codec_of(vae)
+        codec = codec_for(vae)
         canvas = Canvas(MaskedLatents(codec.encode(image)), codec, frame_rate(fps) if fps else None)
         return io.NodeOutput(to_latent(canvas))

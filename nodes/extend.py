@@ -13,7 +13,7 @@ from .shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
-    packed,
+    latent_output,
     vae_input,
 )
 
@@ -69,4 +69,4 @@ class ExtendVideo(io.ComfyNode):
         check_overlap_seconds(overlap, window)  # before the clip is read
         direction, seconds = DIRECTION.read(direction), ADDED.read(seconds)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return io.NodeOutput(packed(canvas.extend(direction, seconds, overlap, window)))
+        return io.NodeOutput(latent_output(canvas.extend(direction, seconds, overlap, window)))

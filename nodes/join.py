@@ -14,7 +14,7 @@ from .shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
-    packed,
+    latent_output,
     vae_input,
 )
 
@@ -55,7 +55,7 @@ class FillGap(io.ComfyNode):
         fps = CLIP_FPS.read(fps)
         canvas = clip_canvas(clip, vae, fps)
         after = None if after is None else clip_canvas(after, vae, fps)
-        return io.NodeOutput(packed(canvas.fill(start, end, after)))
+        return io.NodeOutput(latent_output(canvas.fill(start, end, after)))
 
 
 class Bridge(io.ComfyNode):
@@ -83,7 +83,7 @@ class Bridge(io.ComfyNode):
     ) -> io.NodeOutput:
         seconds, fps = ADDED.read(seconds), CLIP_FPS.read(fps)
         canvas = clip_canvas(clip, vae, fps)
-        return io.NodeOutput(packed(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
+        return io.NodeOutput(latent_output(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
 
 
 class Loop(io.ComfyNode):
@@ -108,4 +108,4 @@ class Loop(io.ComfyNode):
     def execute(cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default) -> io.NodeOutput:
         seconds = ADDED.read(seconds)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return io.NodeOutput(packed(canvas.loop(seconds)))
+        return io.NodeOutput(latent_output(canvas.loop(seconds)))

@@ -7,9 +7,9 @@ from ..engine.canvas.picture import FITS
 from ..engine.canvas.timeline import LONGEST
 from ..host.canvas.clips import pin_clip
 from ..host.comfyui.latent import to_canvas
-from ..host.networks.codec import codec_of
+from ..host.networks.codec import codec_for
 from .inputs import Choice, Number, verdict
-from .shared import CLIP_FPS, TIMELINE, canvas_output, packed, vae_input
+from .shared import CLIP_FPS, TIMELINE, canvas_output, latent_output, vae_input
 
 AT = Number("at", 0.0, LONGEST, default=0.0)
 FIT = Choice("fit", FITS, default="crop")
@@ -70,9 +70,9 @@ class PinImage(io.ComfyNode):
     def execute(
         cls, latent, image, vae, at: float, fit: str, clip_vision_output=None
     ) -> io.NodeOutput:
-        canvas = to_canvas(latent, codec_of(vae))
+        canvas = to_canvas(latent, codec_for(vae))
         canvas = canvas.pin_image(image, AT.read(at), FIT.read(fit), clip_vision_output)
-        return io.NodeOutput(packed(canvas, latent))
+        return io.NodeOutput(latent_output(canvas, latent))
 
 
 class PinVideo(io.ComfyNode):
@@ -115,6 +115,6 @@ class PinVideo(io.ComfyNode):
         cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = CLIP_FPS.default
     ) -> io.NodeOutput:
         fit, edges, fps = FIT.read(fit), EDGE.read(edges), CLIP_FPS.read(fps)
-        canvas = to_canvas(latent, codec_of(vae))
+        canvas = to_canvas(latent, codec_for(vae))
         canvas = pin_clip(canvas, clip, AT.read(at), fit, edges, fps)
-        return io.NodeOutput(packed(canvas, latent))
+        return io.NodeOutput(latent_output(canvas, latent))

@@ -7,7 +7,15 @@ from comfy_api.latest import io
 
 from ..host.canvas.clips import clip_canvas
 from .inputs import Choice, Number, verdict
-from .shared import CLIP_FPS, TIMELINE, canvas_output, clip_fps_input, clip_input, packed, vae_input
+from .shared import (
+    CLIP_FPS,
+    TIMELINE,
+    canvas_output,
+    clip_fps_input,
+    clip_input,
+    latent_output,
+    vae_input,
+)
 
 LEVELS: Mapping[str, float] = MappingProxyType({"subtle": 0.3, "mild": 0.5, "strong": 0.75})
 CUSTOM = "custom"
@@ -58,4 +66,4 @@ class Remix(io.ComfyNode):
     ) -> io.NodeOutput:
         strength = LEVELS.get(LEVEL.read(level)) or STRENGTH.read(strength)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return io.NodeOutput(packed(canvas.remix(strength)), strength)
+        return io.NodeOutput(latent_output(canvas.remix(strength)), strength)

@@ -47,7 +47,7 @@ def canvas_output() -> io.Latent.Output:
     )
 
 
-def packed(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def latent_output(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A canvas as LATENT; the node shows what there is to say of it. `like`: see `to_latent`."""
     show_text("\n".join(canvas.notes))
     return to_latent(canvas, like)

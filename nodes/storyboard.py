@@ -9,7 +9,7 @@ from ..engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock
 from ..engine.take.storyboard_text import parse
 from ..host.comfyui.conditioning import MEET
 from ..host.comfyui.node_text import show_text
-from ..host.take.storyboards import encoded, in_one_window, listed, on_beats
+from ..host.take.storyboards import encoded, in_one_window, on_beats, shots_in_words
 from .inputs import Choice, Number, TextBox, Whole, verdict
 from .shared import SEED
 
@@ -85,7 +85,7 @@ class Storyboard(io.ComfyNode):
             checked(board, end)
         made = encoded(clip, board, end, rate, meet, sound)
         window = in_one_window(made)
-        show_text(f"{listed(made)}\n{told}".strip())
+        show_text(f"{shots_in_words(made)}\n{told}".strip())
         return io.NodeOutput(made, window)
 
 

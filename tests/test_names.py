@@ -15,21 +15,14 @@ LAYERS = ("models", "engine", "host", "nodes")
 
 # Names with two meanings that are still there. The list only gets shorter.
 ALLOWED = {
-    "Conditioning",
     "Encoder",
     "State",
     "build",
-    "check_layout",
-    "checked",
     "convolution",
     "linear",
     "listed",
     "parse",
-    "runs_of",
-    "sample",
     "shifted",
-    "source_of",
-    "told",
 }
 
 

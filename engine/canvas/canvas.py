@@ -18,7 +18,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from .codec import Codec
 from .known import Pins
-from .masked import MaskedLatents, check_latents
+from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted, opaque
 from .plan import Window, backwards, between, forwards, usual_overlap
 from .timeline import LONGEST, Placement, Timeline
@@ -60,7 +60,7 @@ class Canvas:
 
     def __post_init__(self):
         if self.codec is not None:
-            check_latents(self.video.latents, self.codec.grid.channels)
+            check_video(self.video.latents, self.codec.grid.channels)
 
     @classmethod
     def blank(

@@ -24,7 +24,7 @@ class MaskedLatents:
     mask: Tensor | None = None
 
     def __post_init__(self):
-        check_latents(self.latents)
+        check_video(self.latents)
         if self.mask is not None and not fits(self.mask, self.latents):
             b, _, t, h, w = self.latents.shape
             raise InputError(
@@ -78,7 +78,7 @@ class MaskedLatents:
         return torch.ones(1, 1, t, 1, 1) if self.mask is None else self.mask.clone()
 
 
-def check_latents(latents: Tensor, channels: int | None = None) -> None:
+def check_video(latents: Tensor, channels: int | None = None) -> None:
     """Raises InputError for what is no video's latents, or not those of so many channels."""
     if latents.ndim != 5:
         raise InputError(

@@ -19,7 +19,7 @@ from ...engine.canvas.timeline import resampled
 from ...models.errors import InputError
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
-from ..networks.codec import codec_of
+from ..networks.codec import codec_for
 from ..video.clip import opened
 
 
@@ -138,7 +138,7 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
         vae: that of the model.
         fps: of an IMAGE; 0: what the model was made for.
     """
-    codec = codec_of(vae)
+    codec = codec_for(vae)
     if isinstance(clip, Mapping):
         canvas = to_canvas(clip, codec, masked=False)
         return Canvas(MaskedLatents(canvas.video.latents), codec, canvas.timeline.fps)

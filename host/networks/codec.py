@@ -10,7 +10,7 @@ from ...engine.sampling.presets import defaults_for
 from .vae import encode, grid_of
 
 
-def codec_of(vae: comfy.sd.VAE) -> Codec:
+def codec_for(vae: comfy.sd.VAE) -> Codec:
     """What a canvas needs of a VAE. Raises InputError if it is not one for videos."""
     grid = grid_of(vae)
     made_for = defaults_for(grid.channels)

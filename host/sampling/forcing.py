@@ -30,11 +30,11 @@ def forcing(lag: int, block: int, noise: float) -> comfy.samplers.KSAMPLER:
         block: latent frames that go together.
         noise: timestep, 0 … 60, that known frames are said to be at and made as noisy as.
     """
-    return comfy.samplers.KSAMPLER(sample, {"lag": lag, "block": block, "noise": noise})
+    return comfy.samplers.KSAMPLER(sample_forcing, {"lag": lag, "block": block, "noise": noise})
 
 
 @torch.no_grad()
-def sample(
+def sample_forcing(
     model: comfy.samplers.KSamplerX0Inpaint,
     x: Tensor,
     sigmas: Tensor,

@@ -21,7 +21,7 @@ from ...engine.take.storyboard import checked
 from ...models.errors import InputError
 from ..comfyui.conditioning import Conditioning, Prompts, from_frame, of_shots
 from ..comfyui.latent import to_canvas
-from ..networks.codec import codec_of
+from ..networks.codec import codec_for
 from ..networks.settings import settings_of
 from ..networks.transformer import config_of
 from ..sampling.routes import Route, route_for
@@ -98,7 +98,7 @@ class Recipe:
 
     @cached_property
     def codec(self) -> Codec:
-        return codec_of(self.vae)
+        return codec_for(self.vae)
 
     @property
     def cell(self) -> tuple[int, int, int]:
@@ -160,7 +160,7 @@ def recipe_from(
     Raises:
         InputError: for what does not fit together.
     """
-    codec, board = codec_of(vae), shows if isinstance(shows, Board) else None
+    codec, board = codec_for(vae), shows if isinstance(shows, Board) else None
     known = to_canvas(canvas, codec) if canvas else None
     size = size.completed(model, codec, known, board)
     board = board or one_shot(shows, size.seconds, size.fps)
@@ -213,7 +213,7 @@ def recipe_for(
     Raises:
         InputError: for what does not fit together.
     """
-    codec, config = codec_of(vae), config_of(model)
+    codec, config = codec_for(vae), config_of(model)
     codec.grid.check_size(size.width, size.height)
     if not size.seconds:
         raise InputError(
@@ -228,9 +228,9 @@ def recipe_for(
     images = first_pictures(board, size)
     reads_pixels = route_for(config) is Route.IMAGE_CHANNELS
     known = known_frames(take, blank, images, canvas, reads_pixels)
-    told = [with_rate(Prompts(p, negative), config, size.fps) for p in board.prompts]
-    board = replace(board, shots=shots, prompts=tuple(prompts.positive for prompts in told))
-    return Recipe(model, vae, board, told[0].negative, size, take, known, sampling, anchor)
+    rated = [with_rate(Prompts(p, negative), config, size.fps) for p in board.prompts]
+    board = replace(board, shots=shots, prompts=tuple(prompts.positive for prompts in rated))
+    return Recipe(model, vae, board, rated[0].negative, size, take, known, sampling, anchor)
 
 
 def first_pictures(board: Board, size: TakeSize) -> Mapping[int, Tensor]:

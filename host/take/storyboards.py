@@ -93,7 +93,7 @@ def in_one_window(board: Board) -> Conditioning:
     return of_shots(board.joint, board.prompts, [span.start for span in spans], board.meet)
 
 
-def listed(board: Board) -> str:
+def shots_in_words(board: Board) -> str:
     """The shots, a line each, for the node."""
     return "\n".join(
         f"{clock(shot.start)} {'' if not shot.start else shot.transition + ' '}"

@@ -157,8 +157,6 @@ class Guider:
 def test_diffusion_forcing(pack, noise, monkeypatch):
     from comfy.samplers import KSamplerX0Inpaint
 
-    from longtake.host.sampling.forcing import sample
-
     monkeypatch.setattr(FakeTensor, "item", lambda x: 0, raising=False)  # once in a run
     sigmas = there(5, dtype=torch.float32)
     x, mask = there(1, *SHAPE[1:], dtype=torch.float32), there(1, 1, 3, 5, 7, dtype=torch.float32)

@@ -110,7 +110,7 @@ def reference_mask(known: set[int], frames: int) -> torch.Tensor:
 
 
 def pinned_canvas(pack, vae, pins: dict[int, torch.Tensor]):
-    codec = pack.codec.codec_of(vae)
+    codec = pack.codec.codec_for(vae)
     canvas = Canvas.blank(codec, FRAMES, 32, 48, Fraction(8))
     for frame, image in pins.items():
         canvas = canvas.pin_image(image, frame / 8, "crop")

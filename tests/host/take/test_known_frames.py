@@ -29,7 +29,7 @@ def studio(pack, vae, tmp_path):
         importlib.import_module(f"longtake.host.take.{name}")
         for name in ("long_take", "storyboards", "recipe")
     )
-    codec = pack.codec.codec_of(vae)
+    codec = pack.codec.codec_for(vae)
 
     def recipe(
         model,
