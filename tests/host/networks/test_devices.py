@@ -163,7 +163,7 @@ def test_diffusion_forcing(pack, noise, monkeypatch):
     model = KSamplerX0Inpaint(Guider(model_there(pack, DIT)), sigmas)
     model.latent_image = model.noise = x
     more = {"seed": 1, "denoise_mask": mask, "model_options": {"transformer_options": {}}}
-    is_there(sample(model, x, sigmas, more, lag=1, block=1, noise=noise), x.shape, x.dtype)
+    is_there(sample_forcing(model, x, sigmas, more, lag=1, block=1, noise=noise), x.shape, x.dtype)
 
 
 def test_a_video_through_cores_vae_calls(pack):
