@@ -155,6 +155,8 @@ class Guider:
 
 @pytest.mark.parametrize("noise", [0.0, 20.0])
 def test_diffusion_forcing(pack, noise, monkeypatch):
+    from longtake.host.sampling.forcing import sample_forcing
+
     from comfy.samplers import KSamplerX0Inpaint
 
     monkeypatch.setattr(FakeTensor, "item", lambda x: 0, raising=False)  # once in a run
