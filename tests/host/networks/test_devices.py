@@ -155,9 +155,9 @@ class Guider:
 
 @pytest.mark.parametrize("noise", [0.0, 20.0])
 def test_diffusion_forcing(pack, noise, monkeypatch):
-    from longtake.host.sampling.forcing import sample_forcing
-
     from comfy.samplers import KSamplerX0Inpaint
+
+    from longtake.host.sampling.forcing import sample_forcing
 
     monkeypatch.setattr(FakeTensor, "item", lambda x: 0, raising=False)  # once in a run
     sigmas = there(5, dtype=torch.float32)
