@@ -66,7 +66,7 @@ class Host:
     def executor(self, **cache) -> Any:
         """A PromptExecutor. Its cache lives as long as it does: `run(prompt, executor=…)`."""
         kind = cache.pop("cache_type", self.execution.CacheType.CLASSIC)
-        args = {"lru": 0, "ram": 0, **cache}
+        args = {"lru": 0, "ram": 0, "ram_inactive": 0, **cache}
         return self.execution.PromptExecutor(Listener(), cache_type=kind, cache_args=args)
 
     def refusal(self, prompt: dict) -> str | None:
@@ -99,7 +99,9 @@ class Host:
 
     @staticmethod
     def _result(executor: Any, prompt: dict) -> Run:
-        cached = {node: executor.caches.outputs.get(node) for node in prompt}
+        outputs = executor.caches.outputs
+        look = getattr(outputs, "get_local", outputs.get)  # in newer hosts `get` is a coroutine
+        cached = {node: look(node) for node in prompt}
         messages = [data["exception_message"] for event, data in executor.status_messages
                     if event == "execution_error"]  # fmt: skip
         events = list(executor.server.events)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -41,6 +42,19 @@ def ksampler(model: Any, **settings: Any) -> Tensor:
         if name not in given:
             given[name] = prompt(model, seed)
     return nodes.KSampler().sample(model, **given)[0]["samples"]
+
+
+def windowed(model: Any, schedule: str = "standard_static") -> Any:
+    """The model behind core's Context Windows: three latent frames, one in common.
+
+    Newer hosts put the frame before it in front of each later window, unless told not to.
+    """
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode as Windows
+
+    newer = {"freenoise": False, "causal_window_fix": False}
+    known = signature(Windows.execute).parameters
+    more = {name: value for name, value in newer.items() if name in known}
+    return Windows.execute(model, 3, 1, schedule, 1, False, "pyramid", dim=2, **more)[0]
 
 
 class FrameNoise:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from environment import VERSION, comfyui_folder, version_of
 from tests.workflows.conftest import FOLDER, load
 
 NOTES = {"Note", "MarkdownNote"}
@@ -40,6 +41,8 @@ def inputs_of(host, graph: dict, node: dict) -> dict:
     """A node's inputs as the API form has them."""
     names = list(widgets_of(host, node["type"]))
     values = node.get("widgets_values") or []
+    if not node["type"].startswith("Longtake") and version_of(comfyui_folder()) != VERSION:
+        names = names[: len(values)]  # newer hosts give core's nodes more of them, at the end
     assert len(values) == len(names), f"{node['title']}: {values} for {names}"
     inputs = {name: value for name, value in zip(names, values, strict=True) if name}
     sources = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}

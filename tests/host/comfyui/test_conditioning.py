@@ -8,7 +8,7 @@ import torch
 from longtake.models.errors import InputError
 from longtake.models.wan.dit import WanDiT
 from tests.host.networks.test_lora import deltas, with_lora  # noqa: F401
-from tests.host.runs import ksampler, latents, prompt, seen
+from tests.host.runs import ksampler, latents, prompt, seen, windowed
 
 LONG = (1, 6, 7, 4, 6)
 indexing = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # core's own
@@ -132,12 +132,7 @@ def test_known_frames_and_references_keep_their_places(model, shots, heard):
 
 @indexing
 def test_context_windows_hear_the_shots_that_are_in_them(model, shots, heard):
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
-    windowed = ContextWindowsManualNode.execute(
-        model, 3, 1, "standard_static", 1, False, "pyramid", dim=2
-    )[0]
-    run(windowed, storyboard(shots, model, [0, 4]), steps=1, cfg=1.0)
+    run(windowed(model), storyboard(shots, model, [0, 4]), steps=1, cfg=1.0)
     assert heard == [(3, [(0, 3)]), (3, [(0, 2), (2, 3)]), (3, [(0, 3)])]
 
 

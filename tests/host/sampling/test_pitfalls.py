@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.host import runs
-from tests.host.runs import SHAPE, ksampler, latents, prompt, seen
+from tests.host.runs import SHAPE, ksampler, latents, prompt, seen, windowed
 
 FIVE = (1, 6, 7, 4, 6)
 
@@ -48,15 +48,9 @@ indexing = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # co
 @indexing
 @pytest.mark.parametrize("schedule", ["standard_static", "batched"])
 def test_context_windows_with_known_frames(model, schedule):
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
-    windowed = ContextWindowsManualNode.execute(model, 3, 1, schedule, 1, False, "pyramid", dim=2)[
-        0
-    ]
-    source = latents(8, FIVE)
-
-    with seen(windowed, lambda x, level, *_, **__: (x.shape[2], level)) as calls:
-        out = ksampler(windowed, latent_image=keeping(source, 0), steps=2)
+    patched, source = windowed(model, schedule), latents(8, FIVE)
+    with seen(patched, lambda x, level, *_, **__: (x.shape[2], level)) as calls:
+        out = ksampler(patched, latent_image=keeping(source, 0), steps=2)
 
     assert {frames for frames, _ in calls} == {3} or schedule == "batched"
     assert all(level.shape[1] == frames for frames, level in calls)
@@ -67,8 +61,6 @@ def test_context_windows_with_known_frames(model, schedule):
 
 @indexing
 def test_context_windows_with_image_channels(pack):
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
     from longtake.models.wan.config import DiTConfig
     from longtake.models.wan.dit import WanDiT
     from tests.host.conftest import random_weights
@@ -79,15 +71,13 @@ def test_context_windows_with_image_channels(pack):
     weights = random_weights(WanDiT(config), 4)
     latent_format = pack.latent_format.format_for(config, built_in=False)
     model = pack.transformer.build(config, weights, latent_format, torch.float32, "test")
-    windowed = ContextWindowsManualNode.execute(
-        model, 3, 1, "standard_static", 1, False, "pyramid", dim=2
-    )[0]
+    patched = windowed(model)
     shape = (1, 16, 7, 4, 6)
     image = {"concat_latent_image": latents(4, shape), "concat_mask": torch.zeros(1, 1, 7, 4, 6)}
 
-    with seen(windowed, lambda x, *_, **__: x.shape) as shapes:
+    with seen(patched, lambda x, *_, **__: x.shape) as shapes:
         ksampler(
-            windowed,
+            patched,
             steps=1,
             latent_image={"samples": torch.zeros(shape)},
             positive=prompt(model, 1, **image),
