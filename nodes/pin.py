@@ -108,7 +108,7 @@ class PinVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fit=None, edges=None) -> bool | str:
-        return verdict((FIT.read, fit), (EDGES.read, edges))
+        return verdict((FIT.read, fit), (EDGE.read, edges))
 
     @classmethod
     def execute(

@@ -232,3 +232,15 @@ def test_what_is_checked_before_anything_runs_is_an_input(nodes, name):
     for one, parameter in checked.items():
         allowed = (None, widgets[one]) if one in widgets else ("none",)
         assert parameter.default in allowed
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_node_as_it_is_put_on_the_canvas_may_be_queued(nodes, name):
+    """With its defaults, and with all of its inputs linked, which are None until it runs."""
+    node = nodes[name]
+    checked = inspect.signature(node.validate_inputs).parameters
+    if checked.keys() == {"kwargs"}:
+        return
+    defaults = {widget.id: widget.default for widget in inputs_of(node) if widget.id in checked}
+    assert node.validate_inputs(**defaults) is True
+    assert node.validate_inputs(**dict.fromkeys(checked)) is True
