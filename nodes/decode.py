@@ -14,7 +14,7 @@ from .shared import vae_input
 
 CATEGORY = "Longtake/Decode"
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
-CRF = Whole("crf", 0, MP4.coarsest, default=MP4.clear, optional=True)
+CRF = Whole("crf", 0, MP4.max_crf, default=MP4.visually_lossless, optional=True)
 
 
 class Decode(io.ComfyNode):

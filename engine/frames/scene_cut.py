@@ -82,7 +82,7 @@ class CutDetector:
 
     def add(self, frame: Tensor) -> None:
         """The next frame, uint8 (h, w, 3); those that no question can need are forgotten."""
-        self.copies[self.count] = thumbnail(frame)
+        self.copies[self.count] = small_copy(frame)
         self.count += 1
         oldest = self.count - 2 * (NEAR + 2)
         self.copies = {n: copy for n, copy in self.copies.items() if n >= oldest}
@@ -130,7 +130,7 @@ class CutDetector:
         return self.known[a, b]
 
 
-def thumbnail(frame: Tensor) -> Tensor:
+def small_copy(frame: Tensor) -> Tensor:
     """uint8 (h, w, 3) -> float (3, ROWS, COLUMNS), in grey levels."""
     pixels = rearrange(frame, "h w c -> 1 c h w").float()
     return F.interpolate(pixels, size=(ROWS, COLUMNS), mode="area")[0]
@@ -150,5 +150,5 @@ def seam_is_cut(last: Tensor, first: Tensor, sensitivity: float) -> bool:
     what = thresholds(sensitivity)
     if what is None:
         return False
-    one, other = thumbnail(last), thumbnail(first)
+    one, other = small_copy(last), small_copy(first)
     return (residual(one, other) + residual(other, one)) / 2 >= what.sure

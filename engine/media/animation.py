@@ -1,4 +1,4 @@
-"""gif and webp: pictures that move without being a video. For sharing short clips."""
+"""gif and webp: animated images, for sharing short clips."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,12 +15,17 @@ from PIL import Image
 from ...models.errors import InputError
 from .formats import Format, Quality, encoder_of
 
-Frames = Callable[[], Iterator[NDArray[np.uint8]]]  # (h, w, 3) each; from the beginning each time
-WEBP_SIDE = 16_383
-EXIF_MODEL, EXIF_MAKE = 0x0110, 0x010F  # where ComfyUI keeps the prompt, and from where the rest
+Frames = Callable[[], Iterator[NDArray[np.uint8]]]
+"""Gives the frames, (h, w, 3) each, from the first one at each call."""
+
+WEBP_SIDE = 16_383  # pixels
+EXIF_MODEL, EXIF_MAKE = (
+    0x0110,
+    0x010F,
+)  # hold ComfyUI's prompt; and the first of the rest, downwards
 
 
-def animate(
+def write_animation(
     frames: Frames,
     fps: Fraction,
     path: Path,
@@ -28,15 +33,18 @@ def animate(
     quality: Quality,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write frames as an animation that repeats for ever.
+    """Write an animation that repeats for ever.
 
     Args:
-        frames: gives the frames anew each time it is called.
-        fps: frames per second. gif counts hundredths of a second, webp thousandths.
+        frames: see Frames.
+        fps: frames per second. gif counts in hundredths of a second, webp in thousandths.
         path: of the new file.
         form: gif or webp.
         quality: of webp; gif has none.
-        metadata: text by name, kept in a webp as ComfyUI's own nodes do. A gif has no place for it.
+        metadata: text by name, stored in a webp as ComfyUI's own nodes do; a gif cannot hold any.
+
+    Raises:
+        InputError: for a webp with too long a side.
     """
     encoder_of(form)
     if form.name == "gif":
@@ -48,14 +56,14 @@ def animate(
 
 
 def _gif(frames: Frames, fps: Fraction, path: Path) -> None:
-    """Twice through the frames: once to choose 256 colours, once to draw with them."""
+    """Goes through the frames twice: to choose 256 colours, and to draw with them."""
     palette = _palette(frames, fps)
     with av.open(path, "w", format="gif", options={"loop": "0"}) as container:
         stream = container.add_stream("gif", rate=fps)
         stream.pix_fmt, stream.time_base = "pal8", 1 / fps
-        for drawn in _drawn(frames, fps, palette):
-            _set_size(stream, drawn)
-            container.mux(stream.encode(drawn))
+        for frame in _in_palette(frames, fps, palette):
+            _set_size(stream, frame)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
@@ -75,23 +83,23 @@ def _palette(frames: Frames, fps: Fraction) -> av.VideoFrame:
     return sink.pull()
 
 
-def _drawn(frames: Frames, fps: Fraction, palette: av.VideoFrame) -> Iterator[av.VideoFrame]:
-    """The frames in the palette's colours."""
+def _in_palette(frames: Frames, fps: Fraction, palette: av.VideoFrame) -> Iterator[av.VideoFrame]:
+    """The frames in a palette's colours."""
     graph, source = Graph(), None
     for frame in _numbered(frames, fps):
         if source is None:
             source, colours = _source(graph, frame), _source(graph, palette)
-            painter, sink = graph.add("paletteuse", "dither=bayer"), graph.add("buffersink")
-            source.link_to(painter, 0, 0)
-            colours.link_to(painter, 0, 1)
-            painter.link_to(sink)
+            dither, sink = graph.add("paletteuse", "dither=bayer"), graph.add("buffersink")
+            source.link_to(dither, 0, 0)
+            colours.link_to(dither, 0, 1)
+            dither.link_to(sink)
             graph.configure()
             colours.push(palette)
             colours.push(None)
         source.push(frame)
-        yield from _ready(sink)
+        yield from _available(sink)
     source.push(None)
-    yield from _ready(sink)
+    yield from _available(sink)
 
 
 def _source(graph: Graph, like: av.VideoFrame) -> Any:
@@ -100,8 +108,8 @@ def _source(graph: Graph, like: av.VideoFrame) -> Any:
     )
 
 
-def _ready(sink: Any) -> Iterator[av.VideoFrame]:
-    """What has come out of a graph so far."""
+def _available(sink: Any) -> Iterator[av.VideoFrame]:
+    """The frames that a filter graph has finished so far."""
     with suppress(BlockingIOError, EOFError):
         while True:
             yield sink.pull()
@@ -133,7 +141,12 @@ def _check_side(pixels: int) -> None:
 
 
 def _embed(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add an EXIF chunk to a webp whose first chunk says what it has, as animations' does."""
+    """Add an EXIF chunk to an animated webp.
+
+    By hand: FFmpeg's muxer writes none, and Pillow only when it encodes all the frames itself.
+
+    Source: https://developers.google.com/speed/webp/docs/riff_container, "Extended File Format".
+    """
     exif, tag = Image.Exif(), EXIF_MAKE
     for name, value in metadata.items():
         if name == "prompt":

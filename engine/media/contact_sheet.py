@@ -1,17 +1,22 @@
-"""A picture of a video at a glance: evenly spaced frames in a grid, each with its time below it.
+"""A contact sheet: evenly spaced frames of a video in a grid, each with its time below it.
 
 python pack.py longtake.engine.media.contact_sheet VIDEO PICTURE
 """
 
 import sys
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
-import av
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-TILE = 192  # pixels; smaller frames are enlarged to about this width, larger ones reduced
-CAPTION = 20  # pixels below each tile
+from .reader import media_facts, read_frames
+
+TILE = 192  # width of a thumbnail in pixels
+CAPTION = 20  # pixels below each thumbnail
 GAP = 4
+COLUMNS, ROWS = 6, 3
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:
@@ -21,47 +26,60 @@ def evenly_spaced(count: int, most: int) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def read_tiles(video: Path, most: int) -> list[tuple[float, Image.Image]]:
-    """(seconds, picture) of evenly spaced frames.
+def contact_sheet(
+    chunks: Iterable[Tensor],
+    total: int,
+    fps: Fraction,
+    columns: int = COLUMNS,
+    rows: int = ROWS,
+) -> Image.Image:
+    """A grid of at most `columns` by `rows` frames, in reading order.
 
-    Reads the file twice, so that a long video is never in memory whole.
-
-    Raises:
-        ValueError: if there is no picture in the file.
+    Args:
+        chunks: uint8 (frames, h, w, 3); closed at the end.
+        total: how many frames there are.
+        fps: frames per second.
+        columns, rows: of the grid.
     """
-    with av.open(str(video)) as file:
-        count = sum(1 for _ in file.decode(video=0)) if file.streams.video else 0
-    if not count:
-        raise ValueError(f"{video} has no frames")
-    wanted = set(evenly_spaced(count, most))
-    with av.open(str(video)) as file:
-        frames = enumerate(file.decode(video=0))
-        return [(frame.time, tile(frame.to_image())) for i, frame in frames if i in wanted]
-
-
-def tile(picture: Image.Image) -> Image.Image:
-    size = (TILE, max(1, round(TILE * picture.height / picture.width)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def contact_sheet(video: Path, columns: int = 6, rows: int = 3) -> Image.Image:
-    """A grid of at most `columns` by `rows` frames, in reading order."""
-    return arranged(read_tiles(video, columns * rows), columns)
-
-
-def arranged(tiles: list[tuple[float, Image.Image]], columns: int) -> Image.Image:
-    """A sheet of (seconds, picture)."""
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    wide, high = TILE + GAP, tiles[0][1].height + CAPTION
-    sheet = Image.new("RGB", (columns * wide + GAP, rows * high + GAP), "white")
+    wanted = set(evenly_spaced(total, columns * rows))
+    shown = [(float(n / fps), thumbnail(frame)) for n, frame in pick_frames(chunks, wanted)]
+    columns = min(columns, len(shown))
+    wide, high = TILE + GAP, shown[0][1].height + CAPTION
+    size = (columns * wide + GAP, -(-len(shown) // columns) * high + GAP)
+    sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
-    for i, (seconds, picture) in enumerate(tiles):
+    for i, (seconds, picture) in enumerate(shown):
         x, y = GAP + i % columns * wide, GAP + i // columns * high
         sheet.paste(picture, (x, y))
         draw.text((x, y + picture.height + 2), f"{seconds:.2f} s", "black", font)
     return sheet
 
 
+def thumbnail(picture: Image.Image) -> Image.Image:
+    size = (TILE, max(1, round(TILE * picture.height / picture.width)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def pick_frames(chunks: Iterable[Tensor], wanted: set[int]) -> Iterator[tuple[int, Image.Image]]:
+    """The frames with some numbers, and these. The stream is closed after the last of them."""
+    number = 0
+    try:
+        for chunk in chunks:
+            for frame in chunk:
+                if number in wanted:
+                    yield number, Image.fromarray(frame.numpy())
+                number += 1
+            if number > max(wanted):
+                return
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
+def main(video: Path, picture: Path) -> None:
+    facts = media_facts(video)
+    contact_sheet(read_frames(video), facts.frames, facts.fps).save(picture)
+
+
 if __name__ == "__main__":
-    contact_sheet(Path(sys.argv[1])).save(sys.argv[2])
+    main(*map(Path, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The kinds of file a video can be: what each is made of, and how its encoder is asked."""
+"""The formats a video can be saved in, and the settings of their encoders."""
 
 import os
 from dataclasses import dataclass
@@ -8,38 +8,55 @@ import av
 
 from ...models.errors import InputError
 
-PRESETS = ("ultrafast", "veryfast", "fast", "medium", "slow", "veryslow")  # as x264 has them
+PRESETS = ("ultrafast", "veryfast", "fast", "medium", "slow", "veryslow")  # of x264
 _SVT = dict(zip(PRESETS, ("10", "9", "8", "6", "4", "2"), strict=True))
 _VPX = dict(zip(PRESETS, ("5", "4", "3", "2", "1", "0"), strict=True))
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How an encoder spends bits and time."""
+    """How an encoder spends bits and time.
 
-    crf: int | None = None  # lower is better and larger; None: what looks like the source
-    preset: str = "medium"  # one of PRESETS: slower is smaller
+    Attributes:
+        crf: lower is better and larger; None: the format's visually lossless one.
+        preset: one of PRESETS; slower is smaller.
+    """
+
+    crf: int | None = None
+    preset: str = "medium"
 
 
-CLEAR = Quality()
+VISUALLY_LOSSLESS = Quality()
 
 
 @dataclass(frozen=True)
 class Format:
-    """A container and the codec of its pictures."""
+    """A container and the codec of its video.
+
+    Attributes:
+        name: for menus.
+        suffix: of its files, with the dot.
+        codec: of its video, as reader.codec_of gives it.
+        encoders: FFmpeg's names; the first that is available is used.
+        visually_lossless: the crf of video that looks like its source.
+        max_crf: the coarsest.
+        sound_codecs: that it may hold; the first is used to encode.
+        codec_tag: four characters in place of FFmpeg's own.
+        animation: whether it is an image format (see animation.py), without sound.
+    """
 
     name: str
     suffix: str
-    codec: str  # as files that are read name it
-    encoders: tuple[str, ...]  # the first that is there is used
-    clear: int  # the crf that looks like the source
-    coarsest: int  # the highest crf
-    sounds: tuple[str, ...] = ()  # codecs its sound may have; the first is what we encode
-    tag: str | None = None
-    animation: bool = False  # made of whole pictures by engine/media/animation.py, without sound
+    codec: str
+    encoders: tuple[str, ...]
+    visually_lossless: int
+    max_crf: int
+    sound_codecs: tuple[str, ...] = ()
+    codec_tag: str | None = None
+    animation: bool = False
 
 
-# Matroska has no place for what AAC puts before time 0, and would start the pictures later.
+# Matroska cannot store AAC's priming samples before time 0, and would start the video later.
 _MP4, _MKV, _WEBM = ("aac", "mp3", "ac3"), ("opus", "flac"), ("opus", "vorbis")
 _X264, _X265, _VP9 = ("libx264",), ("libx265",), ("libvpx-vp9",)
 _AV1 = ("libsvtav1", "libaom-av1")
@@ -48,7 +65,7 @@ FORMATS = {
     entry.name: entry
     for entry in (
         Format("mp4 h264", ".mp4", "h264", _X264, 16, 51, _MP4),
-        Format("mp4 h265", ".mp4", "hevc", _X265, 18, 51, _MP4, tag="hvc1"),  # for QuickTime
+        Format("mp4 h265", ".mp4", "hevc", _X265, 18, 51, _MP4, codec_tag="hvc1"),  # for QuickTime
         Format("mp4 av1", ".mp4", "av1", _AV1, 20, 63, _MP4),
         Format("mkv h264", ".mkv", "h264", _X264, 16, 51, _MKV),
         Format("mkv h265", ".mkv", "hevc", _X265, 18, 51, _MKV),
@@ -62,53 +79,53 @@ MP4 = FORMATS["mp4 h264"]
 
 
 def encoder_of(form: Format) -> str:
-    """The encoder for a format. Raises InputError if the PyAV that is installed has none."""
+    """The encoder for a format. Raises InputError if the installed PyAV has none."""
     for name in form.encoders:
         if name in av.codecs_available:
             return name
-    there = [
+    available = [
         other.name
         for other in FORMATS.values()
         if any(name in av.codecs_available for name in other.encoders)
     ]
     raise InputError(
         f"{form.name!r} needs the encoder {form.encoders[0]}, which the PyAV installed here lacks. "
-        f"Choose from {', '.join(there)}."
+        f"Choose from {', '.join(available)}."
     )
 
 
 def check_quality(form: Format, quality: Quality) -> None:
-    """Raises InputError for a crf or preset that there is not."""
-    if quality.crf is not None and not 0 <= quality.crf <= form.coarsest:
-        raise InputError(f"crf {quality.crf}: {form.name} takes 0 to {form.coarsest}.")
+    """Raises InputError for a crf or preset that the format does not have."""
+    if quality.crf is not None and not 0 <= quality.crf <= form.max_crf:
+        raise InputError(f"crf {quality.crf}: {form.name} takes 0 to {form.max_crf}.")
     if quality.preset not in PRESETS:
         raise InputError(f"preset {quality.preset!r}: choose from {', '.join(PRESETS)}.")
 
 
 def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, str]:
-    """What the encoder of `form` is told, in its own words."""
+    """Options for the encoder of a format, by the encoder's own names."""
     check_quality(form, quality)
     encoder = encoder_of(form)
     options = {
-        "crf": str(form.clear if quality.crf is None else quality.crf),
-        "g": str(max(1, round(fps))),  # a keyframe a second: at most that much is lost in a crash
+        "crf": str(form.visually_lossless if quality.crf is None else quality.crf),
+        "g": str(max(1, round(fps))),  # a keyframe a second: no more is lost in a crash
     }
-    # Frames that an encoder holds back are lost in a crash as well: what looks ahead, what works on
-    # several frames at once and what reorders them gets a part of the second that may be lost.
-    reordered, threads = (3 if fps >= 12 else 1), max(1, round(fps / 5))
-    ahead = max(reordered + 1, round(fps / 4))
+    # Frames inside an encoder are lost in a crash as well. Its lookahead, its frame threads and its
+    # B-frames each get a share of the second that may be lost.
+    b_frames, threads = (3 if fps >= 12 else 1), max(1, round(fps / 5))
+    lookahead = max(b_frames + 1, round(fps / 4))
     if encoder == "libx264":
-        held = {"rc-lookahead": str(ahead), "bf": str(reordered), "b_strategy": "1"}
-        most = max(1, 3 * (os.cpu_count() or 1) // 2)  # which x264 would take
-        return {**options, **held, "preset": quality.preset, "threads": str(min(threads, most))}
+        delay = {"rc-lookahead": str(lookahead), "bf": str(b_frames), "b_strategy": "1"}
+        default = max(1, 3 * (os.cpu_count() or 1) // 2)  # x264's own number of threads
+        return {**options, **delay, "preset": quality.preset, "threads": str(min(threads, default))}
     if encoder == "libx265":
-        held = f"rc-lookahead={ahead}:bframes={reordered}:frame-threads={min(threads, 2)}"
-        return {**options, "preset": quality.preset, "x265-params": f"log-level=error:{held}"}
+        delay = f"rc-lookahead={lookahead}:bframes={b_frames}:frame-threads={min(threads, 2)}"
+        return {**options, "preset": quality.preset, "x265-params": f"log-level=error:{delay}"}
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings at every start
-        held = "lookahead=0:hierarchical-levels=2"
-        return {**options, "preset": _SVT[quality.preset], "svtav1-params": held}
+        delay = "lookahead=0:hierarchical-levels=2"
+        return {**options, "preset": _SVT[quality.preset], "svtav1-params": delay}
     speed = {"cpu-used": _VPX[quality.preset], "row-mt": "1", "b": "0"}
     if encoder == "libvpx-vp9":
-        return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, ahead))}
+        return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, lookahead))}
     return {**options, **speed}

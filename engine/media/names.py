@@ -1,4 +1,4 @@
-"""Names that a stranger's workflow may give to a file: below the output folder, on any system."""
+"""File names from a shared workflow: inside the output folder, and valid on every system."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from ...models.errors import InputError
 
-LONGEST = 120  # bytes of one part; a counter and an ending are still to come
+LONGEST = 120  # bytes of one part; a counter and a suffix are added to it
 DEEPEST = 8  # folders
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # on Windows
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
@@ -15,14 +15,14 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 def safe_name(prefix: str) -> PurePosixPath:
     """The beginning of a file's name, perhaps in folders: "takes/forest".
 
-    Both slashes separate folders on every system, so that a graph means the same everywhere.
+    Both kinds of slash separate folders on every system, so that a graph means the same everywhere.
 
     Args:
         prefix: what the user typed.
 
     Raises:
-        InputError: for a name that leaves its folder, that some system cannot store, that is too
-            long, or that is none at all.
+        InputError: for a name that is empty or too long, that leads out of the folder, or that
+            some system cannot store.
     """
     text = unicodedata.normalize("NFC", prefix).replace("\\", "/")
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):
@@ -43,7 +43,7 @@ def _check(prefix: str, part: str) -> None:
     if found := _FORBIDDEN.search(part):
         raise _refused(prefix, f"{found[0]!r} cannot be in a file's name on every system")
     if part != part.strip() or part.endswith("."):
-        raise _refused(prefix, "a part must not begin with a space, or end with one or with a dot")
+        raise _refused(prefix, "no part of it may begin with a space, or end with a space or a dot")
     if part.startswith("."):
         raise _refused(prefix, "a part that begins with a dot would be hidden")
     if _RESERVED.fullmatch(part):
@@ -58,4 +58,4 @@ def _check(prefix: str, part: str) -> None:
 
 def _refused(prefix: str, why: str) -> InputError:
     shown = prefix if len(prefix) <= 60 else prefix[:57] + "..."
-    return InputError(f"{shown!r} is no name for a file: {why}.")
+    return InputError(f"{shown!r} cannot be the name of a file: {why}.")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a hidden name, then given their own."""
+"""Files that are complete or not there: written under a hidden name, then given their own."""
 
 import os
 import re
@@ -14,18 +14,28 @@ import av
 from ...models.errors import LongtakeError, OutputError
 
 Finish = Callable[[Path], Path]
-"""Is handed a finished file before it gets its name; returns it, or another in the same folder.
+"""Called with a complete file before it gets its name; returns it, or another in its folder.
 
-Nothing touches the file afterwards: the place for a signature.
+The file is not changed afterwards, so this is the place to sign it.
 """
 
-PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part\.mp4|ready\.[a-z0-9]+)")
-SPARE = 64 * 2**20  # bytes that are left to others on a disk
+UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.(part\.mp4|ready\.[a-z0-9]+)")
+BITS_PER_PIXEL = 0.25  # of visually lossless h264, which seldom needs as much
+RESERVE = 64 * 2**20  # bytes of a disk that are left free
 
 
 @contextmanager
-def hidden(path: Path, stage: str, suffix: str) -> Iterator[Path]:
-    """A new name beside `path` that is gone afterwards; disk errors say which file they are of."""
+def hidden_file(path: Path, stage: str, suffix: str) -> Iterator[Path]:
+    """A hidden name beside `path`, whose file is removed at the end of the block.
+
+    Args:
+        path: the name that the file is to have in the end.
+        stage: of the writing, for the hidden name: "part", "whole" or "still".
+        suffix: of the hidden name, with its dot.
+
+    Raises:
+        OutputError: for any error of the disk inside the block, with the name of `path`.
+    """
     temporary = path.with_name(
         f".{path.stem.lstrip('.')[:40]}.{secrets.token_hex(4)}.{stage}{suffix}"
     )
@@ -34,18 +44,19 @@ def hidden(path: Path, stage: str, suffix: str) -> Iterator[Path]:
     except LongtakeError:
         raise
     except (OSError, av.FFmpegError) as error:
-        raise OutputError(f"{called(path)} cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise OutputError(f"{display_name(path)} cannot be written: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def called(path: Path) -> str:
-    """A file's name for messages; people have never seen a hidden one."""
-    return "the file" if PART.fullmatch(path.name) else path.name
+def display_name(path: Path) -> str:
+    """A file's name for messages; the user has never seen a hidden one."""
+    return "the file" if UNFINISHED.fullmatch(path.name) else path.name
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises OutputError if something has that name."""
+    """Raises OutputError if there is a file, folder or link of that name."""
     if os.path.lexists(path):
         raise OutputError(
             f"{path.name} exists already and is never overwritten: choose another name."
@@ -53,23 +64,23 @@ def refuse_existing(path: Path) -> None:
 
 
 def publish(whole: Path, path: Path, finish: Finish | None = None) -> None:
-    """Put a finished file on disk for good, and only then give it its name."""
+    """Flush a complete file to disk, and only then give it its name."""
     final = whole if finish is None else finish(whole)
     try:
-        _to_disk(final)
-        _name(final, path)
+        _flush(final)
+        _rename(final, path)
     finally:
         if final != whole:
             final.unlink(missing_ok=True)
 
 
-def _to_disk(file: Path) -> None:
+def _flush(file: Path) -> None:
     with file.open("r+b") as opened:
         os.fsync(opened.fileno())
 
 
-def _name(whole: Path, path: Path) -> None:
-    """In one step, and only if nothing has the name."""
+def _rename(whole: Path, path: Path) -> None:
+    """Give a file its name, in one step and only if the name is free."""
     try:
         os.link(whole, path)  # unlike a rename, this fails if the name is taken
     except FileExistsError:
@@ -86,12 +97,12 @@ def _name(whole: Path, path: Path) -> None:
 
 
 def claim(file: Path, names: Iterable[Path]) -> Path:
-    """Give a file that is on disk already the first of some names that nothing has."""
+    """Give a file that is on disk already the first of some names that is free."""
     for path in names:
         try:
-            _name(file, path)
+            _rename(file, path)
         except OutputError:  # noqa: PERF203
-            if not os.path.lexists(path):  # else somebody was quicker
+            if not os.path.lexists(path):  # else another process was quicker
                 raise
         else:
             file.unlink(missing_ok=True)
@@ -99,42 +110,43 @@ def claim(file: Path, names: Iterable[Path]) -> Path:
     raise OutputError(f"every name for {file.name} is taken.")
 
 
-def estimate(frames: int, width: int, height: int) -> int:
-    """Bytes that a video may need on the disk while it is made.
+def video_bytes(frames: int, width: int, height: int) -> int:
+    """Bytes of a video file, estimated on the high side."""
+    return int(frames * width * height * BITS_PER_PIXEL / 8)
 
-    Reckons with a quarter of a bit for each pixel, which is much for h264 that looks like its
-    source, and with the file being there twice while its index is put in front.
-    """
-    return 2 * frames * width * height // 32
+
+def writing_bytes(frames: int, width: int, height: int) -> int:
+    """Bytes on the disk while a video is written, which is twice there as its index goes first."""
+    return 2 * video_bytes(frames, width, height)
 
 
 def check_space(folder: Path, need: int = 0) -> None:
-    """Refuse what will hardly fit on the disk, before anybody waits for it.
+    """Refuse what is unlikely to fit on the disk, before any work is done for it.
 
     Args:
-        folder: where to.
-        need: bytes; some are left to others on top of that.
+        folder: to write to.
+        need: bytes to be written.
 
     Raises:
-        OutputError: if there is less room than that.
+        OutputError: if fewer than that and RESERVE are free.
     """
     free = shutil.disk_usage(folder).free
-    if free < need + SPARE:
+    if free < need + RESERVE:
         raise OutputError(
             f"the disk of '{folder.name}' has {free / 2**20:.0f} MiB free, and this video may need "
-            f"{(need + SPARE) / 2**20:.0f} MiB: make room, or make it shorter or smaller."
+            f"{(need + RESERVE) / 2**20:.0f} MiB: free some space, or make it shorter or smaller."
         )
 
 
 def leftovers(folder: Path, age: float = 60.0) -> list[Path]:
-    """Parts of videos below `folder` whose writing was cut off, oldest first.
+    """Unfinished videos below `folder`, oldest first.
 
-    Also those that were whole (".ready") and had only not got their name yet.
+    Among them complete ones (".ready") that had not got their name yet.
 
     Args:
-        folder: of finished videos; the parts lie beside where these would be.
-        age: seconds since the last change. A part that was just written to may be in the making.
+        folder: of finished videos; unfinished ones lie beside them.
+        age: seconds since the last change; a younger file may still be written to.
     """
-    found = [file for file in folder.rglob(".*") if PART.fullmatch(file.name)]
+    found = [file for file in folder.rglob(".*") if UNFINISHED.fullmatch(file.name)]
     times = {file: file.stat().st_mtime for file in found if file.is_file()}
     return sorted((f for f in times if times[f] <= time.time() - age), key=times.__getitem__)

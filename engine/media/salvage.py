@@ -1,7 +1,7 @@
-"""What a crash has left of a video -> an ordinary video.
+"""What a crash has left of a video, made into an ordinary video.
 
-python dev.py salvage               lists what there is in the output folder
-python dev.py salvage FILE          makes an mp4 of one
+python dev.py salvage               lists unfinished videos in the output folder
+python dev.py salvage FILE          recovers one
 """
 
 import argparse
@@ -20,11 +20,16 @@ from .publish import claim, leftovers
 from .reader import MOV, codec_of, container_of, media_facts, open_media
 from .writer import copy_video
 
-REORDERED = 32  # packets at the end among which a frame may be missing that is shown earlier
+REORDERED = 32  # packets at the end, among which an earlier frame may be missing
 
 
 class Salvaged(NamedTuple):
-    """What could be saved."""
+    """What was recovered.
+
+    Attributes:
+        path: of the new video.
+        frames, seconds: its length.
+    """
 
     path: Path
     frames: int
@@ -32,28 +37,28 @@ class Salvaged(NamedTuple):
 
 
 def salvage(part: Path, path: Path | None = None) -> Salvaged:
-    """Copy the whole frames of a file whose writing was cut off; the file itself stays.
+    """Copy the intact frames of a file whose writing was cut off; the file itself stays.
 
     Args:
-        part: a fragmented mp4 that was never finished, or an mp4 of which the end is missing.
-        path: where to; a new name beside it by default. Never overwritten.
+        part: a fragmented mp4 that was never finished, or an mp4 whose end is missing.
+        path: of the new file; a new name beside `part` by default. Never overwritten.
 
     Raises:
-        InputError: if there is not one frame in it.
+        InputError: if there is no intact frame in it.
         OutputError: if the result cannot be written.
     """
-    if part.stem.endswith(".ready"):  # whole already, and perhaps signed
-        return _named(part, path)
+    if part.stem.endswith(".ready"):  # complete already, and perhaps signed
+        return _give_name(part, path)
     if container_of(part) != MOV:
-        raise InputError(f"{part.name} is not a part of an mp4.")
-    form, times, step = _whole_frames(part)
+        raise InputError(f"{part.name} is not an unfinished mp4.")
+    form, times, step = _intact_frames(part)
     path = path or next(name for name in _names(part, form.suffix) if not name.exists())
     copy_video(part, path.with_suffix(form.suffix), form=form, frames=len(times))
     seconds = float((times[-1] - times[0] + step) if times else 0)
     return Salvaged(path.with_suffix(form.suffix), len(times), seconds)
 
 
-def _named(ready: Path, path: Path | None) -> Salvaged:
+def _give_name(ready: Path, path: Path | None) -> Salvaged:
     facts = media_facts(ready)
     path = claim(ready, [path] if path else _names(ready, ready.suffix))
     return Salvaged(path, facts.frames, float(facts.seconds))
@@ -65,8 +70,8 @@ def _names(part: Path, suffix: str) -> Iterator[Path]:
     yield from (part.with_name(f"{stem}_salvaged_{n}{suffix}") for n in count(2))
 
 
-def _whole_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:
-    """(kind of video, times of the packets that are whole, seconds from one to the next)."""
+def _intact_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:
+    """(format, times of the intact packets in file order, seconds from one frame to the next)."""
     times = []
     with open_media(part) as container:
         stream = container.streams.video[0]
@@ -80,13 +85,13 @@ def _whole_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:
         except av.FFmpegError:  # the damage that is expected
             pass
     if not times:
-        raise InputError(f"nothing can be saved of {part.name}: not one second had been written.")
+        raise InputError(f"nothing of {part.name} can be recovered: no frame had been written yet.")
     steps = [after - before for before, after in pairwise(sorted(times))]
     step = min(steps, default=Fraction(0))
     for number in range(len(times), max(0, len(times) - REORDERED), -1):
         if _without_gaps(times[:number], step):
             return form, times[:number], step
-    return form, times, step  # its rate varies
+    return form, times, step  # of a varying rate, which has gaps
 
 
 def _without_gaps(times: list[Fraction], step: Fraction) -> bool:
@@ -97,14 +102,14 @@ def _form_of(part: Path, codec: str) -> Format:
     for form in FORMATS.values():
         if form.codec == codec:
             return form
-    raise InputError(f"{part.name} is {codec}, which is not one of the codecs written here.")
+    raise InputError(f"{part.name} is {codec}, which Longtake does not write.")
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser("dev.py salvage", description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path, help="a part; or a folder, whose parts are listed")
-    parser.add_argument("--out", type=Path, help="the new file; by default beside the part")
-    options = parser.parse_args(words)
+    parser.add_argument("file", type=Path, help="an unfinished video, or a folder to look for some")
+    parser.add_argument("--out", type=Path, help="the new file; by default beside the old one")
+    options = parser.parse_args(arguments)
     if options.file.is_dir():
         parts = leftovers(options.file)
         sys.stdout.writelines(f"{part}\n" for part in parts)

@@ -1,4 +1,4 @@
-"""Sound for a video: samples in memory or the track of a file -> packets, in order of time."""
+"""Sound for a video: samples in memory or frames of a file to packets, in order of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +11,22 @@ from numpy.typing import NDArray
 from ...models.errors import InputError, NotFiniteError
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
-RATES = (1_000, 768_000)  # of sound that is taken, in samples a second
+RATES = (1_000, 768_000)  # lowest and highest, in samples per second
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-PIECE = 8192  # samples handed on at a time
+CHUNK = 8192  # samples in a frame that goes to the encoder
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Samples in memory, the first of them at the first picture."""
+    """Samples in memory, beginning with the first video frame.
 
-    samples: NDArray[np.float32]  # (channels, n) in [-1, 1]
-    rate: int  # samples a second
+    Attributes:
+        samples: (channels, n) in [-1, 1].
+        rate: samples per second.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
 
     def __post_init__(self) -> None:
         shape = self.samples.shape
@@ -30,7 +35,9 @@ class Sound:
                 f"sound of shape {shape}: need (channels, samples) with 1 to 6 or 8 channels."
             )
         if not RATES[0] <= self.rate <= RATES[1]:
-            raise InputError(f"sound of {self.rate} samples a second: {RATES[0]} to {RATES[1]}.")
+            raise InputError(
+                f"sound of {self.rate} samples a second: need {RATES[0]} to {RATES[1]}."
+            )
         if not np.isfinite(self.samples).all():
             raise NotFiniteError("the sound holds NaN or infinity: check the node before.")
 
@@ -43,8 +50,9 @@ class Sound:
         return Fraction(self.samples.shape[1], self.rate)
 
     def frames(self) -> Iterator[av.AudioFrame]:
-        for at in range(0, self.samples.shape[1], PIECE):
-            piece = np.ascontiguousarray(self.samples[:, at : at + PIECE], dtype=np.float32)
+        """The samples as frames for an encoder."""
+        for at in range(0, self.samples.shape[1], CHUNK):
+            piece = np.ascontiguousarray(self.samples[:, at : at + CHUNK], dtype=np.float32)
             frame = av.AudioFrame.from_ndarray(piece.clip(-1, 1), "fltp", self.layout)
             frame.sample_rate, frame.pts = self.rate, at
             frame.time_base = Fraction(1, self.rate)
@@ -54,19 +62,19 @@ class Sound:
 def add_sound(
     container: av.container.OutputContainer, codec: str, rate: int, layout: str
 ) -> av.AudioStream:
-    """A stream for sound, encoded with what the container's format wants."""
+    """A new audio stream; its sample rate is the codec's nearest to `rate` from above."""
     encoder = {"opus": "libopus"}.get(codec, codec)
     if codec == "opus":
-        rate = 48_000  # its own clock
+        rate = 48_000  # the only one that every player takes
     elif rate not in AAC_RATES:
-        rate = min((known for known in AAC_RATES if known >= rate), default=48_000)
+        rate = min((allowed for allowed in AAC_RATES if allowed >= rate), default=48_000)
     stream = container.add_stream(encoder, rate=rate, layout=layout)
     stream.codec_context.bit_rate = 96_000 * max(1, stream.codec_context.layout.nb_channels)
     return stream
 
 
 def sound_packets(stream: av.AudioStream, frames: Iterator[av.AudioFrame]) -> Iterator[av.Packet]:
-    """Encode frames. The container must have been told to start encoding."""
+    """Encode audio frames. The container's `start_encoding` must have been called."""
     context = stream.codec_context
     fit = av.AudioResampler(
         context.format, context.layout, context.sample_rate, context.frame_size or None

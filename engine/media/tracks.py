@@ -1,4 +1,4 @@
-"""The streams of a file that is being made, each a source of packets in order of time."""
+"""The streams of a file that is being written, each a source of packets in order of time."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -17,15 +17,17 @@ from .sound import add_sound, sound_packets
 
 
 class Track(NamedTuple):
-    """A stream of the file, and the packets that go into it, made as they are asked for."""
+    """A stream of the file, and its packets, made lazily."""
 
     stream: Any
     packets: Iterator[av.Packet]
 
     def first(self, number: int) -> "Track":
+        """Only so many of its packets."""
         return self._replace(packets=islice(self.packets, number))
 
     def until_damage(self) -> "Track":
+        """Its packets before the first that is damaged."""
         return self._replace(packets=_until_damage(self.packets))
 
 
@@ -44,20 +46,29 @@ def copied_track(
     kind: str,
     codecs: tuple[str, ...],
 ) -> list[Track]:
-    """The first "video" or "audio" of a file, which stays open as long as `stack`.
+    """The first stream of a kind of another file, copied.
 
-    Times count from the first picture. Sound of a codec that is not among `codecs` is encoded
-    anew with the first of them.
+    Times are shifted so that the first video frame is at 0. Audio of another codec is encoded anew.
+
+    Args:
+        stack: keeps the other file open.
+        container: the file that is being written.
+        source: the other file.
+        kind: "video" or "audio".
+        codecs: that the new file may hold; audio is encoded with the first of them.
 
     Returns:
         One track, or none if there is no such stream.
+
+    Raises:
+        InputError: for video of another codec.
     """
     old = stack.enter_context(open_media(source))
     streams = [s for s in old.streams if s.type == kind and s.codec_context is not None]
     if not streams:
         return []
-    stream, pictures = streams[0], old.streams.video[0]
-    start = (pictures.start_time or 0) * pictures.time_base
+    stream, video = streams[0], old.streams.video[0]
+    start = (video.start_time or 0) * video.time_base
     if codec_of(stream) in codecs:
         copy = container.add_stream_from_template(stream, opaque=True)
         if kind == "video" and container.format.name != "mp4":
@@ -79,15 +90,15 @@ def encoded_track(
     layout: str,
     form: Format,
 ) -> Track:
-    """Sound that is encoded as a format wants it."""
-    stream = add_sound(container, form.sounds[0], rate, layout)
+    """Audio frames, encoded with the codec of a format."""
+    stream = add_sound(container, form.sound_codecs[0], rate, layout)
     return Track(stream, sound_packets(stream, frames))
 
 
 def _copied(old: Any, stream: Any, copy: Any, start: Fraction) -> Iterator[av.Packet]:
     shift = round(start / stream.time_base)
     for packet in old.demux(stream):
-        if packet.dts is not None:  # the last packet of a stream is empty
+        if packet.dts is not None:  # the last packet only flushes the stream
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = copy
             yield packet
@@ -101,7 +112,7 @@ def _decoded(old: Any, stream: Any, start: Fraction) -> Iterator[av.AudioFrame]:
             yield frame
 
 
-def _time(packet: av.Packet) -> Fraction:
+def _decode_time(packet: av.Packet) -> Fraction:
     return packet.dts * packet.time_base
 
 
@@ -116,25 +127,25 @@ def mux(
 
     Args:
         container: open for writing, with the streams of the tracks.
-        tracks: the pictures first.
-        cut: leave out sound after the end of the pictures.
-        check: is called for each packet.
+        tracks: the video first.
+        cut: whether to leave out sound after the end of the video.
+        check: called for each packet.
 
     Returns:
-        How many packets of pictures were written.
+        How many video packets were written.
     """
-    pictures = 0
+    frames = 0
     container.start_encoding()
     end, step = Fraction(0), Fraction(0)
     if rate := tracks[0].stream.average_rate:
         step = 1 / Fraction(rate)
-    for packet in heapq.merge(*(track.packets for track in tracks), key=_time):
+    for packet in heapq.merge(*(track.packets for track in tracks), key=_decode_time):
         check()
         if packet.stream.type == "video":
             length = packet.duration * packet.time_base if packet.duration else step
             end = max(end, packet.pts * packet.time_base + length)
-            pictures += 1
+            frames += 1
         elif cut and packet.pts * packet.time_base >= end:
             continue
         container.mux(packet)
-    return pictures
+    return frames

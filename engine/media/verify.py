@@ -1,35 +1,37 @@
-"""Whether all of a file that was just written is there.
+"""Whether a file that was just written is complete.
 
-What is written last, when a file is closed, may fail unheard: libavformat tells nobody.
+libavformat does not report an error in what it writes last, as it closes a file.
 """
 
 from pathlib import Path
 
 from ...models.errors import InputError, OutputError
-from .publish import called
+from .publish import display_name
 from .reader import open_media
 
 
-def check_written(file: Path, path: Path, pictures: int = 0) -> None:
-    """Read the index of a file that was written, and the sizes in it.
+def check_complete(file: Path, path: Path, packets: int = 0) -> None:
+    """Read back the index of a file, and the sizes in it.
 
     Args:
         file: the one that was written.
         path: the name that it is to have, for the message.
-        pictures: packets of pictures that went into it; an animation has other marks of its end.
+        packets: video packets that went into it; of an animation the end is looked at instead.
 
     Raises:
         OutputError: if a part of it is missing.
     """
-    whole = {".gif": _gif_is_whole, ".webp": _webp_is_whole}.get(file.suffix)
-    if whole(file) if whole else _packets(file) == pictures:
+    complete = {".gif": _gif_is_complete, ".webp": _webp_is_complete}.get(file.suffix)
+    if complete(file) if complete else _intact_packets(file) == packets:
         return
     raise OutputError(
-        f"{called(path)} cannot be written: not all of it reached the disk, which may be full."
+        f"{display_name(path)} cannot be written: not all of it reached the disk, which may be "
+        f"full."
     )
 
 
-def _packets(file: Path) -> int:
+def _intact_packets(file: Path) -> int:
+    """How many video packets are there and whole; -1 if the file cannot be read."""
     try:
         with open_media(file) as container:
             packets = container.demux(container.streams.video[0])
@@ -38,13 +40,13 @@ def _packets(file: Path) -> int:
         return -1
 
 
-def _gif_is_whole(file: Path) -> bool:
+def _gif_is_complete(file: Path) -> bool:
     with file.open("rb") as opened:
         opened.seek(-1, 2)
         return opened.read() == b";"
 
 
-def _webp_is_whole(file: Path) -> bool:
+def _webp_is_complete(file: Path) -> bool:
     with file.open("rb") as opened:
         head = opened.read(8)
     return int.from_bytes(head[4:8], "little") + 8 == file.stat().st_size

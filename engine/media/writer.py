@@ -1,9 +1,9 @@
-"""Frames to a video file that is whole or not there.
+"""Frames to a video file that is complete or not there.
 
-While it is being made, the video is a fragmented mp4 under a hidden name beside its later one: what
-there is of it after a crash can be played (see salvage.py). At the end its packets are copied into
-the file that was asked for, with its index first; that may be signed, is put on disk, and only then
-given its name.
+While it is written, the video is a fragmented mp4 under a hidden name beside its final one: what a
+crash leaves of it can be played (see salvage.py). At the end its packets are copied into the file
+that was asked for, with its index first; that may then be signed, is flushed to disk, and only then
+gets its name.
 """
 
 import json
@@ -20,36 +20,32 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from ...models.errors import InputError
-from .animation import animate
-from .formats import CLEAR, MP4, Format, Quality, encoder_of, encoder_options
-from .publish import Finish, hidden, publish, refuse_existing
+from .animation import write_animation
+from .formats import MP4, VISUALLY_LOSSLESS, Format, Quality, encoder_of, encoder_options
+from .publish import Finish, hidden_file, publish, refuse_existing
 from .reader import media_facts, open_media, read_frames
 from .sound import Sound
 from .tracks import Track, copied_track, encoded_track, mux
-from .verify import check_written
+from .verify import check_complete
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
-_WHILE_MADE = {
+_FRAGMENTED = {
     "movflags": "frag_keyframe+delay_moov+use_metadata_tags",
     "frag_duration": "125000",  # microseconds
     "flush_packets": "1",
 }
 BT709 = 1  # the number of this standard in each of a stream's three colour tags
-_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-_FOR_ANIMATION = Quality(crf=10, preset="veryfast")  # of the part, whose packets are not copied
+_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+_INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
 
 
 class VideoFacts(NamedTuple):
-    """What is in a video file that was written."""
+    """The number and the size of the frames that were written."""
 
     frames: int
     width: int
     height: int
-
-
-def nothing() -> None:
-    """A check that finds nothing."""
 
 
 def write_video(
@@ -57,45 +53,46 @@ def write_video(
     chunks: Iterable[Any],
     fps: Fraction,
     *,
-    quality: Quality = CLEAR,
+    quality: Quality = VISUALLY_LOSSLESS,
     metadata: Mapping[str, Any] | None = None,
     form: Format = MP4,
     sound: Sound | Path | None = None,
     finish: Finish | None = None,
-    check: Callable[[], Any] = nothing,
+    check: Callable[[], Any] = lambda: None,
 ) -> VideoFacts:
     """Encode a frame stream.
 
     Args:
-        path: where to, with the format's ending; its folder must exist. Never overwritten.
-        chunks: uint8 (frames, h, w, 3), tensors on the CPU or arrays, all of one even size.
-            Anything it raises ends the writing, and is raised.
+        path: of the new file, with the format's suffix; its folder must exist. Never overwritten.
+        chunks: uint8 (frames, h, w, 3), tensors on the CPU or arrays, all of one size with even
+            sides. It is closed at the end, also after an error.
         fps: frames per second.
         quality: of the encoder.
-        metadata: JSON values by name, to be found in the file's tags; with the names ComfyUI
-            uses ("workflow", "prompt") its front-end restores the graph from the file.
+        metadata: JSON values by name, stored in the file's tags; from the names ComfyUI uses
+            ("workflow", "prompt") its front-end restores the graph.
         form: container and codec.
-        sound: samples, which are cut at the end of the pictures, or a file whose sound is taken.
+        sound: samples, cut off at the end of the last frame, or a file to copy the sound from.
         finish: see publish.Finish.
-        check: is called for every frame and packet; what it raises ends the writing.
+        check: called for every frame and packet; an exception from it ends the writing.
 
     Raises:
-        InputError: for no frames, or frames that do not fit what went before.
-        OutputError: if the file exists, or the disk does not take it.
+        InputError: if there are no frames, or they differ in size.
+        OutputError: if the file exists, or it cannot be written.
+        Whatever `chunks`, `finish` or `check` raises. Nothing is left behind then.
     """
-    refuse_existing(path)
-    encoder_of(form)
     try:
-        with hidden(path, "part", ".mp4") as part:
-            pictures = _Pictures(chunks, fps, check)
+        refuse_existing(path)
+        encoder_of(form)
+        with hidden_file(path, "part", ".mp4") as part:
+            frames = _Frames(chunks, fps, check)
             track = None if form.animation else sound
-            written = _encode(part, pictures, form, quality, metadata or {}, track)
-            check_written(part, path, written)
+            packets = _encode(part, frames, form, quality, metadata or {}, track)
+            check_complete(part, path, packets)
             copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
     finally:
-        if hasattr(chunks, "close"):  # now, and not when the last traceback is forgotten
+        if hasattr(chunks, "close"):  # now, not when the traceback of an error is dropped
             chunks.close()
-    return VideoFacts(pictures.frames, pictures.width, pictures.height)
+    return VideoFacts(frames.count, frames.width, frames.height)
 
 
 def copy_video(
@@ -106,85 +103,87 @@ def copy_video(
     form: Format = MP4,
     sound: Sound | None = None,
     finish: Finish | None = None,
-    check: Callable[[], Any] = nothing,
-    quality: Quality = CLEAR,
+    check: Callable[[], Any] = lambda: None,
+    quality: Quality = VISUALLY_LOSSLESS,
     keep: bool = True,
     frames: int | None = None,
 ) -> None:
-    """The same pictures, packet for packet, in a new file with its index first.
+    """The same video stream, packet for packet, in a new file with its index first.
 
     Args:
-        source: an mp4 or mov whose pictures are of the format's codec; of any codec for an
-            animation, which is made of the pictures themselves.
-        path: where to, with the format's ending; its folder must exist. Never overwritten.
+        source: an mp4 or mov whose codec is the format's; of any codec for an animation, which is
+            made from the decoded frames.
+        path: of the new file, with the format's suffix; its folder must exist. Never overwritten.
         metadata: tags to add or replace, JSON values by name.
         form: container and codec.
-        sound: instead of the source's own.
+        sound: in place of the source's own.
         finish: see publish.Finish.
-        check: is called for every packet; what it raises ends the writing.
+        check: called for every packet; an exception from it ends the writing.
         quality: of an animation.
-        keep: also the tags of the source.
-        frames: only so many packets of its pictures, and as much of its sound, however damaged.
+        keep: whether to keep the source's tags.
+        frames: copy only so many video packets, and the sound up to their end or the first damage.
 
     Raises:
-        InputError: if the source is no video.
-        OutputError: if the file exists, or the disk does not take it.
+        InputError: if the source is not a video, or its codec is not the format's.
+        OutputError: if the file exists, or it cannot be written.
+        Whatever `finish` or `check` raises. Nothing is left behind then.
     """
     refuse_existing(path)
-    with hidden(path, "whole", form.suffix) as whole:
+    with hidden_file(path, "whole", form.suffix) as whole:
         tags = {**(_tags_of(source) if keep else {}), **(metadata or {})}
         if form.animation:
             _animate(source, whole, form, quality, tags, check)
-            check_written(whole, path)
+            check_complete(whole, path)
         else:
-            check_written(whole, path, _remux(source, whole, form, sound, tags, check, frames))
+            check_complete(whole, path, _remux(source, whole, form, sound, tags, check, frames))
         publish(whole, path, finish)
 
 
-class _Pictures:
-    """The frames of a stream for an encoder, counted; the first says how large all must be."""
+class _Frames:
+    """The frames of a stream on their way into an encoder, all of the first one's size."""
 
     def __init__(self, chunks: Iterable[Any], fps: Fraction, check: Callable[[], Any]):
         arrays = (np.asarray(chunk) for chunk in chunks)
         first = next((chunk for chunk in arrays if len(chunk)), None)
         if first is None:
             raise InputError("a video needs at least 1 frame, and there is none.")
-        self.height, self.width = _checked(first, first.shape)
+        self.height, self.width = _check_frames(first, first.shape)
         self._chunks, self._shape = chain([first], arrays), first.shape
-        self.fps, self.frames, self._check = fps, 0, check
+        self.fps, self.count, self._check = fps, 0, check
 
     def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
         for frame in _yuv_frames(self._chunks, self._shape):
             self._check()
-            frame.pts, frame.time_base = self.frames, 1 / self.fps
-            self.frames += 1
+            frame.pts, frame.time_base = self.count, 1 / self.fps
+            self.count += 1
             yield from stream.encode(frame)
         yield from stream.encode()
 
 
 def _encode(
     part: Path,
-    pictures: _Pictures,
+    frames: _Frames,
     form: Format,
     quality: Quality,
     metadata: Mapping[str, Any],
     sound: Sound | Path | None,
 ) -> int:
     if form.animation:
-        form, quality = MP4, _FOR_ANIMATION
+        form, quality = MP4, _INTERMEDIATE
     with ExitStack() as stack:
-        container = stack.enter_context(av.open(part, "w", format="mp4", options=_WHILE_MADE))
+        container = stack.enter_context(av.open(part, "w", format="mp4", options=_FRAGMENTED))
         _tag(container, metadata)
-        stream = _picture_stream(container, pictures, form, quality)
-        tracks = [Track(stream, pictures.packets(stream))]
+        stream = _video_stream(container, frames, form, quality)
+        tracks = [Track(stream, frames.packets(stream))]
         if isinstance(sound, Path):
-            tracks += copied_track(stack, container, sound, "audio", form.sounds)
+            tracks += copied_track(stack, container, sound, "audio", form.sound_codecs)
         elif sound is not None:
             tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
         return mux(container, tracks, cut=isinstance(sound, Sound))
 
 
-def _checked(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
+def _check_frames(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of a chunk, which must be as the first one's shape says."""
     if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[3] != 3:
         raise InputError(
             f"frames must be uint8 of shape (frames, height, width, 3), "
@@ -192,28 +191,31 @@ def _checked(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:
         )
     height, width = chunk.shape[1:3]
     if chunk.shape[1:] != first[1:]:
-        raise InputError(f"frames of {width}×{height} after frames of {first[2]}×{first[1]}.")
+        raise InputError(
+            f"frames of {width}×{height} after frames of {first[2]}×{first[1]}: all frames of a "
+            f"video must be of one size."
+        )
     if width % 2 or height % 2 or not width or not height:
         even = f"{max(2, width - width % 2)}×{max(2, height - height % 2)}"
         raise InputError(
-            f"frames of {width}×{height} cannot be h264 with half-size colour: both sides "
-            f"must be even. Nearest: {even}."
+            f"frames of {width}×{height} cannot be encoded: colour is stored for blocks of 2×2 "
+            f"pixels (4:2:0), so both sides must be even. Nearest: {even}."
         )
     return height, width
 
 
-def _picture_stream(
-    container: av.container.OutputContainer, pictures: _Pictures, form: Format, quality: Quality
+def _video_stream(
+    container: av.container.OutputContainer, frames: _Frames, form: Format, quality: Quality
 ) -> av.VideoStream:
-    options = encoder_options(form, quality, pictures.fps)
-    stream = container.add_stream(encoder_of(form), rate=pictures.fps)
-    stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "yuv420p"
-    stream.time_base = 1 / pictures.fps
+    options = encoder_options(form, quality, frames.fps)
+    stream = container.add_stream(encoder_of(form), rate=frames.fps)
+    stream.width, stream.height, stream.pix_fmt = frames.width, frames.height, "yuv420p"
+    stream.time_base = 1 / frames.fps
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = ColorRange.MPEG
-    if form.tag:
-        context.codec_tag = form.tag
+    if form.codec_tag:
+        context.codec_tag = form.codec_tag
     stream.options = options
     return stream
 
@@ -223,7 +225,7 @@ def _yuv_frames(
 ) -> Iterator[av.VideoFrame]:
     convert = VideoReformatter()
     for chunk in chunks:
-        _checked(chunk, first)
+        _check_frames(chunk, first)
         for rgb in chunk:
             yield convert.reformat(
                 av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
@@ -244,7 +246,7 @@ def _text(value: Any) -> str:
 
 def _tags_of(source: Path) -> dict[str, str]:
     with open_media(source) as old:
-        return {k: v for k, v in old.metadata.items() if k not in _OF_THE_CONTAINER}
+        return {k: v for k, v in old.metadata.items() if k not in _CONTAINER_TAGS}
 
 
 def _remux(
@@ -258,13 +260,13 @@ def _remux(
 ) -> int:
     with ExitStack() as stack:
         old = stack.enter_context(open_media(source))
-        options = _finished(form, old.streams.video[0].time_base)
+        options = _container_options(form, old.streams.video[0].time_base)
         muxer = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}[form.suffix]
         new = stack.enter_context(av.open(whole, "w", format=muxer, options=options))
         _tag(new, metadata)
         tracks = copied_track(stack, new, source, "video", (form.codec,))
         if sound is None:
-            tracks += copied_track(stack, new, source, "audio", form.sounds)
+            tracks += copied_track(stack, new, source, "audio", form.sound_codecs)
         else:
             tracks.append(encoded_track(new, sound.frames(), sound.rate, sound.layout, form))
         if frames is not None:
@@ -272,13 +274,13 @@ def _remux(
         return mux(new, tracks, cut=sound is not None or frames is not None, check=check)
 
 
-def _finished(form: Format, ticks: Fraction) -> dict[str, str]:
+def _container_options(form: Format, tick: Fraction) -> dict[str, str]:
     if form.suffix != ".mp4":
         return {"cues_to_front": "1"}
-    # Older PyAV would round times to 1/90000 s, which has no place for 24000/1001 frames a second.
+    # Older PyAV would round times to 1/90000 s, which cannot express 24000/1001 frames a second.
     return {
         "movflags": "faststart+use_metadata_tags",
-        "video_track_timescale": str(ticks.denominator),
+        "video_track_timescale": str(tick.denominator),
     }
 
 
@@ -296,7 +298,7 @@ def _animate(
                 check()
                 yield frame.numpy()
 
-    animate(
+    write_animation(
         frames,
         media_facts(source).fps,
         whole,

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from time import monotonic
 
 BUSY = 0.4  # of a device's rate at one large product, what a whole network reaches
-VIDEO_BITS = 0.25  # of a saved video for each pixel of each frame, at the quality of takes
 
 
 def step_operations(parameters: int, tokens: int, width: int, depth: int, prompts: int) -> float:

@@ -111,7 +111,7 @@ def _inside(name: PurePosixPath) -> Path:
     real = Path(os.path.realpath(folder))  # unlike resolve, it bears links that lead to themselves
     if not real.is_relative_to(output_folder()):
         raise InputError(
-            f"'{name}' is no name for a file: a link in it leads out of the output folder."
+            f"'{name}' cannot be the name of a file: a link in it leads out of the output folder."
         )
     return folder
 

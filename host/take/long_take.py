@@ -19,7 +19,7 @@ from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import frame_noise
 from ...engine.canvas.plan import Window
 from ...engine.frames.stream import frame_stream
-from ...engine.media.publish import check_space, claim, estimate
+from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
 from ...engine.sampling.loop import sampled
 from ...engine.take.anchor import Anchor
@@ -198,7 +198,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
     show_text(plan := plan_in_words(sampler, step_seconds))
     log.info("longtake: %s", plan.replace("\n", "; "))
     path, stopped, frames = temporary_file("longtake"), Stopped(), 0
-    check_space(path.parent, estimate(total, size.width, size.height))
+    check_space(path.parent, writing_bytes(total, size.width, size.height))
 
     def counted(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         nonlocal frames

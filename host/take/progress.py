@@ -6,8 +6,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
+from ...engine.media.publish import video_bytes
 from ...engine.take.layout import Take
-from ...engine.take.time_left import BUSY, VIDEO_BITS, Clock, duration, step_operations
+from ...engine.take.time_left import BUSY, Clock, duration, step_operations
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback
 
@@ -48,7 +49,7 @@ def room_of(take: Take, shape: tuple[int, ...], width: int, height: int) -> tupl
     """Bytes on disk: of the windows that are kept, and of the video, about."""
     _, c, _, h, w = shape
     latents = sum(clip.latent_frames for clip in take.clips) * c * h * w * 4
-    return latents, take.frames * width * height * VIDEO_BITS / 8
+    return latents, video_bytes(take.frames, width, height)
 
 
 class TakeProgress(Playback):

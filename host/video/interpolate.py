@@ -23,7 +23,7 @@ from ...engine.frames.interpolation import (
 )
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import evened
-from ...engine.media.publish import check_space, estimate
+from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ...models.checkpoint import load_into, load_weights, read_header
 from ...models.errors import CheckpointError, InputError
@@ -159,7 +159,7 @@ def interpolate_video(
     tally = Tally()
     total = timing.frames(clip.frames)
     path = temporary_file("interpolated")
-    check_space(path.parent, estimate(total, clip.width, clip.height))
+    check_space(path.parent, writing_bytes(total, clip.width, clip.height))
     draw, batch = prepared(clip, network, wish)
     chunks = convert_rate(
         prefetch(clip.stream()),

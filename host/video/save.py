@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import frame_stream, without_first
-from ...engine.media.formats import CLEAR, MP4, Format, Quality
+from ...engine.media.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
 from ...engine.media.names import safe_name
-from ...engine.media.publish import Finish, check_space, claim, estimate, hidden, publish
+from ...engine.media.publish import Finish, check_space, claim, hidden_file, publish, writing_bytes
 from ...engine.media.reader import MOV, crf_in, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, POSTER, write_still
@@ -42,7 +42,7 @@ def film(
     vae: comfy.sd.VAE,
     latents: Tensor,
     fps: Fraction,
-    quality: Quality = CLEAR,
+    quality: Quality = VISUALLY_LOSSLESS,
     skip: int = 0,
 ) -> Input.Video:
     """Decode one video, (1, c, t, h, w), straight into a file in ComfyUI's temp folder.
@@ -53,7 +53,7 @@ def film(
     total = grid.frames(latents.shape[2]) - skip
     height, width = (side * grid.stride_hw for side in latents.shape[3:])
     path = temporary_file("longtake")
-    check_space(path.parent, estimate(total, width, height))
+    check_space(path.parent, writing_bytes(total, width, height))
     chunks = prefetch(
         without_first(frame_stream(decoder(vae, latents), latents.split(1, dim=2)), skip)
     )
@@ -83,7 +83,7 @@ class SaveOptions:
     """How a video shall be saved."""
 
     form: Format = MP4
-    quality: Quality = CLEAR
+    quality: Quality = VISUALLY_LOSSLESS
     sound: Sound | None = None  # instead of the video's own
     picture: str = NONE
     mark: Callable[[Iterable[Tensor]], Iterator[Tensor]] | None = None  # a stage in front of it all
@@ -156,7 +156,7 @@ def _beside_it(
     path: Path, clip: Footage, kind: str, metadata: Mapping[str, Any], finish: Finish | None
 ) -> None:
     """Write a picture that stands for a clip; it is signed as the clip is."""
-    with hidden(path, "still", path.suffix) as draft:
+    with hidden_file(path, "still", path.suffix) as draft:
         write_still(draft, prefetch(clip.stream()), clip.frames, clip.fps, kind, metadata)
         publish(draft, path, finish)
 
@@ -165,7 +165,7 @@ def _bytes(clip: Footage) -> int:
     """What a clip may take on the disk."""
     if clip.file is not None:
         return 2 * clip.file.stat().st_size
-    return estimate(clip.frames, clip.width, clip.height)
+    return writing_bytes(clip.frames, clip.width, clip.height)
 
 
 def _relative(path: Path) -> PurePosixPath:
@@ -198,7 +198,7 @@ def _write(
         chunks = counted(frames if wish.mark is None else wish.mark(frames), clip.frames)
         sound = clip.sound if wish.sound is None else wish.sound
         write_video(path, chunks, clip.fps, sound=sound, **common)
-        crf = wish.form.clear if wish.quality.crf is None else wish.quality.crf
+        crf = wish.form.visually_lossless if wish.quality.crf is None else wish.quality.crf
         how = f"encoded at crf {crf}, {wish.quality.preset}"
     silent = wish.form.animation or (wish.sound is None and clip.sound is None)
     return (
@@ -224,7 +224,7 @@ def graph_in(hidden: Any) -> dict[str, Any]:
     """What a node is told of the graph it is in, for embedding; nothing under --disable-metadata.
 
     Args:
-        hidden: a node's `hidden`, with `prompt` and `extra_pnginfo`.
+        hidden: a node's `hidden_file`, with `prompt` and `extra_pnginfo`.
     """
     if args.disable_metadata:
         return {}

@@ -77,7 +77,7 @@ def test_a_kind_of_file_is_what_it_says(tmp_path, name):
     assert facts.start == 0
     with av.open(path) as container:
         (sound,) = container.streams.audio
-        assert sound.codec_context.name.removeprefix("lib") == form.sounds[0]
+        assert sound.codec_context.name.removeprefix("lib") == form.sound_codecs[0]
         tags = {key.lower(): value for key, value in container.metadata.items()}
     assert {name: json.loads(tags[name]) for name in GRAPH} == GRAPH
     assert abs(heard_at(read_sound(path)) - seen_at(path)) <= 0.025

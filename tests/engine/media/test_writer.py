@@ -1,5 +1,6 @@
 """The file is whole or not there, and says what it holds."""
 
+import errno
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import torch
 
 from longtake.engine.media import writer
 from longtake.engine.media.formats import FORMATS
+from longtake.engine.media.publish import claim, hidden_file, publish
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
 from pack import ROOT
@@ -181,6 +183,119 @@ def test_cancel_leaves_nothing(tmp_path, frames):
     assert not list(tmp_path.iterdir())
 
 
+class Stream:
+    """Chunks that know whether they were closed, as a stage that has a thread must be."""
+
+    def __init__(self, chunks):
+        self.chunks, self.closed = iter(chunks), False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.chunks)
+
+    def close(self):
+        self.closed = True
+
+
+def cancel(*_):
+    raise Cancelled
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+LARGER = np.zeros((1, 36, 58, 3), np.uint8)
+FAULTS = {
+    "cancelled at a frame": ({"check": cancel}, Cancelled),
+    "a stage before fails": ({"chunks": cancelled_after(7)}, Cancelled),
+    "another size": ({"chunks": [*ramp(7), LARGER]}, InputError),
+    "not one frame": ({"chunks": []}, InputError),
+    "not signed": ({"finish": cancel}, Cancelled),
+    "a full disk": ({"finish": full}, OutputError),
+    "a taken name": ({"path": "taken.mp4"}, OutputError),
+    "no folder": ({"path": "nowhere/a.mp4"}, OutputError),
+    "no sound in the file": ({"sound": "taken.mp4"}, InputError),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_after_an_error_the_stream_is_closed_and_nothing_is_left(tmp_path, fault):
+    """While the error is still at hand: its traceback alone would keep the stream alive."""
+    options, error = FAULTS[fault]
+    (tmp_path / "taken.mp4").write_bytes(b"somebody's")
+    options = {"path": "a.mp4", "chunks": ramp(7), **options}
+    options |= {key: tmp_path / options[key] for key in ("path", "sound") if key in options}
+    stream = Stream(options.pop("chunks"))
+    with pytest.raises(error) as raised:
+        write_video(chunks=stream, fps=FPS, quality=QUICK, **options)
+    assert stream.closed
+    assert [file.name for file in tmp_path.iterdir()] == ["taken.mp4"]
+    assert raised.value.__traceback__
+
+
+def test_a_stream_is_closed_at_its_end(tmp_path):
+    stream = Stream(ramp(7))
+    write_video(tmp_path / "a.mp4", stream, FPS, quality=QUICK)
+    assert stream.closed
+
+
+def test_an_encoder_that_is_missing_closes_the_stream(tmp_path, monkeypatch):
+    monkeypatch.setattr(av, "codecs_available", set())
+    stream = Stream(ramp(7))
+    with pytest.raises(InputError, match="needs the encoder"):
+        write_video(tmp_path / "a.mp4", stream, FPS)
+    assert stream.closed
+
+
+@pytest.mark.parametrize(("error", "kept"), [(Cancelled, Cancelled), (InputError, InputError),
+                                             (OSError, OutputError)])  # fmt: skip
+def test_a_hidden_file_is_removed_whatever_happens(tmp_path, error, kept):
+    with pytest.raises(kept), hidden_file(tmp_path / "a.mp4", "part", ".mp4") as part:  # noqa: PT012
+        part.write_bytes(b"half")
+        raise error("reason")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signed_copy_is_removed_if_it_cannot_get_the_name(tmp_path):
+    whole, path = tmp_path / ".whole.mp4", tmp_path / "a.mp4"
+    whole.write_bytes(b"plain"), path.write_bytes(b"somebody's")
+
+    def finish(file):
+        signed = file.with_name(".signed.mp4")
+        signed.write_bytes(file.read_bytes() + b", signed")
+        return signed
+
+    with pytest.raises(OutputError, match="exists already"):
+        publish(whole, path, finish)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".whole.mp4", "a.mp4"]
+    assert path.read_bytes() == b"somebody's"
+
+
+def test_of_names_the_first_free_one_is_claimed(tmp_path):
+    file, names = tmp_path / ".ready.mp4", [tmp_path / f"{n}.mp4" for n in range(3)]
+    file.write_bytes(b"ours"), names[0].write_bytes(b"somebody's")
+    assert claim(file, names) == names[1]
+    assert [name.read_bytes() for name in names[:2]] == [b"somebody's", b"ours"]
+    assert not file.exists()
+    file.write_bytes(b"again")
+    with pytest.raises(OutputError, match="every name"):
+        claim(file, names[:2])
+    assert file.exists()
+
+
+@pytest.mark.parametrize("form", ["mp4 h264", "mp4 av1", "webm vp9", "gif"])
+def test_odd_sides_are_refused_in_words_that_hold_for_every_format(tmp_path, form):
+    form = FORMATS[form]
+    with pytest.raises(InputError, match="must be even. Nearest: 4×2") as refused:
+        write_video(
+            tmp_path / f"a{form.suffix}", [np.zeros((1, 3, 5, 3), np.uint8)], FPS, form=form
+        )
+    assert "h264" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("chunks", "told"),
     [
@@ -309,7 +424,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
 def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name, stage):
     """libavformat says nothing if what it writes last, on closing, fails."""
     form = next(form for form in FORMATS.values() if form.suffix == Path(name).suffix)
-    check = writer.check_written
+    check = writer.check_complete
 
     def cut_short(file, *rest):
         if stage in file.name:
@@ -318,7 +433,7 @@ def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name
                 opened.truncate(size // 2 if stage == ".part." else size - 9)
         check(file, *rest)
 
-    monkeypatch.setattr(writer, "check_written", cut_short)
+    monkeypatch.setattr(writer, "check_complete", cut_short)
     with pytest.raises(OutputError, match=f"{name} cannot be written: not all of it reached"):
         write_video(tmp_path / name, ramp(9), FPS, form=form)
     assert not list(tmp_path.iterdir())
