@@ -16,7 +16,6 @@ LAYERS = ("models", "engine", "host", "nodes")
 # Names with two meanings that are still there. The list only gets shorter.
 ALLOWED = {
     "Encoder",
-    "State",
     "build",
     "convolution",
     "linear",

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...models.errors import InputError, NotFiniteError
 
-State = Any  # the decoder's own; handed from one piece to the next and never looked into
-DecodePiece = Callable[[Tensor, State | None], tuple[Tensor, State]]
+DecoderState = Any  # the decoder's own; handed from one piece to the next and never looked into
+DecodePiece = Callable[[Tensor, DecoderState | None], tuple[Tensor, DecoderState]]
 """(b, c, t, h, w) latents and the state after the frames before -> (b, 3, f, h, w) in [-1, 1]."""
 
 

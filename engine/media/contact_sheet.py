@@ -76,10 +76,10 @@ def pick_frames(chunks: Iterable[Tensor], wanted: set[int]) -> Iterator[tuple[in
             chunks.close()
 
 
-def main(video: Path, picture: Path) -> None:
+def write_contact_sheet(video: Path, picture: Path) -> None:
     facts = media_facts(video)
     contact_sheet(read_frames(video), facts.frames, facts.fps).save(picture)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    write_contact_sheet(*map(Path, sys.argv[1:]))

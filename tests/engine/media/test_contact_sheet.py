@@ -9,7 +9,7 @@ from longtake.engine.media.contact_sheet import (
     TILE,
     contact_sheet,
     evenly_spaced,
-    main,
+    write_contact_sheet,
 )
 from longtake.engine.media.reader import media_facts, read_frames
 
@@ -59,6 +59,6 @@ def test_one_frame_is_a_sheet_as_well(tmp_path):
 
 
 def test_the_program_writes_the_sheet_of_a_file(video, tmp_path):
-    main(video, tmp_path / "a.png")
+    write_contact_sheet(video, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == sheet_of(video).size
