@@ -50,7 +50,7 @@ class Studio:
         from longtake.host.take.storyboards import encoded, on_beats
 
         end = Fraction(str(seconds))
-        shots = checked(parse(text), end)
+        shots = checked(parse(text))
         if sound is not None:
             shots, sound, _ = on_beats(shots, sound, most, end)
         with torch.inference_mode():

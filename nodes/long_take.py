@@ -9,7 +9,8 @@ from ..engine.take.anchor import ANCHORS
 from ..host.networks.settings import cfg_for
 from ..host.sampling.sample import Sampling
 from ..host.take.long_take import film_take
-from ..host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_from
+from ..host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
+from ..host.take.storyboards import one_shot, with_audio
 from ..models.errors import InputError
 from .inputs import Choice, Number, Whole, verdict
 from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input, vae_input
@@ -105,17 +106,16 @@ class LongTake(io.ComfyNode):
             CFG.read(cfg) or cfg_for(model),
             custom_sampler or SAMPLER.read(sampler),
         )
-        recipe = recipe_from(
+        recipe = recipe_for(
             model,
             vae,
-            storyboard or positive,
+            with_audio(storyboard or one_shot(positive), audio),
             negative,
             take_size(seconds, fps, width, height),
             WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
             sampling,
             anchor=ANCHOR.read(anchor),
             canvas=canvas,
-            audio=audio,
         )
         return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT))
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from comfy_api.latest import io
 
 from ..engine.canvas.grid import frame_rate
+from ..engine.take.layout import check_end
 from ..engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
 from ..engine.take.storyboard_text import parse
 from ..host.comfyui.conditioning import MEET
@@ -78,11 +79,12 @@ class Storyboard(io.ComfyNode):
     ) -> io.NodeOutput:
         end, rate = to_fraction(SECONDS.read(seconds)), frame_rate(FPS.read(fps))
         snap, meet = SNAP.read(snap), MEET_LEVEL.read(meet)
-        board = checked(merged(parse(TEXT.read(text)), shots or ()), end)
+        board = checked(merged(parse(TEXT.read(text)), shots or ()))
+        check_end(board, end)
         sound, told = None, ""
         if audio is not None:
             board, sound, told = on_beats(board, audio, snap, end)
-            checked(board, end)
+            check_end(checked(board), end)
         made = encoded(clip, board, end, rate, meet, sound)
         window = in_one_window(made)
         show_text(f"{shots_in_words(made)}\n{told}".strip())
@@ -197,4 +199,4 @@ def check_shots(text, seconds, shots: str) -> None:
     end = to_fraction(SECONDS.read(seconds))
     written = parse(TEXT.read(text))
     if shots == "none":
-        checked(written, end)
+        check_end(checked(written), end)

@@ -48,13 +48,13 @@ class Pins:
     partly: frozenset[int] = frozenset()
     clip_vision: Any = None
 
-    def fit(self, shape: Sequence[int]) -> bool:
-        """Whether latents of shape (b, c, t, h, w) are still those of the canvas pinned on."""
+    def fit(self, latents: Tensor) -> bool:
+        """Whether latents (b, c, t, h, w) are still those of the canvas pinned on."""
         if not self.pixels:
             return False
         grid, (height, width, _) = self.codec.grid, next(iter(self.pixels.values())).shape
-        h, w = (n * grid.stride_hw for n in shape[3:])
-        return (h, w) == (height, width) and max(self.pixels) < grid.frames(shape[2])
+        size = height // grid.stride_hw, width // grid.stride_hw
+        return latents.shape[3:] == size and max(self.pixels) < grid.frames(latents.shape[2])
 
     def known(self, latent_frames: int) -> Tensor:
         """(f,) bool: which pixel frames are known."""

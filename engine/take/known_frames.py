@@ -16,6 +16,7 @@ from ..canvas.canvas import Canvas
 from ..canvas.grid import Grid
 from ..canvas.known import Pins
 from ..canvas.masked import MaskedLatents
+from ..canvas.picture import opaque
 from ..canvas.plan import Window
 from ..canvas.timeline import Placement
 from .layout import Clip, Take
@@ -66,16 +67,16 @@ class KnownFrames:
 
 def known_frames(
     take: Take,
-    blank: Canvas,
     images: Mapping[int, Tensor],
+    blank: Canvas,
     canvas: Canvas | None,
     reads_pixels: bool,
 ) -> tuple[KnownFrames, ...]:
     """What is known of each clip.
 
     Args:
+        images: (1, h, w, 1, 3 or 4), by number of the shot that begins with it.
         blank: an empty canvas of the take's size and rate, of any length.
-        images: (1, height, width, 3), by number of the shot that begins with it.
         canvas: lies at the beginning of the take, or None.
         reads_pixels: the checkpoint can be told that a latent frame is known in part.
 
@@ -97,7 +98,7 @@ def known_frames(
                     "the canvas knows the first frame, and the first shot begins with an image: "
                     "choose one of the two."
                 )
-            own = own.pinned(image, Placement(own.timeline, 0, 1))
+            own = own.pin_image(opaque(image[:1].cpu()), 0.0, "crop")
         clips.append(of_canvas(own, reads_pixels))
     return tuple(clips)
 
@@ -149,7 +150,7 @@ def laid_out(canvas: Canvas, own: Canvas, clip: Clip) -> Canvas:
     """
     whole = canvas.timeline
     shown = range(clip.start, clip.start + clip.frames)
-    pins = canvas.pins if canvas.pins and canvas.pins.fit(canvas.video.latents.shape) else None
+    pins = canvas.pins if canvas.pins and canvas.pins.fit(canvas.video.latents) else None
     pixels = pins.pixels if pins else {}
     known = {
         k: [f for f in whole.span(k) if f in pixels]

@@ -98,6 +98,23 @@ def plan_take(
     return Take(frames, tuple(clips))
 
 
+def check_end(shots: Sequence[Shot], seconds: Fraction) -> None:
+    """Raises StoryboardError for a shot or a dissolve that is not over in so many seconds."""
+    for shot in shots:
+        if shot.start >= seconds:
+            raise StoryboardError(
+                shot.where,
+                f"this shot starts at {clock(shot.start)}, past the end at {clock(seconds)}: "
+                f"start it sooner, or make the take longer than {clock(shot.start)}.",
+            )
+    if shots[-1].start + shots[-1].dissolve > seconds:
+        raise StoryboardError(
+            shots[-1].where,
+            f"a dissolve of {clock(shots[-1].dissolve)} from {clock(shots[-1].start)} on is not "
+            f"over at the end, {clock(seconds)}: take at most {clock(seconds - shots[-1].start)}.",
+        )
+
+
 def frame_starts(shots: Sequence[Shot], frames: int, fps: Fraction) -> list[int]:
     """The frame each shot begins on. Raises StoryboardError if two share one."""
     starts = [nearest(shot.start * fps) for shot in shots]
@@ -150,8 +167,7 @@ def _clips_of(shots: Sequence[Shot], together: bool) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     for i, shot in enumerate(shots):
-        joins = together and i > 0 and shot.transition == "cut" and shot.image is None
-        if joins:
+        if i and together and shot.transition == "cut" and shot.image is None:
             groups[-1].append(i)
         else:
             groups.append([i])

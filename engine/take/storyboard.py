@@ -41,8 +41,8 @@ class Shot:
     where: str = "the storyboard"
 
 
-def checked(shots: Iterable[Shot], seconds: Fraction | None = None) -> tuple[Shot, ...]:
-    """The shots, if they make a storyboard of `seconds`; None where that is not known yet.
+def checked(shots: Iterable[Shot]) -> tuple[Shot, ...]:
+    """The shots, if they make a storyboard. Where it ends, `layout.check_end` looks at.
 
     Raises:
         StoryboardError: at the first shot that does not fit, with what would.
@@ -59,8 +59,6 @@ def checked(shots: Iterable[Shot], seconds: Fraction | None = None) -> tuple[Sho
     _check_first(shots[0])
     for before, shot in pairwise(shots):
         _check_order(before, shot)
-    if seconds is not None:
-        _check_end(shots, seconds)
     return shots
 
 
@@ -111,22 +109,6 @@ def _check_order(before: Shot, shot: Shot) -> None:
             f"a dissolve of {clock(before.dissolve)} from {clock(before.start)} on is not over "
             f"when the next shot starts at {clock(shot.start)}: take at most "
             f"{clock(shot.start - before.start)}.",
-        )
-
-
-def _check_end(shots: Sequence[Shot], seconds: Fraction) -> None:
-    for shot in shots:
-        if shot.start >= seconds:
-            raise StoryboardError(
-                shot.where,
-                f"this shot starts at {clock(shot.start)}, past the end at {clock(seconds)}: "
-                f"start it sooner, or make the take longer than {clock(shot.start)}.",
-            )
-    if shots[-1].start + shots[-1].dissolve > seconds:
-        raise StoryboardError(
-            shots[-1].where,
-            f"a dissolve of {clock(shots[-1].dissolve)} from {clock(shots[-1].start)} on is not "
-            f"over at the end, {clock(seconds)}: take at most {clock(seconds - shots[-1].start)}.",
         )
 
 

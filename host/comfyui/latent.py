@@ -71,16 +71,16 @@ def with_latents(latent: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
 
 def samples_of(latent: Mapping[str, Any]) -> Tensor:
     """The tensor of a LATENT: (b, c, t, h, w); a single image is a video of one frame."""
-    samples = latent.get("samples")
-    if not torch.is_tensor(samples) or samples.ndim not in (4, 5) or not samples.numel():
-        shape = tuple(samples.shape) if torch.is_tensor(samples) else type(samples).__name__
+    latents = latent.get("samples")
+    if not torch.is_tensor(latents) or latents.ndim not in (4, 5) or not latents.numel():
+        shape = tuple(latents.shape) if torch.is_tensor(latents) else type(latents).__name__
         raise InputError(
             f"a LATENT of shape {shape} is not a video: need (batch, channels, frames, height, "
             f"width), as the Canvas node makes it."
         )
-    if not torch.isfinite(samples).all():
+    if not torch.isfinite(latents).all():
         raise NotFiniteError("the LATENT holds NaN or infinite numbers: check the node before.")
-    return samples.unsqueeze(2) if samples.ndim == 4 else samples
+    return latents.unsqueeze(2) if latents.ndim == 4 else latents
 
 
 def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | None:

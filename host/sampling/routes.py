@@ -50,7 +50,7 @@ def pins_for(canvas: Canvas, config: DiTConfig | None) -> Pins | None:
     """
     pins = canvas.pins
     reads = route_for(config) is Route.IMAGE_CHANNELS
-    return pins if pins and reads and pins.fit(canvas.video.latents.shape) else None
+    return pins if pins and reads and pins.fit(canvas.video.latents) else None
 
 
 def with_channels(prompts: Prompts, channels: ImageChannels | None, part: MaskedLatents) -> Prompts:

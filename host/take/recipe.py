@@ -8,16 +8,21 @@ from typing import Any, NamedTuple
 
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
-from ...engine.canvas.picture import fitted, opaque
 from ...engine.canvas.plan import Window, usual_overlap
 from ...engine.sampling.presets import defaults_for
 from ...engine.take.known_frames import KnownFrames, known_frames
-from ...engine.take.layout import Clip, Take, Windowing, check_windowing, plan_take, shots_in
-from ...engine.take.storyboard import checked
+from ...engine.take.layout import (
+    Clip,
+    Take,
+    Windowing,
+    check_end,
+    check_windowing,
+    plan_take,
+    shots_in,
+)
 from ...models.errors import InputError
 from ..comfyui.conditioning import Conditioning, Prompts, from_frame, of_shots
 from ..comfyui.latent import to_canvas
@@ -26,8 +31,7 @@ from ..networks.settings import settings_of
 from ..networks.transformer import config_of
 from ..sampling.routes import Route, route_for
 from ..sampling.sample import Sampling, check_fit, with_rate
-from ..video.clip import sound_from
-from .storyboards import Board, one_shot
+from .storyboards import Board
 
 SEPARATE, TOGETHER = "each by itself", "together"
 SHARING = (SEPARATE, TOGETHER)
@@ -52,7 +56,7 @@ class TakeSize:
         return f"{self.width}×{self.height}"
 
     def completed(
-        self, model: ModelPatcher, codec: Codec, canvas: Canvas | None, board: Board | None
+        self, model: ModelPatcher, codec: Codec, canvas: Canvas | None, board: Board
     ) -> "TakeSize":
         """With what they say, in this order: canvas, storyboard, model. A canvas has its size."""
         made_for = settings_of(model) or defaults_for(codec.grid.channels)
@@ -61,8 +65,7 @@ class TakeSize:
             fps = fps or canvas.fps
             height, width = canvas.size
             seconds = seconds or (canvas.timeline.frames / fps if fps else 0)
-        if board is not None:
-            seconds, fps = seconds or board.seconds, fps or board.fps
+        seconds, fps = seconds or board.seconds, fps or board.fps
         return TakeSize(
             Fraction(seconds),
             fps or Fraction(made_for.fps),
@@ -81,7 +84,7 @@ class Recipe:
         negative: what it shall not show.
         size: complete.
         take: the shots on clips and windows.
-        known: what is known of each clip before it is sampled.
+        canvas: lies at its beginning, some of its frames known; or None.
         sampling: of each window; its seed is the take's.
         anchor: one of engine.take.anchor.ANCHORS.
     """
@@ -92,7 +95,7 @@ class Recipe:
     negative: Conditioning
     size: TakeSize
     take: Take
-    known: tuple[KnownFrames, ...]
+    canvas: Canvas | None
     sampling: Sampling
     anchor: str = "off"
 
@@ -100,10 +103,22 @@ class Recipe:
     def codec(self) -> Codec:
         return codec_for(self.vae)
 
+    @cached_property
+    def known(self) -> tuple[KnownFrames, ...]:
+        """What is known of each clip before it is sampled; encoded when it is first asked.
+
+        Raises:
+            InputError: for what cannot be kept exactly.
+        """
+        blank = blank_canvas(self.codec, self.size)
+        reads_pixels = route_for(config_of(self.model)) is Route.IMAGE_CHANNELS
+        return known_frames(self.take, self.board.images, blank, self.canvas, reads_pixels)
+
     @property
     def cell(self) -> tuple[int, int, int]:
         """(c, h, w) of a latent frame."""
-        return self.known[0].cell
+        _, c, _, h, w = blank_canvas(self.codec, self.size).video.latents.shape
+        return c, h, w
 
     @property
     def window_shape(self) -> tuple[int, int, int, int, int]:
@@ -137,41 +152,6 @@ class WindowsAsked(NamedTuple):
     sharing: str = SEPARATE
 
 
-def recipe_from(
-    model: ModelPatcher,
-    vae: comfy.sd.VAE,
-    shows: Board | Conditioning,
-    negative: Conditioning,
-    size: TakeSize,
-    windows: WindowsAsked,
-    sampling: Sampling,
-    *,
-    anchor: str,
-    canvas: Mapping[str, Any] | None,
-    audio: Mapping[str, Any] | None,
-) -> Recipe:
-    """A recipe of what a node was given, with what was left open as it is best.
-
-    Args:
-        shows: a storyboard, or one prompt for all of the take.
-        canvas: LATENT at the beginning of the take, of which some frames may be known.
-        audio: AUDIO instead of the storyboard's own.
-
-    Raises:
-        InputError: for what does not fit together.
-    """
-    codec, board = codec_for(vae), shows if isinstance(shows, Board) else None
-    known = to_canvas(canvas, codec) if canvas else None
-    size = size.completed(model, codec, known, board)
-    board = board or one_shot(shows, size.seconds, size.fps)
-    if audio is not None:
-        board = replace(board, sound=sound_from(audio))
-    windowing = windowing_for(model, codec, windows)
-    return recipe_for(
-        model, vae, board, negative, size, windowing, sampling, anchor=anchor, canvas=known
-    )
-
-
 def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Windowing:
     """The windows in latent frames.
 
@@ -198,45 +178,39 @@ def recipe_for(
     board: Board,
     negative: Conditioning,
     size: TakeSize,
-    windowing: Windowing,
+    windows: WindowsAsked,
     sampling: Sampling,
     *,
     anchor: str = "off",
-    canvas: Canvas | None = None,
+    canvas: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """What is asked for, if it fits together.
+    """What is asked for, if it fits together, with what was left open as it is best.
 
     Args:
-        size: complete.
-        canvas: lies at the beginning of the take; some of its frames may be known.
+        canvas: LATENT at the beginning of the take, of which some frames may be known.
 
     Raises:
         InputError: for what does not fit together.
     """
     codec, config = codec_for(vae), config_of(model)
+    begins = to_canvas(canvas, codec) if canvas else None
+    size = size.completed(model, codec, begins, board)
     codec.grid.check_size(size.width, size.height)
     if not size.seconds:
         raise InputError(
             "seconds 0: say how long the take shall be, or connect a storyboard or a canvas."
         )
     frames = codec.grid.nearest_frames(float(size.seconds), size.fps)
-    shots = checked(board.shots, max(size.seconds, frames / size.fps))
-    take = plan_take(shots, frames, size.fps, codec.grid, windowing)
-    blank = Canvas.blank(codec, codec.grid.frames(1), size.height, size.width, size.fps)
+    check_end(board.shots, max(size.seconds, frames / size.fps))
+    windowing = windowing_for(model, codec, windows)
+    take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
     for prompt in board.prompts:
-        check_fit(model, Prompts(prompt, negative), blank.video.latents)
-    images = first_pictures(board, size)
-    reads_pixels = route_for(config) is Route.IMAGE_CHANNELS
-    known = known_frames(take, blank, images, canvas, reads_pixels)
-    rated = [with_rate(Prompts(p, negative), config, size.fps) for p in board.prompts]
-    board = replace(board, shots=shots, prompts=tuple(prompts.positive for prompts in rated))
-    return Recipe(model, vae, board, rated[0].negative, size, take, known, sampling, anchor)
+        check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
+    rated = [with_rate(Prompts(prompt, negative), config, size.fps) for prompt in board.prompts]
+    board = replace(board, prompts=tuple(prompts.positive for prompts in rated))
+    return Recipe(model, vae, board, rated[0].negative, size, take, begins, sampling, anchor)
 
 
-def first_pictures(board: Board, size: TakeSize) -> Mapping[int, Tensor]:
-    """The images that shots begin with, cut to the take's shape: (1, h, w, 3), by shot."""
-    return {
-        number: fitted(opaque(shot.image[:1].cpu()), size.height, size.width, "crop")
-        for number, shot in enumerate(board.shots)
-        if shot.image is not None
-    }
+def blank_canvas(codec: Codec, size: TakeSize) -> Canvas:
+    """An empty canvas of a take's size and rate, one latent frame long."""
+    return Canvas.blank(codec, codec.grid.frames(1), size.height, size.width, size.fps)

@@ -1,11 +1,12 @@
 """Storyboards in a graph: shots with their encoded prompts, and what is made of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import comfy.sd
+from torch import Tensor
 
 from ...engine.canvas.grid import CausalGrid
 from ...engine.media.sound import Sound
@@ -24,8 +25,8 @@ class Board:
         shots: in order.
         prompts: CONDITIONING of each shot.
         joint: one sentence for all of them, for models that read one.
-        seconds: when the last shot ends.
-        fps: frames per second.
+        seconds: when the last shot ends; 0 where that is left open.
+        fps: frames per second; 0 where that is left open.
         meet: see `conditioning.of_shots`.
         sound: from the first frame on.
     """
@@ -37,6 +38,11 @@ class Board:
     fps: Fraction
     meet: float = MEET
     sound: Sound | None = None
+
+    @property
+    def images(self) -> dict[int, Tensor]:
+        """The images that shots begin with, by number of the shot."""
+        return {i: shot.image for i, shot in enumerate(self.shots) if shot.image is not None}
 
 
 def encoded(
@@ -102,7 +108,12 @@ def shots_in_words(board: Board) -> str:
     )
 
 
-def one_shot(positive: Conditioning, seconds: Fraction, fps: Fraction) -> Board:
-    """A storyboard of one shot, already encoded."""
+def one_shot(positive: Conditioning) -> Board:
+    """A storyboard of one shot, already encoded, of any length and rate."""
     shot = Shot(Fraction(0), "the prompt", where="the prompt")
-    return Board((shot,), (positive,), positive, seconds, fps)
+    return Board((shot,), (positive,), positive, Fraction(0), Fraction(0))
+
+
+def with_audio(board: Board, audio: Mapping[str, Any] | None) -> Board:
+    """The storyboard with another sound, AUDIO; its own where there is none."""
+    return board if audio is None else replace(board, sound=sound_from(audio))

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -11,6 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.codec import Codec
+from longtake.engine.canvas.grid import CausalGrid
+from longtake.engine.take.known_frames import known_frames
+from longtake.engine.take.layout import Windowing, plan_take
+from longtake.engine.take.storyboard import Shot
 from longtake.models.errors import InputError
 from tests.host.networks.test_lora import deltas, lora_file  # noqa: F401
 from tests.nodes.conftest import ksampler
@@ -362,21 +367,28 @@ def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
     assert np.abs(frames[16].mean((0, 1)) - expected.mean((0, 1))).max() < 6
 
 
-def test_a_shots_image_is_laid_over_black_and_must_be_one(host):
-    from longtake.host.take.recipe import TakeSize, first_pictures
-    from longtake.host.take.storyboards import one_shot
+def test_a_shots_image_is_laid_over_black(board, host, windows, pack):
+    grey = board.add(
+        half=("EmptyImage", {"width": 50, "height": 60, "batch_size": 1, "color": 0x808080}),
+        mask=("SolidMask", {"value": 0.5, "width": 50, "height": 60}),
+        clear=("JoinImageWithAlpha", {"image": ["half", 0], "alpha": ["mask", 0]}),
+        lone=("LongtakeShot", shot("a cone", 2.0, image=["clear", 0])),
+    ).but(board={"text": "[0s] a red ball", "shots": ["lone", 0]})
+    frames = made(host, grey)
+    vae = pack.load.load_vae("nano (built in)", "fp32")
+    latents = pack.vae.encode(vae, torch.full((1, 48, 32, 3), 64 / 255))
+    expected = pack.vae.decode_frames(vae, latents)[0].numpy() * 255
+    assert np.abs(frames[16].mean((0, 1)) - expected.mean((0, 1))).max() < 6
 
-    size = TakeSize(Fraction(1), Fraction(8), 32, 48)
-    board = one_shot([], size.seconds, size.fps)
 
-    def pictures(image):
-        return first_pictures(replace(board, shots=(replace(board.shots[0], image=image),)), size)
-
-    half_seen = torch.full((2, 60, 50, 4), 0.5)
-    assert torch.allclose(pictures(half_seen)[0], torch.full((1, 48, 32, 3), 0.25))
-    for shape in ((0, 60, 50, 3), (60, 50, 3), (1, 60, 50, 2)):
-        with pytest.raises(InputError, match="not an IMAGE"):
-            pictures(torch.zeros(shape))
+@pytest.mark.parametrize("shape", [(0, 60, 50, 3), (60, 50, 3), (1, 60, 50, 2)])
+def test_a_shots_image_must_be_one(shape):
+    shots = (Shot(Fraction(0), "a", image=torch.zeros(shape)),)
+    codec = Codec(CausalGrid(3), lambda pictures: None, Fraction(8), 5)
+    blank = Canvas.blank(codec, 1, 48, 32, Fraction(8))
+    take = plan_take(shots, 9, Fraction(8), codec.grid, Windowing(5, 2))
+    with pytest.raises(InputError, match="not an IMAGE"):
+        known_frames(take, {0: shots[0].image}, blank, None, reads_pixels=False)
 
 
 def test_a_shots_own_seed_is_its_noise_wherever_it_stands(board, host, windows, runs):

@@ -183,9 +183,9 @@ def test_pixels_of_an_image_model_are_grey_where_nothing_is_known():
 
 def test_pins_of_a_canvas_that_was_cut_are_not_used():
     pins = blank().pin_image(pictures(1), 2.0, "crop").pins
-    assert pins.fit((1, 3, 5, H, W))
-    assert not pins.fit((1, 3, 4, H, W))
-    assert not pins.fit((1, 3, 5, H, W - 1))
+    assert pins.fit(latents(5))
+    assert not pins.fit(latents(4))
+    assert not pins.fit(latents(5)[..., 1:])
 
 
 # Clips that go on

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtake.engine.take.layout import check_end
 from longtake.engine.take.storyboard import (
     MOST_SHOTS,
     Shot,
@@ -33,7 +34,7 @@ def facts(shot: Shot) -> tuple:
 
 
 def test_blocks_become_shots():
-    assert [facts(shot) for shot in checked(parse(TEXT), Fraction(70))] == [
+    assert [facts(shot) for shot in checked(parse(TEXT))] == [
         (0, "a red ball bounces on the grass at sunset", "cut", 0, None),
         (4, "a blue cube on the snow", "cut", 0, None),
         (Fraction(131, 2), "the cube again, closer", "dissolve", Fraction(1, 2), 7),
@@ -103,7 +104,7 @@ BAD = [  # text, where, what is told
 @pytest.mark.parametrize(("text", "where", "what"), BAD)
 def test_a_mistake_is_told_where_it_is(text, where, what):
     with pytest.raises(StoryboardError) as error:
-        checked(parse(text), Fraction(10))
+        check_end(checked(parse(text)), Fraction(10))
     assert str(error.value).startswith(f"{where}: ")
     assert what in str(error.value)
     assert "\n" not in str(error.value)
@@ -113,7 +114,8 @@ def test_a_mistake_is_told_where_it_is(text, where, what):
 def test_any_text_is_shots_or_a_mistake_with_its_place(text):
     told = ""
     try:
-        shots = checked(parse(text), Fraction(10))
+        shots = checked(parse(text))
+        check_end(shots, Fraction(10))
     except StoryboardError as error:
         told = str(error)
     assert told.startswith(("line ", "the ")) or shots[0].start == 0

@@ -10,7 +10,6 @@ import torch
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.schedule import sigmas
-from longtake.engine.take.layout import Windowing
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
@@ -18,7 +17,7 @@ from tests.host.runs import prompt, sample
 from tests.host.sampling.test_routes import files, image_model, plain_model  # noqa: F401
 
 LEVELS = sigmas(2, 3.0)
-WINDOWS = Windowing(3, 1)  # latent frames
+WINDOWS = (9, 1)  # pixel frames: 3 latent ones, 1 of them from the window before
 MODELS = ["model", "image_model", "plain_model"]
 
 
@@ -49,9 +48,9 @@ def studio(pack, vae, tmp_path):
         board = boards.Board(shots, texts, texts[0], Fraction(seconds), Fraction(8))
         size = recipes.TakeSize(board.seconds, board.fps, 48, 32)
         sampling = pack.sample.Sampling(LEVELS, 11, 3.0, sampler)
-        known = canvas and pack.latent.to_canvas(canvas, codec)
-        negative, more = prompt(model, 9), {"canvas": known, "anchor": anchor}
-        return recipes.recipe_for(model, vae, board, negative, size, WINDOWS, sampling, **more)
+        windows, more = recipes.WindowsAsked(*WINDOWS), {"canvas": canvas, "anchor": anchor}
+        negative = prompt(model, 9)
+        return recipes.recipe_for(model, vae, board, negative, size, windows, sampling, **more)
 
     def sampler_of(made):
         return takes.TakeSampler(made, WindowStore(tmp_path))
@@ -206,7 +205,7 @@ BAD = {
 def test_what_cannot_be_kept_is_refused_in_a_line(studio, model, what):
     change, settings, told = BAD[what]
     with pytest.raises(InputError, match=told) as caught:
-        studio.recipe(model, change(studio.canvas(7)), **settings)
+        studio.recipe(model, change(studio.canvas(7)), **settings).known  # noqa: B018
     assert "\n" not in str(caught.value)
 
 
