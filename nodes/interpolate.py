@@ -93,7 +93,7 @@ class Interpolate(io.ComfyNode):
             tile=TILE.read(tile),
         )
         rate = frame_rate(IMAGE_FPS.read(image_fps))
-        network = rife.load_interpolator(file, dtype)
+        network = rife.load_interpolator(file, DTYPE.read(dtype))
         wanted = bool(images) or video is None
         with footage_in(image if video is None else video, rate) as footage:
             result, frames, note = rife.interpolate_video(footage, network, options, wanted)

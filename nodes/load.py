@@ -71,8 +71,8 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file=None) -> bool | str:
-        return verdict((MODEL_FILE.read, file))
+    def validate_inputs(cls, file=None, dtype=None, family=None) -> bool | str:
+        return verdict((MODEL_FILE.read, file), (DTYPE.read, dtype), (FAMILY.read, family))
 
     @classmethod
     def fingerprint_inputs(cls, file: str, dtype: str, family: str = FAMILY.default) -> str:
@@ -80,7 +80,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, dtype: str, family: str = FAMILY.default) -> io.NodeOutput:
-        model = load.load_model(file, dtype, family)
+        model = load.load_model(file, DTYPE.read(dtype), FAMILY.read(family))
         show_text(described(model))
         return io.NodeOutput(model)
 
@@ -142,8 +142,8 @@ class LoadVAE(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file=None) -> bool | str:
-        return verdict((VAE_FILE.read, file))
+    def validate_inputs(cls, file=None, dtype=None) -> bool | str:
+        return verdict((VAE_FILE.read, file), (VAE_DTYPE.read, dtype))
 
     @classmethod
     def fingerprint_inputs(cls, file: str, dtype: str) -> str:
@@ -151,4 +151,4 @@ class LoadVAE(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load.load_vae(file, dtype))
+        return io.NodeOutput(load.load_vae(file, VAE_DTYPE.read(dtype)))

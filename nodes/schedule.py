@@ -2,11 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS, listed, sigmas
-from ..host.comfyui.latent import to_canvas
+from ..engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS
 from ..host.comfyui.node_text import show_text
-from ..host.networks.settings import settings_for, settings_of
-from ..host.networks.shift import shift_for
+from ..host.sampling.levels import levels_for
 from .inputs import Choice, Number, Whole, verdict
 
 STEPS = Whole("steps", 0, MAX_STEPS, default=24)
@@ -67,22 +65,13 @@ class Schedule(io.ComfyNode):
     def execute(
         cls, model, steps: int, shift: float, curve: str, denoise: float, latent=None
     ) -> io.NodeOutput:
-        steps, shift, denoise = STEPS.read(steps), SHIFT.read(shift), DENOISE.read(denoise)
-        remixed = to_canvas(latent, masked=False).strength if latent and denoise == 1 else None
-        denoise = remixed or denoise
-        learnt = steps == 0 and shift == 0 and denoise == 1 and learnt_levels(model)
-        if learnt:
-            show_text(f"{len(learnt)} steps at {', '.join(f'{level:g}' for level in learnt)}")
-            return io.NodeOutput(listed(learnt))
-        steps = steps or settings_for(model, "steps 0").steps
-        shift = shift or shift_for(model, latent)
-        levels = sigmas(steps, shift, curve, denoise)
-        begins = f", denoise {denoise:g} from Remix" if remixed else ""
-        show_text(f"{steps} steps, shift {shift:g}{begins}")
+        levels, note = levels_for(
+            model,
+            STEPS.read(steps),
+            SHIFT.read(shift),
+            CURVE.read(curve),
+            DENOISE.read(denoise),
+            latent,
+        )
+        show_text(note)
         return io.NodeOutput(levels)
-
-
-def learnt_levels(model) -> tuple[float, ...] | None:
-    """Of a model of a few steps, the levels it was trained on and no others."""
-    settings = settings_of(model)
-    return settings and settings.levels
