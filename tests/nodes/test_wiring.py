@@ -1,0 +1,172 @@
+"""What is set in a widget arrives: another value gives another result, and no two are swapped."""
+
+import dataclasses
+import hashlib
+import importlib
+
+import numpy as np
+import pytest
+import torch
+
+from tests.nodes.test_timeline import clips, extend, pin_image, pin_video  # noqa: F401
+
+FRAMES, VAE = ["frames", 0], ["vae", 0]
+REMIX = {"clip": FRAMES, "vae": VAE, "level": "custom", "strength": 0.5}
+GAP = {"clip": ["both", 0], "vae": VAE, "start": 0.7, "end": 1.0}
+STORYBOARD = {
+    "clip": ["encoder", 0],
+    "text": "[0s] a red ball\n[1.1s cut] a blue cube",
+    "seconds": 2.0,
+    "fps": 8.0,
+    "snap": 0.5,
+    "meet": 0.35,
+}
+SCHEDULE = {"model": ["model", 0], "steps": 3, "shift": 0.0, "curve": "linear", "denoise": 1.0}
+DECODE = {"latent": ["sample", 0], "vae": VAE, "fps": 0.0}
+
+# A node with its inputs, and a change to each widget of it.
+CHANGES = [
+    (
+        "LongtakeCanvas",
+        {"vae": VAE, "seconds": 1.0, "fps": 8.0, "width": 32, "height": 32, "batch_size": 1},
+        {
+            "seconds": 2.0,
+            "fps": 9.0,
+            "width": 48,
+            "height": 48,
+            "batch_size": 2,
+            "aspect": "16:9",
+            "megapixels": 0.01,
+        },
+    ),
+    (*pin_image(at=0.25), {"at": 0.75, "fit": "pad"}),
+    (
+        *pin_video(at=0.125, clip=["five", 0]),
+        {"at": 0.0, "fit": "pad", "edges": "hold", "fps": 4.0},
+    ),
+    (
+        *extend(clip=FRAMES, seconds=2.0),
+        {"direction": "backwards", "seconds": 3.0, "overlap": 0.5, "window": 1.1, "fps": 4.0},
+    ),
+    ("LongtakeFillGap", GAP, {"start": 0.3, "end": 1.4, "fps": 4.0, "after": FRAMES}),
+    (
+        "LongtakeBridge",
+        {"clip": FRAMES, "after": ["both", 0], "vae": VAE, "seconds": 1.0},
+        {"clip": ["both", 0], "after": FRAMES, "seconds": 2.0, "fps": 4.0},
+    ),
+    (
+        "LongtakeLoop",
+        {"clip": ["both", 0], "vae": VAE, "seconds": 1.0},
+        {"seconds": 2.0, "fps": 4.0},
+    ),
+    ("LongtakeRemix", REMIX, {"level": "strong", "strength": 0.4, "fps": 4.0}),
+    ("LongtakeEncode", {"image": ["nine", 0], "vae": VAE, "fps": 0.0}, {"fps": 4.0}),
+    (
+        "LongtakeSchedule",
+        SCHEDULE,
+        {"steps": 4, "shift": 2.0, "curve": "beta", "denoise": 0.5, "latent": ["remix", 0]},
+    ),
+    ("LongtakeDecode", DECODE, {"fps": 5.0, "crf": 40}),
+    (
+        "LongtakeSaveVideo",
+        {"video": ["decode", 0], "filename_prefix": "a", "crf": 35, "preset": "ultrafast"},
+        {"format": "mp4 h265", "crf": 45, "preset": "slow", "audio": ["beat", 0], "mark": True},
+    ),
+    (
+        "LongtakeStoryboard",
+        STORYBOARD,
+        {"text": "[0s] a cone", "seconds": 3.0, "fps": 9.0, "meet": 0.8, "audio": ["beat", 0]},
+    ),
+    ("LongtakeStoryboard", {**STORYBOARD, "audio": ["beat", 0]}, {"snap": 0.05}),
+    (
+        "LongtakeBeat",
+        {"tempo": 120.0, "seconds": 2.0, "offset": 0.0},
+        {"tempo": 90.0, "seconds": 3.0, "offset": 0.2},
+    ),
+]
+
+
+def seen(value) -> object:
+    """Whatever a node gives, as something to compare."""
+    if isinstance(value, np.ndarray):
+        return seen(torch.from_numpy(value))
+    if isinstance(value, torch.Tensor):
+        data = value.detach().contiguous().cpu().float().numpy()
+        return tuple(data.shape), hashlib.sha256(data.tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return {name: seen(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [seen(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        return {f.name: seen(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if hasattr(value, "get_components"):
+        return seen(vars(value.get_components()))
+    return None if callable(value) else value
+
+
+@pytest.fixture
+def sources(clips):  # noqa: F811
+    """The graph with things to put into nodes beside it."""
+    return clips.add(
+        nine=("EmptyImage", {"width": 32, "height": 48, "batch_size": 9, "color": 0x3264C8}),
+        small=("EmptyImage", {"width": 32, "height": 48, "batch_size": 10, "color": 0xC83232}),
+        five=("EmptyImage", {"width": 48, "height": 48, "batch_size": 5, "color": 0x32C832}),
+        both=("ImageBatch", {"image1": ["frames", 0], "image2": ["small", 0]}),
+        remix=("LongtakeRemix", REMIX),
+        beat=("LongtakeBeat", {"tempo": 150.0, "seconds": 2.0, "offset": 0.1}),
+    )
+
+
+@pytest.mark.parametrize(("node", "inputs", "changes"), CHANGES, ids=[node for node, *_ in CHANGES])
+def test_every_widget_makes_a_difference(sources, host, node, inputs, changes):
+    executor = host.executor()
+
+    def made(**more) -> object:
+        graph = sources.add(made=(node, {**inputs, **more}))
+        run = host.run(graph, want=["made"], executor=executor)
+        assert run.success, (more, run.error)
+        return seen(run.values["made"])
+
+    plain = made()
+    for name, value in changes.items():
+        assert made(**{name: value}) != plain, name
+    executor = host.executor()
+    assert made() == plain  # so that no difference is one between two runs
+
+
+def test_experts_know_who_is_who(graph, host):
+    """Two copies of the model, told apart by their shifts."""
+    pair = graph.add(
+        high=("ModelSamplingSD3", {"model": ["model", 0], "shift": 7.0}),
+        low=("ModelSamplingSD3", {"model": ["model", 0], "shift": 2.0}),
+        made=(
+            "LongtakeExperts",
+            {
+                "high": ["high", 0],
+                "low": ["low", 0],
+                "positive": ["prompt", 0],
+                "negative": ["negative", 0],
+                "cfg_high": 3.0,
+                "cfg_low": 2.0,
+                "boundary": 0.6,
+            },
+        ),
+    )
+    run = host.run(pair, want=["made", "prompt", "negative"])
+    assert run.success, run.error
+    guider, model = run.values["made"]
+    experts = importlib.import_module("longtake.host.sampling.experts").experts_of(model)
+    shifts = [m.get_model_object("model_sampling").shift for m in (model, experts.low)]
+    assert shifts == [7.0, 2.0]
+    assert (experts.cfg_high, experts.cfg_low, experts.boundary) == (3.0, 2.0, 0.6)
+    assert guider.cfg == 3.0
+    for name, prompt in (("positive", "prompt"), ("negative", "negative")):
+        text = run.values[prompt][0][0][0]
+        assert torch.equal(guider.original_conds[name][0]["cross_attn"], text)
+
+
+def test_forcing_knows_its_numbers_apart(host):
+    forcing = ("LongtakeDiffusionForcing", {"lag": 3, "block": 2, "reference_noise": 20.0})
+    graph = {"made": {"class_type": forcing[0], "inputs": forcing[1]}}
+    (sampler,) = host.run(graph, want=["made"]).values["made"]
+    assert sampler.extra_options == {"lag": 3, "block": 2, "noise": 20.0}
