@@ -20,12 +20,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .pack import ROOT, register
+from longtake.models.rife.config import RifeConfig, own_name
+from longtake.models.rife.ifnet import IFNet
 
-register()
-
-from longtake.models.rife.config import RifeConfig, own_name  # noqa: E402
-from longtake.models.rife.ifnet import IFNet  # noqa: E402
+from .pack import ROOT
 
 TARGET = ROOT / "models" / "rife" / "rife_4.0.safetensors"
 PUBLISHED = "b234ad8d0acfcb6d9eaf2791eb7ddebdaab58bd862b229c703f8073e56d99c29"  # SHA-256

@@ -1,8 +1,13 @@
 """A pool of encoded windows, refreshed all the time: rendering costs more than a training step.
 
+Window n is a function of the pool's seed and n alone, and the pool holds the last so many: a run
+that resumes renders them again and goes on exactly where it was.
+
 Axes:  b window   c latent channel   t latent frame   h w latent row, column
 """
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple
@@ -11,14 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
-from .pack import register
+from longtake.engine.take.cut_prompts import shots_of
 
-register()
-
-from longtake.engine.take.cut_prompts import shots_of  # noqa: E402
-
-from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene  # noqa: E402
-from .world import render  # noqa: E402
+from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
+from .world import render
 
 LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
 # Left and right are told apart last of all: their words also belong to the camera, and to both
@@ -27,7 +28,7 @@ OFTEN = (*MOTIONS, "left", "right")
 
 
 class Form(NamedTuple):
-    """A size of windows: latent frames, pixels, and how often a step is made of such."""
+    """A size of windows: latent frames, pixels, and the share of steps made of such."""
 
     latent_frames: int
     height: int
@@ -50,8 +51,13 @@ FORMS = (
 
 
 class Window(NamedTuple):
-    """latents (c, t, h, w); mask (t, h, w), where objects are; middle: begins inside a clip;
-    cut: latent frame where the second shot begins, or t."""
+    """A piece of a clip, as the transformer sees it.
+
+    Attributes:
+        latents: (c, t, h, w). mask: (t, h, w) in [0, 1], where objects are.
+        middle: whether it begins inside a clip. scene: what happens in it.
+        cut: the latent frame where the second shot begins, or t.
+    """
 
     latents: Tensor
     mask: Tensor
@@ -61,8 +67,14 @@ class Window(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """latents (b, c, t, h, w); known (b, t); weight (b, 1, t, h, w), of the loss; prompts, each of
-    one shot or of two; cut: the latent frame where second shots begin."""
+    """Windows to learn from in one step.
+
+    Attributes:
+        latents: (b, c, t, h, w). known: (b, t) bool, which latent frames are given.
+        weight: (b, 1, t, h, w), of the loss.
+        prompts: b of them, each the texts of one shot or of two.
+        cut: the latent frame where second shots begin, or t.
+    """
 
     latents: Tensor
     known: Tensor
@@ -71,82 +83,105 @@ class Batch(NamedTuple):
     cut: int
 
 
-class Pool:
+class WindowPool:
     """Windows of one form; the oldest give way to new ones.
 
     Args:
         form: of the windows; cuts and beginnings inside a clip are for the usual one.
         encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
         size: windows held.
-        rng: decides on everything.
+        seed: pools of different seeds share no window.
+        world: what may happen in window n.
+        compiled: render with torch.compile, worth it from about a hundred windows.
     """
 
-    def __init__(self, form: Form, encode, size: int, rng: Random):
-        self.form, self.encode, self.size, self.rng = form, encode, size, rng
-        self.windows: list[Window] = []
-        self.at = 0
+    def __init__(
+        self,
+        form: Form,
+        encode: Callable[[Tensor], Tensor],
+        size: int,
+        seed: str,
+        world: Callable[[int], Mix],
+        *,
+        compiled: bool = False,
+    ):
+        self.form, self.encode, self.size, self.seed = form, encode, size, seed
+        self.world, self.compiled = world, compiled
+        self.windows: deque[Window] = deque(maxlen=size)  # the oldest first
+        self.made = 0
 
-    def add(self, count: int, progress: float) -> None:
-        """Render `count` new windows, one in six from the middle of a longer clip."""
-        mix, usual = world_at(progress), self.form is FORMS[0]
-        middle = usual and self.rng.random() < 1 / 6
-        scenes = [sample_scene(self.rng, mix) for _ in range(count)]
-        if middle or not usual:  # windows after a cut show the second shot only, so no cuts here
-            scenes = [Scene(scene.shots[-1:]) for scene in scenes]
+    def advance(self, count: int) -> None:
+        """Hold the last `size` of the first `count` windows."""
+        for n in range(max(self.made, count - self.size), count):
+            self.windows.append(self._render(n))
+        self.made = max(self.made, count)
+
+    def _render(self, n: int) -> Window:
+        """Window n; one in six is from the middle of a longer clip."""
+        rng, usual = Random(f"{self.seed} window {n}"), self.form is FORMS[0]
+        middle = usual and rng.random() < 1 / 6
+        scene = sample_scene(rng, self.world(n))
+        if middle or not usual:  # a window after a cut shows the second shot only, so no cuts here
+            scene = Scene(scene.shots[-1:])
         lead = LEAD if middle else 0
-        start = [self.rng.randrange(1, 25) if middle else 0 for _ in scenes]
-        generator = torch.Generator().manual_seed(self.rng.randrange(2**31))
-        size = {"height": self.form.height, "width": self.form.width}
-        frames = 4 * (self.form.latent_frames + lead) - 3
-        clips = render(scenes, frames, generator, start=start, compiled=True, **size)
-        latents = self.encode(clips.pixels)[:, :, lead:].bfloat16()
-        masks = at_latent_frames(clips.masks, latents.shape[3:])[:, lead:].bfloat16()
-        cuts = ((clips.cuts - 1) // 4 + 1).clamp(max=self.form.latent_frames).tolist()
-        for new in map(Window, latents, masks, [middle] * count, scenes, cuts):
-            if len(self.windows) < self.size:
-                self.windows.append(new)
-            else:
-                self.windows[self.at] = new
-                self.at = (self.at + 1) % self.size
+        start = rng.randrange(1, 25) if middle else 0
+        clip = render(
+            [scene],
+            4 * (self.form.latent_frames + lead) - 3,
+            torch.Generator().manual_seed(rng.randrange(2**31)),
+            height=self.form.height,
+            width=self.form.width,
+            start=start,
+            compiled=self.compiled,
+        )
+        latents = self.encode(clip.pixels)[:, :, lead:].bfloat16()
+        masks = at_latent_frames(clip.masks, latents.shape[3:])[:, lead:].bfloat16()
+        cut = min((int(clip.cuts[0]) - 1) // 4 + 1, self.form.latent_frames)
+        return Window(latents[0], masks[0], middle, scene, cut)
 
-    def batch(self, count: int, progress: float) -> Batch:
-        """A random batch with fresh captions and fresh choices of what is known. All its cuts are
-        in one place, for a batch listens frame by frame."""
+    def batch(self, rng: Random, count: int, mix: Mix) -> Batch:
+        """A random batch with new captions and new choices of what is known.
+
+        All its cuts are in one place, because a batch reads its prompts frame by frame.
+        """
         end = self.form.latent_frames
-        cut = self.rng.randrange(2, end) if self.form is FORMS[0] else end
+        cut = rng.randrange(2, end) if self.form is FORMS[0] else end
         among = [window for window in self.windows if window.cut in (cut, end)]
-        picked = [self.rng.choice(among) for _ in range(count)]
-        mix = world_at(progress)
-        prompts = [caption(window.scene, self.rng, mix) for window in picked]
-        free = [self.rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
+        picked = [rng.choice(among) for _ in range(count)]
+        prompts = [caption(window.scene, rng, mix) for window in picked]
+        free = [rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
         # Objects are a tenth of the picture and nearly all of what prompts are about.
         return Batch(
             latents=torch.stack([window.latents for window in picked]),
-            known=torch.stack([self._known(window.middle) for window in picked]),
+            known=torch.stack([draw_known(rng, end, window.middle) for window in picked]),
             weight=1 + 3 * torch.stack([window.mask for window in picked]).float().unsqueeze(1),
             prompts=[[""] if f else shots_of(p) for f, p in zip(free, prompts, strict=True)],
             cut=cut,
         )
 
-    def _known(self, middle: bool) -> Tensor:
-        """(t,) which latent frames are given: none, first, some at either end, or any."""
-        length = self.form.latent_frames
-        known = torch.zeros(length, dtype=torch.bool)
-        if middle:
-            known[: self.rng.choice((1, 1, 2, 2, 3))] = True
-        kind = self.rng.random()
-        if not middle and kind < 0.8:
-            return known
-        if kind < 0.87:
-            known[: self.rng.choice((1, 1, 1, 2))] = True
-        elif kind < 0.92:
-            known[-self.rng.choice((1, 2)) :] = True
-        elif kind < 0.97:
-            known[0] = known[-1] = True
-        else:
-            known |= torch.tensor([self.rng.random() < 0.4 for _ in range(length)])
-        known[self.rng.randrange(length) if known.all() else 0] &= not known.all()
+
+def draw_known(rng: Random, length: int, middle: bool) -> Tensor:
+    """(length,) which latent frames are given: none, first, some at either end, or any; never all.
+
+    Of a window from the middle of a clip the first ones always are.
+    """
+    known = torch.zeros(length, dtype=torch.bool)
+    if middle:
+        known[: rng.choice((1, 1, 2, 2, 3))] = True
+    kind = rng.random()
+    if not middle and kind < 0.8:
         return known
+    if kind < 0.87:
+        known[: rng.choice((1, 1, 1, 2))] = True
+    elif kind < 0.92:
+        known[-rng.choice((1, 2)) :] = True
+    elif kind < 0.97:
+        known[0] = known[-1] = True
+    else:
+        known |= torch.tensor([rng.random() < 0.4 for _ in range(length)])
+    if known.all():
+        known[rng.randrange(length)] = False
+    return known
 
 
 def world_at(progress: float) -> Mix:

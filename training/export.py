@@ -1,7 +1,7 @@
 """Turns checkpoints of training into the files that the pack ships.
 
 python -m training.export vae
-python -m training.export dit
+python -m training.export dit --run elsewhere/dit.safetensors
 """
 
 import argparse
@@ -10,54 +10,31 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .pack import ROOT, register
+from longtake.engine.sampling.preview import fit_colours
+from longtake.models.errors import LongtakeError
+from longtake.models.wan.vae import WanVAE
 
-register()
-
-from longtake.engine.sampling.preview import fit_colours  # noqa: E402
-from longtake.models.wan.config import VAE_PRESETS, VAEConfig  # noqa: E402
-from longtake.models.wan.vae import WanVAE  # noqa: E402
-
-from . import train_vae  # noqa: E402
-from .captions import sample_scene  # noqa: E402
-from .optim import load_average  # noqa: E402
-from .train_vae import RUNS  # noqa: E402
-from .world import render  # noqa: E402
-
-NANO = ROOT / "models" / "nano"
+from .captions import sample_scene
+from .networks import ADAM, build
+from .optim import load_average
+from .pack import ROOT
+from .run import read_checkpoint
+from .shipped import RUNS, WEIGHTS, load_vae
+from .train_vae import VAERecipe, averaged_vae
+from .world import render
 
 
 def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:
-    """bfloat16 weights (tokenizers stay bytes) with what they are in the file's metadata."""
+    """Write bfloat16 weights (a tokenizer stays bytes); the metadata say what they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = {
         k: (v if v.dtype == torch.uint8 else v.bfloat16()).contiguous() for k, v in weights.items()
     }
     save_file(small, path, {"longtake": json.dumps({"kind": kind, "config": config, **notes})})
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
-
-
-def read_config(path: Path) -> dict:
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["longtake"])["config"]
-
-
-def load_vae(path: Path = NANO / "vae.safetensors") -> WanVAE:
-    """The VAE in a file that `write` wrote, in float32."""
-    vae = WanVAE(VAEConfig.from_json(read_config(path)))
-    with safe_open(path, "pt") as file:
-        vae.load_state_dict({k: file.get_tensor(k).float() for k in file.keys()})  # noqa: SIM118
-    return vae.eval()
-
-
-def averaged(run: Path) -> Tensor:
-    """The running average of a run's weights, flat."""
-    with safe_open(run, "pt") as file:
-        return file.get_tensor("ema")
 
 
 @torch.inference_mode()
@@ -81,19 +58,23 @@ def fold_statistics(vae: WanVAE, clips: int = 96) -> None:
     vae.conv2.weight *= std.view(1, -1, 1, 1, 1)
 
 
-def export_vae() -> None:
-    vae = WanVAE(VAE_PRESETS["nano"])
-    load_average(vae, train_vae.ADAM, averaged(RUNS / "vae.safetensors"))
+def export_vae(run: Path) -> None:
+    """The averaged weights of a VAE's run, its latents brought to unit size."""
+    vae = read_vae(run)
     fold_statistics(vae)
-    write(NANO / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+    write(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
-def export_decoder() -> None:
+def export_decoder(run: Path) -> None:
     """The decoder trained on, beside the encoder that the transformer knows."""
-    vae = load_vae()
-    part = torch.nn.ModuleDict({"conv2": vae.conv2, "decoder": vae.decoder})
-    load_average(part, train_vae.ADAM, averaged(RUNS / "decoder.safetensors"))
-    write(NANO / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+    vae = read_vae(run)
+    write(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+
+
+def read_vae(run: Path) -> WanVAE:
+    """The averaged weights in a VAE's checkpoint, in float32."""
+    state, recipe = read_checkpoint(run)
+    return averaged_vae(VAERecipe.from_json(recipe), state["ema"])
 
 
 @torch.inference_mode()
@@ -108,20 +89,31 @@ def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
     return fit_colours(torch.cat(latents), torch.cat(pixels))._asdict()
 
 
-def export_dit() -> None:
-    from . import train_dit  # which itself needs the VAE that this file wrote
-
-    model = train_dit.build()
-    load_average(model, train_dit.ADAM, averaged(RUNS / "dit.safetensors"))
+def export_dit(run: Path) -> None:
+    """The averaged weights of a transformer's run and its text encoder's."""
+    model = build()
+    load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
     dit, text = model["dit"], model["text"]
     preview = fit_preview(load_vae())
-    write(NANO / "dit.safetensors", "dit", dit.config.to_json(), dit.state_dict(), preview=preview)
+    write(
+        WEIGHTS / "dit.safetensors", "dit", dit.config.to_json(), dit.state_dict(), preview=preview
+    )
     weights = {k: v for k, v in text.t5.state_dict().items() if k != "encoder.embed_tokens.weight"}
     weights["spiece_model"] = torch.frombuffer(bytearray(text.spiece_model), dtype=torch.uint8)
-    write(NANO / "text_encoder.safetensors", "text_encoder", text.sizes, weights)
+    write(WEIGHTS / "text_encoder.safetensors", "text_encoder", text.sizes, weights)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    exporters = {"vae": export_vae, "decoder": export_decoder, "dit": export_dit}
+    parser.add_argument("what", choices=tuple(exporters))
+    parser.add_argument("--run", type=Path, help="a checkpoint that is not in training/runs")
+    args = parser.parse_args()
+    try:
+        exporters[args.what](args.run or RUNS / f"{args.what}.safetensors")
+    except LongtakeError as error:
+        raise SystemExit(f"export: {error}") from None
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("vae", "decoder", "dit"))
-    {"vae": export_vae, "decoder": export_decoder, "dit": export_dit}[parser.parse_args().what]()
+    main()

@@ -4,24 +4,35 @@ All parameters lie in one flat buffer, all gradients in another: one all-reduce 
 checkpoint is a handful of tensors.
 """
 
+from math import isfinite
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from longtake.models.errors import NotFiniteError
+
 
 def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
-    """matrix: (n, rows, columns) with every singular value pushed towards 1.
+    """matrix: (n, rows, columns) with every singular value pushed towards 1, in bfloat16.
+
+    Each step is x <- (a + b·x xᵀ + c·(x xᵀ)²) x. All of it is a polynomial of the first x xᵀ, the
+    small side squared: that is iterated, and the large matrix multiplied twice in all.
 
     Source: Jordan et al. 2024, Muon, the quintic Newton-Schulz iteration and its coefficients.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
-    tall = x.shape[1] > x.shape[2]
-    x = x.transpose(1, 2) if tall else x
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    tall = matrix.shape[1] > matrix.shape[2]
+    x = matrix.transpose(1, 2) if tall else matrix
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
+    gram = (x @ x.transpose(1, 2)).float()
+    one = torch.eye(gram.shape[-1], device=gram.device)
+    whole = one.expand_as(gram)
     for _ in range(steps):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = a * one + b * gram + c * gram @ gram
+        whole = factor @ whole
+        gram = factor @ gram @ factor
+    x = whole.bfloat16() @ x
     return x.transpose(1, 2) if tall else x
 
 
@@ -48,7 +59,7 @@ def load_average(model: nn.Module, adam_names: tuple[str, ...], flat: Tensor) ->
 
 
 class FlatOptimizer:
-    """Steps all parameters of a model whose processes each saw part of the batch.
+    """Steps all parameters of a model, of whose batch each process saw one part or more.
 
     Args:
         model: its parameters become views of one flat buffer of their own dtype.
@@ -74,6 +85,8 @@ class FlatOptimizer:
         self.weights = torch.cat([p.detach().flatten() for p in self.parameters])
         self.grads = torch.zeros_like(self.weights)
         self.master = self.weights.float()
+        self.total = torch.zeros_like(self.master)
+        self.parts = 0
         self.ema = self.master.clone()
         self.momentum = torch.zeros_like(self.master)
         self._adopt()
@@ -100,13 +113,31 @@ class FlatOptimizer:
         shares = ((shape, spans[rank::world]) for shape, spans in groups.items())
         return [(shape, spans) for shape, spans in shares if spans]
 
+    def gather(self) -> None:
+        """Add the gradient of one part of the batch, which `backward` has just left."""
+        self.total += self.grads
+        self.parts += 1
+        self.grads.zero_()
+
     def step(self, scale: float, clip: float = 1.0) -> float:
-        """One step at `scale` times the learning rates. Returns the gradient's norm."""
-        grads = self.grads.float()
+        """One step at `scale` times the learning rates, along the mean of what was gathered.
+
+        Every process must have gathered as many parts. In how many processes they were computed
+        makes no difference to the sum.
+
+        Returns:
+            the gradient's norm.
+
+        Raises:
+            NotFiniteError: if that is NaN or infinite; nothing has moved then.
+        """
+        grads = self.total
         if place()[1] > 1:
             dist.all_reduce(grads)
-            grads /= place()[1]
+        grads /= self.parts * place()[1]
         norm = grads.norm().item()
+        if not isfinite(norm):
+            raise NotFiniteError(f"the gradient of step {self.step_count} is {norm}.")
         if norm > clip:
             grads *= clip / norm
         self.step_count += 1
@@ -115,7 +146,8 @@ class FlatOptimizer:
         warm = (1 + self.step_count) / (20 + self.step_count)
         self.ema.lerp_(self.master, 1 - min(self.ema_decay, warm))
         self.weights.copy_(self.master)
-        self.grads.zero_()
+        self.total.zero_()
+        self.parts = 0
         return norm
 
     def _adam(self, grads: Tensor, rate: float) -> None:

@@ -7,22 +7,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .pack import register
+from longtake.engine.canvas.noise import video_noise
+from longtake.engine.take.cut_prompts import even_starts, shots_of
+from longtake.models.attention import exact
+from longtake.models.checkpoint import load_into, load_weights
+from longtake.models.wan.config import DiTConfig
+from longtake.models.wan.dit import Segment, WanDiT
+from longtake.models.wan.vae import WanVAE
 
-register()
-
-from longtake.engine.canvas.noise import video_noise  # noqa: E402
-from longtake.engine.take.cut_prompts import even_starts, shots_of  # noqa: E402
-from longtake.models.attention import exact  # noqa: E402
-from longtake.models.checkpoint import load_into, load_weights  # noqa: E402
-from longtake.models.wan.config import DiTConfig  # noqa: E402
-from longtake.models.wan.dit import Segment, WanDiT  # noqa: E402
-from longtake.models.wan.vae import WanVAE  # noqa: E402
-
-from .export import averaged, load_vae, read_config  # noqa: E402
-from .optim import load_average  # noqa: E402
-from .solvers import NANO, Settings, Velocity, integrate  # noqa: E402
-from .text import TextEncoder, load_text_encoder  # noqa: E402
+from .networks import ADAM, build
+from .optim import load_average
+from .run import read_checkpoint
+from .shipped import load_vae, read_config
+from .solvers import PRESET, Settings, Velocity, integrate
+from .text import TextEncoder, load_text_encoder
 
 
 class Pipeline:
@@ -57,10 +55,8 @@ class Pipeline:
         cls, run: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
     ) -> "Pipeline":
         """The averaged weights of a training run's checkpoint, and the shipped VAE."""
-        from . import train_dit
-
-        model = train_dit.build()
-        load_average(model, train_dit.ADAM, averaged(run))
+        model = build()
+        load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
         model = model.to(dtype).eval()
         return cls(model["text"], model["dit"], load_vae().to(dtype), settings)
 
@@ -70,9 +66,9 @@ class Pipeline:
         prompts: list[str],
         seeds: list[int],
         *,
-        frames: int = NANO.frames,
-        height: int = NANO.height,
-        width: int = NANO.width,
+        frames: int = PRESET.frames,
+        height: int = PRESET.height,
+        width: int = PRESET.width,
     ) -> Tensor:
         """Clips (b, 3, frames, h, w), about -1 to 1; one prompt and one seed for each."""
         latents = self.sample(prompts, self.noise(seeds, frames, height, width))
@@ -120,7 +116,7 @@ class Pipeline:
         """The velocity with classifier-free guidance."""
         settings, ask = self.settings, self._velocity(prompts, known)
         # One batch: context is zero beyond each prompt's end, so the lengths may differ.
-        both = self._velocity([*prompts, *([NANO.negative] * len(prompts))], known)
+        both = self._velocity([*prompts, *([PRESET.negative] * len(prompts))], known)
 
         def velocity(x: Tensor, sigma: float) -> Tensor:
             if not settings.guided(sigma):

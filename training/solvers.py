@@ -12,14 +12,10 @@ from types import MappingProxyType
 import numpy as np
 from torch import Tensor
 
-from .pack import register
+from longtake.engine.sampling.presets import DEFAULTS
+from longtake.engine.sampling.schedule import sigmas
 
-register()
-
-from longtake.engine.sampling.presets import DEFAULTS  # noqa: E402
-from longtake.engine.sampling.schedule import sigmas  # noqa: E402
-
-NANO = DEFAULTS["nano"]
+PRESET = DEFAULTS["nano"]
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity of x's shape, float32
 
 
@@ -33,10 +29,10 @@ class Settings:
     arXiv:2305.08891, section 3.4).
     """
 
-    steps: int = NANO.steps
-    cfg: float = NANO.cfg
-    shift: float = NANO.shift
-    sampler: str = NANO.sampler
+    steps: int = PRESET.steps
+    cfg: float = PRESET.cfg
+    shift: float = PRESET.shift
+    sampler: str = PRESET.sampler
     curve: str = "linear"
     guide: tuple[float, float] = (0.0, 1.0)
     rescale: float = 0.0

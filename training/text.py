@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from .captions import all_words, caption, sample_scene
+from .shipped import read_config
 
 LENGTH = 64  # tokens; shorter texts are zero up to here
 VOCABULARY = 448
@@ -75,8 +76,6 @@ class TextEncoder(nn.Module):
 
 def load_text_encoder(path: Path) -> TextEncoder:
     """The text encoder in a file that `training.export` wrote."""
-    from .export import read_config
-
     with safe_open(path, "pt") as file:
         weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
     tokenizer = weights.pop("spiece_model").numpy().tobytes()

@@ -1,65 +1,129 @@
 """Trains the built-in transformer together with its text encoder, in the exported VAE's latents.
 
-    python -m training.train_dit --minutes 100
+    python -m training.train_dit --steps 17000 --fresh 2
 
-Checkpoints every two minutes into training/runs/dit.safetensors and goes on from there when it
-is called again.
+It writes a checkpoint every few minutes into training/runs/dit.safetensors, and goes on from there
+when it is called again (`training.run`).
 """
 
 import argparse
-import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from random import Random
 
 import torch
 from torch import Tensor, nn
 
-from .pack import register
+from longtake.models.attention import exact
+from longtake.models.errors import LongtakeError
+from longtake.models.wan.dit import Segment
 
-register()
-
-from longtake.models.attention import exact  # noqa: E402
-from longtake.models.wan.config import DIT_PRESETS  # noqa: E402
-from longtake.models.wan.dit import Segment, WanDiT  # noqa: E402
-
-from .data import FORMS, Batch, Pool  # noqa: E402
-from .export import NANO, RUNS, load_vae  # noqa: E402
-from .optim import FlatOptimizer, place  # noqa: E402
-from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
-from .text import TextEncoder, train_tokenizer  # noqa: E402
+from .captions import Mix
+from .data import FORMS, Batch, Form, WindowPool, world_at
+from .networks import ADAM, build
+from .optim import FlatOptimizer, place
+from .pipeline import Pipeline
+from .run import SHARDS, Training, check_resumable, spawn
+from .shipped import RUNS, WEIGHTS, load_vae
 
 RUN = RUNS / "dit.safetensors"
-TOKENIZER = RUNS / "tokenizer.model"
-ADAM = ("patch_embedding", "head.head", "shared", "relative_attention_bias", "time_embedding.0")
 SHIFT = 2.5  # noise levels lean towards 1, where text decides what goes where
 # Objects weigh more only below this noise level. Above it their place is still open, and a loss
 # that weighs them more there is least when one is expected everywhere: two lumps for one object.
 SETTLED = 0.6
+HEAD_START = 300  # steps' worth of windows that a pool begins with
 
 
-def build() -> nn.ModuleDict:
-    """The networks to train, in float32; the tokenizer is made on first use."""
-    if not TOKENIZER.exists():
-        TOKENIZER.parent.mkdir(parents=True, exist_ok=True)
-        TOKENIZER.write_bytes(train_tokenizer())
-    dit = WanDiT(DIT_PRESETS["nano"], attention=exact)
-    nn.init.zeros_(dit.head.head.weight)
-    nn.init.zeros_(dit.head.head.bias)
-    return nn.ModuleDict({"dit": dit, "text": TextEncoder(TOKENIZER.read_bytes())})
+@dataclass(frozen=True)
+class DiTRecipe:
+    """All that decides on the weights of a transformer and its text encoder.
+
+    Attributes:
+        steps: of the whole run; the learning rate falls over the last 60 % of them.
+        windows: of a shard in a step. fresh: rendered for them. pool: held by a shard's pool.
+        seed: of weights, windows, captions and noise.
+        further: begin from the shipped weights.
+    """
+
+    steps: int = 17_000
+    windows: int = 24
+    fresh: int = 1
+    pool: int = 6000
+    seed: int = 0
+    further: bool = False
 
 
 def shipped() -> nn.ModuleDict:
-    """The weights that the pack ships, to train them further when no checkpoint is left."""
-    from .pipeline import Pipeline
-
-    made = Pipeline.load(NANO)
-    made.dit.attention = exact
-    return nn.ModuleDict({"dit": made.dit, "text": made.text}).requires_grad_().train()
+    """The weights that the pack ships, to train them further."""
+    pipeline = Pipeline.load(WEIGHTS)
+    pipeline.dit.attention = exact
+    return nn.ModuleDict({"dit": pipeline.dit, "text": pipeline.text}).requires_grad_().train()
 
 
-def draw_levels(known: Tensor) -> Tensor:
-    """known: (b, t) -> (b, t) noise levels: one for each window, 0 where frames are given."""
-    u = torch.rand(len(known), 1)
+class WindowShard:
+    """A part of every batch of windows. All parts of a batch are of one form.
+
+    Args:
+        index: of this part. encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
+        compiled: render with torch.compile.
+    """
+
+    def __init__(
+        self,
+        recipe: DiTRecipe,
+        index: int,
+        encode: Callable[[Tensor], Tensor],
+        *,
+        compiled: bool,
+    ):
+        self.recipe, self.seed = recipe, f"{recipe.seed} {index}"
+        self.uses = [0] * len(FORMS)  # steps of each form among the first `counted`
+        self.counted = 0
+        self.pools = [
+            WindowPool(
+                form,
+                encode,
+                recipe.pool,
+                f"{self.seed} form {i}",
+                partial(self._world, form),
+                compiled=compiled,
+            )
+            for i, form in enumerate(FORMS)
+        ]
+
+    def batch(self, step: int) -> Batch:
+        """What this shard sees in a step."""
+        while self.counted <= step:
+            self.uses[self._form(self.counted)] += 1
+            self.counted += 1
+        pool = self.pools[self._form(step)]
+        uses = self.uses[self._form(step)]
+        pool.advance(self._head_start(pool.form) + self.recipe.fresh * uses)
+        rng = Random(f"{self.seed} step {step}")
+        count = pool.form.fewer(self.recipe.windows)
+        return pool.batch(rng, count, world_at(step / self.recipe.steps))
+
+    def _form(self, step: int) -> int:
+        rng = Random(f"{self.recipe.seed} form of step {step}")
+        return rng.choices(range(len(FORMS)), [form.share for form in FORMS])[0]
+
+    def _head_start(self, form: Form) -> int:
+        least = 4 * form.fewer(self.recipe.windows)
+        return max(least, round(HEAD_START * self.recipe.fresh * form.share))
+
+    def _world(self, form: Form, n: int) -> Mix:
+        """What may happen in window n of a form, by when it is rendered, about."""
+        rendered = self.recipe.fresh * form.share * self.recipe.steps
+        return world_at(max(0.0, (n - self._head_start(form)) / rendered))
+
+
+def draw_levels(known: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """known: (b, t) -> (b, t) noise levels: one for each window, 0 where frames are given.
+
+    A level is u moved towards 1 by the flow schedule's shift, for u even in [0, 1).
+    """
+    u = torch.rand(len(known), 1, generator=generator)
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
@@ -78,12 +142,12 @@ def read(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
     return shots
 
 
-def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
-    """Weighted mean square error of the velocity, over what is not given."""
+def velocity_loss(model: nn.ModuleDict, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Weighted mean square error of the velocity, noise - clean, over what is not given."""
     clean = batch.latents.float()
-    sigma = draw_levels(batch.known)
+    sigma = draw_levels(batch.known, generator)
     level = sigma[:, None, :, None, None]
-    noise = torch.randn_like(clean)
+    noise = torch.randn(clean.shape, generator=generator)
     noisy = clean + level * (noise - clean)
     dtype = model["dit"].patch_embedding.weight.dtype
     velocity = model["dit"](noisy.to(dtype), sigma * 1000, read(model, batch)).float()
@@ -92,50 +156,8 @@ def loss_of(model: nn.ModuleDict, batch: Batch) -> Tensor:
     return error.sum() / (weight.sum() * clean.shape[1])
 
 
-def train(
-    minutes: float, per_process: int, fresh: int, pool_size: int, seed: int, further: bool
-) -> None:
-    rank, _ = place()
-    torch.manual_seed(seed)
-    model = (shipped() if further else build()).bfloat16()
-    optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
-    for block in model["dit"].blocks:
-        block.compile(dynamic=False)  # one compilation serves all; forward is a third faster
-    clock = Clock(minutes)
-    seen = resume(RUN, optimizer, clock)
-    rng = Random(f"{seed} {rank} {optimizer.step_count}")
-    torch.manual_seed(rng.randrange(2**31))
-    turn = Random(seed + optimizer.step_count)  # the same in every process: all take one form
-    encode = encoder()
-    pools = [Pool(form, encode, pool_size, rng) for form in FORMS]
-    while len(pools[0].windows) < min(pool_size, 300 * fresh):
-        pools[0].add(fresh, clock.tick())
-    saved, average = time.monotonic(), 0.0
-    while (progress := clock.tick()) < 1:
-        pool = turn.choices(pools, [form.share for form in FORMS])[0]
-        count = pool.form.fewer(per_process)
-        while len(pool.windows) < 4 * count:
-            pool.add(fresh, progress)
-        pool.add(fresh, progress)
-        loss = loss_of(model, pool.batch(count, progress))
-        loss.backward()
-        norm = optimizer.step(rate_scale(progress, optimizer.step_count))
-        seen += count * place()[1]
-        average = 0.98 * average + 0.02 * loss.item() if average else loss.item()
-        if optimizer.step_count % 50 == 0 and rank == 0:
-            print(
-                f"{clock.spent:6.1f} min  step {optimizer.step_count}  windows {seen}  "
-                f"loss {average:.4f}  gradient {norm:.3f}  pool {len(pools[0].windows)}",
-                flush=True,
-            )
-        if time.monotonic() - saved > 120:
-            save(RUN, optimizer, clock, seen)
-            saved = time.monotonic()
-    save(RUN, optimizer, clock, seen)
-
-
-def encoder():
-    """The shipped VAE's encoder in bfloat16, for pixels on the CPU."""
+def encoder() -> Callable[[Tensor], Tensor]:
+    """The shipped VAE's encoder in bfloat16: pixels -> latents."""
     vae = load_vae().bfloat16()
 
     @torch.inference_mode()
@@ -145,20 +167,62 @@ def encoder():
     return encode
 
 
+def dit_training(
+    recipe: DiTRecipe,
+    model: nn.ModuleDict,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    compiled: bool = True,
+) -> Training:
+    """The run of this recipe, at its first step.
+
+    Args:
+        model: "dit" and "text", to train in bfloat16.
+        encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
+        compiled: compile blocks and renderer: a third faster, after some minutes.
+    """
+    model = model.bfloat16()
+    optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
+    if compiled:
+        for block in model["dit"].blocks:
+            block.compile(dynamic=False)  # one compilation serves all
+
+    def loss_of(shard: WindowShard, step: int) -> tuple[Tensor, Tensor]:
+        seed = Random(f"{shard.seed} noise {step}").randrange(2**31)
+        generator = torch.Generator().manual_seed(seed)
+        loss = velocity_loss(model, shard.batch(step), generator)
+        return loss, loss.detach()
+
+    rank, world = place()
+    shards = [WindowShard(recipe, i, encode, compiled=compiled) for i in range(rank, SHARDS, world)]
+    return Training(asdict(recipe), optimizer, [partial(loss_of, shard) for shard in shards])
+
+
+def train(recipe: DiTRecipe) -> None:
+    """Train to the end in this process."""
+    torch.manual_seed(recipe.seed)
+    training = dit_training(recipe, shipped() if recipe.further else build(), encoder())
+    training.finish(RUN, lambda run: {"loss": round(run.average, 4)}, every=50)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=100, help="of this run, all told")
-    parser.add_argument("--batch", type=int, default=24, help="windows a step in each process")
-    parser.add_argument("--fresh", type=int, default=1, help="windows rendered each step")
-    parser.add_argument("--pool", type=int, default=6000, help="windows each process holds")
+    parser.add_argument("--steps", type=int, default=17_000, help="of the whole run")
+    parser.add_argument("--batch", type=int, default=24, help="windows of half a step")
+    parser.add_argument("--fresh", type=int, default=1, help="windows rendered for them")
+    parser.add_argument("--pool", type=int, default=6000, help="windows held for them")
     parser.add_argument("--further", action="store_true", help="begin from the shipped weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
     args = parser.parse_args()
-    Path(RUN).parent.mkdir(parents=True, exist_ok=True)
+    sizes = (args.steps, args.batch, args.fresh, args.pool)
+    recipe = DiTRecipe(*sizes, args.seed, args.further)
     build()  # the tokenizer, before two processes want to make it
-    sizes = (args.batch, args.fresh, args.pool)
-    spawn(train, args.processes, args.minutes, *sizes, args.seed, args.further)
+    try:
+        check_resumable(RUN, asdict(recipe))
+        spawn(train, args.processes, recipe)
+    except LongtakeError as error:
+        raise SystemExit(f"train_dit: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,89 +1,163 @@
 """Trains the built-in VAE on crops of rendered clips.
 
-    python -m training.train_vae --minutes 43
-    python -m training.train_vae --minutes 10 --part decoder    after the VAE was exported
+    python -m training.train_vae --steps 2200
+    python -m training.train_vae --steps 1300 --part decoder    after the VAE was exported
 
-Checkpoints once a minute into training/runs and goes on from there when it is called again.
+It writes a checkpoint every few minutes into training/runs, and goes on from there when it is
+called again (`training.run`). Beside the checkpoint a log grows, with the PSNR of clips it was
+not trained on.
 """
 
 import argparse
-import time
-from math import log10
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from random import Random
 
 import torch
+from einops import EinopsError
 from torch import Tensor, nn
 
-from .pack import ROOT, register
+from longtake.models.errors import ConfigError, LongtakeError
+from longtake.models.wan.config import VAE_PRESETS, VAEConfig
+from longtake.models.wan.vae import WanVAE
 
-register()
+from .clips import ClipPool
+from .optim import FlatOptimizer, load_average, place
+from .reconstruction import decibels, hard_clips, reconstruction
+from .run import SHARDS, Training, check_resumable, spawn
+from .shipped import RUNS, load_vae
 
-from longtake.models.wan.config import VAE_PRESETS  # noqa: E402
-from longtake.models.wan.vae import WanVAE  # noqa: E402
-
-from .captions import sample_scene  # noqa: E402
-from .optim import FlatOptimizer, place  # noqa: E402
-from .run import Clock, rate_scale, resume, save, spawn  # noqa: E402
-from .world import render  # noqa: E402
-
-RUNS = ROOT / "training" / "runs"
-ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")  # trained by Adam, not by Muon
+# Parts of names that Adam trains although they are matrices, which else are Muon's.
+ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")
+LOG_VARIANCE = -5.0  # of a latent at first: near what training finds, and noise drowns nothing
+FRAMES, LONG = 9, 17  # of a crop; long ones for the last fifth of a run, half as many
+CROPS, SIDE = 6, 64  # crops of a shard in a step, and their rows and columns
 OBJECT_WEIGHT = 3  # of a pixel on an object, over one elsewhere
-EDGE_WEIGHT = 0.5  # the decoder's last layer paints blocks of 4 pixels, which shall not show
-LATENT_NOISE = 0.05  # the decoder shall not hang on the last digit of a painted latent
+EDGE_WEIGHT = 0.5  # the decoder's last layer draws blocks of 4 pixels, which should not show
+LATENT_NOISE = 0.05  # the decoder should not depend on the last digit of a sampled latent
 KL_WEIGHT = 2e-5  # keeps latents near unit size; an order below what the decoder could use
 
 
-def crops(rng: Random, clips: int, per_clip: int, frames: int, size: int) -> tuple[Tensor, Tensor]:
-    """Pieces of fresh clips, most of them with an object inside.
+@dataclass(frozen=True)
+class VAERecipe:
+    """All that decides on a VAE's weights.
 
-    Returns:
-        pixels (clips·per_clip, 3, frames, size, size) in [-1, 1], and the weight of every pixel
-        in the loss (clips·per_clip, 1, frames, size, size): objects are small, but what moves.
+    Attributes:
+        config: its sizes.
+        part: "whole", or "decoder" to train the shipped VAE's decoder on its own.
+        steps: of the whole run; the learning rate falls over the last 60 % of them.
+        seed: of weights, clips, crops and noise.
+        rate: factor of both learning rates; below 1 to polish what is good.
+        clips: held by each shard's pool.
     """
-    scenes = [sample_scene(rng) for _ in range(clips)]
-    generator = torch.Generator().manual_seed(rng.randrange(2**31))
-    clip = render(scenes, 17, generator, compiled=True)
-    pixels, weights = [], []
-    for rgb, mask in zip(clip.pixels, clip.masks, strict=True):
-        for _ in range(per_clip):
-            t = rng.randrange(17 - frames + 1)
-            y, x = corner(rng, mask[t + frames // 2], size)
-            span = (slice(None), slice(t, t + frames), slice(y, y + size), slice(x, x + size))
-            pixels.append(rgb[span])
-            weights.append(1 + OBJECT_WEIGHT * mask[None][span])
-    return torch.stack(pixels), torch.stack(weights)
+
+    config: VAEConfig = VAE_PRESETS["nano"]
+    part: str = "whole"
+    steps: int = 2200
+    seed: int = 0
+    rate: float = 1.0
+    clips: int = 480
+
+    def to_json(self) -> dict:
+        """As a checkpoint stores it."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, numbers: dict) -> "VAERecipe":
+        """The recipe that `to_json` wrote."""
+        return cls(**numbers | {"config": VAEConfig.from_json(numbers["config"])})
 
 
-def corner(rng: Random, mask: Tensor, size: int) -> tuple[int, int]:
-    """Top left of a crop: around a random spot of an object, or one time in four anywhere."""
-    height, width = mask.shape
-    spots = (mask > 0.5).nonzero()
-    if len(spots) == 0 or rng.random() < 0.25:
-        return rng.randrange(height - size + 1), rng.randrange(width - size + 1)
-    y, x = (int(v) - rng.randrange(size) for v in spots[rng.randrange(len(spots))])
-    return min(max(y, 0), height - size), min(max(x, 0), width - size)
+def build_vae(config: VAEConfig) -> WanVAE:
+    """A VAE with random weights, in float32, whose latents are nearly free of noise at first."""
+    vae = WanVAE(config)
+    with torch.no_grad():
+        vae.conv1.bias[config.latent_channels :] += LOG_VARIANCE
+    return vae
 
 
-def loss_of(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The training loss, and the plain mean square error. pixels: (b, 3, f, h, w)."""
+def check_sizes(config: VAEConfig) -> None:
+    """Raises ConfigError if the parameter-free shortcuts do not fit the stages around them."""
+    vae, side = WanVAE(config, device="meta"), config.stride_hw
+    pixels = torch.empty(1, 3, 1 + config.stride_t, side, side, device="meta")
+    try:
+        vae.decode(vae.encode_distribution(pixels)[0])
+    except (EinopsError, RuntimeError):
+        raise ConfigError(
+            f"a VAE of {config.width} and {config.decoder_width} channels times "
+            f"{config.multipliers} has stages that its shortcuts cannot join: each stage's "
+            "channels must divide 8 times those of the one before, and the last's those before."
+        ) from None
+
+
+def decoder_of(vae: WanVAE) -> nn.ModuleDict:
+    """The part of a VAE that can be trained without moving its latents."""
+    return nn.ModuleDict({"conv2": vae.conv2, "decoder": vae.decoder})
+
+
+def averaged_vae(recipe: VAERecipe, ema: Tensor) -> WanVAE:
+    """The VAE of a run, in float32, with the running average of its weights, flat as it is in a
+    checkpoint; the encoder of a decoder's run is the shipped one."""
+    whole = recipe.part == "whole"
+    vae = WanVAE(recipe.config) if whole else load_vae()
+    load_average(vae if whole else decoder_of(vae), ADAM, ema)
+    return vae.eval()
+
+
+class CropShard:
+    """A part of every batch of crops.
+
+    Args:
+        index: of this part; compiled: render with torch.compile.
+    """
+
+    def __init__(self, recipe: VAERecipe, index: int, *, compiled: bool):
+        self.recipe = recipe
+        self.seed = f"{recipe.seed} {recipe.part} {index}"
+        self.pool = ClipPool(self.seed, recipe.clips, compiled=compiled)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What this shard sees in a step; every other step renders a clip.
+
+        Returns:
+            pixels (b, 3, frames, h, w) in [-1, 1]; the weight of each in the loss (b, 1, frames,
+            h, w), for objects are small, but what moves; noise of the latents' shape.
+        """
+        recipe, config = self.recipe, self.recipe.config
+        self.pool.advance(recipe.clips + step // 2)
+        late = step >= 0.8 * recipe.steps
+        count, frames = (CROPS // 2, LONG) if late else (CROPS, FRAMES)
+        rng = Random(f"{self.seed} step {step}")
+        pixels, masks = self.pool.crops(rng, count, frames, SIDE)
+        cells = SIDE // config.stride_hw
+        shape = (count, config.latent_channels, 1 + (frames - 1) // config.stride_t, cells, cells)
+        generator = torch.Generator().manual_seed(rng.randrange(2**31))
+        return pixels, 1 + OBJECT_WEIGHT * masks, torch.randn(shape, generator=generator)
+
+
+def vae_loss(vae: WanVAE, pixels: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, and the plain mean square error. Shapes are those of `CropShard.batch`."""
     mean, log_variance = vae.encode_distribution(pixels)
     mean, log_variance = mean.float(), log_variance.float().clamp(-20, 5)
-    noisy = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-    error, plain = pixel_error(vae.decode(noisy.to(pixels.dtype)), pixels, weight)
+    latents = mean + noise * (log_variance / 2).exp()
+    error, plain = pixel_error(vae.decode(latents.to(pixels.dtype)), pixels, weight)
     kl = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
     return error + KL_WEIGHT * kl, plain
 
 
-def decoder_loss(vae: WanVAE, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def decoder_loss(
+    vae: WanVAE, pixels: Tensor, weight: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
     """The same for the decoder alone; latents stay what a transformer has learned."""
     with torch.no_grad():
-        latents = vae.encode(pixels)
-        latents += LATENT_NOISE * torch.randn_like(latents)
-    return pixel_error(vae.decode(latents), pixels, weight)
+        latents = vae.encode_distribution(pixels)[0] + LATENT_NOISE * noise
+    return pixel_error(vae.decode(latents.to(pixels.dtype)), pixels, weight)
 
 
 def pixel_error(back: Tensor, pixels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels' part of the loss, and the plain mean square error. back, pixels: (b, 3, ...)."""
     off = back.float() - pixels.float()
     error = (off.square() * weight).mean() + 0.05 * (off.abs() * weight).mean()
     return error + EDGE_WEIGHT * edge_error(off), off.square().mean().detach()
@@ -94,63 +168,80 @@ def edge_error(off: Tensor) -> Tensor:
     return off.diff(dim=-1).square().mean() + off.diff(dim=-2).square().mean()
 
 
-def whole() -> tuple[WanVAE, nn.Module]:
-    vae = WanVAE(VAE_PRESETS["nano"]).bfloat16()
-    return vae, vae
+def vae_training(recipe: VAERecipe, *, compiled: bool = True) -> Training:
+    """The run of this recipe, at its first step.
+
+    Args:
+        compiled: compile loss and renderer, which takes a minute or two at first and then makes a
+            step a quarter shorter.
+    """
+    torch.manual_seed(recipe.seed)
+    whole = recipe.part == "whole"
+    vae = (build_vae(recipe.config) if whole else load_vae().train()).bfloat16()
+    trained: nn.Module = vae if whole else decoder_of(vae)
+    optimizer = FlatOptimizer(trained, 0.01 * recipe.rate, 2e-3 * recipe.rate, ADAM)
+    function = vae_loss if whole else decoder_loss
+    function = torch.compile(function, dynamic=False) if compiled else function
+
+    def loss_of(shard: CropShard, step: int) -> tuple[Tensor, Tensor]:
+        pixels, weight, noise = shard.batch(step)
+        return function(vae, pixels.bfloat16(), weight, noise)
+
+    rank, world = place()
+    shards = [CropShard(recipe, i, compiled=compiled) for i in range(rank, SHARDS, world)]
+    return Training(recipe.to_json(), optimizer, [partial(loss_of, shard) for shard in shards])
 
 
-def decoder_only() -> tuple[WanVAE, nn.Module]:
-    """The exported VAE, and the part of it that is trained on."""
-    from .export import load_vae
+def train(recipe: VAERecipe, path: Path, every: int) -> None:
+    """Train to the end in this process."""
+    clips = hard_clips()
 
-    vae = load_vae().bfloat16().train()
-    return vae, nn.ModuleDict({"conv2": vae.conv2, "decoder": vae.decoder})
+    def scores(training: Training) -> dict:
+        vae = averaged_vae(recipe, training.optimizer.ema).bfloat16()
+        whole, objects = reconstruction(vae, clips)
+        seen = round(decibels(training.average), 3)
+        return {"whole_db": whole, "objects_db": objects, "training_db": seen}
 
-
-PARTS = {"whole": (whole, loss_of, "vae"), "decoder": (decoder_only, decoder_loss, "decoder")}
-
-
-def train(minutes: float, part: str, seed: int, rate: float) -> None:
-    rank, _ = place()
-    build, loss_function, name = PARTS[part]
-    run = RUNS / f"{name}.safetensors"
-    torch.manual_seed(seed)
-    vae, trained = build()
-    optimizer = FlatOptimizer(trained, 0.01 * rate, 2e-3 * rate, ADAM)
-    clock = Clock(minutes)
-    seen = resume(run, optimizer, clock)
-    rng = Random(f"{seed} {rank} {optimizer.step_count}")
-    torch.manual_seed(rng.randrange(2**31))
-    saved, average = time.monotonic(), 0.0
-    while (progress := clock.tick()) < 1:
-        frames = 17 if progress > 0.8 else 9
-        batch, weight = crops(rng, 2, per_clip=3 if frames == 9 else 2, frames=frames, size=64)
-        loss, error = loss_function(vae, batch.bfloat16(), weight)
-        loss.backward()
-        norm = optimizer.step(rate_scale(progress, optimizer.step_count))
-        seen += 2 * len(batch)
-        average = 0.98 * average + 0.02 * error.item() if average else error.item()
-        if optimizer.step_count % 20 == 0 and rank == 0:
-            print(
-                f"{clock.spent:6.1f} min  step {optimizer.step_count}  crops {seen}  "
-                f"psnr {10 * log10(4 / average):.2f} dB  gradient {norm:.3f}",
-                flush=True,
-            )
-        if time.monotonic() - saved > 60:
-            save(run, optimizer, clock, seen)
-            saved = time.monotonic()
-    save(run, optimizer, clock, seen)
+    vae_training(recipe).finish(path, scores, every)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=35, help="of this run, all told")
-    parser.add_argument("--part", choices=tuple(PARTS), default="whole")
+    parser.add_argument("--steps", type=int, default=2200, help="of the whole run")
+    parser.add_argument("--part", choices=("whole", "decoder"), default="whole")
     parser.add_argument("--rate", type=float, default=1.0, help="below 1 to polish what is good")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=480, help="held by each of two pools")
+    parser.add_argument("--width", type=int, help="channels of the encoder's first stage")
+    parser.add_argument("--decoder-width", type=int, help="channels of the decoder's last stage")
+    parser.add_argument("--multipliers", type=int, nargs=3, help="of both widths, by stage")
+    parser.add_argument("--latent-channels", type=int)
+    parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
+    parser.add_argument("--folder", type=Path, default=RUNS, help="for checkpoints and logs")
+    parser.add_argument("--run", help="name of the checkpoint; vae or decoder if not given")
+    parser.add_argument("--evaluate-every", type=int, default=250, help="steps")
     args = parser.parse_args()
-    spawn(train, args.processes, args.minutes, args.part, args.seed, args.rate)
+    recipe = recipe_of(args)
+    name = args.run or ("vae" if args.part == "whole" else "decoder")
+    path = args.folder / f"{name}.safetensors"
+    try:
+        check_sizes(recipe.config)
+        args.folder.mkdir(parents=True, exist_ok=True)
+        check_resumable(path, recipe.to_json())
+        spawn(train, args.processes, recipe, path, args.evaluate_every)
+    except LongtakeError as error:
+        raise SystemExit(f"train_vae: {error}") from None
+
+
+def recipe_of(args: argparse.Namespace) -> VAERecipe:
+    """The recipe that the command line asks for: the shipped sizes, but for those given."""
+    names = ("width", "decoder_width", "multipliers", "latent_channels")
+    given = {k: v for k in names if (v := getattr(args, k)) is not None}
+    if "multipliers" in given:
+        given["multipliers"] = tuple(given["multipliers"])
+    whole = args.part == "whole"
+    config = replace(VAE_PRESETS["nano"], **given) if whole else load_vae().config
+    return VAERecipe(config, args.part, args.steps, args.seed, args.rate, args.clips)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""The pool of encoded windows: what it renders, holds and makes batches of."""
+
+from random import Random
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+from training import data
+from training.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
+from training.data import (
+    FORMS,
+    Form,
+    WindowPool,
+    at_latent_frames,
+    draw_known,
+    world_at,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = (Form(5, 32, 32, 0.75), Form(3, 32, 48, 0.25))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(data, "FORMS", SMALL)
+
+
+def encode(pixels):
+    """Every fourth frame, in cells of 16 pixels."""
+    frames = pixels[:, :, ::4].transpose(1, 2).flatten(0, 1)
+    return avg_pool2d(frames, 16).unflatten(0, (len(pixels), -1)).transpose(1, 2)
+
+
+def pool(form=SMALL[0], size=5, seed="a", mix=WHOLE_WORLD):
+    return WindowPool(form, encode, size, seed, lambda n: mix)
+
+
+def test_windows_depend_on_seed_and_number_only():
+    walked, jumped, other = pool(), pool(), pool(seed="b")
+    for count in (2, 5, 6, 8):
+        walked.advance(count)
+    jumped.advance(8)
+    other.advance(8)
+    assert len(walked.windows) == 5
+    for a, b, c in zip(walked.windows, jumped.windows, other.windows, strict=True):
+        assert a.scene == b.scene
+        assert torch.equal(a.latents, b.latents)
+        assert not torch.equal(a.latents, c.latents)
+
+
+def test_windows_fit_their_form():
+    one = pool(SMALL[1], size=12, mix=Mix(cut=1.0))
+    one.advance(12)
+    for window in one.windows:
+        assert window.latents.shape == (3, 3, 2, 3)
+        assert window.mask.shape == (3, 2, 3)
+        assert (window.middle, window.cut) == (False, 3)
+        assert len(window.scene.shots) == 1
+
+
+def test_the_usual_form_has_cuts_and_beginnings_inside_a_clip():
+    one = pool(size=24, mix=Mix(cut=1.0))
+    one.advance(24)
+    inside = [window for window in one.windows if window.middle]
+    assert 0 < len(inside) < 12
+    for window in one.windows:
+        assert window.latents.shape == (3, 5, 2, 2)
+        assert len(window.scene.shots) == 2 - window.middle
+        assert window.cut == 5 if window.middle else 2 <= window.cut < 5
+
+
+def test_a_cut_is_where_the_picture_changes():
+    one = pool(size=12, mix=Mix(cut=1.0, motions=("still",), camera=0.0))
+    one.advance(12)
+    for window in one.windows:
+        if window.cut < 5:
+            change = window.latents.float().diff(dim=1).abs().mean((0, 2, 3))
+            assert change.argmax() + 1 == window.cut
+
+
+def test_a_batch_reads_its_shots_at_one_cut():
+    one = pool(size=20, mix=Mix(cut=0.7))
+    one.advance(20)
+    for k in range(10):
+        batch = one.batch(Random(k), 7, WHOLE_WORLD)
+        assert batch.latents.shape == (7, 3, 5, 2, 2)
+        assert batch.known.shape == (7, 5)
+        assert batch.weight.shape == (7, 1, 5, 2, 2)
+        assert 1 <= batch.weight.min() <= batch.weight.max() <= 4
+        assert {len(shots) for shots in batch.prompts} <= {1, 2}
+        assert 2 <= batch.cut < 5
+
+
+def test_a_batch_is_decided_by_its_generator():
+    one = pool(size=9)
+    one.advance(9)
+    first, again, other = (one.batch(Random(k), 5, WHOLE_WORLD) for k in (1, 1, 2))
+    assert first.prompts == again.prompts
+    assert torch.equal(first.known, again.known)
+    assert first.prompts != other.prompts
+
+
+def test_one_prompt_in_eight_is_left_out():
+    one = pool(SMALL[1], size=3)
+    one.advance(3)
+    prompts = one.batch(Random(0), 2000, WHOLE_WORLD).prompts
+    assert 0.10 < sum(shots == [""] for shots in prompts) / 2000 < 0.14
+
+
+def test_what_is_known():
+    rng = Random(0)
+    begun = [draw_known(rng, 5, middle=False) for _ in range(2000)]
+    inside = torch.stack([draw_known(rng, 5, middle=True) for _ in range(500)])
+    nothing = sum(not known.any() for known in begun)
+    assert 0.77 < nothing / 2000 < 0.84
+    assert not any(known.all() for known in begun)
+    assert not inside.all(1).any()
+    assert inside[:, 0].float().mean() > 0.98  # given away only where all would be known
+
+
+def test_a_step_of_another_form_costs_no_more():
+    for form in FORMS:
+        cells = form.latent_frames * form.height * form.width
+        assert form.fewer(24) * cells <= 24 * 5 * 128 * 128 or form.fewer(24) == 2
+    assert sum(form.share for form in FORMS) == pytest.approx(1)
+
+
+def test_the_world_grows():
+    assert world_at(0.0) is EASY_WORLD
+    early, late = world_at(0.5), world_at(0.9)
+    assert (early.two, late.two) == (0.15, WHOLE_WORLD.two)
+    assert set(early.motions) == set(late.motions) == set(MOTIONS)
+
+
+def test_masks_keep_what_covers_a_cell_most():
+    masks = torch.zeros(1, 9, 4, 6)
+    masks[0, 0, :2, :2] = 1.0
+    masks[0, 2, :2, 2:4] = 1.0  # fills one cell of the second latent frame for a moment
+    masks[0, 8, 3, 5] = 1.0  # a quarter of one of the third's
+    cells = at_latent_frames(masks, (2, 3))
+    expected = torch.zeros(1, 3, 2, 3)
+    expected[0, 0, 0, 0] = expected[0, 1, 0, 1] = 1.0
+    expected[0, 2, 1, 2] = 0.25
+    assert torch.equal(cells, expected)
