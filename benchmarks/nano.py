@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pack import ROOT
 from training.pipeline import Pipeline
-from training.sheet import to_frames
 from training.solvers import Settings
+from training.world.sheet import to_frames
 
 PROMPT = "a big red ball rises over the grass at sunset, static camera"
 FPS = 8

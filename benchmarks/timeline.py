@@ -29,10 +29,10 @@ from einops import rearrange
 
 from longtake.engine.sampling.presets import DEFAULTS
 from longtake.engine.sampling.schedule import sigmas
-from training.camera import find_cut
-from training.captions import EASY_WORLD, Mix, Scene, caption, sample_scene
-from training.detect import Reading, motion_of, read
-from training.world import render
+from training.exam.camera import find_cut
+from training.exam.detect import Reading, motion_of, read
+from training.world.captions import EASY_WORLD, Mix, Scene, caption, sample_scene
+from training.world.render import render
 
 NANO = DEFAULTS["nano"]
 SIZE = {"width": 128, "height": 128, "fps": 8}

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from longtake.models.rife.config import RifeConfig, own_name
 from longtake.models.rife.ifnet import IFNet
-
-from .pack import ROOT
+from pack import ROOT
 
 TARGET = ROOT / "models" / "rife" / "rife_4.0.safetensors"
 PUBLISHED = "b234ad8d0acfcb6d9eaf2791eb7ddebdaab58bd862b229c703f8073e56d99c29"  # SHA-256

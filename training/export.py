@@ -16,15 +16,15 @@ from torch import Tensor
 from longtake.engine.sampling.preview import fit_colours
 from longtake.models.errors import LongtakeError
 from longtake.models.wan.vae import WanVAE
+from pack import ROOT
 
-from .captions import sample_scene
+from .learning.optim import load_average
+from .learning.run import read_checkpoint
 from .networks import ADAM, build
-from .optim import load_average
-from .pack import ROOT
-from .run import read_checkpoint
 from .shipped import RUNS, WEIGHTS, load_vae
 from .train_vae import VAERecipe, averaged_vae
-from .world import render
+from .world.captions import sample_scene
+from .world.render import render
 
 
 def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:

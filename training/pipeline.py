@@ -15,9 +15,9 @@ from longtake.models.wan.config import DiTConfig
 from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
 
+from .learning.optim import load_average
+from .learning.run import read_checkpoint
 from .networks import ADAM, build
-from .optim import load_average
-from .run import read_checkpoint
 from .shipped import load_vae, read_config
 from .solvers import PRESET, Settings, Velocity, integrate
 from .text import TextEncoder, load_text_encoder

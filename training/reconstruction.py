@@ -18,9 +18,9 @@ from torch import Tensor
 
 from longtake.models.wan.vae import WanVAE
 
-from .captions import sample_scene
 from .shipped import WEIGHTS, load_vae
-from .world import Clips, render
+from .world.captions import sample_scene
+from .world.render import Clips, render
 
 HARD = ("spins", "bounces")  # what comes out worst
 

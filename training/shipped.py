@@ -10,8 +10,7 @@ from safetensors import safe_open
 
 from longtake.models.wan.config import VAEConfig
 from longtake.models.wan.vae import WanVAE
-
-from .pack import ROOT
+from pack import ROOT
 
 WEIGHTS = ROOT / "models" / "nano"  # what the pack ships
 RUNS = ROOT / "training" / "runs"  # checkpoints, which it does not

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from .captions import all_words, caption, sample_scene
 from .shipped import read_config
+from .world.captions import all_words, caption, sample_scene
 
 LENGTH = 64  # tokens; shorter texts are zero up to here
 VOCABULARY = 448

@@ -3,7 +3,7 @@
     python -m training.train_dit --steps 17000 --fresh 2
 
 It writes a checkpoint every few minutes into training/runs/dit.safetensors, and goes on from there
-when it is called again (`training.run`).
+when it is called again (`training.learning.run`).
 """
 
 import argparse
@@ -19,13 +19,13 @@ from longtake.models.attention import exact
 from longtake.models.errors import LongtakeError
 from longtake.models.wan.dit import Segment
 
-from .captions import Mix
-from .data import FORMS, Batch, Form, WindowPool, world_at
+from .learning.optim import FlatOptimizer, place
+from .learning.run import SHARDS, Training, check_resumable, spawn
+from .learning.windows import FORMS, Batch, Form, WindowPool, world_at
 from .networks import ADAM, build
-from .optim import FlatOptimizer, place
 from .pipeline import Pipeline
-from .run import SHARDS, Training, check_resumable, spawn
 from .shipped import RUNS, WEIGHTS, load_vae
+from .world.captions import Mix
 
 RUN = RUNS / "dit.safetensors"
 SHIFT = 2.5  # noise levels lean towards 1, where text decides what goes where

@@ -4,8 +4,8 @@
     python -m training.train_vae --steps 1300 --part decoder    after the VAE was exported
 
 It writes a checkpoint every few minutes into training/runs, and goes on from there when it is
-called again (`training.run`). Beside the checkpoint a log grows, with the PSNR of clips it was
-not trained on.
+called again (`training.learning.run`). Beside the checkpoint a log grows, with the PSNR of clips
+that it was not trained on.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from longtake.models.errors import ConfigError, LongtakeError
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.vae import WanVAE
 
-from .clips import ClipPool
-from .optim import FlatOptimizer, load_average, place
+from .learning.clips import ClipPool
+from .learning.optim import FlatOptimizer, load_average, place
+from .learning.run import SHARDS, Training, check_resumable, spawn
 from .reconstruction import decibels, hard_clips, reconstruction
-from .run import SHARDS, Training, check_resumable, spawn
 from .shipped import RUNS, load_vae
 
 # Parts of names that Adam trains although they are matrices, which else are Muon's.
@@ -87,8 +87,8 @@ def check_sizes(config: VAEConfig) -> None:
     except (EinopsError, RuntimeError):
         raise ConfigError(
             f"a VAE of {config.width} and {config.decoder_width} channels times "
-            f"{config.multipliers} has stages that its shortcuts cannot join: each stage's "
-            "channels must divide 8 times those of the one before, and the last's those before."
+            f"{config.multipliers} has stages that its shortcuts cannot join: the channels of "
+            "each must divide 8 times those of the one before, of the last those themselves."
         ) from None
 
 

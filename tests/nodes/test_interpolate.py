@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.nodes.conftest import Graph
-from training.captions import Scene, Shot, Thing
-from training.world import render
+from training.world.captions import Scene, Shot, Thing
+from training.world.render import render
 
 DEFAULTS = {
     "fps": 24.0,

@@ -13,11 +13,11 @@ from longtake.models.wan.config import VAE_PRESETS
 from longtake.models.wan.vae import WanVAE
 from training import export
 from training.export import export_decoder, export_vae, fit_preview, fold_statistics, write
-from training.optim import FlatOptimizer
-from training.run import write_checkpoint
+from training.learning.optim import FlatOptimizer
+from training.learning.run import write_checkpoint
 from training.shipped import load_vae, read_config
 from training.train_vae import ADAM, VAERecipe, decoder_of
-from training.world import Clips
+from training.world.render import Clips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = replace(VAE_PRESETS["nano"], width=8, decoder_width=8, latent_channels=5)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from training.exam.sweep import parse
 from training.solvers import SAMPLERS, Settings, adams_weights, integrate
-from training.sweep import parse
 
 S = 0.5  # standard deviation of the pixels; their best velocity is known in closed form
 

@@ -6,9 +6,9 @@ import pytest
 import sentencepiece
 import torch
 
-from training.captions import all_words, caption, sample_scene
 from training.shipped import WEIGHTS
 from training.text import LENGTH, VOCABULARY, TextEncoder, load_text_encoder, train_tokenizer
+from training.world.captions import all_words, caption, sample_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

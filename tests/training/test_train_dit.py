@@ -11,8 +11,9 @@ from torch.nn.functional import avg_pool2d
 from longtake.models.attention import exact
 from longtake.models.wan.config import DiTConfig
 from longtake.models.wan.dit import WanDiT
-from training import data, train_dit
-from training.data import Batch, Form
+from training import train_dit
+from training.learning import windows
+from training.learning.windows import Batch, Form
 from training.shipped import WEIGHTS
 from training.text import SIZES, TextEncoder, load_text_encoder
 from training.train_dit import (
@@ -44,7 +45,7 @@ CONFIG = DiTConfig(
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    for module in (data, train_dit):
+    for module in (windows, train_dit):
         monkeypatch.setattr(module, "FORMS", SMALL)
     monkeypatch.setattr(train_dit, "HEAD_START", 4)
 

@@ -9,7 +9,8 @@ import torch
 from longtake.models.errors import ConfigError
 from longtake.models.wan.config import VAE_PRESETS
 from longtake.models.wan.vae import WanVAE
-from training import clips, train_vae
+from training import train_vae
+from training.learning import clips
 from training.train_vae import (
     LOG_VARIANCE,
     OBJECT_WEIGHT,
@@ -152,7 +153,7 @@ def test_latents_are_nearly_free_of_noise_at_first():
 def test_sizes_that_no_shortcut_joins_are_refused_in_one_line():
     check_sizes(TINY)
     check_sizes(replace(TINY, multipliers=(1, 4, 4)))
-    with pytest.raises(ConfigError, match="channels must divide 8 times") as caught:
+    with pytest.raises(ConfigError, match="each must divide 8 times") as caught:
         check_sizes(replace(TINY, multipliers=(1, 2, 4)))
     assert "\n" not in str(caught.value)
 

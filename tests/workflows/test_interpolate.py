@@ -6,7 +6,7 @@ import av
 import numpy as np
 
 from tests.workflows.conftest import load
-from training.detect import read
+from training.exam.detect import read
 
 
 def test_it_runs_three_times_as_smooth_and_as_long_as_before(server):

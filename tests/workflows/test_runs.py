@@ -11,7 +11,7 @@ from dev import ROOT
 from headless import set_input
 from longtake.engine.sampling.schedule import MAX_STEPS
 from tests.workflows.conftest import load
-from training.detect import read
+from training.exam.detect import read
 
 LOOKS = {  # workflow -> what its prompt says
     "text_to_video": ("red", "grass", "sunset"),

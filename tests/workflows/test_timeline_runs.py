@@ -6,8 +6,8 @@ import pytest
 
 from headless import set_input
 from tests.workflows.conftest import load
-from training.camera import find_cut
-from training.detect import read
+from training.exam.camera import find_cut
+from training.exam.detect import read
 
 # workflow -> frames of its file, ground and time of day; in an order in which clips are reused
 RUNS = {

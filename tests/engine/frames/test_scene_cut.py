@@ -10,8 +10,8 @@ from torch import Tensor
 
 from longtake.engine.frames.scene_cut import NEAR, detect_cuts, seam_is_cut, thresholds
 from longtake.models.errors import InputError
-from training.captions import MOTIONS, Scene, Shot, Thing, sample_scene
-from training.world import render
+from training.world.captions import MOTIONS, Scene, Shot, Thing, sample_scene
+from training.world.render import render
 
 HEIGHT, WIDTH = 47, 61
 

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from longtake.engine.take.cut_prompts import even_starts, shots_of
-from training.captions import Mix, caption, sample_scene
+from training.world.captions import Mix, caption, sample_scene
 
 
 @pytest.mark.parametrize(

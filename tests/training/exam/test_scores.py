@@ -1,16 +1,15 @@
 """What the built-in model can do, on a few fixed prompts: far enough below its scores not to flake,
 far enough above chance to see weights that no longer fit the code."""
 
-import warnings
-from pathlib import Path
-
 import pytest
 import torch
 
-from training.evaluate import evaluate, questions
-from training.judge import Tally
+from training.exam.evaluate import evaluate, questions
+from training.exam.judge import Tally
+from training.pipeline import Pipeline
+from training.shipped import WEIGHTS
+from training.solvers import Settings
 
-NANO = Path(__file__).parents[2] / "models" / "nano"
 LEAST = {  # percent on 14 clips; in brackets chance, and what the weights reach
     "colour": 80,  # (13, 100)
     "ground": 85,  # (25, 100)
@@ -24,11 +23,8 @@ LEAST = {  # percent on 14 clips; in brackets chance, and what the weights reach
 
 @pytest.fixture(scope="module")
 def pipeline():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's compiled half may be missing
-        from training.pipeline import Pipeline, Settings
     # A third of the usual steps: nearly the same scores.
-    return Pipeline.load(NANO, torch.float32, Settings(steps=8))
+    return Pipeline.load(WEIGHTS, torch.float32, Settings(steps=8))
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from longtake.engine.take.cut_prompts import shots_of
 
-from .captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
-from .world import render
+from ..world.captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
+from ..world.render import render
 
 LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
 # Left and right are told apart last of all: their words also belong to the camera, and to both

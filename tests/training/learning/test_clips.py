@@ -5,8 +5,8 @@ from random import Random
 import pytest
 import torch
 
-from training import clips
-from training.clips import ClipPool, corner, to_bytes
+from training.learning import clips
+from training.learning.clips import ClipPool, corner, to_bytes
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from .paint import DEPTH, HORIZON
+from ..world.paint import DEPTH, HORIZON
 
 HALF_SECOND = 4  # frames
 

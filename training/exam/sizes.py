@@ -1,9 +1,9 @@
 """What becomes of sizes the model was not trained at.
 
-    python -m training.sizes --clips 20 --threads 1 --dtype bfloat16
+    python -m training.exam.sizes --clips 20 --threads 1 --dtype bfloat16
 
 The same prompts of one object at each size and length: what is still right, by the detectors that
-`training.evaluate` uses, with their own scores on rendered clips of that size in brackets.
+`training.exam.evaluate` uses, with their own scores on rendered clips of that size in brackets.
 """
 
 import argparse
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
+from ..world.render import render
+from ..world.sheet import contact_sheet, to_frames
 from .evaluate import ROOT, load, questions
 from .judge import Tally, judge
-from .sheet import contact_sheet, to_frames
-from .world import render
 
 SIZES = (  # width, height, frames
     (128, 128, 17),

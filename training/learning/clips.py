@@ -10,8 +10,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from .captions import Mix, sample_scene
-from .world import render
+from ..world.captions import Mix, sample_scene
+from ..world.render import render
 
 FRAMES, SIDE = 17, 128  # of every clip
 WORLD = Mix(post=0.08)

@@ -6,11 +6,9 @@ somewhat longer than the picture, so left, right, rises and falls go on for ever
 bounces and spins are periodic; only grows, shrinks and zooms come to rest, after `REST` seconds.
 """
 
-import argparse
 from dataclasses import dataclass
 from functools import cache
 from math import pi
-from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +24,6 @@ from .captions import (
     SIZES,
     TIMES,
     Scene,
-    caption,
-    sample_scene,
 )
 from .paint import DEPTH, HORIZON, Bodies, Place, cover, paint
 
@@ -341,25 +337,3 @@ def silhouettes(size: int = 128) -> list[np.ndarray]:
         shot = (one, zero, zero, 0.35 * one, zero, 0.4 * one, zero, torch.ones(1, 3), shape[None])
         masks.append(cover(Bodies(*shot), size, size)[0].numpy() > 0.5)
     return masks
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sheet", required=True, help="PNG to write")
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--frames", type=int, default=17)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-
-    from .sheet import contact_sheet, to_frames  # pictures are not needed to render
-
-    rng, generator = Random(args.seed), torch.Generator().manual_seed(args.seed)
-    scenes = [sample_scene(rng) for _ in range(args.clips)]
-    clips = render(scenes, args.frames, generator, width=args.width).pixels
-    texts = [caption(scene, rng) for scene in scenes]
-    contact_sheet(list(to_frames(clips)), texts).save(args.sheet)
-
-
-if __name__ == "__main__":
-    main()

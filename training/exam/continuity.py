@@ -1,4 +1,4 @@
-"""Measures what stays the same over time: `python -m training.evaluate --continuity`.
+"""Measures what stays the same over time: `python -m training.exam.evaluate --continuity`.
 
 The network is given frames of rendered clips and goes on; what it makes is held against what the
 world would have done. Every question is also put to the rendered clip itself, to what the VAE
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..world.paint import DEPTH, HORIZON
+from ..world.sheet import contact_sheet, to_frames
 from . import follow, trials
 from .detect import read
 from .judge import Tally, Verdicts, way_of
-from .paint import DEPTH, HORIZON
 from .report import grid, write
-from .sheet import contact_sheet, to_frames
 from .takes import answers, decode, encode, known_pixels, psnr, through_vae, trivial
 from .trials import Trial, first_frames, make, one_object, pixel_frame
 
@@ -277,9 +277,8 @@ def markdown(report: dict) -> str:
     heads = ("", "right %", "95 % interval", "n", *SOURCES[1:])
     command = f"--continuity --clips {report['clips']} --seed {report['seed']}"
     about = __doc__.split("\n", 2)[2]
-    parts = [
-        f"# Continuity of the built-in model\n\n`python -m training.evaluate {command}`.\n{about}"
-    ]
+    call = f"`python -m training.exam.evaluate {command}`."
+    parts = [f"# Continuity of the built-in model\n\n{call}\n{about}"]
     for title, found in report["questions"].items():
         cells = [
             (name, _text(row["nano"]), "{:.0f} to {:.0f}".format(*row["interval"]), str(row["n"]),

@@ -8,8 +8,8 @@ from math import sqrt
 
 import numpy as np
 
+from ..world.captions import Scene, Shot, Thing
 from .camera import find_cut
-from .captions import Scene, Shot, Thing
 from .detect import Reading, Track, motion_of, read, shape_of
 
 SCORES = {  # what each score counts

@@ -1,4 +1,4 @@
-from training.report import pooled
+from training.exam.report import pooled
 
 
 def test_pooled_scores_weigh_every_prompt_alike():

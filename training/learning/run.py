@@ -126,13 +126,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     """The optimizer's state and the recipe that `write_checkpoint` was given.
 
     Raises:
-        CheckpointError: if the file is damaged or something else.
+        CheckpointError: if the file is not there, damaged or something else.
     """
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["run"])
             state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
             recipe, expected = facts["recipe"], facts["sha256"]
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Delete it to begin anew.") from None
     except (KeyError, ValueError, TypeError):

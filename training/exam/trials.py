@@ -1,4 +1,4 @@
-"""Situations for which the little world knows what comes next: what `training.continuity` asks.
+"""Situations for which the little world knows what comes next: the questions of `continuity`.
 
 A trial is a rendered clip of which the network is given some latent frames. Where things are is
 computed before anything is rendered, so trials of a kind cost no more than their pictures.
@@ -11,7 +11,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from .captions import (
+from ..world.captions import (
     MOTIONS,
     Mix,
     Scene,
@@ -20,8 +20,8 @@ from .captions import (
     held_out_scenes,
     sample_scene,
 )
-from .sheet import to_frames
-from .world import arrange, film, render
+from ..world.render import arrange, film, render
+from ..world.sheet import to_frames
 
 FPS = 8
 LEAD = 2  # latent frames before a window from the middle of a clip, for the VAE's memory

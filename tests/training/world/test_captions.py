@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from training.captions import (
+from training.world.captions import (
     CAMERAS,
     COLOURS,
     EASY_WORLD,

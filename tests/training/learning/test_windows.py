@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from training import data
-from training.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
-from training.data import (
+from training.learning import windows
+from training.learning.windows import (
     FORMS,
     Form,
     WindowPool,
@@ -16,6 +15,7 @@ from training.data import (
     draw_known,
     world_at,
 )
+from training.world.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (Form(5, 32, 32, 0.75), Form(3, 32, 48, 0.25))
@@ -23,7 +23,7 @@ SMALL = (Form(5, 32, 32, 0.75), Form(3, 32, 48, 0.25))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(data, "FORMS", SMALL)
+    monkeypatch.setattr(windows, "FORMS", SMALL)
 
 
 def encode(pixels):

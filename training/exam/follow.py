@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
+from ..world.captions import Shot, Thing
+from ..world.paint import DEPTH, HORIZON
+from ..world.render import PAN
 from .camera import _half_grid, _misfit, _surroundings
-from .captions import Shot, Thing
 from .detect import Reading, Track, labels_of, motion_of, read, shape_of
-from .paint import DEPTH, HORIZON
-from .world import PAN
 
 ALIKE = 1.25  # sizes up to this ratio are the same
 

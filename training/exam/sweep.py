@@ -1,7 +1,7 @@
 """Which settings serve a set of weights best: the same prompts and seeds under each of them.
 
-    python -m training.sweep --group steps --clips 40 --threads 1 --dtype bfloat16
-    python -m training.sweep --set "steps=8 sampler=lms_2 shift=5" --set "steps=12 cfg=3"
+    python -m training.exam.sweep --group steps --clips 40 --threads 1 --dtype bfloat16
+    python -m training.exam.sweep --set "steps=8 sampler=lms_2 shift=5" --set "steps=12 cfg=3"
 
 Prints a line for each, the default settings first: percent right, evaluations of the transformer
 and seconds of CPU for a clip, decoding included. The last line is the same as JSON.
@@ -17,9 +17,9 @@ from types import MappingProxyType
 
 import torch
 
+from ..solvers import Settings
 from .evaluate import ROOT, evaluate, load, questions
 from .judge import Tally
-from .solvers import Settings
 
 COLUMNS = ("colour", "ground", "time", "coherent", "shape", "motion", "left_right", "camera_moves",
            "cut", "no_cut", "after_cut", "two_colours", "one_all", "two_all")  # fmt: skip

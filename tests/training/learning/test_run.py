@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from longtake.models.errors import CheckpointError, NotFiniteError
-from training import run
-from training.optim import FlatOptimizer
-from training.run import Training, check_resumable, rate_scale, read_checkpoint
+from training.learning import run
+from training.learning.optim import FlatOptimizer
+from training.learning.run import Training, check_resumable, rate_scale, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,6 +121,11 @@ def test_a_checkpoint_that_was_cut_short_is_refused(checkpoint):
 def test_an_empty_checkpoint_is_refused(checkpoint):
     checkpoint.write_bytes(b"")
     assert "run.safetensors is damaged" in refusal(checkpoint)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no checkpoint .*none.safetensors"):
+        read_checkpoint(tmp_path / "none.safetensors")
 
 
 def test_one_wrong_bit_is_refused(checkpoint):

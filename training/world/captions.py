@@ -1,6 +1,6 @@
 """What can happen in the little world, and the many ways of saying it.
 
-A `Scene` holds words only; `training.world` turns it into pictures. Some pairs of colour and
+A `Scene` holds words only; `training.world.render` turns it into pictures. Some pairs of colour and
 shape, and of colour and motion, are never sampled for training: prompts made of them show
 whether the model puts words together or remembers pictures.
 """

@@ -1,8 +1,8 @@
 """Measures the built-in model on prompts it was never trained on.
 
-    python -m training.evaluate                       # 200 clips: training/results/report.md
-    python -m training.evaluate --continuity          # what stays the same over time
-    python -m training.evaluate --threads 1 --dtype bfloat16 --weights training/runs/dit.safetensors
+    python -m training.exam.evaluate                       # 200 clips: training/results/report.md
+    python -m training.exam.evaluate --continuity          # what stays the same over time
+    python -m training.exam.evaluate --threads 1 --weights training/runs/dit.safetensors
 
 Prints each score with its 95 % interval and the clips it counts and, beside it, what clips made for
 other prompts of the same kind would score, and how often the detector itself is right on rendered
@@ -21,12 +21,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .captions import WHOLE_WORLD, Mix, Scene, caption, held_out_scenes
+from pack import ROOT
+
+from ..world.captions import WHOLE_WORLD, Mix, Scene, caption, held_out_scenes
+from ..world.render import render
+from ..world.sheet import contact_sheet, to_frames
 from .judge import SCORES, Tally, Verdicts, View, judge, without
-from .pack import ROOT
 from .report import markdown, show, write
-from .sheet import contact_sheet, to_frames
-from .world import render
 
 
 class Part(NamedTuple):
@@ -238,8 +239,8 @@ def arguments() -> argparse.Namespace:
 
 def load(args: argparse.Namespace):
     """The networks and settings that the command line names."""
-    from .pipeline import Pipeline  # renders and detectors do not need the networks
-    from .solvers import Settings
+    from ..pipeline import Pipeline  # renders and detectors do not need the networks
+    from ..solvers import Settings
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from .trials import GIVEN, Trial, pixel_frame
 
 if TYPE_CHECKING:  # questions can be asked without the networks
-    from .pipeline import Pipeline
+    from ..pipeline import Pipeline
 
 WINDOW = 5  # latent frames
 

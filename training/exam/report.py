@@ -102,13 +102,13 @@ judged by the prompt before it of the same kind: what a model scores that does n
 
 def _command(report: dict) -> str:
     """What was called, with the settings that are not the nodes' own."""
-    from .solvers import Settings  # pages are written without the networks
+    from ..solvers import Settings  # pages are written without the networks
 
     usual, used = vars(Settings()), report["settings"]
     options = {"clips": "clips", "calibrate": "calibration_clips", "seed": "seed"}
     given = {option: report[key] for option, key in options.items()}
     given |= {k: used[k] for k in ("steps", "cfg", "shift", "sampler") if used[k] != usual[k]}
-    return " ".join(["python -m training.evaluate", *(f"--{k} {v}" for k, v in given.items())])
+    return " ".join(["python -m training.exam.evaluate", *(f"--{k} {v}" for k, v in given.items())])
 
 
 def write(path: Path, page: str, report: dict) -> None:

@@ -4,8 +4,8 @@ from random import Random
 import pytest
 import torch
 
-from training.captions import GROUNDS, MOTIONS, Mix, Scene, Shot, Thing, sample_scene
-from training.world import PAN, RGB, arrange, film, render
+from training.world.captions import GROUNDS, MOTIONS, Mix, Scene, Shot, Thing, sample_scene
+from training.world.render import PAN, RGB, arrange, film, render
 
 
 def rng(seed=0):

@@ -1,11 +1,11 @@
 import torch
 
-from training import follow, trials
-from training.captions import Scene
-from training.continuity import QUESTIONS, SOURCES, markdown, row, summary
-from training.judge import Tally
-from training.takes import known_pixels, paint, psnr, trivial
-from training.trials import first_frames, pixel_frame
+from training.exam import follow, trials
+from training.exam.continuity import QUESTIONS, SOURCES, markdown, row, summary
+from training.exam.judge import Tally
+from training.exam.takes import known_pixels, paint, psnr, trivial
+from training.exam.trials import first_frames, pixel_frame
+from training.world.captions import Scene
 
 
 def pixels_of(trial, pixels):

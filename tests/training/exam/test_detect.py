@@ -3,13 +3,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from training.camera import find_cut
-from training.captions import Scene, Shot, Thing
-from training.detect import read
-from training.evaluate import Answer, calibrate, evaluate, grid, questions
-from training.judge import SCORES, Tally, interval, judge
-from training.sheet import contact_sheet, to_frames
-from training.world import render
+from training.exam.camera import find_cut
+from training.exam.detect import read
+from training.exam.evaluate import Answer, calibrate, evaluate, grid, questions
+from training.exam.judge import SCORES, Tally, interval, judge
+from training.world.captions import Scene, Shot, Thing
+from training.world.render import render
+from training.world.sheet import contact_sheet, to_frames
 
 
 def clip_of(*scenes, seed=0):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from longtake.models.errors import NotFiniteError
-from training import optim
-from training.optim import FlatOptimizer, load_average, ordered, orthogonal
+from training.learning import optim
+from training.learning.optim import FlatOptimizer, load_average, ordered, orthogonal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

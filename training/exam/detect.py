@@ -2,7 +2,7 @@
 
 No learning: the palettes and silhouettes the renderer uses, colour distances, connected
 components, least squares. Clips are uint8 (frames, h, w, 3). Each detector makes mistakes of its
-own; `training.evaluate` measures them on rendered clips and prints them beside every score.
+own; `training.exam.evaluate` measures them on rendered clips and prints them beside every score.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
+from ..world.captions import COLOURS, GROUNDS, SHAPES, TIMES
+from ..world.render import palette, silhouettes
 from .camera import camera_of
-from .captions import COLOURS, GROUNDS, SHAPES, TIMES
-from .world import palette, silhouettes
 
 ANGLES = 72  # directions of a silhouette's support function
 SOLID = 0.84  # least share of its convex hull that one object fills

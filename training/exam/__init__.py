@@ -1,0 +1,1 @@
+"""What the built-in model can do, judged by classical detectors."""

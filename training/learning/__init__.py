@@ -1,0 +1,1 @@
+"""What both trainers share: batches, the optimizer, runs that resume."""

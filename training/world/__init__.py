@@ -1,0 +1,1 @@
+"""The little world that the built-in model learns: what can happen in it, and how it looks."""
