@@ -56,6 +56,10 @@ class Studio:
         with torch.inference_mode():
             return encoded(self.clip, shots, end, Fraction(fps), MEET, sound)
 
+    def encoded_text(self, text: str) -> list:
+        """CONDITIONING."""
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
+
     def recipe(
         self,
         board,
@@ -68,31 +72,25 @@ class Studio:
         anchor="off",
     ):
         from longtake.engine.sampling.schedule import sigmas
-        from longtake.host.networks.vae import grid_of
-        from longtake.host.take.storyboards import (
+        from longtake.host.sampling.sample import Sampling
+        from longtake.host.take.recipe import (
             SEPARATE,
             TOGETHER,
-            Frame,
-            layout_for,
+            TakeSize,
+            WindowsAsked,
             recipe_for,
         )
 
         with torch.inference_mode():
-            negative = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(""))
-            sharing = TOGETHER if together else SEPARATE
             return recipe_for(
                 self.model,
                 self.vae,
                 board,
-                negative,
-                Frame(board.seconds, board.fps, *size),
-                layout_for(self.model, grid_of(self.vae), window, 0, sharing),
-                sigmas=sigmas(steps or self.steps, 3.0),
-                seed=seed,
-                cfg=4.0,
-                sampler="euler",
+                self.encoded_text(""),
+                TakeSize(board.seconds, board.fps, *size),
+                WindowsAsked(window, sharing=TOGETHER if together else SEPARATE),
+                Sampling(sigmas(steps or self.steps, 3.0), seed, 4.0),
                 anchor=anchor,
-                sound=board.sound,
             )
 
     def film(self, recipe) -> Path:

@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 
@@ -27,6 +28,8 @@ from _measure import machine
 from _takes import Studio, start_comfyui
 from einops import rearrange
 
+from longtake.engine.canvas.canvas import DIRECTIONS, Canvas
+from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.presets import DEFAULTS
 from longtake.engine.sampling.schedule import sigmas
 from training.exam.camera import find_cut
@@ -35,56 +38,45 @@ from training.world.captions import EASY_WORLD, Mix, Scene, caption, sample_scen
 from training.world.render import render
 
 NANO = DEFAULTS["nano"]
-SIZE = {"width": 128, "height": 128, "fps": 8}
+SIZE, FPS, FRAMES = 128, Fraction(8), 17
 WORLD = Mix(two=0.0, cut=0.0, camera=0.0, size=0.5, synonyms=0.0)
 WINDOWS = 8
 
 
 class Cutter(Studio):
-    """The built-in model, and what a graph of our canvas nodes does with it.
-
-    Canvases are LATENT: a dict with "samples" (1, c, t, h, w), a mask and the pack's own facts.
-    """
+    """The built-in model, and what a graph of our canvas nodes does with it."""
 
     def __init__(self, base: Path, steps: int):
-        from longtake.host.canvas import joining, pinning
-        from longtake.host.comfyui import latent
-        from longtake.host.networks import vae
-        from longtake.host.sampling import sample
+        from longtake.host.networks.codec import codec_for
 
         super().__init__(base, steps)
-        self.joining, self.pinning, self.latent = joining, pinning, latent
-        self.codec, self.run = vae, sample.sample
-        self.sigmas = sigmas(steps, NANO.shift)
+        self.codec = codec_for(self.vae)
 
-    def read(self, text: str) -> list:
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
+    def sample(self, canvas: Canvas, prompt: str, seed: int) -> Canvas:
+        """The canvas as a whole clip."""
+        from longtake.host.comfyui.conditioning import Prompts
+        from longtake.host.sampling.sample import Sampling, sample
 
-    def sample(self, canvas: dict, prompt: str, seed: int) -> dict:
-        prompts = self.read(prompt), self.read("")
-        settings = {"seed": seed, "cfg": NANO.cfg, "sampler": "euler"}
-        return self.run(self.model, *prompts, canvas, self.sigmas, **settings)
+        prompts = Prompts(self.encoded_text(prompt), self.encoded_text(""))
+        sampling = Sampling(sigmas(self.steps, NANO.shift), seed, NANO.cfg)
+        latents = sample(self.model, prompts, canvas, sampling)
+        return Canvas(MaskedLatents(latents), self.codec, FPS, skip=canvas.skip)
 
-    def blank(self, latent_frames: int = 5) -> dict:
-        grid = self.codec.grid_of(self.vae)
-        h = SIZE["height"] // grid.stride_hw
-        return {"samples": torch.zeros(1, grid.channels, latent_frames, h, h), "longtake": SIZE}
+    def blank(self) -> Canvas:
+        return Canvas.blank(self.codec, FRAMES, SIZE, SIZE, FPS)
 
-    def facts(self, canvas: dict) -> dict:
-        return self.latent.facts_of(canvas)
-
-    def known(self, canvas: dict) -> torch.Tensor:
-        """(t,) bool: which latent frames are known."""
-        return self.latent.to_canvas(canvas).known
-
-    def frames(self, canvas: dict) -> torch.Tensor:
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """(frames, h, w, 3) from 0 to 1."""
-        images = self.codec.decode_frames(self.vae, canvas["samples"])
-        return images[self.facts(canvas).get("skip", 0) :]
+        from longtake.host.networks.vae import decode_frames
 
-    def encoded(self, images: torch.Tensor) -> torch.Tensor:
+        return decode_frames(self.vae, latents)
+
+    def frames(self, canvas: Canvas) -> torch.Tensor:
+        return self.decoded(canvas.video.latents)[canvas.left_out :]
+
+    def round_trip(self, images: torch.Tensor) -> torch.Tensor:
         """The frames as the VAE alone gives them back."""
-        return self.codec.decode_frames(self.vae, self.codec.encode(self.vae, images))
+        return self.decoded(self.codec.encode(images))
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -112,7 +104,7 @@ def scene_for(number: int, mix: Mix = WORLD) -> tuple[Scene, str]:
     return scene, caption(scene, rng, mix)
 
 
-def rendered(scene: Scene, number: int, frames: int = 17) -> torch.Tensor:
+def rendered(scene: Scene, number: int, frames: int = FRAMES) -> torch.Tensor:
     pixels = render([scene], frames, torch.Generator().manual_seed(number)).pixels[0]
     return rearrange(pixels.float() / 2 + 0.5, "c f h w -> f h w c").clamp(0, 1)
 
@@ -124,11 +116,11 @@ def pin_images(cutter: Cutter, number: int) -> dict:
     out = {}
     for name, frame in (("first", 0), ("middle", 8), ("last", 16)):
         image = clip[frame : frame + 1]
-        canvas, _ = cutter.pinning.pin_image(cutter.blank(), image, cutter.vae, frame / 8, "crop")
+        canvas = cutter.blank().pin_image(image, frame / 8, "crop")
         sampled = cutter.sample(canvas, prompt, number)
-        encoded = cutter.encoded(image.expand(1 if frame == 0 else 9, -1, -1, -1))[-1:]
+        alone = cutter.round_trip(image.expand(1 if frame == 0 else 9, -1, -1, -1))[-1:]
         frames = cutter.frames(sampled)
-        out[name] = psnr(frames[frame : frame + 1], image) - psnr(encoded, image)
+        out[name] = psnr(frames[frame : frame + 1], image) - psnr(alone, image)
         if name == "first":
             seen = read(to_bytes(frames))
             motion = scene.shots[0].things[0].motion
@@ -141,16 +133,17 @@ def extend(cutter: Cutter, number: int) -> dict:
     _, prompt = scene_for(number)
     clip = cutter.sample(cutter.blank(), prompt, number)
     out = {}
-    for direction in cutter.joining.DIRECTIONS:
-        canvas, _ = cutter.joining.extend(clip, cutter.vae, direction, 1.0)
+    for direction in DIRECTIONS:
+        canvas = clip.extend(direction, 1.0)
         sampled = cutter.sample(canvas, prompt, number + 1000)
-        new = sampled["samples"].shape[2] - 5
+        latents, own = sampled.video.latents, clip.video.latents
+        new = latents.shape[2] - own.shape[2]
         at = [16] if direction == "forwards" else [4 * new]  # seen from the frame before
         frames = cutter.frames(sampled)
         out[direction] = seam(frames, at)
         kept = slice(0, 5) if direction == "forwards" else slice(new + 1, None)
-        own = clip["samples"] if direction == "forwards" else clip["samples"][:, :, 1:]
-        out[f"{direction}_exact"] = torch.equal(sampled["samples"][:, :, kept], own)
+        own = own if direction == "forwards" else own[:, :, 1:]
+        out[f"{direction}_exact"] = torch.equal(latents[:, :, kept], own)
     return out
 
 
@@ -160,29 +153,29 @@ def mend(cutter: Cutter, number: int) -> dict:
     clip = cutter.sample(cutter.blank(), prompt, number)
     other = cutter.sample(cutter.blank(), prompt, number + 2000)
     canvases = {
-        "fill": cutter.joining.fill_gap(clip, cutter.vae, 0.7, 1.4)[0],
-        "bridge": cutter.joining.bridge(clip, other, cutter.vae, 1.0)[0],
-        "loop": cutter.joining.loop(clip, cutter.vae, 1.0)[0],
+        "fill": clip.fill(0.7, 1.4),
+        "bridge": clip.bridge(other, 1.0),
+        "loop": clip.loop(1.0),
     }
     out = {}
     for name, canvas in canvases.items():
-        known = cutter.known(canvas)
+        known, count = canvas.video.known, canvas.timeline.latent_frames
         sampled = cutter.sample(canvas, prompt, number + 1000)
         frames = cutter.frames(sampled)
-        before, after = sampled["samples"], canvas["samples"]
-        out[f"{name}_exact"] = torch.equal(before[:, :, known], after[:, :, known])
+        before, after = (one.video.latents[:, :, known] for one in (canvas, sampled))
+        out[f"{name}_exact"] = torch.equal(before, after)
         out[f"{name}_cut"] = find_cut(to_bytes(frames)) is not None
         if name == "loop":
             round_ = torch.cat((frames, frames[:1]))
             out["loop_closes"] = seam(round_, [len(frames) - 1])
             *others, closing = steps_between(round_)
             out["loop_closes_as_neighbours"] = bool(closing <= max(others))
-            new = known.logical_not().nonzero().flatten()
-            ends = {"leaves": 4 * int(new.min()) - 4, "arrives": 4 * int(new.max())}
+            new = sorted({*range(count)} - {*known})
+            ends = {"leaves": 4 * new[0] - 4, "arrives": 4 * new[-1]}
             for end, step in ends.items():
-                out[f"loop_{end}"] = seam(round_, [step - cutter.facts(sampled)["skip"]])
+                out[f"loop_{end}"] = seam(round_, [step - sampled.left_out])
         else:
-            edges = [k for k in range(1, len(known)) if known[k] != known[k - 1]]
+            edges = [k for k in range(1, count) if (k in known) != (k - 1 in known)]
             for end, k in zip(("leaves", "arrives"), edges, strict=True):
                 out[f"{name}_{end}"] = seam(frames, [4 * k - 4])
     return out
@@ -196,8 +189,8 @@ def long_extension(cutter: Cutter, number: int) -> dict:
     """
     _, prompt = scene_for(number, replace(EASY_WORLD, cut=0.0))
     clip = cutter.sample(cutter.blank(), prompt, number)
-    canvas, _ = cutter.joining.extend(clip, cutter.vae, "forwards", (WINDOWS - 1) * 3 * 4 / 8)
-    assert len(cutter.facts(canvas)["passes"]) == WINDOWS - 1
+    canvas = clip.extend("forwards", (WINDOWS - 1) * 3 * 4 / 8)
+    assert len(canvas.windows) == WINDOWS - 1
     frames = to_bytes(cutter.frames(cutter.sample(canvas, prompt, number + 1000)))
     first, last = read(frames[:17]), read(frames[-16:])
     later = [colour_of(read(part)) for part in np.array_split(frames[len(frames) // 2 :], 4)]
