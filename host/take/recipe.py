@@ -1,7 +1,7 @@
 """All that a take is made from, looked at before any weight is moved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -136,7 +136,8 @@ class Recipe:
         else:
             starts = [span.start for span in spans]
             positive = of_shots(texts[0], texts, starts, self.board.meet)
-        return Prompts(positive, from_frame(self.negative, first, clip.latent_frames))
+        negative = from_frame(self.negative, first, clip.latent_frames)
+        return with_rate(Prompts(positive, negative), config_of(self.model), self.size.fps)
 
 
 class WindowsAsked(NamedTuple):
@@ -192,7 +193,7 @@ def recipe_for(
     Raises:
         InputError: for what does not fit together.
     """
-    codec, config = codec_for(vae), config_of(model)
+    codec = codec_for(vae)
     begins = to_canvas(canvas, codec) if canvas else None
     size = size.completed(model, codec, begins, board)
     codec.grid.check_size(size.width, size.height)
@@ -206,9 +207,7 @@ def recipe_for(
     take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
-    rated = [with_rate(Prompts(prompt, negative), config, size.fps) for prompt in board.prompts]
-    board = replace(board, prompts=tuple(prompts.positive for prompts in rated))
-    return Recipe(model, vae, board, rated[0].negative, size, take, begins, sampling, anchor)
+    return Recipe(model, vae, board, negative, size, take, begins, sampling, anchor)
 
 
 def blank_canvas(codec: Codec, size: TakeSize) -> Canvas:

@@ -48,6 +48,17 @@ def test_a_cut_begins_a_clip_on_its_very_frame():
     assert take.windows == 2
 
 
+def test_a_dissolve_may_fill_its_shot():
+    first, second, third = plan("[0s] a\n[1s dissolve 1s] b\n[2s] c", 25).clips
+    assert (second.dissolve, second.frames) == (8, 8)
+    assert first.start + first.frames == third.start == 16
+
+
+def test_a_dissolve_is_one_frame_at_least():
+    (_, second) = plan("[0s] a\n[1s dissolve 0.001s] b", 17).clips
+    assert second.dissolve == 1
+
+
 def test_under_a_dissolve_both_clips_are_painted():
     first, second = plan("[0s] a\n[1s dissolve 0.5s] b", 17).clips
     assert (first.start, first.frames) == (0, 8 + 4)

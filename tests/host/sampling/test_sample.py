@@ -56,6 +56,18 @@ def test_pixels_kept_inside_a_frame(pack, model):
     assert (out[..., 3:] - source[..., 3:]).abs().mean() > 0.1
 
 
+def test_what_the_mask_keeps_in_part_is_sampled_in_part(pack, model):
+    """A mask between 0 and 1, as a soft brush draws it: only where it is 0 all comes back."""
+    mask = torch.ones(1, 1, *SHAPE[2:])
+    mask[..., :2], mask[..., 2:4] = 0, 0.5
+    source = latents(4)
+    out = sample(pack, model, {"samples": source, "noise_mask": mask})["samples"]
+    moved = (out - source).abs().mean(dim=(0, 1, 2, 3))
+    assert torch.equal(out[..., :2], source[..., :2])
+    assert moved[2:4].min() > 0.02
+    assert moved[2:4].max() < moved[4:].min()
+
+
 def test_cfg_1_never_asks_for_the_negative(pack, model):
     other = sample(pack, model, cfg=1.0, negative=prompt(model, 99))["samples"]
     assert torch.equal(sample(pack, model, cfg=1.0)["samples"], other)
