@@ -39,7 +39,7 @@ class Pins:
         codec: makes latents of them.
         pixels: by pixel frame, (h, w, 3) in [0, 1].
         partly: latent frames that are known as a whole to the canvas though some of their pixel
-            frames are not: for checkpoints that cannot be told of a part.
+            frames are not: for checkpoints that cannot be shown a part.
         clip_vision: core's CLIP_VISION_OUTPUT of the first image, or None; never looked into.
     """
 

@@ -34,7 +34,7 @@ class MaskedLatents:
 
     @property
     def known(self) -> list[int]:
-        """The latent frames of which nothing is to be sampled."""
+        """The latent frames that are known wholly."""
         if self.mask is None:
             return []
         return (reduce(self.mask, "b c t h w -> t", "max") == 0).nonzero().flatten().tolist()

@@ -1,6 +1,6 @@
 """Noise that belongs to a frame, whatever window or batch the frame is made in.
 
-A long video is painted in windows, resumed after a crash and edited shot by shot; a frame must meet
+A long video is sampled in windows, resumed after a crash and edited shot by shot; a frame must meet
 the same noise every time. So each latent frame of each video in a batch has a stream of its own,
 found by the key (seed, video, frame), and nothing is drawn in sequence from one frame to another.
 

@@ -113,7 +113,7 @@ class Placement:
 
     @property
     def partly(self) -> tuple[int, ...]:
-        """The latent frames of which it fills a part only: none, the first, the last or both."""
+        """The latent frames that it fills only in part: none, the first, the last or both."""
         ends = sorted({self.touched[0], self.touched[-1]})
         return tuple(k for k in ends if not self._fills(k))
 

@@ -1,6 +1,6 @@
 """Diffusion forcing: every latent frame at its own noise level, earlier ones ahead of later ones.
 
-Models trained with a level per frame can paint a long video as a wave: a block of frames is begun
+Models trained with a level per frame can sample a long video as a wave: a block of frames is begun
 when the one before it is some steps ahead, and frames that are finished stay in view and guide the
 rest. Without that lag (`lag` 0) all frames go together, as everywhere else.
 
@@ -91,7 +91,7 @@ def reference_noise(latents: Tensor, first: int, seed: int, amount: float) -> Te
     Args:
         latents: (b, c, t, h, w) clean, scaled as the model takes them.
         first: number of the first of them in the whole video.
-        seed: of the video; the noise is another one than that it is painted from.
+        seed: of the video; the noise is not that which the video is sampled from.
         amount: timestep it corresponds to, 0 … 60.
 
     Returns:

@@ -29,7 +29,7 @@ def sampled(
 ) -> Iterator[tuple[Window, Tensor]]:
     """Sample a plan window by window.
 
-    No more is held than the windows to come look back at.
+    Only what the windows to come look back at is kept.
 
     Args:
         known: what is known before.

@@ -1,7 +1,7 @@
 """A hash of values that decide what a video looks like.
 
 Two values with the same hash are the same: dictionaries in any order, tensors to the bit. What
-cannot be told apart by its contents, such as a lock or a native object, is refused rather than
+cannot be compared by its contents, such as a lock or a native object, is refused rather than
 guessed at.
 """
 
@@ -24,7 +24,7 @@ SAMPLES = 2**16  # numbers that are read of a larger one
 
 
 class UnknownValueError(TypeError):
-    """A value of which nobody can say whether another one is the same."""
+    """A value that cannot be compared with another by its contents."""
 
 
 def digest(*values: Any, sampled: bool = False) -> str:
@@ -64,7 +64,7 @@ def _parts(value: Any, depth: int, above: frozenset[int], sampled: bool) -> Iter
         yield from _tensor(torch.from_numpy(np.array(value)), sampled)
         return
     if id(value) in above:
-        yield b"itself"  # a loop: told by everything else on it
+        yield b"itself"  # a loop: everything else on it is compared
         return
     above = above | {id(value)}
     yield f"{kind.__module__}.{kind.__qualname__}".encode()

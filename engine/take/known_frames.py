@@ -78,7 +78,7 @@ def known_frames(
         images: (1, h, w, 1, 3 or 4), by number of the shot that begins with it.
         blank: an empty canvas of the take's size and rate, of any length.
         canvas: lies at the beginning of the take, or None.
-        reads_pixels: the checkpoint can be told that a latent frame is known in part.
+        reads_pixels: the checkpoint can be shown that a latent frame is known in part.
 
     Raises:
         InputError: for what cannot be kept exactly.

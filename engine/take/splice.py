@@ -18,19 +18,19 @@ def spliced(take: Take, streams: Iterable[Iterable[Tensor]]) -> Iterator[Tensor]
             as the clip shows. A stream that ends sooner ends the whole.
 
     Yields:
-        Chunks. Only the frames under a dissolve are held back.
+        Chunks. Only the frames under a dissolve are delayed.
     """
-    held: Tensor | None = None
+    tail: Tensor | None = None
     for i, (clip, stream) in enumerate(zip(take.clips, streams, strict=False)):
-        hold = take.clips[i + 1].dissolve if i + 1 < len(take.clips) else 0
+        delay = take.clips[i + 1].dissolve if i + 1 < len(take.clips) else 0
         shown = _first(stream, clip.frames)
-        if clip.dissolve and held is not None:
-            shown = _dissolved(held, shown)
-        held, frames = yield from _holding(shown, hold)
+        if clip.dissolve and tail is not None:
+            shown = _dissolved(tail, shown)
+        tail, frames = yield from _delayed(shown, delay)
         if frames < clip.frames:
             break
-    if held is not None and len(held):
-        yield held  # the end came in sight of a dissolve
+    if tail is not None and len(tail):
+        yield tail  # the end came in sight of a dissolve
 
 
 def _first(stream: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
@@ -43,13 +43,13 @@ def _first(stream: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
             return
 
 
-def _holding(stream: Iterable[Tensor], hold: int) -> Generator[Tensor, None, tuple]:
-    """Passes all but the last `hold` frames on; returns those, and how many frames there were."""
+def _delayed(stream: Iterable[Tensor], delay: int) -> Generator[Tensor, None, tuple]:
+    """All but the last `delay` frames; returns those, and how many frames there were."""
     kept, frames = None, 0
     for chunk in stream:
         frames += len(chunk)
         kept = chunk if kept is None else torch.cat((kept, chunk))
-        free = len(kept) - hold
+        free = len(kept) - delay
         if free > 0:
             yield kept[:free]
             kept = kept[free:].clone()  # a view would keep the whole chunk

@@ -1,4 +1,4 @@
-"""Painted windows on disk, so that a take that was stopped goes on where it was.
+"""Sampled windows on disk, so that a take that was stopped goes on where it was.
 
 Each window is a file named by a hash of all that decided it. Nothing is looked up by place or
 order: a window is used again exactly where the same inputs ask for it again, in the same take, in
@@ -23,7 +23,7 @@ from torch import Tensor
 ENDING = ".safetensors"
 ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
 README = (
-    "Longtake keeps painted parts of long takes here, so that a take that was stopped or changed\n"
+    "Longtake keeps sampled parts of long takes here, so that a take that was stopped or changed\n"
     "does not start over. The oldest are deleted by themselves; all may be deleted at any time.\n"
 )
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class WindowStore:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            log.warning("longtake: %s is painted anew: %s", path.name[:16], error)
+            log.warning("longtake: %s is sampled again: %s", path.name[:16], error)
             path.unlink(missing_ok=True)
             return None
         self._ours.add(path.name)
@@ -142,7 +142,7 @@ def size(path: Path) -> int:
 
 
 def packed(key: str, latents: Tensor) -> bytes:
-    """A safetensors file that can be told from a damaged one and from any other window's."""
+    """A safetensors file with what tells it from a damaged one and from any other window's."""
     latents = latents.detach().to("cpu", torch.float32).contiguous()
     about = {"key": key, "sha256": fingerprint(latents)}
     return save({"latents": latents}, {"longtake_window": json.dumps(about)})

@@ -40,8 +40,8 @@ class Prompts(NamedTuple):
 class ByFrame(comfy.conds.CONDRegular):
     """The number of the text that each latent frame listens to: (1, 1, t, 1, 1) int64.
 
-    Prompts of which the frames differ are not put into one batch, for a batch is attended to frame
-    by frame.
+    Prompts whose frames differ are not put into one batch, because a batch is attended to frame by
+    frame.
     """
 
     def can_concat(self, other: "ByFrame") -> bool:

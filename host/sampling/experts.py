@@ -1,7 +1,7 @@
-"""Two experts in one sampling run: one paints at high noise, the other takes over at low noise.
+"""Two experts in one sampling run: one denoises at high noise, the other takes over at low noise.
 
 Wan 2.2 A14B is two transformers. Core samples them one after the other, in two runs, by which
-known frames are lost: the second run takes the half-painted latents for clean ones. Here the run
+known frames are lost: the second run takes the half-denoised latents for clean ones. Here the run
 is one and the network changes inside it, so that masks, samplers that remember earlier steps,
 callbacks and progress know nothing of it. The experts travel as a MODEL: the high-noise one with
 wrappers around its run, which core's samplers and ours call alike.
@@ -95,7 +95,7 @@ def guider(
 
 
 def check_pair(high: ModelPatcher, low: ModelPatcher) -> None:
-    """Refuse what cannot paint one video between them, and experts in each other's place."""
+    """Refuse models that do not make one video together, and experts in each other's place."""
     a, b = inputs_of(high), inputs_of(low)
     if a != b:
         raise InputError(
@@ -273,7 +273,7 @@ def high_steps(sigmas: Tensor, boundary: float) -> int:
 
 
 class Prefetch:
-    """Gets the second expert ready while the first one paints, where memory allows.
+    """Gets the second expert ready while the first one works, where memory allows.
 
     With room for both on the device it is loaded there before the first step. Otherwise, if RAM
     has room, a thread reads its file once, so that the change waits for no disk.

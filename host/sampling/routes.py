@@ -4,8 +4,9 @@ FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the buil
                  TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
 IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
                  see `engine.canvas.known`.
-REPLACEMENT      plain text-to-video checkpoints were not told: at every step known frames are put
-                 back, as noisy as the rest. Core does it, from the LATENT's mask.
+REPLACEMENT      plain text-to-video checkpoints were not trained for it: at every step known frames
+                 are put back, as noisy as the rest (inpainting by replacement). Core does it, from
+                 the LATENT's mask.
 
 Whichever it is, what a LATENT's mask keeps comes out of sampling as it went in.
 """

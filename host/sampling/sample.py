@@ -104,7 +104,7 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
     prompts = with_rate(prompts, config, canvas.fps)
     if note := missing_vision(config, prompts.positive, pins and pins.clip_vision):
         show_text(note)
-    # Only checkpoints that read pixels can be told of a part of a latent frame.
+    # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
     channels = pins and pins.channels(range(t))
     noise = video_noise(sampling.seed, range(t), (c, h, w), b)
@@ -154,7 +154,7 @@ def run(
 
 
 def with_rate(prompts: Prompts, config: DiTConfig | None, fps: Fraction | None) -> Prompts:
-    """Both prompts with the frame rate, for checkpoints that are told it; one there stays."""
+    """Both prompts with the frame rate, for checkpoints that read it; one that is there stays."""
     if config is None or not config.frame_rates or not fps:
         return prompts
     return prompts.with_values({"frame_rate": float(fps)})  # as core's LTXVConditioning names it

@@ -56,7 +56,7 @@ class TakeProgress(Playback):
     """Counts the steps of a whole take, and tells on the node how long it will be.
 
     Args:
-        windows: to be painted.
+        windows: to be sampled.
         steps: of each.
         guess: seconds a step may take.
     """

@@ -1,4 +1,4 @@
-"""What a painted window depends on besides its own inputs: the weights, and what acts on them."""
+"""What a sampled window depends on besides its own inputs: the weights, and what acts on them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from ...engine.take.fingerprint import digest
 from ..networks.patching import OURS
 from ..sampling import experts
 
-VERSION = 1  # of how windows are painted; a new number means that all are painted anew
+VERSION = 1  # of how windows are sampled; a new number means that all are sampled again
 _WEIGHTS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # a module's hash, while it lives
 
 
@@ -62,10 +62,10 @@ def weights(model: ModelPatcher) -> str:
     """A hash of a model's weights as they were before any LoRA was put in."""
     network = model.model
     if network not in _WEIGHTS:
-        held = network.state_dict()
+        now = network.state_dict()
         original = {
             name: model.backup[name].weight if name in model.backup else weight
-            for name, weight in held.items()
+            for name, weight in now.items()
         }
         _WEIGHTS[network] = digest(original, sampled=True)
     return _WEIGHTS[network]
