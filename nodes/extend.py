@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..engine.canvas.canvas import DIRECTIONS, check_overlap_seconds
-from ..host.canvas.clips import clip_canvas
+from ..host.video.onto_canvas import clip_canvas
 from .inputs import Choice, Number, verdict
 from .shared import (
     ADDED,

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..engine.canvas.canvas import check_gap
 from ..engine.canvas.timeline import LONGEST
-from ..host.canvas.clips import clip_canvas
+from ..host.video.onto_canvas import clip_canvas
 from .inputs import Number
 from .shared import (
     ADDED,

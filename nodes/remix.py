@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from comfy_api.latest import io
 
-from ..host.canvas.clips import clip_canvas
+from ..host.video.onto_canvas import clip_canvas
 from .inputs import Choice, Number, verdict
 from .shared import (
     CLIP_FPS,

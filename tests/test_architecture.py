@@ -35,7 +35,6 @@ ROOMS = {
     "host/networks": {"host/comfyui"},
     "host/video": {"host/comfyui", "host/networks"},
     "host/sampling": {"host/comfyui", "host/networks"},
-    "host/canvas": {"host/comfyui", "host/networks", "host/video"},
     "host/take": {"host/comfyui", "host/networks", "host/sampling", "host/video"},
     "host/provenance": {"host/comfyui", "host/video"},
     "nodes": set(),

@@ -247,7 +247,7 @@ def test_nonsense_is_named_in_one_line(host, clips, node, told):
 
 @pytest.mark.parametrize("shape", [(0, 48, 32, 3), (6, 48, 32), (6, 48, 32, 2)])
 def test_what_is_no_clip(pack, graph, host, shape):
-    from longtake.host.canvas.clips import clip_canvas
+    from longtake.host.video.onto_canvas import clip_canvas
     from longtake.models.errors import LongtakeError
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
@@ -256,7 +256,7 @@ def test_what_is_no_clip(pack, graph, host, shape):
 
 
 def test_clips_off_the_grid_are_brought_onto_it_and_it_is_said(pack, graph, host):
-    from longtake.host.canvas.clips import clip_canvas
+    from longtake.host.video.onto_canvas import clip_canvas
 
     vae = pack.load.load_vae(pack.folders.BUILT_IN)
     canvas = clip_canvas(torch.rand(7, 33, 47, 4), vae, 12.0)

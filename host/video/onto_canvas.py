@@ -20,7 +20,7 @@ from ...models.errors import InputError
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for
-from ..video.clip import opened
+from .clip import opened
 
 
 @dataclass(frozen=True)

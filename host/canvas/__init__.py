@@ -1,1 +1,0 @@
-"""Images and clips put on a canvas."""
