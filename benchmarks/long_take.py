@@ -67,14 +67,14 @@ def verdicts(scene, clip: np.ndarray, cut: int, reach: int) -> dict[str, bool]:
     """What is right about a clip of two shots whose cut should be on frame `cut`."""
     from training.exam.camera import find_cut
     from training.exam.detect import read
-    from training.exam.judge import _colours, _place
+    from training.exam.judge import colour_verdicts, place_verdicts
 
     found = find_cut(clip)
     right = {"cut": found is not None and abs(found - cut) <= reach}
     for name, shot, part in (("first", scene.shots[0], clip[:cut]),
                              ("second", scene.shots[1], clip[cut:])):  # fmt: skip
         seen = read(part)
-        right[name] = all((_place(shot, seen) | _colours(shot, seen)).values())
+        right[name] = all((place_verdicts(shot, seen) | colour_verdicts(shot, seen)).values())
     return right | {"both_and_cut": all(right.values())}
 
 

@@ -20,14 +20,14 @@ from pack import ROOT
 
 from .learning.optim import load_average
 from .learning.run import read_checkpoint
-from .networks import ADAM, build
-from .shipped import RUNS, WEIGHTS, load_vae
+from .networks import ADAM, build_networks
+from .shipped import RUNS, WEIGHTS, shipped_vae
 from .train_vae import VAERecipe, averaged_vae
 from .world.captions import sample_scene
 from .world.render import render
 
 
-def write(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:
+def write_weights(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:
     """Write bfloat16 weights (a tokenizer stays bytes); the metadata say what they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = {
@@ -62,13 +62,13 @@ def export_vae(run: Path) -> None:
     """The averaged weights of a VAE's run, its latents brought to unit size."""
     vae = read_vae(run)
     fold_statistics(vae)
-    write(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+    write_weights(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
 def export_decoder(run: Path) -> None:
     """The decoder trained on, beside the encoder that the transformer knows."""
     vae = read_vae(run)
-    write(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
+    write_weights(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
 def read_vae(run: Path) -> WanVAE:
@@ -91,16 +91,16 @@ def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
 
 def export_dit(run: Path) -> None:
     """The averaged weights of a transformer's run and its text encoder's."""
-    model = build()
+    model = build_networks()
     load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
     dit, text = model["dit"], model["text"]
-    preview = fit_preview(load_vae())
-    write(
+    preview = fit_preview(shipped_vae())
+    write_weights(
         WEIGHTS / "dit.safetensors", "dit", dit.config.to_json(), dit.state_dict(), preview=preview
     )
     weights = {k: v for k, v in text.t5.state_dict().items() if k != "encoder.embed_tokens.weight"}
     weights["spiece_model"] = torch.frombuffer(bytearray(text.spiece_model), dtype=torch.uint8)
-    write(WEIGHTS / "text_encoder.safetensors", "text_encoder", text.sizes, weights)
+    write_weights(WEIGHTS / "text_encoder.safetensors", "text_encoder", text.sizes, weights)
 
 
 def main() -> None:

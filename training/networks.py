@@ -14,7 +14,7 @@ TOKENIZER = RUNS / "tokenizer.model"
 ADAM = ("patch_embedding", "head.head", "shared", "relative_attention_bias", "time_embedding.0")
 
 
-def build() -> nn.ModuleDict:
+def build_networks() -> nn.ModuleDict:
     """Transformer ("dit") and text encoder ("text") with random weights, in float32.
 
     The tokenizer is trained when it is first needed.

@@ -17,10 +17,10 @@ from longtake.models.wan.vae import WanVAE
 
 from .learning.optim import load_average
 from .learning.run import read_checkpoint
-from .networks import ADAM, build
-from .shipped import load_vae, read_config
+from .networks import ADAM, build_networks
+from .shipped import read_config, shipped_vae
 from .solvers import PRESET, Settings, Velocity, integrate
-from .text import TextEncoder, load_text_encoder
+from .text import TextEncoder, shipped_text_encoder
 
 
 class Pipeline:
@@ -46,8 +46,8 @@ class Pipeline:
         path = folder / "dit.safetensors"
         dit = WanDiT(DiTConfig.from_json(read_config(path)), device="meta")
         load_into(dit, load_weights(path, dtype=dtype), path.name)
-        text = load_text_encoder(folder / "text_encoder.safetensors")
-        vae = load_vae(folder / "vae.safetensors")
+        text = shipped_text_encoder(folder / "text_encoder.safetensors")
+        vae = shipped_vae(folder / "vae.safetensors")
         return cls(text.to(dtype).eval(), dit.eval(), vae.to(dtype).eval(), settings)
 
     @classmethod
@@ -55,10 +55,10 @@ class Pipeline:
         cls, run: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
     ) -> "Pipeline":
         """The averaged weights of a training run's checkpoint, and the shipped VAE."""
-        model = build()
+        model = build_networks()
         load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
         model = model.to(dtype).eval()
-        return cls(model["text"], model["dit"], load_vae().to(dtype), settings)
+        return cls(model["text"], model["dit"], shipped_vae().to(dtype), settings)
 
     @torch.inference_mode()
     def __call__(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from longtake.models.wan.vae import WanVAE
 
-from .shipped import WEIGHTS, load_vae
+from .shipped import WEIGHTS, shipped_vae
 from .world.captions import sample_scene
 from .world.render import Clips, render
 
@@ -63,7 +63,7 @@ def decibels(error: Tensor | float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("vae", nargs="?", type=Path, default=WEIGHTS / "vae.safetensors")
-    vae = load_vae(parser.parse_args().vae).bfloat16()
+    vae = shipped_vae(parser.parse_args().vae).bfloat16()
     print(json.dumps(reconstruction(vae, hard_clips())._asdict()))
 
 

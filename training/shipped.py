@@ -22,7 +22,7 @@ def read_config(path: Path) -> dict:
         return json.loads(file.metadata()["longtake"])["config"]
 
 
-def load_vae(path: Path = WEIGHTS / "vae.safetensors") -> WanVAE:
+def shipped_vae(path: Path = WEIGHTS / "vae.safetensors") -> WanVAE:
     """The VAE in a file that `training.export` wrote, in float32."""
     vae = WanVAE(VAEConfig.from_json(read_config(path)))
     with safe_open(path, "pt") as file:

@@ -23,10 +23,13 @@ Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity of x's sh
 class Settings:
     """How clips are sampled; the defaults are the nodes' defaults.
 
-    sampler: one of SAMPLERS. guide: the noise levels, from and to, between which guidance is
-    asked for; outside, a step costs one evaluation instead of two. rescale: 0 to 1, how far the
-    guided clip's contrast is brought back to the unguided one's (Lin et al. 2023,
-    arXiv:2305.08891, section 3.4).
+    Attributes:
+        steps, cfg, shift: as in the nodes. sampler: one of SAMPLERS. curve: of the schedule.
+        guide: the noise levels, from and to, between which guidance is used; outside, a step
+            costs one evaluation instead of two.
+        rescale: 0 to 1, how far the guided clip's contrast is brought back to the unguided one's.
+
+    Source: of `rescale`, Lin et al. 2023, arXiv:2305.08891, section 3.4.
     """
 
     steps: int = PRESET.steps
@@ -48,7 +51,7 @@ class Settings:
 
 
 @dataclass
-class Past:
+class History:
     """Noise levels and velocities so far, the latest first."""
 
     sigmas: list[float] = field(default_factory=list)
@@ -70,7 +73,7 @@ def adams_weights(past: list[float], to: float) -> np.ndarray:
 
 
 def _adams(order: int):
-    def step(velocity: Velocity, x: Tensor, sigma: float, to: float, past: Past) -> Tensor:
+    def step(velocity: Velocity, x: Tensor, sigma: float, to: float, past: History) -> Tensor:
         past.add(sigma, velocity(x, sigma), order)
         weights = adams_weights(past.sigmas, to)
         return x + sum(float(w) * v for w, v in zip(weights, past.velocities, strict=True))
@@ -78,13 +81,13 @@ def _adams(order: int):
     return step
 
 
-def _heun(velocity: Velocity, x: Tensor, sigma: float, to: float, past: Past) -> Tensor:
+def _heun(velocity: Velocity, x: Tensor, sigma: float, to: float, past: History) -> Tensor:
     now = velocity(x, sigma)
     ahead = x + (to - sigma) * now
     return ahead if to == 0 else x + (to - sigma) * (now + velocity(ahead, to)) / 2
 
 
-def _dpm_2m(velocity: Velocity, x: Tensor, sigma: float, to: float, past: Past) -> Tensor:
+def _dpm_2m(velocity: Velocity, x: Tensor, sigma: float, to: float, past: History) -> Tensor:
     """DPM-Solver++ (2M) on the flow's own signal-to-noise ratio, (1 - sigma) / sigma: the
     predictor of uni_pc. Lu et al. 2022, arXiv:2211.01095, algorithm 2."""
     clean = x - sigma * velocity(x, sigma)
@@ -114,7 +117,7 @@ SAMPLERS: Mapping[str, Callable] = MappingProxyType(
 
 def integrate(velocity: Velocity, x: Tensor, levels: list[float], sampler: str) -> Tensor:
     """x: any shape, from levels[0] to levels[-1], float32."""
-    past, step = Past(), SAMPLERS[sampler]
+    past, step = History(), SAMPLERS[sampler]
     for sigma, to in pairwise(levels):
         x = step(velocity, x, sigma, to, past)
     return x

@@ -74,7 +74,7 @@ class TextEncoder(nn.Module):
         return out * mask.unsqueeze(-1)
 
 
-def load_text_encoder(path: Path) -> TextEncoder:
+def shipped_text_encoder(path: Path) -> TextEncoder:
     """The text encoder in a file that `training.export` wrote."""
     with safe_open(path, "pt") as file:
         weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping

@@ -22,9 +22,9 @@ from longtake.models.wan.dit import Segment
 from .learning.optim import FlatOptimizer, place
 from .learning.run import SHARDS, Training, check_resumable, spawn
 from .learning.windows import FORMS, Batch, Form, WindowPool, world_at
-from .networks import ADAM, build
+from .networks import ADAM, build_networks
 from .pipeline import Pipeline
-from .shipped import RUNS, WEIGHTS, load_vae
+from .shipped import RUNS, WEIGHTS, shipped_vae
 from .world.captions import Mix
 
 RUN = RUNS / "dit.safetensors"
@@ -54,7 +54,7 @@ class DiTRecipe:
     further: bool = False
 
 
-def shipped() -> nn.ModuleDict:
+def shipped_networks() -> nn.ModuleDict:
     """The weights that the pack ships, to train them further."""
     pipeline = Pipeline.load(WEIGHTS)
     pipeline.dit.attention = exact
@@ -127,7 +127,7 @@ def draw_levels(known: Tensor, generator: torch.Generator | None = None) -> Tens
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
-def read(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
+def read_prompts(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
     """What the transformer listens to before and after the batch's cuts."""
     dtype = model["dit"].patch_embedding.weight.dtype
     double = [i for i, shots in enumerate(batch.prompts) if len(shots) == 2]
@@ -150,15 +150,15 @@ def velocity_loss(model: nn.ModuleDict, batch: Batch, generator: torch.Generator
     noise = torch.randn(clean.shape, generator=generator)
     noisy = clean + level * (noise - clean)
     dtype = model["dit"].patch_embedding.weight.dtype
-    velocity = model["dit"](noisy.to(dtype), sigma * 1000, read(model, batch)).float()
+    velocity = model["dit"](noisy.to(dtype), sigma * 1000, read_prompts(model, batch)).float()
     weight = torch.where(level < SETTLED, batch.weight, 1) * ~batch.known[:, None, :, None, None]
     error = (velocity - (noise - clean)).square() * weight
     return error.sum() / (weight.sum() * clean.shape[1])
 
 
-def encoder() -> Callable[[Tensor], Tensor]:
+def shipped_encoder() -> Callable[[Tensor], Tensor]:
     """The shipped VAE's encoder in bfloat16: pixels -> latents."""
-    vae = load_vae().bfloat16()
+    vae = shipped_vae().bfloat16()
 
     @torch.inference_mode()
     def encode(pixels: Tensor) -> Tensor:
@@ -198,10 +198,12 @@ def dit_training(
     return Training(asdict(recipe), optimizer, [partial(loss_of, shard) for shard in shards])
 
 
-def train(recipe: DiTRecipe) -> None:
+def train_transformer(recipe: DiTRecipe) -> None:
     """Train to the end in this process."""
     torch.manual_seed(recipe.seed)
-    training = dit_training(recipe, shipped() if recipe.further else build(), encoder())
+    training = dit_training(
+        recipe, shipped_networks() if recipe.further else build_networks(), shipped_encoder()
+    )
     training.finish(RUN, lambda run: {"loss": round(run.average, 4)}, every=50)
 
 
@@ -217,10 +219,10 @@ def main() -> None:
     args = parser.parse_args()
     sizes = (args.steps, args.batch, args.fresh, args.pool)
     recipe = DiTRecipe(*sizes, args.seed, args.further)
-    build()  # the tokenizer, before two processes want to make it
+    build_networks()  # the tokenizer, before two processes want to make it
     try:
         check_resumable(RUN, asdict(recipe))
-        spawn(train, args.processes, recipe)
+        spawn(train_transformer, args.processes, recipe)
     except LongtakeError as error:
         raise SystemExit(f"train_dit: {error}") from None
 

@@ -27,7 +27,7 @@ from .learning.clips import ClipPool
 from .learning.optim import FlatOptimizer, load_average, place
 from .learning.run import SHARDS, Training, check_resumable, spawn
 from .reconstruction import decibels, hard_clips, reconstruction
-from .shipped import RUNS, load_vae
+from .shipped import RUNS, shipped_vae
 
 # Parts of names that Adam trains although they are matrices, which else are Muon's.
 ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")
@@ -101,7 +101,7 @@ def averaged_vae(recipe: VAERecipe, ema: Tensor) -> WanVAE:
     """The VAE of a run, in float32, with the running average of its weights, flat as it is in a
     checkpoint; the encoder of a decoder's run is the shipped one."""
     whole = recipe.part == "whole"
-    vae = WanVAE(recipe.config) if whole else load_vae()
+    vae = WanVAE(recipe.config) if whole else shipped_vae()
     load_average(vae if whole else decoder_of(vae), ADAM, ema)
     return vae.eval()
 
@@ -177,7 +177,7 @@ def vae_training(recipe: VAERecipe, *, compiled: bool = True) -> Training:
     """
     torch.manual_seed(recipe.seed)
     whole = recipe.part == "whole"
-    vae = (build_vae(recipe.config) if whole else load_vae().train()).bfloat16()
+    vae = (build_vae(recipe.config) if whole else shipped_vae().train()).bfloat16()
     trained: nn.Module = vae if whole else decoder_of(vae)
     optimizer = FlatOptimizer(trained, 0.01 * recipe.rate, 2e-3 * recipe.rate, ADAM)
     function = vae_loss if whole else decoder_loss
@@ -192,7 +192,7 @@ def vae_training(recipe: VAERecipe, *, compiled: bool = True) -> Training:
     return Training(recipe.to_json(), optimizer, [partial(loss_of, shard) for shard in shards])
 
 
-def train(recipe: VAERecipe, path: Path, every: int) -> None:
+def train_autoencoder(recipe: VAERecipe, path: Path, every: int) -> None:
     """Train to the end in this process."""
     clips = hard_clips()
 
@@ -228,7 +228,7 @@ def main() -> None:
         check_sizes(recipe.config)
         args.folder.mkdir(parents=True, exist_ok=True)
         check_resumable(path, recipe.to_json())
-        spawn(train, args.processes, recipe, path, args.evaluate_every)
+        spawn(train_autoencoder, args.processes, recipe, path, args.evaluate_every)
     except LongtakeError as error:
         raise SystemExit(f"train_vae: {error}") from None
 
@@ -240,7 +240,7 @@ def recipe_of(args: argparse.Namespace) -> VAERecipe:
     if "multipliers" in given:
         given["multipliers"] = tuple(given["multipliers"])
     whole = args.part == "whole"
-    config = replace(VAE_PRESETS["nano"], **given) if whole else load_vae().config
+    config = replace(VAE_PRESETS["nano"], **given) if whole else shipped_vae().config
     return VAERecipe(config, args.part, args.steps, args.seed, args.rate, args.clips)
 
 

@@ -12,10 +12,10 @@ from longtake.models.errors import CheckpointError
 from longtake.models.wan.config import VAE_PRESETS
 from longtake.models.wan.vae import WanVAE
 from training import export
-from training.export import export_decoder, export_vae, fit_preview, fold_statistics, write
+from training.export import export_decoder, export_vae, fit_preview, fold_statistics, write_weights
 from training.learning.optim import FlatOptimizer
 from training.learning.run import write_checkpoint
-from training.shipped import load_vae, read_config
+from training.shipped import read_config, shipped_vae
 from training.train_vae import ADAM, VAERecipe, decoder_of
 from training.world.render import Clips
 
@@ -72,7 +72,7 @@ def test_folding_changes_the_latents_units_and_not_the_pixels(vae):
 def test_weights_are_bfloat16_and_say_what_they_are(tmp_path, capsys):
     weights = {"a": torch.randn(3, 5).T, "spiece_model": torch.arange(7, dtype=torch.uint8)}
     path = tmp_path / "models" / "x.safetensors"
-    write(path, "text_encoder", {"width": 3}, weights, preview={"bias": 0})
+    write_weights(path, "text_encoder", {"width": 3}, weights, preview={"bias": 0})
     assert read_config(path) == {"width": 3}
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["longtake"])
@@ -86,7 +86,7 @@ def test_a_vae_is_exported_with_its_own_sizes_and_average(tmp_path, vae, monkeyp
     monkeypatch.setattr(export, "fold_statistics", lambda vae: None)
     checkpoint(tmp_path / "run.safetensors", vae, VAERecipe(TINY))
     export_vae(tmp_path / "run.safetensors")
-    shipped = load_vae(tmp_path / "vae.safetensors")
+    shipped = shipped_vae(tmp_path / "vae.safetensors")
     assert shipped.config == TINY
     for name, value in vae.state_dict().items():
         assert torch.equal(shipped.state_dict()[name], (value + 1).bfloat16().float()), name
@@ -96,13 +96,13 @@ def test_a_vae_is_exported_with_its_own_sizes_and_average(tmp_path, vae, monkeyp
 def test_a_decoder_is_exported_beside_the_encoder_that_it_was_trained_with(
     tmp_path, vae, monkeypatch
 ):
-    write(tmp_path / "vae.safetensors", "vae", TINY.to_json(), vae.state_dict())
+    write_weights(tmp_path / "vae.safetensors", "vae", TINY.to_json(), vae.state_dict())
     monkeypatch.setattr(
-        "training.train_vae.load_vae", lambda: load_vae(tmp_path / "vae.safetensors")
+        "training.train_vae.shipped_vae", lambda: shipped_vae(tmp_path / "vae.safetensors")
     )
     checkpoint(tmp_path / "run.safetensors", vae, VAERecipe(TINY, "decoder"))
     export_decoder(tmp_path / "run.safetensors")
-    shipped = load_vae(tmp_path / "vae.safetensors").state_dict()
+    shipped = shipped_vae(tmp_path / "vae.safetensors").state_dict()
     for name, value in vae.state_dict().items():
         expected = value + 1 if name.startswith(("decoder.", "conv2.")) else value
         assert torch.equal(shipped[name], expected.bfloat16().float()), name

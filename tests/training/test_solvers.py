@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.exam.sweep import parse
+from training.exam.sweep import parse_settings
 from training.solvers import SAMPLERS, Settings, adams_weights, integrate
 
 S = 0.5  # standard deviation of the pixels; their best velocity is known in closed form
@@ -38,7 +38,7 @@ def test_adams_weights_are_the_textbooks():
 
 
 def test_settings_are_read_from_text():
-    settings = parse("steps=7 sampler=lms_2 guide=0.2:0.9 cfg=3", Settings())
+    settings = parse_settings("steps=7 sampler=lms_2 guide=0.2:0.9 cfg=3", Settings())
     assert settings == Settings(steps=7, sampler="lms_2", guide=(0.2, 0.9), cfg=3.0)
     assert settings.guided(0.5)
     assert not settings.guided(0.1)

@@ -7,7 +7,7 @@ import sentencepiece
 import torch
 
 from training.shipped import WEIGHTS
-from training.text import LENGTH, VOCABULARY, TextEncoder, load_text_encoder, train_tokenizer
+from training.text import LENGTH, VOCABULARY, TextEncoder, shipped_text_encoder, train_tokenizer
 from training.world.captions import all_words, caption, sample_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_text_encoder(WEIGHTS / "text_encoder.safetensors").eval()
+    return shipped_text_encoder(WEIGHTS / "text_encoder.safetensors").eval()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from training import train_dit
 from training.learning import windows
 from training.learning.windows import Batch, Form
 from training.shipped import WEIGHTS
-from training.text import SIZES, TextEncoder, load_text_encoder
+from training.text import SIZES, TextEncoder, shipped_text_encoder
 from training.train_dit import (
     SETTLED,
     SHIFT,
@@ -23,7 +23,7 @@ from training.train_dit import (
     WindowShard,
     dit_training,
     draw_levels,
-    read,
+    read_prompts,
     velocity_loss,
 )
 
@@ -52,7 +52,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_text_encoder(WEIGHTS / "text_encoder.safetensors").spiece_model
+    return shipped_text_encoder(WEIGHTS / "text_encoder.safetensors").spiece_model
 
 
 @pytest.fixture
@@ -163,10 +163,10 @@ def test_objects_weigh_more_once_their_place_is_settled():
 
 def test_each_shot_is_read_from_its_cut_on(model):
     one = batch([["a red ball"], ["a red ball", "a blue cube"]], cut=2)
-    first, second = read(model, one)
+    first, second = read_prompts(model, one)
     assert (first.start, first.stop, second.start, second.stop) == (0, 2, 2, 3)
     alone = batch([["a red ball"], ["a red ball"]])
-    (whole,) = read(model, alone)
+    (whole,) = read_prompts(model, alone)
     assert (whole.start, whole.stop) == (0, 3)
 
     def same(a, b, i):

@@ -42,13 +42,13 @@ def camera_of(levels: np.ndarray, things: np.ndarray, time: str) -> str:
     if len(levels) <= HALF_SECOND:
         return "static"
     grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, ::2, ::2]
-    free = ~np.stack([_surroundings(mask[::2, ::2]) for mask in things])
-    x, y = _half_grid(things.shape)
+    free = ~np.stack([with_rim(mask[::2, ::2]) for mask in things])
+    x, y = half_grid(things.shape)
     # In the sky clouds pan but sun and stars do not; at night zooms show best in the stars.
     low = free & (y > HORIZON - 0.13)
     near = np.where(y > HORIZON, (y - HORIZON) / DEPTH, 0.55)
     regions = {"pan": low, "zoom": free if time == "night" else low}
-    still = {name: _misfit(grey, region, x, y) for name, region in regions.items()}
+    still = {name: motion_error(grey, region, x, y) for name, region in regions.items()}
     best, least = "static", 0.85
     for speed in (0.09, 0.15, 0.21):
         shift = speed * things.shape[2] / things.shape[1] * near / 2
@@ -57,20 +57,20 @@ def camera_of(levels: np.ndarray, things: np.ndarray, time: str) -> str:
         moves += [("zoom in", x / scale, y / scale), ("zoom out", x * scale, y * scale)]
         for name, u, v in moves:
             kind = name.split()[0]
-            misfit = _misfit(grey, regions[kind], u, v) / still[kind]
-            if misfit < least:
-                best, least = name, misfit
+            error = motion_error(grey, regions[kind], u, v) / still[kind]
+            if error < least:
+                best, least = name, error
     return best
 
 
-def _surroundings(mask: np.ndarray) -> np.ndarray:
+def with_rim(mask: np.ndarray) -> np.ndarray:
     """The mask with a wide rim, because shadows and soft edges move with the object."""
     reach = 2 + 0.25 * np.sqrt(mask.sum() / np.pi)
     below = np.logical_or.accumulate(mask, 0)  # a shadow lies anywhere under its object
     return ndimage.distance_transform_edt(~below) < reach if mask.any() else mask
 
 
-def _half_grid(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def half_grid(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """World coordinates of every other pixel in every other row."""
     _, height, width = shape
     x = (np.arange(0, width, 2) + 0.5 - width / 2) / height
@@ -78,7 +78,7 @@ def _half_grid(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(x, (len(y), len(x))), np.broadcast_to(y[:, None], (len(y), len(x)))
 
 
-def _misfit(grey: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+def motion_error(grey: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
     """Mean square difference of frames and those half a second earlier, looked up at (x, y)."""
     _, height, width = grey.shape
     columns, rows = x * height + width / 2 - 0.25, y * height + height / 2 - 0.25

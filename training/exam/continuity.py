@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from ..world.paint import DEPTH, HORIZON
-from ..world.sheet import contact_sheet, to_frames
+from ..world.sheet import clip_sheet, to_frames
 from . import follow, trials
 from .detect import read
-from .judge import Tally, Verdicts, way_of
-from .report import grid, write
-from .takes import answers, decode, encode, known_pixels, psnr, through_vae, trivial
+from .judge import Scorecard, Verdicts, way_of
+from .report import markdown_table, write_report
+from .takes import answers, decode_latents, encode_pixels, known_pixels, psnr, through_vae, trivial
 from .trials import Trial, first_frames, make, one_object, pixel_frame
 
 Numbers = dict[str, float]
@@ -32,8 +32,12 @@ AFTER = pixel_frame(trials.LEAD + trials.GIVEN)  # first new frame of a window f
 
 
 class Question(NamedTuple):
-    """trials: (count, seed) -> that many; judge: verdicts on a clip, uint8 (frames, h, w, 3);
-    numbers: of the pixels (3, frames, h, w). `share`: of the clips asked for that are made."""
+    """What is asked of the network in one situation.
+
+    Attributes:
+        trials: (count, seed) -> that many. judge: verdicts on a clip, uint8 (frames, h, w, 3).
+        numbers: of a clip's pixels (3, frames, h, w). share: of the clips asked for that are made.
+    """
 
     trials: Callable[[int, int], list[Trial]]
     judge: Callable[[Trial, np.ndarray], Verdicts]
@@ -211,7 +215,7 @@ def ask(pipeline, question: Question, count: int, seed: int, sheet: Path) -> dic
     """Tallies and numbers of one question, by source; a contact sheet of the first clips."""
     asked = question.trials(count, seed)
     made, decoded = answers(pipeline, asked), through_vae(pipeline, asked)
-    tallies, numbers = {s: Tally() for s in SOURCES}, {s: [] for s in SOURCES[:4]}
+    tallies, numbers = {s: Scorecard() for s in SOURCES}, {s: [] for s in SOURCES[:4]}
     for k, trial in enumerate(asked):
         shown = dict(
             zip(SOURCES, (made[k], trial.pixels, decoded[k], trivial(trial)), strict=False)
@@ -223,9 +227,9 @@ def ask(pipeline, question: Question, count: int, seed: int, sheet: Path) -> dic
         if k:
             tallies["other clips"].add([question.judge(asked[k - 1], _frames(made[k]))])
     pairs = [_beside(trial, pixels) for trial, pixels in zip(asked[:12], made, strict=False)]
-    contact_sheet(pairs, [trial.prompt for trial in asked[:12]], columns=1).save(sheet)
+    clip_sheet(pairs, [trial.prompt for trial in asked[:12]], columns=1).save(sheet)
     rows = {name: row(tallies, name) for name in tallies["nano"].asked}
-    return {"n": len(asked), "verdicts": rows, "numbers": summary(numbers)}
+    return {"n": len(asked), "verdicts": rows, "numbers": summarized(numbers)}
 
 
 def _frames(pixels: Tensor) -> np.ndarray:
@@ -238,25 +242,25 @@ def _beside(trial: Trial, pixels: Tensor) -> Tensor:
     return to_frames(both[None, :, :: max(1, both.shape[1] // 40)])[0]
 
 
-def row(tallies: dict[str, Tally], name: str) -> dict:
+def row(tallies: dict[str, Scorecard], name: str) -> dict:
     own = tallies["nano"]
     percents = {source: tally.percent(name) for source, tally in tallies.items()}
     return {"n": own.asked[name], "interval": own.interval(name)} | percents
 
 
-def summary(numbers: dict[str, list[Numbers]]) -> dict:
+def summarized(numbers: dict[str, list[Numbers]]) -> dict:
     """Medians by source, and in how many of the clips nano's is above the trivial answer's."""
-    summary = {}
+    summarized = {}
     for name in numbers["nano"][0]:
         values = {source: [n[name] for n in of] for source, of in numbers.items()}
         above = [a > b for a, b in zip(values["nano"], values["trivial"], strict=True)]
-        summary[name] = {source: round(median(v), 2) for source, v in values.items()}
-        if summary[name]["rendered"] == float("inf"):
-            summary[name]["rendered"] = ""  # the truth against itself
-        summary[name]["mean"] = round(float(np.mean(values["nano"])), 2)
-        summary[name]["mean trivial"] = round(float(np.mean(values["trivial"])), 2)
-        summary[name]["above trivial %"] = round(100 * float(np.mean(above)))
-    return summary
+        summarized[name] = {source: round(median(v), 2) for source, v in values.items()}
+        if summarized[name]["rendered"] == float("inf"):
+            summarized[name]["rendered"] = ""  # the truth against itself
+        summarized[name]["mean"] = round(float(np.mean(values["nano"])), 2)
+        summarized[name]["mean trivial"] = round(float(np.mean(values["trivial"])), 2)
+        summarized[name]["above trivial %"] = round(100 * float(np.mean(above)))
+    return summarized
 
 
 def pinned(pipeline, count: int, seed: int) -> Numbers:
@@ -264,7 +268,7 @@ def pinned(pipeline, count: int, seed: int) -> Numbers:
     asked = QUESTIONS["image to video"].trials(count, seed)
     made = answers(pipeline, asked)[:, :, 0]
     images = torch.stack([trial.pixels[:, 0] for trial in asked])
-    alone = decode(pipeline, encode(pipeline, images[:, :, None]))[:, :, 0]
+    alone = decode_latents(pipeline, encode_pixels(pipeline, images[:, :, None]))[:, :, 0]
     error = (made - images).square().mean()
     return {
         "worst difference to the round trip, of 255": float((made - alone).abs().max() * 127.5),
@@ -272,7 +276,7 @@ def pinned(pipeline, count: int, seed: int) -> Numbers:
     }
 
 
-def markdown(report: dict) -> str:
+def continuity_page(report: dict) -> str:
     """The report as a page."""
     heads = ("", "right %", "95 % interval", "n", *SOURCES[1:])
     command = f"--continuity --clips {report['clips']} --seed {report['seed']}"
@@ -285,13 +289,13 @@ def markdown(report: dict) -> str:
              *(_text(row[source]) for source in SOURCES[1:]))
             for name, row in found["verdicts"].items()
         ]  # fmt: skip
-        parts.append(f"## {title.capitalize()}\n\n{grid(heads, cells)}")
+        parts.append(f"## {title.capitalize()}\n\n{markdown_table(heads, cells)}")
         if found["numbers"]:
             names = (*SOURCES[:4], "above trivial %")
             lines = [
                 (name, *(str(row[k]) for k in names)) for name, row in found["numbers"].items()
             ]
-            parts.append(grid(("medians", *names), lines))
+            parts.append(markdown_table(("medians", *names), lines))
     parts.append(f"Pinned first frame: {json.dumps(report['pinned'])}\n")
     return "\n".join(parts)
 
@@ -300,7 +304,7 @@ def _text(percent: float | None) -> str:
     return "" if percent is None else f"{percent:.0f}"
 
 
-def examine(pipeline, clips: int, seed: int, only: str, out: Path, sheets: Path) -> dict:
+def examine_continuity(pipeline, clips: int, seed: int, only: str, out: Path, sheets: Path) -> dict:
     """Ask all questions, or those whose name contains `only`; writes continuity.md and .json."""
     found, begun = {}, time.process_time()
     for title, question in QUESTIONS.items():
@@ -322,6 +326,6 @@ def examine(pipeline, clips: int, seed: int, only: str, out: Path, sheets: Path)
         "settings": vars(pipeline.settings),
         "cpu_seconds": round(time.process_time() - begun),
     }
-    write(out / "continuity", markdown(report), report)
+    write_report(out / "continuity", continuity_page(report), report)
     print(json.dumps(report))
     return report

@@ -20,13 +20,16 @@ SOLID = 0.84  # least share of its convex hull that one object fills
 
 
 @dataclass(frozen=True)
-class Track:
-    """One object through the clip, everything per frame.
+class Trajectory:
+    """One object through a clip; arrays are (frames, ...), NaN where it is not seen.
 
-    x, y: the middle of what is seen, in picture widths and heights; radius: half the mean width
-    of the silhouette over all directions, in picture heights; whole: not cut off by the picture's
-    edge; outline: (frames, ANGLES) the silhouette, free of place and size; band: direction of the
-    white band in radians, modulo pi. Frames in which it is not seen are NaN.
+    Attributes:
+        colour: one of COLOURS. share: of the picture that it typically covers.
+        x, y: the middle of what is seen, in picture widths and heights.
+        radius: half the silhouette's mean width over all directions, in picture heights.
+        whole: whether the picture's edge does not cut it off.
+        outline: (frames, ANGLES) the silhouette, free of place and size.
+        band: direction of the white band in radians, modulo pi.
     """
 
     colour: str
@@ -41,12 +44,18 @@ class Track:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip, or one shot of it, shows."""
+    """What a clip, or one shot of it, shows.
+
+    Attributes:
+        ground, time, camera: words of the captions.
+        tracks: of its objects, two at most, the largest first.
+        lumps: share of frames that show exactly one coherent lump of one colour.
+    """
 
     ground: str
     time: str
-    tracks: tuple[Track, ...]  # the largest first
-    lumps: float  # share of frames that show exactly one coherent lump of one colour
+    tracks: tuple[Trajectory, ...]
+    lumps: float
     camera: str
 
 
@@ -67,7 +76,7 @@ def labels_of(levels: np.ndarray) -> np.ndarray:
     return _labels(levels, _ground(levels, time), time)
 
 
-def motion_of(track: Track, fps: float = 8) -> str:
+def motion_of(track: Trajectory, fps: float = 8) -> str:
     """One of nine; meant for cameras at rest."""
     seen = np.isfinite(track.x)
     good = seen & track.whole if (seen & track.whole).sum() >= 5 else seen
@@ -92,7 +101,7 @@ def motion_of(track: Track, fps: float = 8) -> str:
     return "spins" if _turning(track.band, fps) > 0.45 * np.pi else "still"
 
 
-def shape_of(track: Track, spinning: bool = False) -> str:
+def shape_of(track: Trajectory, spinning: bool = False) -> str:
     """The silhouette that fits best; upright unless `spinning`, when every turn is tried."""
     good = track.whole & np.isfinite(track.x)
     good = good if good.any() else np.isfinite(track.x)
@@ -239,7 +248,7 @@ def _hull_area(mask: np.ndarray) -> float:
     return inner + around / 2 + 1  # half a pixel of rim all round
 
 
-def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Track, ...]:
+def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Trajectory, ...]:
     """A track for every colour that is there for most of the clip, largest first, two at most."""
     areas = np.stack([(labels == i).sum((1, 2)) for i in range(len(COLOURS))])
     typical = np.sort(areas, 1)[:, len(labels) // 3 :].mean(1) / labels[0].size
@@ -251,7 +260,7 @@ def _tracks(levels: np.ndarray, labels: np.ndarray) -> tuple[Track, ...]:
     )
 
 
-def _track(levels: np.ndarray, masks: np.ndarray, colour: str, share: float) -> Track:
+def _track(levels: np.ndarray, masks: np.ndarray, colour: str, share: float) -> Trajectory:
     frames, height, width = masks.shape
     place = np.full((4, frames), np.nan)
     outline = np.full((frames, ANGLES), np.nan)
@@ -265,7 +274,7 @@ def _track(levels: np.ndarray, masks: np.ndarray, colour: str, share: float) -> 
         place[3, t] = _band(levels[t], piece, x, y, radius)
         edges = (piece[0], piece[-1], piece[:, 0], piece[:, -1])
         whole[t] = not any(edge.any() for edge in edges)
-    return Track(colour, share, *place[:3], whole, outline, place[3])
+    return Trajectory(colour, share, *place[:3], whole, outline, place[3])
 
 
 def _directions() -> np.ndarray:

@@ -25,13 +25,18 @@ from pack import ROOT
 
 from ..world.captions import WHOLE_WORLD, Mix, Scene, caption, held_out_scenes
 from ..world.render import render
-from ..world.sheet import contact_sheet, to_frames
-from .judge import SCORES, Tally, Verdicts, View, judge, without
-from .report import markdown, show, write
+from ..world.sheet import clip_sheet, to_frames
+from .judge import SCORES, Scorecard, Verdicts, View, judge, without
+from .report import scores_page, show, write_report
 
 
 class Part(NamedTuple):
-    """`share` of twenty prompts are of this kind; scores named in `apart` do not count them."""
+    """A kind of prompt.
+
+    Attributes:
+        share: how many of twenty prompts are of it. mix: what may happen in them.
+        apart: scores that do not count them.
+    """
 
     share: int
     mix: Mix
@@ -53,8 +58,12 @@ TURNS = [i for _, i in sorted(((k + 0.5) / p.share, i) for i, p in enumerate(EXA
 MakeClips = Callable[[list[str], list[int]], Tensor]  # prompts, seeds -> (b, 3, f, h, w)
 
 
-class Question(NamedTuple):
-    """A scene, its prompt, and which part of the exam it belongs to."""
+class ExamPrompt(NamedTuple):
+    """A scene and its prompt.
+
+    Attributes:
+        part: of EXAM, the index.
+    """
 
     scene: Scene
     prompt: str
@@ -62,8 +71,13 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One prompt and what became of it. clip: uint8 (frames, h, w, 3); chance: verdicts on a clip
-    made for another prompt of the same part."""
+    """One prompt and what became of it.
+
+    Attributes:
+        scene, prompt: what was asked for. clip: uint8 (frames, h, w, 3). verdicts: on it.
+        chance: verdicts by the prompt before, of the same part: what a model scores that does not
+            listen.
+    """
 
     scene: Scene
     prompt: str
@@ -78,9 +92,11 @@ class Answer(NamedTuple):
         return f"{self.prompt} [{'wrong: ' + ', '.join(wrong) if wrong else 'right'}]"
 
 
-def questions(count: int, seed: int) -> list[Question]:
-    """Held-out scenes and prompts, by turns of TURNS; motions take turns within each part. Every
-    other prompt of a part has an order of words that training never used."""
+def questions(count: int, seed: int) -> list[ExamPrompt]:
+    """Held-out scenes and prompts, by turns of TURNS; motions take turns within each part.
+
+    Every other prompt of a part has an order of words that training never used.
+    """
     rng, asked = Random(seed), []
     scenes = [held_out_scenes(count, 1000 * seed + i, part.mix) for i, part in enumerate(EXAM)]
     place = [0] * len(EXAM)
@@ -88,13 +104,13 @@ def questions(count: int, seed: int) -> list[Question]:
         i = TURNS[k % len(TURNS)]
         scene = scenes[i][place[i]]
         prompt = caption(scene, rng, WHOLE_WORLD, unseen_order=place[i] % 2 == 1)
-        asked.append(Question(scene, prompt, i))
+        asked.append(ExamPrompt(scene, prompt, i))
         place[i] += 1
     return asked
 
 
-def evaluate(
-    make_clips: MakeClips, asked: list[Question], seed: int, batch: int = 6
+def evaluate_clips(
+    make_clips: MakeClips, asked: list[ExamPrompt], seed: int, batch: int = 6
 ) -> Iterator[Answer]:
     """Make a clip for each prompt and judge it; a few clips are enough to watch a training run."""
     others: dict[int, Scene] = {}
@@ -110,10 +126,10 @@ def evaluate(
 
 
 def calibrate(
-    asked: list[Question], seed: int, through: Callable[[Tensor], Tensor] | None = None
-) -> Tally:
-    """How often the detectors are right on rendered clips, sent `through` a codec if given."""
-    generator, tally = torch.Generator().manual_seed(seed), Tally()
+    asked: list[ExamPrompt], seed: int, through: Callable[[Tensor], Tensor] | None = None
+) -> Scorecard:
+    """How often the detectors are right on rendered clips, sent `through` a VAE if given."""
+    generator, tally = torch.Generator().manual_seed(seed), Scorecard()
     for at in range(0, len(asked), 6):
         part = asked[at : at + 6]
         pixels = render([question.scene for question in part], 17, generator).pixels
@@ -123,7 +139,7 @@ def calibrate(
     return tally
 
 
-def grid(pixels: Tensor, period: int) -> float:
+def block_grid(pixels: Tensor, period: int) -> float:
     """How much steeper the picture is across the borders of `period`-pixel blocks than elsewhere.
 
     pixels: (..., h, w). About 1 where no block grid shows.
@@ -150,7 +166,7 @@ def measure_vae(vae, scenes: list[Scene], seed: int) -> dict[str, float]:
         pixels = render([scene], 17, generator).pixels
         back = round_trip(vae, pixels)
         errors.append((back - pixels).square().mean())
-        grids.append([grid(back, p) / grid(pixels, p) for p in (4, 16)])
+        grids.append([block_grid(back, p) / block_grid(pixels, p) for p in (4, 16)])
     psnr = 10 * torch.log10(4 / torch.stack(errors))
     grid_4, grid_16 = torch.tensor(grids).mean(0).tolist()
     return {
@@ -162,10 +178,10 @@ def measure_vae(vae, scenes: list[Scene], seed: int) -> dict[str, float]:
     }
 
 
-def table(answers: list[Answer], rendered: Tally, decoded: Tally) -> dict[str, dict]:
+def table(answers: list[Answer], rendered: Scorecard, decoded: Scorecard) -> dict[str, dict]:
     """Every score that was asked for, with the detectors' own scores."""
-    scores = Tally().add(answer.verdicts for answer in answers)
-    chance = Tally().add(answer.chance for answer in answers)
+    scores = Scorecard().add(answer.verdicts for answer in answers)
+    chance = Scorecard().add(answer.chance for answer in answers)
     return {
         name: {
             "percent": scores.percent(name),
@@ -187,13 +203,13 @@ def save_sheets(answers: list[Answer], folder: Path, each: int = 12) -> None:
         part = answers[at : at + each]
         clips = [answer.clip for answer in part]
         texts = [answer.summary for answer in part]
-        contact_sheet(clips, texts).save(folder / f"clips-{at // each + 1:02}.png")
+        clip_sheet(clips, texts).save(folder / f"clips-{at // each + 1:02}.png")
 
 
-def examine(pipeline, clips: int, calibration: int, seed: int, sheets: Path) -> dict:
+def examine_prompts(pipeline, clips: int, calibration: int, seed: int, sheets: Path) -> dict:
     """The whole evaluation; contact sheets go to the folder `sheets`."""
     begun = time.process_time()
-    answers = list(evaluate(pipeline, questions(clips, seed), seed))
+    answers = list(evaluate_clips(pipeline, questions(clips, seed), seed))
     seconds = time.process_time() - begun
     save_sheets(answers, sheets)
     asked = questions(calibration, seed + 1)
@@ -237,7 +253,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(args: argparse.Namespace):
+def load_pipeline(args: argparse.Namespace):
     """The networks and settings that the command line names."""
     from ..pipeline import Pipeline  # renders and detectors do not need the networks
     from ..solvers import Settings
@@ -254,16 +270,16 @@ def main() -> None:
     args = arguments()
     for folder in (args.out, args.sheets):
         folder.mkdir(parents=True, exist_ok=True)
-    pipeline = load(args)
+    pipeline = load_pipeline(args)
     if args.continuity:
-        from .continuity import examine as examine_continuity
+        from .continuity import examine_continuity
 
         clips = 50 if args.clips == 200 else args.clips
         examine_continuity(pipeline, clips, args.seed, args.only, args.out, args.sheets)
         return
-    report = examine(pipeline, args.clips, args.calibrate, args.seed, args.sheets)
+    report = examine_prompts(pipeline, args.clips, args.calibrate, args.seed, args.sheets)
     show(report)
-    write(args.out / "report", markdown(report), report)
+    write_report(args.out / "report", scores_page(report), report)
     print(json.dumps(report))
 
 

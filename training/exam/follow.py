@@ -1,4 +1,4 @@
-"""What classical vision says about how a clip goes on: who stays who, what keeps time with what."""
+"""How a clip goes on, by classical vision: what stays the same, and what moves together."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,17 +6,17 @@ from scipy import ndimage
 from ..world.captions import Shot, Thing
 from ..world.paint import DEPTH, HORIZON
 from ..world.render import PAN
-from .camera import _half_grid, _misfit, _surroundings
-from .detect import Reading, Track, labels_of, motion_of, read, shape_of
+from .camera import half_grid, motion_error, with_rim
+from .detect import Reading, Trajectory, labels_of, motion_of, read, shape_of
 
 ALIKE = 1.25  # sizes up to this ratio are the same
 
 
-def track_of(reading: Reading, colour: str) -> Track | None:
+def track_of(reading: Reading, colour: str) -> Trajectory | None:
     return next((track for track in reading.tracks if track.colour == colour), None)
 
 
-def radius_of(track: Track | None) -> float:
+def radius_of(track: Trajectory | None) -> float:
     """Median radius where it is wholly seen; NaN where it never is."""
     if track is None:
         return np.nan
@@ -60,12 +60,12 @@ def moves(thing: Thing, clip: np.ndarray) -> bool:
 
 
 def unseen(thing: Thing, clip: np.ndarray, frames: np.ndarray) -> bool:
-    """Whether the object is out of sight in these frames (bool, one for each), all but one."""
+    """Whether the object is out of sight in all of these frames but one. frames: (frames,) bool."""
     track = track_of(read(clip), thing.colour)
     return track is None or np.isfinite(track.x[frames]).sum() <= 1
 
 
-def period_of(track: Track | None, fps: float = 8) -> float:
+def period_of(track: Trajectory | None, fps: float = 8) -> float:
     """Seconds after which the height repeats, from its autocorrelation; 0 without a swing."""
     if track is None or np.isfinite(track.y).mean() < 0.7:
         return 0.0
@@ -93,34 +93,39 @@ LAYERS = {  # rows in picture heights, and how fast they pass under a pan at spe
 
 
 def pans(clip: np.ndarray) -> dict[str, float]:
-    """The speed of the camera that each layer of the landscape alone tells, NaN where nothing in
-    it moves; in picture widths a second, positive to the right. All are one number in 3D."""
+    """The camera's speed as each layer of the landscape shows it by itself.
+
+    In picture widths a second, positive to the right; NaN where nothing in the layer moves. If the
+    parallax is right, all are one number.
+    """
     levels = clip.astype(np.float32) / 255
     labels = labels_of(levels)
     grey = ndimage.gaussian_filter(levels.mean(-1), (0, 1, 1))[:, ::2, ::2]
-    free = ~np.stack([_surroundings(mask[::2, ::2]) for mask in labels >= 0])
-    x, y = _half_grid(labels.shape)
-    told = {}
+    free = ~np.stack([with_rim(mask[::2, ::2]) for mask in labels >= 0])
+    x, y = half_grid(labels.shape)
+    speed_of = {}
     for name, ((top, bottom), pace) in LAYERS.items():
         region = free & (y > top) & (y < bottom)
         near = np.maximum((y - HORIZON) / DEPTH, 0.08) if pace is None else pace
         speeds = np.linspace(-0.3, 0.3, 25)
-        misfits = np.array([_misfit(grey, region, x + speed * near / 2, y) for speed in speeds])
+        misfits = np.array(
+            [motion_error(grey, region, x + speed * near / 2, y) for speed in speeds]
+        )
         best = int(np.argmin(misfits))
-        told[name] = speeds[best] if misfits[best] < 0.7 * misfits[12] else np.nan
-    return told
+        speed_of[name] = speeds[best] if misfits[best] < 0.7 * misfits[12] else np.nan
+    return speed_of
 
 
 def parallax(shot: Shot, depth: float, clip: np.ndarray) -> dict[str, bool]:
-    """Whether every layer, and the object at its depth, tells the same pan as the prompt.
+    """Whether every layer, and the object at its depth, shows the pan that was asked for.
 
     Hills are asked only by day: at sunset the sun stands among them, at night they are dark.
     """
     thing, way = shot.things[0], PAN if shot.camera == "pan right" else -PAN
-    told = pans(clip)
+    speed_of = pans(clip)
     if shot.time != "day":
-        told.pop("hills")
-    verdicts = {name: abs(v - way) <= 0.05 for name, v in told.items()}
+        speed_of.pop("hills")
+    verdicts = {name: abs(v - way) <= 0.05 for name, v in speed_of.items()}
     track = track_of(read(clip), thing.colour)
     seen = np.isfinite(track.x) & track.whole if track else np.zeros(1, bool)
     slope = np.polyfit(np.flatnonzero(seen) / 8, track.x[seen], 1)[0] if seen.sum() > 4 else 0.0
@@ -151,8 +156,8 @@ def shadows(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shadow_agrees(thing: Thing, clip: np.ndarray) -> bool:
-    """Whether the shadow goes along sideways, or stays below what rises and falls and grows darker
-    as that comes near."""
+    """Whether the shadow goes along sideways, or stays below what rises and falls and grows
+    darker as that comes near."""
     track = track_of(read(clip), thing.colour)
     if track is None:
         return False

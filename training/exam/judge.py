@@ -10,7 +10,7 @@ import numpy as np
 
 from ..world.captions import Scene, Shot, Thing
 from .camera import find_cut
-from .detect import Reading, Track, motion_of, read, shape_of
+from .detect import Reading, Trajectory, motion_of, read, shape_of
 
 SCORES = {  # what each score counts
     "colour": "colour of the object (one-object prompts)",
@@ -64,16 +64,18 @@ def judge(scene: Scene, clip: np.ndarray | View) -> Verdicts:
         uncut = view.cut is None
         return {"no_cut": uncut} | _one_shot(scene.shots[0], view.whole, uncut)
     verdicts = {"cut": view.cut is not None}
-    verdicts |= _place(scene.shots[0], view.before) | _colours(scene.shots[0], view.before)
-    verdicts["after_cut"] = all(_place(scene.shots[1], view.after).values())
+    verdicts |= place_verdicts(scene.shots[0], view.before) | colour_verdicts(
+        scene.shots[0], view.before
+    )
+    verdicts["after_cut"] = all(place_verdicts(scene.shots[1], view.after).values())
     return verdicts
 
 
-def _place(shot: Shot, reading: Reading) -> Verdicts:
+def place_verdicts(shot: Shot, reading: Reading) -> Verdicts:
     return {"ground": reading.ground == shot.ground, "time": reading.time == shot.time}
 
 
-def _colours(shot: Shot, reading: Reading) -> Verdicts:
+def colour_verdicts(shot: Shot, reading: Reading) -> Verdicts:
     seen = [track.colour for track in reading.tracks]
     if len(shot.things) == 1:
         return {"colour": seen[:1] == [shot.things[0].colour]}
@@ -81,7 +83,7 @@ def _colours(shot: Shot, reading: Reading) -> Verdicts:
 
 
 def _one_shot(shot: Shot, reading: Reading, uncut: bool) -> Verdicts:
-    verdicts = _place(shot, reading) | _colours(shot, reading)
+    verdicts = place_verdicts(shot, reading) | colour_verdicts(shot, reading)
     verdicts["camera"] = reading.camera == shot.camera
     if shot.camera != "static":
         verdicts["camera_moves"] = verdicts["camera"]
@@ -95,7 +97,7 @@ def _one_shot(shot: Shot, reading: Reading, uncut: bool) -> Verdicts:
     return verdicts | {"two_all": uncut and all(verdicts.values()) and all(each)}
 
 
-def _thing(shot: Shot, thing: Thing, track: Track | None) -> Verdicts:
+def _thing(shot: Shot, thing: Thing, track: Trajectory | None) -> Verdicts:
     """Shape, and under a camera at rest motion, of one object."""
     sideways = thing.motion in ("left", "right")
     if track is None:
@@ -115,7 +117,7 @@ def _thing(shot: Shot, thing: Thing, track: Track | None) -> Verdicts:
     return verdicts
 
 
-def way_of(track: Track) -> str:
+def way_of(track: Trajectory) -> str:
     """Where the object is later against where it was before, however fast."""
     x = track.x[np.isfinite(track.x)]
     third = max(1, len(x) // 3)
@@ -137,13 +139,13 @@ def interval(right: int, asked: int) -> tuple[float, float]:
 
 
 @dataclass
-class Tally:
+class Scorecard:
     """Right answers out of how many, by the keys of SCORES."""
 
     right: Counter = field(default_factory=Counter)
     asked: Counter = field(default_factory=Counter)
 
-    def add(self, verdicts: Iterable[Verdicts]) -> "Tally":
+    def add(self, verdicts: Iterable[Verdicts]) -> "Scorecard":
         for each in verdicts:
             for name, ok in each.items():
                 self.right[name] += bool(ok)

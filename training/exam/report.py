@@ -71,13 +71,13 @@ def _vae(vae: dict) -> str:
     return line.format(**vae)
 
 
-def grid(heads: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
+def markdown_table(heads: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [heads, ("---",) * len(heads), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def markdown(report: dict) -> str:
+def scores_page(report: dict) -> str:
     """The report as a page."""
     settings = ", ".join(f"{k} {v}" for k, v in report["settings"].items())
     return f"""# Scores of the built-in model
@@ -93,7 +93,7 @@ judged by the prompt before it of the same kind: what a model scores that does n
 "Detector" and "after VAE" say how often the detectors themselves are right, on \
 {report["calibration_clips"]} rendered clips, as they are and after a round trip through the VAE.
 
-{grid(HEADS, rows(report))}
+{markdown_table(HEADS, rows(report))}
 {_vae(report["vae"])}
 
 {report["cpu_seconds_per_clip"]} seconds of CPU for each clip, its judgement included.
@@ -111,7 +111,7 @@ def _command(report: dict) -> str:
     return " ".join(["python -m training.exam.evaluate", *(f"--{k} {v}" for k, v in given.items())])
 
 
-def write(path: Path, page: str, report: dict) -> None:
+def write_report(path: Path, page: str, report: dict) -> None:
     """`path` with .md and .json."""
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

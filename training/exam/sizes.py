@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from ..world.render import render
-from ..world.sheet import contact_sheet, to_frames
-from .evaluate import ROOT, load, questions
-from .judge import Tally, judge
+from ..world.sheet import clip_sheet, to_frames
+from .evaluate import ROOT, load_pipeline, questions
+from .judge import Scorecard, judge
 
 SIZES = (  # width, height, frames
     (128, 128, 17),
@@ -28,11 +28,11 @@ SIZES = (  # width, height, frames
 COLUMNS = ("colour", "ground", "time", "coherent", "shape", "no_cut")
 
 
-def measure(pipeline, clips: int, size: tuple[int, int, int], seed: int, sheet: Path) -> dict:
+def measure_size(pipeline, clips: int, size: tuple[int, int, int], seed: int, sheet: Path) -> dict:
     """Percent right at one size, of the model's clips and of rendered ones."""
     width, height, frames = size
     asked = [q for q in questions(4 * clips, seed) if q.part == 0][:clips]
-    own, truth, shown = Tally(), Tally(), []
+    own, truth, shown = Scorecard(), Scorecard(), []
     for k, question in enumerate(asked):
         at = {"frames": frames, "height": height, "width": width}
         clip = to_frames(pipeline([question.prompt], [seed + k], **at))[0]
@@ -42,7 +42,7 @@ def measure(pipeline, clips: int, size: tuple[int, int, int], seed: int, sheet: 
         truth.add([judge(question.scene, rendered.numpy())])
         shown.append(clip)
     texts = [question.prompt for question in asked[:8]]
-    contact_sheet(shown[:8], texts, every=max(4, frames // 8)).save(sheet)
+    clip_sheet(shown[:8], texts, every=max(4, frames // 8)).save(sheet)
     return {name: (own.percent(name), truth.percent(name)) for name in COLUMNS}
 
 
@@ -57,12 +57,12 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    pipeline, rows = load(args), {}
+    pipeline, rows = load_pipeline(args), {}
     print(f"{'':<16}{''.join(f'{name:>16}' for name in COLUMNS)}")
     for size in SIZES:
         name = "{}x{}, {}".format(*size)
         sheet = args.out / f"{name.replace(', ', '-')}.png"
-        rows[name] = measure(pipeline, args.clips, size, args.seed, sheet)
+        rows[name] = measure_size(pipeline, args.clips, size, args.seed, sheet)
         cells = [f"{own:>9.0f} ({truth:.0f})" for own, truth in rows[name].values()]
         print(f"{name:<16}{''.join(f'{cell:>16}' for cell in cells)}", flush=True)
     print(json.dumps({"clips": args.clips, "seed": args.seed, "sizes": rows}))

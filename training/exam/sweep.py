@@ -18,8 +18,8 @@ from types import MappingProxyType
 import torch
 
 from ..solvers import Settings
-from .evaluate import ROOT, evaluate, load, questions
-from .judge import Tally
+from .evaluate import ROOT, evaluate_clips, load_pipeline, questions
+from .judge import Scorecard
 
 COLUMNS = ("colour", "ground", "time", "coherent", "shape", "motion", "left_right", "camera_moves",
            "cut", "no_cut", "after_cut", "two_colours", "one_all", "two_all")  # fmt: skip
@@ -42,7 +42,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def parse(text: str, base: Settings) -> Settings:
+def parse_settings(text: str, base: Settings) -> Settings:
     """The base settings with some replaced: "steps=8 sampler=lms_2 guide=0.2:1"."""
     values = {}
     for part in text.split():
@@ -54,7 +54,7 @@ def parse(text: str, base: Settings) -> Settings:
     return replace(base, **values)
 
 
-def measure(pipeline, settings: Settings, clips: int, seed: int) -> dict:
+def measure_settings(pipeline, settings: Settings, clips: int, seed: int) -> dict:
     """Scores and costs of one clip under these settings."""
     asked, seconds = questions(clips, seed), 0.0
     pipeline.settings, pipeline.evaluations = settings, 0
@@ -66,7 +66,7 @@ def measure(pipeline, settings: Settings, clips: int, seed: int) -> dict:
         seconds += time.process_time() - begun
         return made
 
-    tally = Tally().add(answer.verdicts for answer in evaluate(make, asked, seed))
+    tally = Scorecard().add(answer.verdicts for answer in evaluate_clips(make, asked, seed))
     return {
         "scores": {name: tally.percent(name) for name in COLUMNS},
         "n": {name: tally.asked[name] for name in COLUMNS},
@@ -92,12 +92,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
-    pipeline, base, rows = load(args), Settings(), {}
+    pipeline, base, rows = load_pipeline(args), Settings(), {}
     wanted = ["", *(text for group in args.group for text in GROUPS[group]), *args.set]
     heads = "".join(f"{name[:5]:>6}" for name in COLUMNS)
     print(f"{'':<34}{heads}{'evals':>7}{'CPU s':>7}")
     for text in wanted:
-        rows[text or "defaults"] = measure(pipeline, parse(text, base), args.clips, args.seed)
+        rows[text or "defaults"] = measure_settings(
+            pipeline, parse_settings(text, base), args.clips, args.seed
+        )
         print(line(text or "defaults", rows[text or "defaults"]), flush=True)
     print(json.dumps({"clips": args.clips, "seed": args.seed, "rows": rows}))
 

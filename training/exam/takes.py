@@ -1,4 +1,4 @@
-"""Painting what is not known of a clip, window by window, and the trivial answers beside it."""
+"""What the network makes of a clip of which it knows a part, and the trivial answers beside it."""
 
 from typing import TYPE_CHECKING
 
@@ -15,27 +15,27 @@ WINDOW = 5  # latent frames
 
 
 @torch.inference_mode()
-def encode(pipeline: "Pipeline", pixels: Tensor) -> Tensor:
+def encode_pixels(pipeline: "Pipeline", pixels: Tensor) -> Tensor:
     """Pixels (b, 3, frames, h, w) -> latents, float32."""
     dtype = next(pipeline.vae.parameters()).dtype
     return pipeline.vae.encode(pixels.to(dtype)).float()
 
 
 @torch.inference_mode()
-def decode(pipeline: "Pipeline", latents: Tensor) -> Tensor:
+def decode_latents(pipeline: "Pipeline", latents: Tensor) -> Tensor:
     """Latents -> pixels (b, 3, frames, h, w) in [-1, 1], float32."""
     dtype = next(pipeline.vae.parameters()).dtype
     return pipeline.vae.decode(latents.to(dtype)).float().clamp(-1, 1)
 
 
-def paint(
+def complete(
     pipeline: "Pipeline", prompts: list[str], seeds: list[int], latents: Tensor, known: Tensor
 ) -> Tensor:
-    """Latents with the unknown frames painted, as many windows as that takes.
+    """Latents with their unknown frames sampled, in as many windows as that takes.
 
     Args:
-        latents: (b, c, t, h, w), used where known: (t,) bool. More than one window is painted
-            from the past on, each window given the last GIVEN latent frames before it.
+        latents: (b, c, t, h, w), used where known: (t,) bool. Where one window is not enough, they
+            go from the past on, each given the last GIVEN latent frames before it.
     """
     x, known = latents.clone(), known.clone()
     while not known.all():
@@ -62,25 +62,27 @@ def answers(pipeline: "Pipeline", trials: list[Trial], batch: int = 5) -> Tensor
         part = trials[at : at + batch]
         latents = given(pipeline, part)
         prompts, seeds = [t.prompt for t in part], [t.seed for t in part]
-        painted = paint(pipeline, prompts, seeds, latents, part[0].known)
-        made.append(decode(pipeline, painted))
+        sampled = complete(pipeline, prompts, seeds, latents, part[0].known)
+        made.append(decode_latents(pipeline, sampled))
     return torch.cat(made)
 
 
 def given(pipeline: "Pipeline", trials: list[Trial]) -> Tensor:
-    """The trials' known latent frames, zero elsewhere, encoded without a look at the answer: the
-    encoder meets the trivial one wherever something unknown comes first."""
+    """The trials' known latent frames, zero elsewhere, encoded without a look at the answer.
+
+    Where something unknown comes first, the encoder gets the trivial answer in its place.
+    """
     known = trials[0].known
     stop = int(known.nonzero()[-1]) + 1
     pixels = torch.stack([trivial(trial)[:, : pixel_frame(stop)] for trial in trials])
-    return pad(encode(pipeline, pixels), (0, 0, 0, 0, 0, len(known) - stop))
+    return pad(encode_pixels(pipeline, pixels), (0, 0, 0, 0, 0, len(known) - stop))
 
 
 def through_vae(pipeline: "Pipeline", trials: list[Trial], batch: int = 5) -> Tensor:
-    """The trials' own pixels after a round trip through the VAE: the best that can be."""
+    """The trials' own pixels after a round trip through the VAE: the best there can be."""
     return torch.cat(
         [
-            decode(pipeline, encode(pipeline, torch.stack([t.pixels for t in part])))
+            decode_latents(pipeline, encode_pixels(pipeline, torch.stack([t.pixels for t in part])))
             for part in (trials[at : at + batch] for at in range(0, len(trials), batch))
         ]
     )
@@ -108,6 +110,6 @@ def trivial(trial: Trial) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, where: Tensor | None = None) -> float:
-    """dB of pixels in [-1, 1], (3, frames, h, w); of the frames `where`: (frames,) bool."""
+    """PSNR in dB of pixels (3, frames, h, w) in [-1, 1]; where: (frames,) bool, which count."""
     error = (a - b).square().mean((0, 2, 3))
     return float(10 * torch.log10(4 / (error if where is None else error[where]).mean()))

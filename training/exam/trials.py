@@ -20,7 +20,7 @@ from ..world.captions import (
     held_out_scenes,
     sample_scene,
 )
-from ..world.render import arrange, film, render
+from ..world.render import arrange, pose, render
 from ..world.sheet import to_frames
 
 FPS = 8
@@ -31,9 +31,11 @@ STAYING = ("left", "right", "rises", "falls", "bounces", "spins")  # motions wit
 
 @dataclass(frozen=True)
 class Paths:
-    """Where up to two objects are in every frame, far ones first, all (frames, 2).
+    """Where up to two objects are in every frame, far ones first.
 
-    x, y, radius, base: in picture heights, zero in the middle; base is where the shadow lies.
+    Attributes:
+        x, y, radius: (frames, 2), in picture heights, zero in the middle.
+        base: (frames, 2), the height at which the shadow lies. present: (frames, 2), 0 or 1.
     """
 
     x: Tensor
@@ -61,8 +63,10 @@ class Paths:
 class Trial:
     """A clip and what of it is given.
 
-    pixels: (3, frames, h, w) in [-1, 1]; known: (t,) bool, which latent frames are given;
-    paths: of its objects; seed: of the noise; true: whether `pixels` show what the prompt says.
+    Attributes:
+        scene, prompt: what is asked for. pixels: (3, frames, h, w) in [-1, 1].
+        known: (t,) bool, which latent frames are given. paths: of its objects.
+        seed: of the noise. true: whether `pixels` show what the prompt says.
     """
 
     scene: Scene
@@ -97,7 +101,7 @@ def paths_of(scene: Scene, seed: int, start: int, frames: int) -> Paths:
     """Where things are in frames start … start + frames - 1 of what `render` draws."""
     layout = arrange([scene], torch.Generator().manual_seed(seed), 1.0)
     seconds = (start + torch.arange(frames)) / FPS
-    _, bodies = film(layout, torch.zeros(frames, dtype=torch.long), seconds, 1.0)
+    _, bodies = pose(layout, torch.zeros(frames, dtype=torch.long), seconds, 1.0)
     names = ("x", "y", "radius", "base", "present")
     return Paths(*(torch.stack([getattr(b, name) for b in bodies], 1) for name in names))
 

@@ -40,8 +40,8 @@ class ClipPool:
             scene = sample_scene(rng, WORLD)
             size = {"height": SIDE, "width": SIDE}
             clip = render([scene], FRAMES, generator, **size, compiled=self.compiled)
-            self.pixels[n % self.size] = to_bytes(clip.pixels[0] / 2 + 0.5)
-            self.masks[n % self.size] = to_bytes(clip.masks[0])
+            self.pixels[n % self.size] = as_bytes(clip.pixels[0] / 2 + 0.5)
+            self.masks[n % self.size] = as_bytes(clip.masks[0])
         self.made = max(self.made, count)
 
     def crops(self, rng: Random, count: int, frames: int, side: int) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ class ClipPool:
         return torch.stack(pixels) / 127.5 - 1, torch.stack(masks) / 255
 
 
-def to_bytes(values: Tensor) -> Tensor:
+def as_bytes(values: Tensor) -> Tensor:
     """[0, 1] -> 0 to 255, rounded."""
     return (values * 255).round().to(torch.uint8)
 

@@ -116,7 +116,7 @@ def write_checkpoint(path: Path, state: dict[str, Tensor], recipe: dict) -> None
     """Write a checkpoint beside the old one, then put it in the old one's place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    save_file(state, new, {"run": json.dumps({"recipe": recipe, "sha256": digest(state)})})
+    save_file(state, new, {"run": json.dumps({"recipe": recipe, "sha256": state_digest(state)})})
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.replace(path)
@@ -139,14 +139,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise CheckpointError(f"{path} is damaged: {error}. Delete it to begin anew.") from None
     except (KeyError, ValueError, TypeError):
         raise CheckpointError(f"{path} is not a checkpoint of this trainer.") from None
-    if digest(state) != expected:
+    if state_digest(state) != expected:
         raise CheckpointError(
             f"{path} is damaged: its numbers are not those written. Delete it to begin anew."
         )
     return state, recipe
 
 
-def digest(state: dict[str, Tensor]) -> str:
+def state_digest(state: dict[str, Tensor]) -> str:
     """SHA-256 of tensors and their names."""
     total = sha256()
     for name in sorted(state):

@@ -50,7 +50,7 @@ FORMS = (
 )
 
 
-class Window(NamedTuple):
+class EncodedWindow(NamedTuple):
     """A piece of a clip, as the transformer sees it.
 
     Attributes:
@@ -107,7 +107,7 @@ class WindowPool:
     ):
         self.form, self.encode, self.size, self.seed = form, encode, size, seed
         self.world, self.compiled = world, compiled
-        self.windows: deque[Window] = deque(maxlen=size)  # the oldest first
+        self.windows: deque[EncodedWindow] = deque(maxlen=size)  # the oldest first
         self.made = 0
 
     def advance(self, count: int) -> None:
@@ -116,7 +116,7 @@ class WindowPool:
             self.windows.append(self._render(n))
         self.made = max(self.made, count)
 
-    def _render(self, n: int) -> Window:
+    def _render(self, n: int) -> EncodedWindow:
         """Window n; one in six is from the middle of a longer clip."""
         rng, usual = Random(f"{self.seed} window {n}"), self.form is FORMS[0]
         middle = usual and rng.random() < 1 / 6
@@ -137,7 +137,7 @@ class WindowPool:
         latents = self.encode(clip.pixels)[:, :, lead:].bfloat16()
         masks = at_latent_frames(clip.masks, latents.shape[3:])[:, lead:].bfloat16()
         cut = min((int(clip.cuts[0]) - 1) // 4 + 1, self.form.latent_frames)
-        return Window(latents[0], masks[0], middle, scene, cut)
+        return EncodedWindow(latents[0], masks[0], middle, scene, cut)
 
     def batch(self, rng: Random, count: int, mix: Mix) -> Batch:
         """A random batch with new captions and new choices of what is known.

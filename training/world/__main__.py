@@ -10,7 +10,7 @@ import torch
 
 from .captions import caption, sample_scene
 from .render import render
-from .sheet import contact_sheet, to_frames
+from .sheet import clip_sheet, to_frames
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     scenes = [sample_scene(rng) for _ in range(args.clips)]
     clips = render(scenes, args.frames, generator, width=args.width).pixels
     texts = [caption(scene, rng) for scene in scenes]
-    contact_sheet(list(to_frames(clips)), texts).save(args.sheet)
+    clip_sheet(list(to_frames(clips)), texts).save(args.sheet)
 
 
 if __name__ == "__main__":

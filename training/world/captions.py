@@ -36,7 +36,11 @@ HELD_OUT = frozenset(
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: what it looks like and what it does."""
+    """One object: what it looks like and what it does.
+
+    Attributes:
+        colour, shape, size, motion: of COLOURS, SHAPES, SIZES and MOTIONS.
+    """
 
     colour: str
     shape: str
@@ -51,7 +55,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Shot:
-    """One place, seen without a cut. One or two things; one that passes may do so behind a post."""
+    """One place, seen without a cut.
+
+    Attributes:
+        ground, time, camera: of GROUNDS, TIMES and CAMERAS.
+        things: one or two.
+        post: whether there is one, which hides what passes behind it for a moment.
+    """
 
     ground: str
     time: str
@@ -81,9 +91,12 @@ class Scene:
 class Mix:
     """How often the harder parts of the world turn up; the default is the whole world.
 
-    Fractions of clips: `two` objects, `cut`, moving `camera`, a `post` that hides what passes
-    behind it; of objects: `size` other than medium; of captions: `synonyms` rather than the plain
-    words and order.
+    Attributes:
+        two: fraction of shots with two objects. cut: of clips with one.
+        camera: fraction of shots in which it moves. size: of objects that are not medium.
+        synonyms: fraction of captions not in the plain words and order.
+        motions: what objects do, each as often as it is named here.
+        post: fraction of clips in which something passes behind one.
     """
 
     two: float = 0.3

@@ -70,8 +70,10 @@ _FOOT = (1.0, 0.9, 0.9)  # how far below its middle a shape stands, in radii
 class Clips(NamedTuple):
     """What was rendered.
 
-    pixels: (b, 3, frames, h, w) in [-1, 1]; masks: (b, frames, h, w) in [0, 1], where objects
-    are; cuts: (b,) the first frame of the second shot, or `frames` where there is none.
+    Attributes:
+        pixels: (b, 3, frames, h, w) in [-1, 1].
+        masks: (b, frames, h, w) in [0, 1], where objects are.
+        cuts: (b,) the first frame of the second shot, or `frames` where there is none.
     """
 
     pixels: Tensor
@@ -107,7 +109,7 @@ def render(
     begin = torch.as_tensor(start).expand(len(scenes))[:, None]
     seconds = torch.where(later, index - cuts[:, None], index + begin) / fps
     shot = torch.arange(len(scenes))[:, None] * 2 + later
-    place, bodies = film(layout, shot.flatten(), seconds.flatten(), width / height)
+    place, bodies = pose(layout, shot.flatten(), seconds.flatten(), width / height)
     place = Place(*(v.to(device) for v in place))
     bodies = tuple(Bodies(*(v.to(device) for v in body)) for body in bodies)
     draw = _compiled_paint() if compiled else paint
@@ -133,10 +135,12 @@ def _cuts(scenes: list[Scene], frames: int, generator: torch.Generator) -> Tenso
 class Layout:
     """All that is decided about s shots (two for each scene) of up to two objects each.
 
-    Word indices: ground, time, camera (s,); post (s,), 1 where there is one; present, colour,
-    shape, motion (s, 2). Numbers: x (s, 2), where the object is one second in; depth (s, 2), 1 =
-    pans with the camera; radius (s, 2); phase, way (s, 2), in [0, 1) and -1 or 1; mood (s,), the
-    landscape's phase; post_x (s,), where the post stands before any pan.
+    Attributes:
+        ground, time, camera: (s,) indices of words. post: (s,), 1 where there is one.
+        present: (s, 2), 0 or 1. colour, shape, motion: (s, 2) indices of words.
+        x: (s, 2), where the object is one second in. depth: (s, 2), 1 pans with the camera.
+        radius: (s, 2). phase: (s, 2) in [0, 1). way: (s, 2), -1 or 1.
+        mood: (s,), the landscape's phase. post_x: (s,), where the post stands before any pan.
     """
 
     ground: Tensor
@@ -260,7 +264,7 @@ def _where(layout: Layout, seconds: Tensor, aspect: float):
     return x, y, radius, rest - y
 
 
-def film(layout: Layout, shot: Tensor, seconds: Tensor, aspect: float):
+def pose(layout: Layout, shot: Tensor, seconds: Tensor, aspect: float):
     """What each frame shows.
 
     Args:

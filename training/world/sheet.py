@@ -9,7 +9,7 @@ from torch import Tensor
 LINE = 12  # pixels of height for a line of text
 
 
-def contact_sheet(
+def clip_sheet(
     clips: list[Tensor], texts: list[str], *, every: int = 4, columns: int = 2, lines: int = 2
 ) -> Image.Image:
     """A picture of every `every`-th frame of each clip, its text below.

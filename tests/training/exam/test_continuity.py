@@ -1,9 +1,9 @@
 import torch
 
 from training.exam import follow, trials
-from training.exam.continuity import QUESTIONS, SOURCES, markdown, row, summary
-from training.exam.judge import Tally
-from training.exam.takes import known_pixels, paint, psnr, trivial
+from training.exam.continuity import QUESTIONS, SOURCES, continuity_page, row, summarized
+from training.exam.judge import Scorecard
+from training.exam.takes import complete, known_pixels, psnr, trivial
 from training.exam.trials import first_frames, pixel_frame
 from training.world.captions import Scene
 
@@ -88,7 +88,7 @@ class Counting:
 def test_a_long_clip_is_painted_window_by_window():
     pipeline, known = Counting(), first_frames(13, 4)
     start = torch.full((1, 3, 13, 2, 2), -1.0)
-    painted = paint(pipeline, ["a"], [1], start, known)
+    painted = complete(pipeline, ["a"], [1], start, known)
     assert painted[0, 0, :, 0, 0].tolist() == [-1.0] * 4 + list(range(4, 13))
     assert [first for first, _ in pipeline.windows] == [2, 5, 8]
     assert all(given == [True, True, False, False, False] for _, given in pipeline.windows)
@@ -102,9 +102,9 @@ def test_numbers_and_page_say_what_was_found():
     assert 0.5 < true["step at the seam / steps around it"] < 2
     assert QUESTIONS["twelve windows"].numbers(trial, trivial(trial))
 
-    tallies = {source: Tally().add([{"colour": True}]) for source in SOURCES}
+    tallies = {source: Scorecard().add([{"colour": True}]) for source in SOURCES}
     numbers = {source: [true, frozen] for source in SOURCES[:4]} | {"trivial": [frozen, frozen]}
-    found = {"verdicts": {"colour": row(tallies, "colour")}, "numbers": summary(numbers)}
-    assert summary(numbers)["PSNR of new frames, dB"]["above trivial %"] == 50
-    page = markdown({"questions": {"a": found}, "clips": 1, "seed": 2, "pinned": {}})
+    found = {"verdicts": {"colour": row(tallies, "colour")}, "numbers": summarized(numbers)}
+    assert summarized(numbers)["PSNR of new frames, dB"]["above trivial %"] == 50
+    page = continuity_page({"questions": {"a": found}, "clips": 1, "seed": 2, "pinned": {}})
     assert "| colour | 100 | 21 to 100 | 1 | 100 |" in page

@@ -5,11 +5,11 @@ from scipy import ndimage
 
 from training.exam.camera import find_cut
 from training.exam.detect import read
-from training.exam.evaluate import Answer, calibrate, evaluate, grid, questions
-from training.exam.judge import SCORES, Tally, interval, judge
+from training.exam.evaluate import Answer, block_grid, calibrate, evaluate_clips, questions
+from training.exam.judge import SCORES, Scorecard, interval, judge
 from training.world.captions import Scene, Shot, Thing
 from training.world.render import render
-from training.world.sheet import contact_sheet, to_frames
+from training.world.sheet import clip_sheet, to_frames
 
 
 def clip_of(*scenes, seed=0):
@@ -36,7 +36,7 @@ def test_rendered_clips_are_right_in_everything(asked, rendered):
 
 
 def test_the_wrong_clip_is_wrong(asked, rendered):
-    tally = Tally().add(
+    tally = Scorecard().add(
         judge(question.scene, clip) for question, clip in zip(asked, rendered[::-1], strict=True)
     )
     assert tally.percent("one_all") == 0
@@ -83,10 +83,10 @@ def test_evaluate_asks_for_every_prompt_in_order(asked, rendered):
         clips = torch.from_numpy(rendered[[seed - 5 for seed in seeds]]).float()
         return clips.permute(0, 4, 1, 2, 3) / 127.5 - 1
 
-    answers = list(evaluate(make_clips, asked[:3], seed=5, batch=2))
+    answers = list(evaluate_clips(make_clips, asked[:3], seed=5, batch=2))
     assert [answer.prompt for answer in answers] == [question.prompt for question in asked[:3]]
     assert all(answer.summary.endswith("[right]") for answer in answers)
-    sheet = contact_sheet([a.clip for a in answers], [a.summary for a in answers])
+    sheet = clip_sheet([a.clip for a in answers], [a.summary for a in answers])
     assert sheet.size[0] > 2 * 5 * 128
 
 
@@ -104,10 +104,10 @@ def test_calibration_counts_every_scene():
 
 def test_grid_sees_blocks_and_nothing_else():
     noise = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert grid(noise, 16) == pytest.approx(1, abs=0.1)
+    assert block_grid(noise, 16) == pytest.approx(1, abs=0.1)
     blocks = noise[:, ::16, ::16].repeat_interleave(16, -1).repeat_interleave(16, -2)
-    assert grid(blocks + 0.1 * noise, 16) > 3
-    assert grid(blocks + 0.1 * noise, 4) > 2
+    assert block_grid(blocks + 0.1 * noise, 16) > 3
+    assert block_grid(blocks + 0.1 * noise, 4) > 2
 
 
 def test_the_exam_is_held_out_and_has_every_kind():

@@ -4,8 +4,8 @@ far enough above chance to see weights that no longer fit the code."""
 import pytest
 import torch
 
-from training.exam.evaluate import evaluate, questions
-from training.exam.judge import Tally
+from training.exam.evaluate import evaluate_clips, questions
+from training.exam.judge import Scorecard
 from training.pipeline import Pipeline
 from training.shipped import WEIGHTS
 from training.solvers import Settings
@@ -30,17 +30,17 @@ def pipeline():
 @pytest.fixture(scope="module")
 def answers(pipeline):
     with torch.no_grad():
-        return list(evaluate(pipeline, questions(14, 1), seed=1, batch=7))
+        return list(evaluate_clips(pipeline, questions(14, 1), seed=1, batch=7))
 
 
 @pytest.mark.parametrize("name", LEAST)
 def test_prompts_that_were_never_trained_are_followed(answers, name):
-    tally = Tally().add(answer.verdicts for answer in answers)
+    tally = Scorecard().add(answer.verdicts for answer in answers)
     assert tally.percent(name) >= LEAST[name], tally
 
 
 def test_it_is_the_prompt_that_does_it(answers):
-    own = Tally().add(answer.verdicts for answer in answers)
-    others = Tally().add(answer.chance for answer in answers)
+    own = Scorecard().add(answer.verdicts for answer in answers)
+    others = Scorecard().add(answer.chance for answer in answers)
     for name in ("colour", "ground", "time"):
         assert own.percent(name) > others.percent(name) + 15, name

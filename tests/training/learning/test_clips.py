@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.learning import clips
-from training.learning.clips import ClipPool, corner, to_bytes
+from training.learning.clips import ClipPool, as_bytes, corner
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +45,14 @@ def test_crops_are_pieces_of_the_clips():
     assert masks.shape == (7, 1, 3, 11, 11)
     assert masks.eq(1).all()
     for crop in pixels:
-        bytes_ = to_bytes(crop / 2 + 0.5)
+        bytes_ = as_bytes(crop / 2 + 0.5)
         found = pool.pixels.unfold(2, 3, 1).unfold(3, 11, 1).unfold(4, 11, 1)
         equal = found.movedim((5, 6, 7), (2, 3, 4)) == bytes_[:, :, :, :, None, None, None]
         assert equal.flatten(1, 4).all(1).any()
 
 
 def test_bytes_are_rounded():
-    assert to_bytes(torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0])).tolist() == [0, 0, 1, 255]
+    assert as_bytes(torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0])).tolist() == [0, 0, 1, 255]
 
 
 def test_most_crops_have_an_object_inside():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from training.world.captions import GROUNDS, MOTIONS, Mix, Scene, Shot, Thing, sample_scene
-from training.world.render import PAN, RGB, arrange, film, render
+from training.world.render import PAN, RGB, arrange, pose, render
 
 
 def rng(seed=0):
@@ -122,7 +122,7 @@ def test_two_objects_start_apart():
     world = Random(1)
     scenes = [sample_scene(world, Mix(two=1, cut=0, camera=0)) for _ in range(200)]
     shots, start = torch.arange(200) * 2, torch.zeros(200)
-    _, (far, near) = film(arrange(scenes, rng(), 1.0), shots, start, 1.0)
+    _, (far, near) = pose(arrange(scenes, rng(), 1.0), shots, start, 1.0)
     gap = (far.x - near.x).hypot(far.y - near.y) / (far.radius + near.radius)
     assert (gap > 0.9).float().mean() > 0.97
     assert gap.min() > 0.5
