@@ -37,7 +37,7 @@ from environment import (
     set_up_comfyui,
     set_up_python,
 )
-from headless import Server, Stop, end, failure, made, nearest, set_input
+from headless import Server, Stop, failure, known_names, saved_files, set_input, stop_process
 
 WORKFLOWS = ROOT / "workflows" / "api"
 BENCHMARKS = ROOT / "benchmarks"
@@ -64,7 +64,7 @@ def load_workflow(name: str) -> dict:
     path = WORKFLOWS / f"{name}.json"
     if not path.is_file():
         known = [file.stem for file in WORKFLOWS.glob("*.json")]
-        raise Stop(f"no workflow {name!r}; {nearest(name, known)}")
+        raise Stop(f"no workflow {name!r}; {known_names(name, known)}")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -88,7 +88,7 @@ def run_workflow(workflow: dict, out: Path) -> list[Path]:
     if reason := failure(entry, workflow):
         raise Stop(f"{reason} (more in {log})")
     shutil.rmtree(scratch, ignore_errors=True)
-    files = made(entry, out)
+    files = saved_files(entry, out)
     say(f"made {len(files)} file{'s' * (len(files) != 1)} in {time.monotonic() - start:.0f} s")
     return files
 
@@ -156,7 +156,7 @@ def check(argv: list[str]) -> int:
 def bench(argv: list[str]) -> int:
     known = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem[0] != "_")
     if argv and argv[0] not in known:
-        raise Stop(f"no benchmark {argv[0]!r}; {nearest(argv[0], known)}")
+        raise Stop(f"no benchmark {argv[0]!r}; {known_names(argv[0], known)}")
     set_up_python()
     set_up_comfyui()
     if {"-h", "--help"} & set(argv):  # for people; no JSON follows
@@ -177,7 +177,7 @@ def measure(name: str, options: list[str]) -> dict:
                 print(last, end="", flush=True)
                 last = line
         except KeyboardInterrupt:
-            end(process)
+            stop_process(process)
             raise
     if process.returncode:
         raise Stop(f"benchmark {name} failed; the reason is above")
@@ -216,7 +216,7 @@ def main(argv: list[str]) -> int:
         print(__doc__)
         return 0
     if argv[0] not in COMMANDS:
-        raise Stop(f"no command {argv[0]!r}; {nearest(argv[0], COMMANDS)}")
+        raise Stop(f"no command {argv[0]!r}; {known_names(argv[0], COMMANDS)}")
     if comfyui is not None:
         if not comfyui:
             raise Stop("--comfyui needs a folder or a version")

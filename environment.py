@@ -18,7 +18,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from headless import Stop, end
+from headless import Stop, stop_process
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -54,7 +54,7 @@ def call(command: list, **options) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            end(process)
+            stop_process(process)
             raise
 
 

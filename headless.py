@@ -27,7 +27,7 @@ class Stop(Exception):
     """Ends dev.py with one line that says what to do."""
 
 
-def end(process: subprocess.Popen) -> None:
+def stop_process(process: subprocess.Popen) -> None:
     process.terminate()
     try:
         process.wait(10)
@@ -82,7 +82,7 @@ class Server:
         return self
 
     def __exit__(self, *_) -> None:
-        end(self.process)
+        stop_process(self.process)
         self.reader.join(10)
         self.process.stdout.close()
 
@@ -138,14 +138,14 @@ def reasons(refusal: urllib.error.HTTPError, workflow: dict) -> str:
     """What ComfyUI's answer says is wrong, node by node."""
     answer = json.loads(refusal.read())
     found = [
-        f"{title(workflow, node)}: {told(error)}"
+        f"{title(workflow, node)}: {error_in_words(error)}"
         for node, entry in (answer.get("node_errors") or {}).items()
         for error in entry["errors"]
     ]
     return "; ".join(dict.fromkeys(found)) or answer["error"]["message"]
 
 
-def told(error: dict) -> str:
+def error_in_words(error: dict) -> str:
     if error.get("type") == "exception_during_inner_validation":  # the node's own words
         return error["details"]
     if error.get("type") == "custom_validation_failed":  # too, once for each input looked at
@@ -163,7 +163,7 @@ def failure(entry: dict, workflow: dict) -> str | None:
     return None
 
 
-def made(entry: dict, out: Path) -> list[Path]:
+def saved_files(entry: dict, out: Path) -> list[Path]:
     """The files that a prompt saved under `out`, in the order of its nodes."""
     files = [
         out / file["subfolder"] / file["filename"]
@@ -182,7 +182,7 @@ def title(workflow: dict, node: str) -> str:
     return workflow[node].get("_meta", {}).get("title", workflow[node]["class_type"])
 
 
-def nearest(name: str, known) -> str:
+def known_names(name: str, known) -> str:
     """Ends an error about an unknown name: what there is, and what may have been meant."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, 1, cutoff=0.5)
@@ -200,14 +200,14 @@ def set_input(workflow: dict, setting: str) -> None:
     if len(nodes) != 1:
         titles = {title(workflow, node) for node in workflow}
         count = f"{len(nodes)} nodes" if nodes else "no node"
-        raise Stop(f"--set {setting!r}: {count} titled {name!r}; {nearest(name, titles)}")
+        raise Stop(f"--set {setting!r}: {count} titled {name!r}; {known_names(name, titles)}")
     inputs = workflow[nodes[0]]["inputs"]
     free = [known for known, held in inputs.items() if not isinstance(held, list)]
     if key in inputs and key not in free:
         source = title(workflow, inputs[key][0])
         raise Stop(f"--set {setting!r}: {key} comes from the node {source!r}; set that one")
     if key not in inputs:
-        raise Stop(f"--set {setting!r}: {name!r} has no input {key!r}; {nearest(key, free)}")
+        raise Stop(f"--set {setting!r}: {name!r} has no input {key!r}; {known_names(key, free)}")
     inputs[key] = converted(value, inputs[key], setting)
 
 

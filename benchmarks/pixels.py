@@ -21,7 +21,7 @@ from PIL import Image, ImageSequence
 
 from dev import WORKFLOWS
 from environment import comfyui_folder, device_options, link_pack, python
-from headless import Server, failure, made
+from headless import Server, failure, saved_files
 
 PICTURES = (".gif", ".png", ".webp", ".jpg")
 
@@ -56,7 +56,7 @@ def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
                 entry = server.wait(server.queue(workflow))
                 if reason := failure(entry, workflow):
                     raise SystemExit(f"{name}: {reason}")
-                found[name] = [digest(file) for file in made(entry, base / "output")]
+                found[name] = [digest(file) for file in saved_files(entry, base / "output")]
                 print(f"{name:>24}  {' '.join(each[:12] for each in found[name])}", flush=True)
     return found
 

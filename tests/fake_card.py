@@ -26,16 +26,16 @@ CARD = torch.device("cuda", 0)
 def fake_card() -> Iterator[None]:
     """Within it, real tensors such as core's schedules count as the CPU tensors that they are."""
     methods = {
-        "__getitem__": taken,
-        "__setitem__": put,
+        "__getitem__": get_items,
+        "__setitem__": set_items,
         "contiguous": contiguous,
-        "copy_": copied,
-        "new_tensor": lambda x, data: made(data, dtype=x.dtype, device=x.device),
+        "copy_": copy_into,
+        "new_tensor": lambda x, data: new_tensor(data, dtype=x.dtype, device=x.device),
     }
     # For these torch's bindings would ask the card's driver before they let anything be faked.
     patched = mock.patch.multiple(FakeTensor, create=True, **methods)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with patched, mock.patch.object(torch, "tensor", made), mode:
+    with patched, mock.patch.object(torch, "tensor", new_tensor), mode:
         yield
     remembered_table.cache_clear()  # it must not hand fake tables to anybody
 
@@ -69,7 +69,7 @@ class Copies(TorchDispatchMode):
 real_tensor = torch.tensor
 
 
-def made(data: Any, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+def new_tensor(data: Any, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
     """torch.tensor."""
     on_cpu = real_tensor(data, dtype=dtype)
     if torch.device(device or "cpu").type == "cpu":
@@ -81,7 +81,7 @@ def as_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else real_tensor(value)
 
 
-def copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+def copy_into(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return torch.ops.aten.copy_(x, source, non_blocking)
 
 
@@ -89,10 +89,10 @@ def contiguous(x: Tensor, memory_format: torch.memory_format = torch.contiguous_
     return x.clone(memory_format=memory_format)
 
 
-def taken(x: Tensor, index: Any) -> Tensor:
+def get_items(x: Tensor, index: Any) -> Tensor:
     """x[index] by the operations that it stands for."""
     places: list[Tensor | None] = []
-    for entry in entries(x, index):
+    for entry in index_by_axis(x, index):
         axis = len(places)
         if isinstance(entry, int):
             x = x.select(axis, entry)
@@ -107,17 +107,17 @@ def taken(x: Tensor, index: Any) -> Tensor:
     return x if all(p is None for p in places) else torch.ops.aten.index(x, places)
 
 
-def put(x: Tensor, index: Any, value: Any) -> None:
+def set_items(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value."""
-    where = entries(x, index)
+    where = index_by_axis(x, index)
     places = [None if isinstance(e, slice) else as_tensor(e) for e in where]
     if all(e is None or isinstance(e, slice | int) for e in where):
-        taken(x, index).copy_(as_tensor(value))
+        get_items(x, index).copy_(as_tensor(value))
     else:
         torch.ops.aten.index_put_(x, places, as_tensor(value))
 
 
-def entries(x: Tensor, index: Any) -> list[Any]:
+def index_by_axis(x: Tensor, index: Any) -> list[Any]:
     """An index with one entry for each axis of x that it takes or adds."""
     index = list(index) if isinstance(index, tuple) else [index]
     used = sum(entry is not None and entry is not Ellipsis for entry in index)

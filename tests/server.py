@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 
 from environment import comfyui_folder, link_pack
-from headless import Server, failure, made
+from headless import Server, failure, saved_files
 
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4  # kinds of binary message in ComfyUI's protocol.py
 # Root may write into any folder; without CAP_DAC_OVERRIDE it may do what others may.
@@ -109,7 +109,7 @@ class ComfyUI(Server):
             asyncio.wait_for(self._follow(prompt, workflow, on_event), timeout)
         )
         history = self.ask(f"/history/{prompt_id}")[prompt_id]
-        return Run(prompt, history, events, made(history, self.output))
+        return Run(prompt, history, events, saved_files(history, self.output))
 
     async def _follow(self, prompt, workflow, on_event) -> tuple[str, list[Event]]:
         client, events = uuid.uuid4().hex, []

@@ -95,7 +95,7 @@ def test_made_lists_saved_files_once_and_no_previews(tmp_path):
     file = {"filename": "a.mp4", "subfolder": "video", "type": "output"}
     preview = {"filename": "b.png", "subfolder": "", "type": "temp"}
     outputs = {"1": {"images": [preview, file], "animated": [True]}, "2": {"images": [file]}}
-    assert headless.made(entry(outputs=outputs), tmp_path) == [tmp_path / "video" / "a.mp4"]
+    assert headless.saved_files(entry(outputs=outputs), tmp_path) == [tmp_path / "video" / "a.mp4"]
 
 
 def test_a_refusal_gives_every_reason_once():
