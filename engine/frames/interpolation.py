@@ -1,9 +1,9 @@
-"""Frames at other times than they were taken: any rate to any other, as a stage of a frame stream.
+"""Frame interpolation: any frame rate to any other, as a stage of a frame stream.
 
-Source frame i stands at i / source seconds, output frame j at j / target; both are exact fractions,
-so that nothing drifts however long the video. Where the times agree, the frame is the source's own,
-to the bit; elsewhere a network draws it from the two around it, except across a cut, where the
-earlier frame stays until the later one's time.
+Source frame i is shown at i / source seconds, output frame j at j / target; both are exact
+fractions, so that nothing drifts however long the video. Where the times agree, the output is the
+source's own frame, to the bit. Elsewhere a network draws it from the two frames around it, but not
+across a cut, where the earlier frame is repeated until the later one's time.
 """
 
 import math
@@ -21,12 +21,17 @@ from ...models.errors import InputError, NotFiniteError
 from ..rounding import nearest
 from .scene_cut import detect_cuts, seam_is_cut
 
-CHUNK = 8  # frames at most that come out at once
-FASTEST = 1000  # frames per second
+CHUNK = 8  # frames at most in a chunk of the output
+MAX_RATE = 1000  # frames per second
 
 
 class Inbetween(NamedTuple):
-    """A frame to be drawn: from two of uint8 (h, w, 3), at a time between 0 and 1."""
+    """A frame to be drawn from two.
+
+    Attributes:
+        first, second: the frames before and after it, uint8 (h, w, 3).
+        time: between 0 (the first) and 1 (the second).
+    """
 
     first: Tensor
     second: Tensor
@@ -34,30 +39,36 @@ class Inbetween(NamedTuple):
 
 
 Draw = Callable[[list[Inbetween]], Tensor]
-"""Frames to be drawn -> uint8 (frames, h, w, 3) on the CPU."""
+"""Draws frames: uint8 (frames, h, w, 3) on the CPU."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """From which rate to which, in frames per second."""
+    """The rates to convert between.
+
+    Attributes:
+        source, target: frames per second.
+        loop: whether the clip is played in a loop, so that the first frame follows the last.
+        hold: whether the last frame is shown for its whole time, so that the duration stays.
+    """
 
     source: Fraction
     target: Fraction
-    loop: bool = False  # whether the last frame leads back to the first
-    hold: bool = True  # whether the last frame stays for its whole time, so that the duration stays
+    loop: bool = False
+    hold: bool = True
 
     def __post_init__(self):
         for rate in (self.source, self.target):
-            if not 0 < rate <= FASTEST:
+            if not 0 < rate <= MAX_RATE:
                 raise InputError(
-                    f"{float(rate):g} frames per second: it must be above 0 and at most {FASTEST}."
+                    f"{float(rate):g} frames per second: it must be above 0 and at most {MAX_RATE}."
                 )
 
     def frames(self, sources: int) -> int:
-        """How many frames `sources` frames become; with `hold`, those of the same duration.
+        """How many frames `sources` frames become.
 
-        Where no whole number of frames lasts as long, it is the nearest: at most half a frame off.
-        (A rate below half of the source's may give one more, up to the last frame's time.)
+        With `hold` or `loop` as many as last as long, rounded to the nearest. Always at least those
+        up to the time of the last source frame, which at less than half the rate may be one more.
         """
         ratio = self.target / self.source
         through = math.floor((sources - 1) * ratio) + 1
@@ -72,7 +83,14 @@ class Timing:
 
 @dataclass
 class Tally:
-    """What became of a stream; complete when it has ended."""
+    """Counts of what was done, complete once the stream has ended.
+
+    Attributes:
+        sources: frames that came in.
+        frames: frames that went out.
+        drawn: of these, by the network.
+        cuts: found in the source.
+    """
 
     sources: int = 0
     frames: int = 0
@@ -94,10 +112,10 @@ def convert_rate(
     Args:
         chunks: uint8 (frames, h, w, 3).
         timing: the rates, and how it ends.
-        draw: makes the frames that are not in the source.
-        sensitivity: of cut detection, 0 (off) to 1; see `scene_cut.limits`.
-        batch: frames that `draw` is handed at once.
-        tally: is kept while the stream goes on.
+        draw: draws the frames that are not in the source.
+        sensitivity: of cut detection, 0 (off) to 1; see `scene_cut.thresholds`.
+        batch: the most frames to give to `draw` at once.
+        tally: updated as the stream is consumed.
     """
     tally = Tally() if tally is None else tally
     plan = planned(chunks, timing, sensitivity, tally)
@@ -116,10 +134,10 @@ def convert_rate(
 def planned(
     chunks: Iterable[Tensor], timing: Timing, sensitivity: float, tally: Tally
 ) -> Iterator[Tensor | Inbetween]:
-    """The output, frame by frame: a frame of the source, or what to draw."""
+    """The output frame by frame: one of the source, or what to draw."""
     frames = (frame for chunk in chunks for frame in chunk)
     first = last = None
-    done = 0
+    done = 0  # output frames so far
     for frame, cut in detect_cuts(frames, sensitivity):
         if last is None:
             first = frame
@@ -140,14 +158,14 @@ def planned(
 
 
 def frame_at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Inbetween:
-    """The frame at a time from 0 (the first) up to 1 (the second)."""
+    """The frame at a time from 0 (the first of two) to just below 1 (the second)."""
     if time == 0 or cut or torch.equal(first, second):
         return first
     return Inbetween(first, second, float(time))
 
 
 def rendered(items: list[Tensor | Inbetween], draw: Draw) -> Tensor:
-    """A chunk of the items, with those drawn that have to be."""
+    """A chunk of frames, with the inbetweens among them drawn."""
     to_draw = [item for item in items if isinstance(item, Inbetween)]
     drawn = iter(draw(to_draw) if to_draw else ())
     return torch.stack([next(drawn) if isinstance(item, Inbetween) else item for item in items])
@@ -155,14 +173,14 @@ def rendered(items: list[Tensor | Inbetween], draw: Draw) -> Tensor:
 
 @dataclass(frozen=True)
 class TiledInterpolator:
-    """A network as Draw: pads, cuts large frames into tiles, and rounds to bytes.
+    """Draw with a network: pads frames, cuts large ones into tiles, and rounds to bytes.
 
     Attributes:
-        network: (b, 2, 3, h, w) in [0, 1], times (b,) -> (b, 3, h, w); on the device.
-        multiple: height and width that it takes are multiples of this.
-        device: where it is.
-        tile: longest side of what it is shown at once; None: whole frames.
-        overlap: of neighbouring tiles, over which one blends into the other.
+        network: (b, 2, 3, h, w) in [0, 1] and times (b,) -> (b, 3, h, w), on `device`.
+        multiple: of the heights and widths that it takes.
+        device: that it is on.
+        tile: longest side of a tile in pixels; None: whole frames.
+        overlap: of neighbouring tiles in pixels, over which they are blended.
     """
 
     network: Callable[[Tensor, Tensor], Tensor]
@@ -179,23 +197,23 @@ class TiledInterpolator:
         if not torch.isfinite(drawn).all():
             raise NotFiniteError(
                 "the interpolation network gave NaN or infinite pixels: its weights are damaged, "
-                "or its dtype is too small; choose fp32."
+                "or its dtype overflows; choose fp32."
             )
         levels = drawn.mul(255).round_().clamp_(0, 255).to(torch.uint8)
         return rearrange(levels, "b c h w -> b h w c").cpu().contiguous()
 
     def whole(self, pairs: Tensor, times: Tensor) -> Tensor:
-        """pairs: (b, 2, 3, h, w) of any size -> (b, 3, h, w)."""
+        """Without tiles. pairs: (b, 2, 3, h, w) of any size -> (b, 3, h, w)."""
         b, _, _, h, w = pairs.shape
         right, below = -w % self.multiple, -h % self.multiple
-        if right or below:  # the border goes on, so that nothing seems to come in from black
+        if right or below:  # with the border, not black, which would seem to move in
             flat = rearrange(pairs, "b s c h w -> (b s) c h w")
             padded = F.pad(flat, (0, right, 0, below), mode="replicate")
             pairs = rearrange(padded, "(b s) c h w -> b s c h w", b=b)
         return self.network(pairs, times)[..., :h, :w]
 
     def tiled(self, pairs: Tensor, times: Tensor) -> Tensor:
-        """The same from tiles, one after another, that fade into one another."""
+        """The same from tiles, one at a time, blended where they overlap."""
         b, _, c, h, w = pairs.shape
         total, weights = pairs.new_zeros(b, c, h, w), pairs.new_zeros(h, w)
         for y in tile_spans(h, self.tile, self.overlap):
@@ -210,7 +228,8 @@ class TiledInterpolator:
 
 
 def tile_spans(length: int, tile: int, overlap: int) -> list[slice]:
-    """Equal spans of at most `tile` that cover `length` and overlap by `overlap` or more."""
+    """Equal spans of at most `tile` that cover `length`, each overlapping the next by `overlap` or
+    more."""
     if length <= tile:
         return [slice(0, length)]
     count = math.ceil((length - overlap) / (tile - overlap))
@@ -219,15 +238,16 @@ def tile_spans(length: int, tile: int, overlap: int) -> list[slice]:
 
 
 def blend_weights(span: slice, length: int, overlap: int) -> Tensor:
-    """Weights of a span: up over its first `overlap` and down over its last, but at the borders."""
-    there = torch.arange(span.start, span.stop)
-    up = (there - span.start + 1) / (overlap + 1) if span.start else torch.ones(len(there))
-    down = (span.stop - there) / (overlap + 1) if span.stop < length else torch.ones(len(there))
+    """Weights (n,) of a span: rising over its first `overlap` and falling over its last, except
+    at the ends of `length`."""
+    at = torch.arange(span.start, span.stop)
+    up = (at - span.start + 1) / (overlap + 1) if span.start else torch.ones(len(at))
+    down = (span.stop - at) / (overlap + 1) if span.stop < length else torch.ones(len(at))
     return torch.minimum(up, down).clamp(max=1)
 
 
 def target_rate(source: Fraction, fps: Fraction | None, multiplier: float) -> Fraction:
-    """The rate asked for: `fps`, or without it the source's times `multiplier`."""
+    """The rate to convert to: `fps`, or if that is None `multiplier` times the source's."""
     if fps is not None:
         return fps
     return source * Fraction(multiplier).limit_denominator(1000)

@@ -1,4 +1,4 @@
-"""A stage of a stream in a thread of its own, so that stages work at the same time."""
+"""A stage of a stream in a thread of its own, so that stages run at the same time."""
 
 import contextvars
 import threading
@@ -9,57 +9,58 @@ from typing import Any, TypeVar
 import torch
 
 T = TypeVar("T")
-POLL = 0.05  # seconds after which somebody who waits looks whether it is all over
-_ENDED: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
-    "longtake_ended", default=()
+POLL = 0.05  # seconds between looks whether the other side has ended
+_STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
+    "longtake_prefetch_stops", default=()
 )
 
 
 def abandoned() -> bool:
-    """Whether what this thread is making for `prefetch` is wanted no more: for work that takes long
-    to ask on its way."""
-    return any(ended.is_set() for ended in _ENDED.get())
+    """Whether this thread works for a `prefetch` that was closed; long work should ask and stop."""
+    return any(stop.is_set() for stop in _STOPS.get())
 
 
-def prefetch(items: Iterable[T], most: int = 2) -> Iterator[T]:
-    """The same items, the next of them made in a thread while one is used.
+def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """The same items, made in a thread ahead of their use.
 
-    Closing the iterator ends the thread as soon as the item in hand is made, or whoever makes it
-    asks `abandoned`, and closes `items`.
+    Closing the iterator closes `items` and ends the thread, once the current item is made or
+    whatever makes it asks `abandoned`.
 
     Args:
         items: iterated in the thread, under the caller's inference mode and context variables.
-        most: how many may lie finished and unused; one more is in the making.
+        depth: how many may be ready and unused; one more is being made.
 
     Raises:
         Whatever `items` raises, after the items before it.
     """
-    queue: Queue[tuple[str, Any]] = Queue(most)
+    queue: Queue[tuple[str, Any]] = Queue(depth)
     stop = threading.Event()
     mode = torch.is_inference_mode_enabled()
 
     def make() -> None:
-        with torch.inference_mode(mode):  # is a thread's own
-            _hand_over(items, queue, stop)
+        with torch.inference_mode(mode):  # which each thread has of its own
+            _produce(items, queue, stop)
 
     context = contextvars.copy_context()
-    context.run(_ENDED.set, (*_ENDED.get(), stop))
-    thread = threading.Thread(target=context.run, args=(make,), daemon=True, name="longtake-ahead")
+    context.run(_STOPS.set, (*_STOPS.get(), stop))
+    thread = threading.Thread(
+        target=context.run, args=(make,), daemon=True, name="longtake-prefetch"
+    )
     thread.start()
     try:
-        yield from _taken(queue)
+        yield from _consume(queue)
     finally:
         stop.set()
         thread.join()
 
 
-def _hand_over(items: Iterable[T], queue: Queue, stop: threading.Event) -> None:
+def _produce(items: Iterable[T], queue: Queue, stop: threading.Event) -> None:
     iterator = iter(items)
     try:
         for item in iterator:
             if not _put(queue, ("item", item), stop):
                 return
-            del item  # who takes it alone decides how long it lives
+            del item  # its user alone decides how long it lives
         _put(queue, ("end", None), stop)
     except BaseException as error:  # noqa: BLE001 - raised where the items are used
         _put(queue, ("error", error), stop)
@@ -78,10 +79,10 @@ def _put(queue: Queue, message: tuple[str, Any], stop: threading.Event) -> bool:
     return False
 
 
-def _taken(queue: Queue) -> Iterator[Any]:
+def _consume(queue: Queue) -> Iterator[Any]:
     while True:
         try:
-            kind, value = queue.get(timeout=POLL)  # a wait without end would not hear Ctrl-C
+            kind, value = queue.get(timeout=POLL)  # an endless wait would ignore Ctrl-C
         except Empty:
             continue
         if kind == "error":

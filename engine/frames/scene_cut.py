@@ -1,11 +1,11 @@
-"""Where one shot ends and the next begins.
+"""Scene cut detection: where one shot ends and the next begins.
 
-Between two frames of one shot things move; between two shots the picture is another one. So each
-block of a small copy of a frame is looked for in the next frame, within a reach, and what is left
-unexplained is the difference of the two: 0 to 5 grey levels of 255 for ordinary motion, 15 and more
-across a cut, and something between where two shots show the same place. There a cut shows as a
-difference well above those nearby, which motion does not make from one frame to the next. A flash
-comes back to what was before; a cut does not.
+Within a shot things move; across a cut the whole picture changes. So each block of a small copy of
+a frame is searched for in the next frame (block matching), and the residual that motion does not
+explain is the difference of the two: 0 to 5 grey levels of 255 for ordinary motion, 15 and more
+across a cut, and in between where two shots show the same place. In that range a difference is a
+cut if it stands well above those nearby. After a flash the earlier picture comes back; after a cut
+it does not.
 """
 
 from collections import deque
@@ -19,23 +19,29 @@ from torch.nn import functional as F
 
 from ...models.errors import InputError
 
-ROWS, COLUMNS, BLOCK = 24, 32, 4  # of the small copies; thirds of a percent of a frame do not count
-REACH = 6  # pixels of a small copy: a fifth of the picture's width, a quarter of its height
-NEAR = 3  # differences on either side that a cut must stand out from; holds for frames shown thrice
-CALM = 0.5  # grey levels that any difference may be beside nothing at all
+ROWS, COLUMNS, BLOCK = 24, 32, 4  # pixels of a small copy, and of its blocks
+REACH = 6  # of the search, in pixels of a small copy: a fifth of the width, a quarter of the height
+NEAR = 3  # differences on either side that a cut must stand out from; enough for tripled frames
+MARGIN = 0.5  # grey levels that are no difference at all
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Differences, in grey levels of 255, that make a cut."""
+    """Differences, in grey levels of 255, that are cuts.
 
-    least: float  # below it, none
-    sure: float  # above it, one, whatever is nearby
-    times: float  # those nearby, in between
+    Attributes:
+        least: a smaller difference is no cut.
+        sure: a larger one is a cut, whatever is nearby.
+        times: one in between is a cut if it is so many times those nearby.
+    """
+
+    least: float
+    sure: float
+    times: float
 
 
 def thresholds(sensitivity: float) -> Thresholds | None:
-    """What makes a cut, at a sensitivity from 0 (nothing does: None) to 1; 0.5 is the usual.
+    """What counts as a cut at a sensitivity from 0 (nothing: None) to 1; 0.5 is the default.
 
     Raises:
         InputError: for another sensitivity, NaN included.
@@ -51,83 +57,83 @@ def thresholds(sensitivity: float) -> Thresholds | None:
 def detect_cuts(
     frames: Iterable[Tensor], sensitivity: float = 0.5
 ) -> Iterator[tuple[Tensor, bool]]:
-    """Each frame, uint8 (h, w, 3), and whether a cut lies between it and the one before.
+    """Each frame, uint8 (h, w, 3), and whether there is a cut between the one before and it.
 
-    Frames come out NEAR + 1 later than they went in; no more than these are held.
+    Frames are delayed by NEAR + 1, which is also the most that are in memory.
     """
-    what = thresholds(sensitivity)
-    if what is None:
+    limits = thresholds(sensitivity)
+    if limits is None:
         yield from ((frame, False) for frame in frames)
         return
-    looks, waiting, count = CutDetector(what), deque(), 0
+    detector, delayed, count = CutDetector(limits), deque(), 0
     for frame in frames:
-        looks.add(frame)
-        waiting.append(frame)
-        if len(waiting) > NEAR + 1:
-            yield waiting.popleft(), looks.cut_before(count)
+        detector.add(frame)
+        delayed.append(frame)
+        if len(delayed) > NEAR + 1:
+            yield delayed.popleft(), detector.cut_before(count)
             count += 1
-    while waiting:
-        yield waiting.popleft(), looks.cut_before(count)
+    while delayed:
+        yield delayed.popleft(), detector.cut_before(count)
         count += 1
 
 
 class CutDetector:
-    """Small copies of the frames around the one in question, by number."""
+    """Compares small copies of the latest frames, which it knows by their numbers."""
 
-    def __init__(self, what: Thresholds):
-        self.what = what
+    def __init__(self, limits: Thresholds):
+        self.limits = limits
         self.copies: dict[int, Tensor] = {}
-        self.known: dict[tuple[int, int], float] = {}
+        self.residuals: dict[tuple[int, int], float] = {}
         self.count = 0
 
     def add(self, frame: Tensor) -> None:
-        """The next frame, uint8 (h, w, 3); those that no question can need are forgotten."""
+        """Take the next frame, uint8 (h, w, 3), and forget those that are no longer compared."""
         self.copies[self.count] = small_copy(frame)
         self.count += 1
         oldest = self.count - 2 * (NEAR + 2)
         self.copies = {n: copy for n, copy in self.copies.items() if n >= oldest}
-        self.known = {pair: found for pair, found in self.known.items() if pair[0] >= oldest}
+        self.residuals = {pair: r for pair, r in self.residuals.items() if pair[0] >= oldest}
 
     def cut_before(self, frame: int) -> bool:
         """Whether a shot begins with this frame."""
-        if frame == 0 or self.plain(frame - 1, frame) < self.what.least:
+        if frame == 0 or self.difference(frame - 1, frame) < self.limits.least:
             return False
-        found = self.between(frame - 1, frame)
-        if found < self.what.least or self.is_flash(frame, found):
+        found = self.residual(frame - 1, frame)
+        if found < self.limits.least or self.is_flash(frame, found):
             return False
-        return found >= self.what.sure or self.stands_out(frame, found)
+        return found >= self.limits.sure or self.stands_out(frame, found)
 
     def stands_out(self, frame: int, found: float) -> bool:
-        """Whether a difference is well above those nearby, but for sure cuts among these."""
-        largest = found / self.what.times - CALM
+        """Whether a residual is well above those nearby, other than of sure cuts."""
+        largest = found / self.limits.times - MARGIN
         nearby = [n for n in range(frame - NEAR, frame + NEAR + 1) if n != frame and self.has(n)]
         if not nearby:  # two frames are all there is
-            return found >= self.what.sure / 2
+            return found >= self.limits.sure / 2
         return not any(
-            self.plain(n - 1, n) > largest and largest < self.between(n - 1, n) < self.what.sure
+            self.difference(n - 1, n) > largest
+            and largest < self.residual(n - 1, n) < self.limits.sure
             for n in nearby
         )
 
     def is_flash(self, frame: int, found: float) -> bool:
-        """Whether the picture before comes back a little later, or was there a little earlier."""
+        """Whether what is before the cut is also shortly after it, or the other way round."""
         before = [(frame - 1 - n, frame) for n in (1, 2)]
         after = [(frame - 1, frame + n) for n in (1, 2)]
         around = [(a, b) for a, b in before + after if a in self.copies and b in self.copies]
-        return any(self.between(a, b) < 0.4 * found for a, b in around)
+        return any(self.residual(a, b) < 0.4 * found for a, b in around)
 
     def has(self, frame: int) -> bool:
         return frame in self.copies and frame - 1 in self.copies
 
-    def plain(self, a: int, b: int) -> float:
-        """The difference of two frames with nothing looked for; never below `between`."""
+    def difference(self, a: int, b: int) -> float:
+        """Of two frames in grey levels, motion included; never below `residual`, and quicker."""
         return (self.copies[a] - self.copies[b]).abs().mean().item()
 
-    def between(self, a: int, b: int) -> float:
-        """What of two frames is not explained by motion, in grey levels."""
-        if (a, b) not in self.known:
-            one, other = self.copies[a], self.copies[b]
-            self.known[a, b] = (residual(one, other) + residual(other, one)) / 2
-        return self.known[a, b]
+    def residual(self, a: int, b: int) -> float:
+        """The difference of two frames that motion does not explain, in grey levels."""
+        if (a, b) not in self.residuals:
+            self.residuals[a, b] = residual(self.copies[a], self.copies[b])
+        return self.residuals[a, b]
 
 
 def small_copy(frame: Tensor) -> Tensor:
@@ -137,7 +143,12 @@ def small_copy(frame: Tensor) -> Tensor:
 
 
 def residual(one: Tensor, other: Tensor) -> float:
-    """How far the blocks of one small copy are from the most similar ones in the other."""
+    """How far blocks of two small copies are from their best matches in the other, on average."""
+    return (block_residual(one, other) + block_residual(other, one)) / 2
+
+
+def block_residual(one: Tensor, other: Tensor) -> float:
+    """How far the blocks of one small copy are from their best matches in the other."""
     around = F.pad(other, (REACH,) * 4, value=torch.inf)
     shifted = around.unfold(1, ROWS, 1).unfold(2, COLUMNS, 1)  # (c, y, x, rows, columns)
     apart = reduce((shifted - one[:, None, None]).abs(), "c y x h w -> (y x) h w", "mean")
@@ -146,9 +157,6 @@ def residual(one: Tensor, other: Tensor) -> float:
 
 
 def seam_is_cut(last: Tensor, first: Tensor, sensitivity: float) -> bool:
-    """Whether a clip that is played in a loop, frames (h, w, 3), jumps at its seam."""
-    what = thresholds(sensitivity)
-    if what is None:
-        return False
-    one, other = small_copy(last), small_copy(first)
-    return (residual(one, other) + residual(other, one)) / 2 >= what.sure
+    """Whether a clip that is played in a loop jumps at its seam; frames: uint8 (h, w, 3)."""
+    limits = thresholds(sensitivity)
+    return limits is not None and residual(small_copy(last), small_copy(first)) >= limits.sure

@@ -1,7 +1,7 @@
-"""Latents to frames, a few at a time, so that the length of a video costs no memory.
+"""Latents to frames, a few at a time, so that memory does not grow with the length of a video.
 
 A frame stream is an iterator of chunks: uint8 tensors (frames, h, w, 3) on the CPU. Decoding,
-interpolating, marking and encoding are stages on it.
+interpolation, watermarking and encoding are stages on it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...models.errors import InputError, NotFiniteError
 
-DecoderState = Any  # the decoder's own; handed from one piece to the next and never looked into
+DecoderState = Any  # opaque; passed from one piece to the next
 DecodePiece = Callable[[Tensor, DecoderState | None], tuple[Tensor, DecoderState]]
 """(b, c, t, h, w) latents and the state after the frames before -> (b, 3, f, h, w) in [-1, 1]."""
 
@@ -30,7 +30,7 @@ def decoded_pieces(
         what decoding all the latents at once would give.
 
     Raises:
-        NotFiniteError: if a pixel is NaN or infinite: a video must never be black by accident.
+        NotFiniteError: if a pixel is NaN or infinite; it would become black.
     """
     state, at = None, 0
     for piece in pieces:
@@ -38,7 +38,7 @@ def decoded_pieces(
         if not torch.isfinite(pixels).all():
             raise NotFiniteError(
                 f"the decoder gave NaN or infinite pixels at latent frame {at}: "
-                f"the latents or the VAE's weights are damaged, or its dtype is too small."
+                f"the latents or the VAE's weights are damaged, or its dtype overflows."
             )
         at += piece.shape[2]
         pixels = finish(pixels)  # the same name: the decoder's tensor is not kept while we wait
@@ -75,15 +75,15 @@ def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
 
 
 def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
-    """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream; rounded."""
+    """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream, rounded to bytes."""
     for piece in images[..., :3].split(size):
         if not torch.isfinite(piece).all():
             raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
         yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
 
 
-def evened(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The frames with even sides, as most codecs need: an odd one's last row or column twice."""
+def with_even_sides(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The frames with even sides, as 4:2:0 video needs: an odd one's last row or column twice."""
     for chunk in chunks:
         for axis in (1, 2):
             if chunk.shape[axis] % 2:

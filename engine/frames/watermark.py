@@ -1,8 +1,8 @@
-"""An invisible mark in the brightness of every frame, and its detector.
+"""An invisible watermark in the brightness of every frame, and its detector.
 
-A spread-spectrum mark: faint cells, lighter or darker by a fixed random pattern, that survive
-re-encoding, scaling and cropping because thousands of them say the same. Pattern and detector are
-public, so that anybody can remove or forge it: it informs, and secures nothing.
+A spread-spectrum mark: faint cells, lighter or darker by a fixed random pattern, which survive
+re-encoding, scaling and cropping because thousands of them carry the same bits. The pattern and the
+detector are public, so anybody can remove or forge it: it informs, and secures nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,18 +20,18 @@ from ...models.errors import InputError
 
 TILE = 64  # cells after which the pattern repeats, both ways
 CELLS = 90  # on the shorter side of a frame
-SMALLEST = 4.0  # pixels of a cell; smaller ones do not outlast an encoder
-SYNC = 0.5  # share of the cells that only say where the pattern lies
+SMALLEST = 4.0  # pixels of a cell; smaller ones do not survive an encoder
+SYNC = 0.5  # share of the cells that carry no bit, only the position of the pattern
 ID_BITS, CHECK_BITS = 24, 8
 BITS = ID_BITS + CHECK_BITS
-DOUBTED = 3  # bits that may have been misread, the faintest: more would make the checksum useless
-STRENGTH = 1.4  # of 255 levels, on a surface of middling texture
+CORRECTED = 3  # weakest bits that may be flipped; with more, chance would pass the checksum
+STRENGTH = 1.4  # grey levels of 255, on a surface of medium texture
 BLOCK = 8  # pixels over which texture is measured
 PRESENT = 8.0  # standard deviations of the correlation; unmarked clips stay below 6
-PLAIN = 2 * PRESENT  # so clear that no other scale needs to be tried
+CERTAIN = 2 * PRESENT  # at which no other scale is tried
 SCALES = np.exp(np.arange(np.log(0.45), np.log(2.2), 0.008))  # of a cell, against its usual size
-FINER = (0.996, 0.998, 1.002, 1.004)  # tried around the best of them
-FRAMES = 64  # that the detector looks at
+FINE_SCALES = (0.996, 0.998, 1.002, 1.004)  # tried around the best of these
+FRAMES = 64  # that the detector needs
 _SEED = 0x10_47_AE
 _LUMA = (0.2126, 0.7152, 0.0722)
 
@@ -39,8 +39,11 @@ _LUMA = (0.2126, 0.7152, 0.0722)
 class Mark(NamedTuple):
     """What the detector found.
 
-    z: standard deviations by which the pattern stands out of chance. id: the 24 bits that the mark
-    carries, or None where they contradict their checksum. scale: of the pattern, 1 = not scaled.
+    Attributes:
+        z: standard deviations of the pattern's correlation above chance.
+        id: the 24 bits that the mark carries, or None if their checksum does not match.
+        scale: of the pattern; 1 is its usual size.
+        flipped: whether it is mirrored.
     """
 
     z: float
@@ -54,7 +57,12 @@ class Mark(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """Of each cell of a tile (TILE, TILE): its sign, and its bit's number; BITS for sync."""
+    """What is fixed about the cells of a tile.
+
+    Attributes:
+        signs: (TILE, TILE) of -1 and 1.
+        bits: (TILE, TILE), number of the bit that each cell carries; BITS for none.
+    """
 
     signs: Tensor
     bits: Tensor
@@ -75,19 +83,19 @@ def embed_mark(chunks: Iterable[Tensor], id: int, strength: float = STRENGTH) ->
     Args:
         chunks: uint8 (frames, h, w, 3).
         id: what the mark carries, 24 bits.
-        strength: levels of 255; somewhat more for small frames.
+        strength: grey levels of 255; increased somewhat for small frames.
     """
     if not 0 <= id < 2**ID_BITS:
         raise InputError(f"the mark carries {ID_BITS} bits, and {id} does not fit in them.")
     plane = None
     for chunk in chunks:
         if plane is None:
-            plane = strength * _more(*chunk.shape[1:3]) * _plane(id, *chunk.shape[1:3])
+            plane = strength * _boost(*chunk.shape[1:3]) * _plane(id, *chunk.shape[1:3])
         yield torch.cat([_mark(frame, plane) for frame in chunk.split(1)])
 
 
 def _plane(id: int, height: int, width: int) -> Tensor:
-    """The pattern for frames of this size, (h, w), of about -1 … 1."""
+    """The pattern for frames of this size, (h, w), about -1 … 1."""
     values = torch.cat((_bits_of(id), torch.ones(1)))
     signs, bits = _pattern()
     cell = cell_size(height, width)
@@ -97,15 +105,14 @@ def _plane(id: int, height: int, width: int) -> Tensor:
     return _sampled(cells, height, width, 1 / cell)
 
 
-def _more(height: int, width: int) -> float:
-    """By how much the mark is stronger in frames that have room for few cells only; by twice
-    as much it would show."""
+def _boost(height: int, width: int) -> float:
+    """A factor for frames with room for few cells only. At twice as much it would be visible."""
     return min(1.45, cell_size(height, width) * CELLS / min(height, width))
 
 
 def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:
-    """image (h, w) at `height` × `width` points that lie `step` of its pixels apart, the first
-    half a step from its corner; linear in between."""
+    """An image (h, w) sampled bilinearly at `height` × `width` points, `step` pixels apart and the
+    first half a step from its corner."""
     y = (torch.arange(height) + 0.5) * (2 * step / image.shape[0]) - 1
     x = (torch.arange(width) + 0.5) * (2 * step / image.shape[1]) - 1
     at = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
@@ -113,12 +120,12 @@ def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:
 
 
 def cell_size(height: int, width: int) -> float:
-    """Pixels of a cell in frames that were not scaled since they were marked."""
+    """Pixels of a cell in frames of this size, when they are marked."""
     return max(SMALLEST, min(height, width) / CELLS)
 
 
 def _mark(frame: Tensor, plane: Tensor) -> Tensor:
-    """frame: uint8 (1, h, w, 3). More is added where texture hides it."""
+    """Mark a frame, uint8 (1, h, w, 3), more strongly where texture hides it."""
     delta = plane * (0.6 + _texture(luma(frame)[0]) / 6).clamp_(0.6, 2.2)
     return (frame.float() + delta[None, :, :, None]).round_().clamp_(0, 255).to(torch.uint8)
 
@@ -143,7 +150,7 @@ def _bits_of(id: int) -> Tensor:
 
 
 def _checksum(id: int) -> int:
-    """CRC-8 of the id's three bytes; it starts with ones, so that a mark of noughts has one."""
+    """CRC-8 of the id's three bytes. It starts from ones, so that id 0 has no checksum of 0."""
     crc = 0xFF
     for byte in id.to_bytes(ID_BITS // 8, "big"):
         crc ^= byte
@@ -156,42 +163,45 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     """Look for the mark in a frame stream.
 
     Args:
-        chunks: uint8 (frames, h, w, 3), all of one size. FRAMES of them are enough.
+        chunks: uint8 (frames, h, w, 3), all of one size. FRAMES frames are enough.
         step: called for each of the SCALES that is tried.
+
+    Raises:
+        InputError: if there are no frames.
     """
-    residue, frames = torch.zeros(()), 0
+    residual, frames = torch.zeros(()), 0
     for chunk in chunks:
         for y in luma(chunk):
-            residue = residue + _residue(y)
+            residual = residual + _residual(y)
             frames += 1
     if not frames:
         raise InputError("there are no frames to look for a mark in.")
-    shrunk = _at_detail(residue / frames)
+    shrunk = _at_detail(residual / frames)
     blurred = {size: _blurred(shrunk, size) for size in (1, 3, 5)}
     found = []
     for scale in sorted(SCALES, key=lambda scale: abs(np.log(scale))):
         step()
         found.append(_at_scale(blurred, float(scale)))
-        if found[-1].z > PLAIN:
+        if found[-1].z > CERTAIN:
             break
     best = sorted(found, key=_strength)[-3:]
-    found += [_at_scale(blurred, mark.scale * finer) for mark in best for finer in FINER]
+    found += [_at_scale(blurred, mark.scale * fine) for mark in best for fine in FINE_SCALES]
     return max(found, key=_strength)
 
 
-def _at_detail(residue: Tensor) -> Tensor:
-    """The residue at a size at which an unscaled cell has SMALLEST pixels."""
-    cell = cell_size(*residue.shape)
-    size = [round(side * SMALLEST / cell) for side in residue.shape]
-    return F.interpolate(residue[None, None], size, mode="bilinear", antialias=True)[0, 0]
+def _at_detail(residual: Tensor) -> Tensor:
+    """The residual resized so that a cell of the usual size has SMALLEST pixels."""
+    cell = cell_size(*residual.shape)
+    size = [round(side * SMALLEST / cell) for side in residual.shape]
+    return F.interpolate(residual[None, None], size, mode="bilinear", antialias=True)[0, 0]
 
 
 def _strength(mark: Mark) -> float:
     return mark.z
 
 
-def _residue(y: Tensor) -> Tensor:
-    """What is finer than the picture's shapes, evened out: (h, w) -> (h, w), about -1 … 1."""
+def _residual(y: Tensor) -> Tensor:
+    """Detail finer than a cell, divided by its local strength: (h, w) -> (h, w), about -1 … 1."""
     size = 2 * round(cell_size(*y.shape)) + 1
     fine = y - _blurred(y, size)
     return fine / (_blurred(fine * fine, size).sqrt_() + 1.0)
@@ -202,8 +212,8 @@ def _blurred(image: Tensor, size: int) -> Tensor:
 
 
 def _at_scale(blurred: dict[int, Tensor], scale: float) -> Mark:
-    """The best fit of the pattern with cells of this size, wherever it lies, mirrored or not."""
-    step = SMALLEST * scale / 2  # two points for each cell, so that one of them is near its middle
+    """The best match of the pattern with cells of this size, at any position, mirrored or not."""
+    step = SMALLEST * scale / 2  # two points a cell, so that one of them is near its middle
     image = blurred[min(blurred, key=lambda size: abs(size - step))]
     height, width = (int(side / step) for side in image.shape)
     points = _sampled(image, height, width, step)
@@ -215,19 +225,19 @@ def _at_scale(blurred: dict[int, Tensor], scale: float) -> Mark:
         z = float((fit.max() - fit.mean()) / fit.std().clamp(min=1e-12))
         if z > best.z:
             at = divmod(int(fit.argmax()), fit.shape[1])
-            id = _read(torch.fft.irfft2(white, s=folded.shape), at) if z >= PRESENT else None
+            id = _read_id(torch.fft.irfft2(white, s=folded.shape), at) if z >= PRESENT else None
             best = Mark(z, id, scale, flipped)
     return best
 
 
 def _whitened(spectrum: Tensor) -> Tensor:
-    """Each frequency divided by how strong its neighbourhood is: pictures are far from white."""
+    """Each frequency divided by the mean magnitude around it: images are far from white noise."""
     around = F.avg_pool2d(spectrum.abs()[None, None], 9, 1, 4, count_include_pad=False)[0, 0]
     return spectrum / around.clamp(min=1e-9)
 
 
 def _folded(points: Tensor) -> Tensor:
-    """Repetitions of the tile laid upon each other: (h, w) -> (2 TILE, 2 TILE)."""
+    """The repetitions of the tile averaged: (h, w) -> (2 TILE, 2 TILE)."""
     side = 2 * TILE
     rows, columns = (-(-length // side) for length in points.shape)
     pad = (0, columns * side - points.shape[1], 0, rows * side - points.shape[0])
@@ -241,7 +251,7 @@ def _folded(points: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _sync() -> Tensor:
-    """The cells that are known, transformed for correlation."""
+    """The spectrum of the cells that carry no bit, conjugated for correlation."""
     signs, bits = _pattern()
     return torch.fft.rfft2(_doubled(signs * (bits == BITS))).conj()
 
@@ -250,26 +260,26 @@ def _doubled(cells: Tensor) -> Tensor:
     return repeat(cells, "h w -> (h y) (w x)", y=2, x=2)
 
 
-def _read(tile: Tensor, at: tuple[int, int]) -> int | None:
-    """The id of a pattern that lies at `at`; None if its checksum contradicts it."""
+def _read_id(tile: Tensor, at: tuple[int, int]) -> int | None:
+    """The id of a pattern whose origin is `at`; None if no checksum matches."""
     signs, bits = _pattern()
     here = tile.roll((-at[0], -at[1]), (0, 1))
     cells = rearrange(here, "(h y) (w x) -> h w (y x)", y=2, x=2).sum(-1) * signs
     sums = torch.zeros(BITS + 1).index_add_(0, bits.flatten(), cells.flatten())
     word = sum(1 << n for n in range(BITS) if sums[n] > 0)
-    weakest = [1 << int(n) for n in sums[:BITS].abs().argsort()[:DOUBTED]]
-    for doubted in chain.from_iterable(combinations(weakest, n) for n in range(DOUBTED + 1)):
-        found, check = divmod(word ^ sum(doubted), 2**CHECK_BITS)
+    weakest = [1 << int(n) for n in sums[:BITS].abs().argsort()[:CORRECTED]]
+    for flips in chain.from_iterable(combinations(weakest, n) for n in range(CORRECTED + 1)):
+        found, check = divmod(word ^ sum(flips), 2**CHECK_BITS)
         if _checksum(found) == check:
             return found
     return None
 
 
 def describe_mark(mark: Mark) -> str:
-    """What was found, for people."""
-    sure = f"{mark.z:.1f} standard deviations above chance; {PRESENT:g} are needed"
+    """What was found, in words."""
+    measure = f"{mark.z:.1f} standard deviations above chance; {PRESENT:g} are needed"
     if not mark.present:
-        return f"No mark found ({sure}). That does not mean that no AI made it."
+        return f"No mark found ({measure}). That does not mean that it was not made by AI."
     carried = (
         "its id cannot be read"
         if mark.id is None
@@ -277,6 +287,6 @@ def describe_mark(mark: Mark) -> str:
     )
     mirrored = ", mirrored" if mark.flipped else ""
     return (
-        f"Longtake's mark is there ({sure}), {carried}{mirrored}. It informs, and proves nothing: "
-        f"anybody can forge or remove it."
+        f"Longtake's mark is there ({measure}), {carried}{mirrored}. It informs, and proves "
+        f"nothing: anybody can forge or remove it."
     )

@@ -15,7 +15,7 @@ from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
 
 from ...engine.canvas.grid import frame_rate
-from ...engine.frames.stream import evened, image_stream
+from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...models.errors import InputError
@@ -57,7 +57,7 @@ def opened(video: Input.Video) -> Iterator[Footage]:
             facts.width,
             facts.height,
             facts.fps,
-            lambda: evened(read_frames(path)),
+            lambda: with_even_sides(read_frames(path)),
             path if facts.sound else None,
             path,
             facts,
@@ -72,7 +72,7 @@ def footage_in(source: Input.Video | Tensor, rate: Fraction) -> AbstractContextM
 def _in_memory(whole: Types.VideoComponents) -> Footage:
     sound = None if whole.audio is None else sound_from(whole.audio)
     clip = footage_of(whole.images, frame_rate(float(whole.frame_rate)), sound)
-    return replace(clip, stream=lambda: evened(clip.stream()))
+    return replace(clip, stream=lambda: with_even_sides(clip.stream()))
 
 
 def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Footage:

@@ -22,7 +22,7 @@ from ...engine.frames.interpolation import (
     target_rate,
 )
 from ...engine.frames.prefetch import prefetch
-from ...engine.frames.stream import evened
+from ...engine.frames.stream import with_even_sides
 from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ...models.checkpoint import load_into, load_weights, read_header
@@ -171,7 +171,7 @@ def interpolate_video(
     )
     kept: list[Tensor] = []
     chunks = collected(chunks, kept) if images else chunks
-    film = counted(prefetch(evened(chunks)), total)
+    film = counted(prefetch(with_even_sides(chunks)), total)
     write_video(path, film, timing.target, sound=clip.sound, check=check_cancelled)
     whole = torch.cat(kept) if images else None
     video = InputImpl.VideoFromFile(str(path))

@@ -306,4 +306,4 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
 
 
 def threads() -> list:
-    return [thread for thread in threading.enumerate() if thread.name == "longtake-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "longtake-prefetch"]

@@ -11,11 +11,11 @@ from longtake.engine.frames.prefetch import abandoned, prefetch
 
 
 def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name == "longtake-ahead"}
+    return {thread.name for thread in threading.enumerate() if thread.name == "longtake-prefetch"}
 
 
 def test_the_items_are_the_same_in_the_same_order():
-    assert list(prefetch(range(23), most=3)) == list(range(23))
+    assert list(prefetch(range(23), depth=3)) == list(range(23))
     assert list(prefetch(prefetch(iter("abc")))) == ["a", "b", "c"]
     assert list(prefetch([])) == []
     assert not threads()
@@ -29,7 +29,7 @@ def test_they_are_made_meanwhile_but_not_without_bound():
             made.append(n)
             yield n
 
-    stream = prefetch(items(), most=2)
+    stream = prefetch(items(), depth=2)
     assert next(stream) == 0
     deadline = time.monotonic() + 10
     while len(made) < 4 and time.monotonic() < deadline:
@@ -76,7 +76,7 @@ def test_closing_closes_what_it_reads_from_in_its_own_thread():
     stream = prefetch(items())
     next(stream)
     stream.close()
-    assert closed == ["longtake-ahead"]
+    assert closed == ["longtake-prefetch"]
     assert not threads()
 
 
