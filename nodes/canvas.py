@@ -22,8 +22,8 @@ FINEST = CausalGrid(channels=1)  # of all Wan VAEs
 
 
 SIDES = (
-    "Pixels. A multiple of 16 (Wan 2.1), or of 32 (TI2V-5B, built-in). The built-in "
-    "model was made for 128."
+    "Pixels. A multiple of 16 (Wan 2.1) or of 32 (TI2V-5B, built-in). The built-in model was "
+    "trained at 128."
 )
 
 
@@ -34,34 +34,34 @@ class CanvasNode(io.ComfyNode):
             node_id="LongtakeCanvas",
             display_name="Canvas (Longtake)",
             category="Longtake/Canvas",
-            description="An empty video of the length and size you want, for Sample to paint. "
-            "The number of frames is the nearest that the VAE can pack; the node shows it.",
+            description="An empty video of the length and size you want, for Sample to generate. "
+            "The number of frames is rounded to one that fits the VAE; the node shows it.",
             inputs=[
                 io.Vae.Input(
-                    "vae", tooltip="The VAE that will decode the video; it says what sizes fit."
+                    "vae", tooltip="The VAE that will decode the video; it decides which sizes fit."
                 ),
                 SECONDS.widget(
-                    "How long the video is. The built-in model was made for 2 seconds at "
-                    "8 fps, Wan 2.1 for 5 at 16, TI2V-5B for 5 at 24."
+                    "How long the video is. The built-in model was trained on 2 seconds at 8 fps, "
+                    "Wan 2.1 on 5 at 16, TI2V-5B on 5 at 24."
                 ),
                 FPS.widget(
-                    "Frames per second, as the model was trained: 8 for the built-in one, "
-                    "16 for Wan 2.1, 24 for TI2V-5B. 23.976 means 24000/1001."
+                    "Frames per second, as the model was trained: 8 for the built-in one, 16 for "
+                    "Wan 2.1, 24 for TI2V-5B. 23.976 means exactly 24000/1001."
                 ),
                 WIDTH.widget(SIDES),
                 HEIGHT.widget(SIDES),
                 BATCH.widget(
-                    "How many videos to make at once. Each has its own noise; the first "
-                    "is the same as with 1."
+                    "How many videos to generate at once. Each has noise of its own; the first is "
+                    "the same as with 1."
                 ),
                 ASPECT.widget(
-                    "Width to height. free: width and height are taken as they are. "
-                    "Otherwise they say only how many pixels there are, unless megapixels does; "
-                    "the node shows the size."
+                    "Width to height. free: width and height are used as they are. Otherwise they "
+                    "only set the number of pixels, unless megapixels does; the node shows the "
+                    "size."
                 ),
                 MEGAPIXELS.widget(
-                    "How many million pixels a frame has: 0.0164 is 128×128, 0.4 is "
-                    "832×480, 0.92 is 1280×720. 0: as many as width times height."
+                    "Millions of pixels in a frame: 0.0164 is 128×128, 0.4 is 832×480, 0.92 is "
+                    "1280×720. 0: as many as width times height."
                 ),
             ],
             outputs=[
@@ -99,9 +99,9 @@ class CanvasNode(io.ComfyNode):
 def check_size(
     width: Any, height: Any, aspect: Any = FREE, megapixels: Any = 0.0
 ) -> tuple[int, int]:
-    """Width and height that some VAE can do; the one connected may ask for coarser ones.
+    """Width and height, if any VAE can do them; the one connected may need coarser ones.
 
-    With an aspect or megapixels they need not fit, for another size is made of them.
+    With an aspect or megapixels they need not fit, since the size is then computed from them.
     """
     ASPECT.read(aspect)
     MEGAPIXELS.read(megapixels)

@@ -24,26 +24,28 @@ class Decode(io.ComfyNode):
             node_id="LongtakeDecode",
             display_name="Decode (Longtake)",
             category=CATEGORY,
-            description="Turns latents into a VIDEO, frame by frame straight into a file, so that "
-            "a long video needs no more memory than a short one.",
+            description="Decodes latents into a VIDEO, frame by frame straight into a file, so "
+            "that a long video needs no more memory than a short one.",
             inputs=[
-                io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
+                io.Latent.Input(
+                    "latent", tooltip="The latents of a video, from Sample or any sampler."
+                ),
                 vae_input(),
                 FPS.widget(
-                    "Frames per second. 0: what the Canvas said, or else what the VAE's "
-                    "model was trained at. Another number plays the video slower or faster."
+                    "Frames per second. 0: as set in Canvas, otherwise what the VAE's model was "
+                    "trained at. Another number plays the video slower or faster."
                 ),
                 CRF.widget(
-                    "Quality of the file: lower is better and larger. 16 looks like what "
-                    "the VAE made, 0 loses nothing but colour detail. Save Video copies the file, "
-                    "so this is where to ask for more than 16."
+                    "Quality of the file: lower is better and larger. 16 looks like what the VAE "
+                    "decoded, 0 loses only colour resolution. Save Video copies the file, so ask "
+                    "here for anything better than 16."
                 ),
             ],
             outputs=[
                 io.Video.Output(
                     display_name="video",
                     is_output_list=True,
-                    tooltip="One VIDEO for each of the batch, for Save Video or core's.",
+                    tooltip="One VIDEO for each video of the batch, for Save Video or core's.",
                 )
             ],
         )
@@ -65,16 +67,18 @@ class DecodeFrames(io.ComfyNode):
             node_id="LongtakeDecodeFrames",
             display_name="Decode Frames (Longtake)",
             category=CATEGORY,
-            description="Turns latents into an IMAGE batch, for nodes that work on frames. All "
-            "frames are in memory at once; for a long video use Decode.",
+            description="Decodes latents into an IMAGE batch, for nodes that work on frames. All "
+            "frames are in memory at once; for a long video, use Decode.",
             inputs=[
-                io.Latent.Input("latent", tooltip="A painted video, from Sample or any sampler."),
+                io.Latent.Input(
+                    "latent", tooltip="The latents of a video, from Sample or any sampler."
+                ),
                 vae_input(),
             ],
             outputs=[
                 io.Image.Output(
                     display_name="image",
-                    tooltip="The frames of the video as one batch, one video after another.",
+                    tooltip="The frames as one batch, one video after another.",
                 )
             ],
         )

@@ -20,17 +20,17 @@ class Encode(io.ComfyNode):
             node_id="LongtakeEncode",
             display_name="Encode (Longtake)",
             category="Longtake/Canvas",
-            description="Turns the frames of a clip into latents, a few at a time.",
+            description="Encodes the frames of a clip into latents, a few at a time.",
             inputs=[
                 io.Image.Input(
                     "image",
-                    tooltip="The frames, as one batch. Their number must be 1 + a multiple of 4; "
-                    "width and height multiples of 8 (Wan 2.1) or of 16 (TI2V-5B, built-in).",
+                    tooltip="The frames as one batch. Their number must be 1 + a multiple of 4, "
+                    "and width and height multiples of 8 (Wan 2.1) or 16 (TI2V-5B, built-in).",
                 ),
                 vae_input(),
                 FPS.widget(
-                    "Frames per second of the clip, for Decode. 0: not known; then Decode "
-                    "takes what the VAE's model was trained at."
+                    "Frames per second of the clip, for Decode. 0: unknown; Decode then uses what "
+                    "the VAE's model was trained at."
                 ),
             ],
             outputs=[

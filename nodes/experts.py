@@ -23,9 +23,9 @@ class ExpertsNode(io.ComfyNode):
             node_id="LongtakeExperts",
             display_name="Experts (Longtake)",
             category="Longtake/Sample",
-            description="Two models that share one sampling run: the first paints layout and "
-            "motion while the video is mostly noise, the second paints the detail. For Wan 2.2 "
-            "A14B, whose checkpoint is such a pair. Known frames stay exactly as they were.",
+            description="Two models that share one sampling run: the first decides layout and "
+            "motion while the video is mostly noise, the second adds the detail. For Wan 2.2 A14B, "
+            "whose checkpoint is such a pair. Known frames stay exactly as they were.",
             inputs=[
                 io.Model.Input(
                     "high", tooltip="The high-noise expert, with LoRAs of its own if you like."
@@ -36,19 +36,19 @@ class ExpertsNode(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="What the video should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
                 CFG_HIGH.widget(
-                    "How strongly the high-noise expert follows the prompts. 0: what it "
-                    "was made for (the node shows it). 1 with few-step LoRAs."
+                    "How strongly the high-noise expert follows the prompts. 0: what it was "
+                    "trained for (the node shows it). 1 with few-step LoRAs."
                 ),
                 CFG_LOW.widget("The same for the low-noise expert."),
                 BOUNDARY.widget(
-                    "The noise level below which the second expert takes over. 0: 0.875 "
-                    "for text to video, 0.9 for image to video, as they were trained."
+                    "The noise level below which the low-noise expert takes over. 0: as trained, "
+                    "0.875 for text to video and 0.9 for image to video."
                 ),
                 io.Latent.Input(
                     "latent",
                     optional=True,
-                    tooltip="For the guider, with image to video: the canvas that is sampled, so "
-                    "that pinned pixels reach the experts exactly. The model needs none.",
+                    tooltip="For the guider, with image to video: the canvas to be sampled, so "
+                    "that pinned pixels reach the experts exactly. The model output needs none.",
                 ),
             ],
             outputs=[
@@ -57,8 +57,8 @@ class ExpertsNode(io.ComfyNode):
                 ),
                 io.Model.Output(
                     display_name="model",
-                    tooltip="For Sample or core's KSampler: the same pair as one MODEL. Their own "
-                    "cfg is the high-noise expert's, 0 in Sample being cfg_high.",
+                    tooltip="For Sample or core's KSampler: the same pair as one MODEL. The cfg "
+                    "set there is the high-noise expert's; 0 in Sample means cfg_high.",
                 ),
             ],
         )
@@ -79,7 +79,7 @@ class ExpertsNode(io.ComfyNode):
         model = pair(high, low, *levels)
         experts = experts_of(model)
         show_text(
-            f"changes at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "
+            f"changes over at {experts.boundary:g}; cfg {experts.cfg_high:g} above, "
             f"{experts.cfg_low:g} below"
         )
         canvas = to_canvas(latent) if latent else None

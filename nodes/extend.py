@@ -1,4 +1,4 @@
-"""A clip gets longer, on either side."""
+"""A clip made longer, at either end."""
 
 from comfy_api.latest import io
 
@@ -29,21 +29,21 @@ class ExtendVideo(io.ComfyNode):
             node_id="LongtakeExtendVideo",
             display_name="Extend Video (Longtake)",
             category=TIMELINE,
-            description="A canvas of a clip and more seconds after or before it, for Sample to "
-            "paint. If they are more than the model can make at a time, Sample makes several "
-            "passes.",
+            description="A canvas of a clip with more seconds after or before it, for Sample to "
+            "generate. If they are more than fit in one window of the model, Sample uses several.",
             inputs=[
                 clip_input(),
                 vae_input(),
                 DIRECTION.widget("forwards: what happens next. backwards: what happened before."),
-                added_input("How much is added."),
+                added_input("How much to add."),
                 OVERLAP.widget(
-                    "Seconds of the clip that the model sees while it goes on: more keep motion "
-                    "and look better, fewer paint more in each pass. 0: the usual for the model."
+                    "Seconds of known frames that each window continues from: more carries motion "
+                    "and look over better, fewer leaves more to generate. 0: the usual for the "
+                    "model."
                 ),
                 WINDOW.widget(
-                    "Seconds that the model is given at a time, what it sees and what it paints. "
-                    "0: what it was trained on, 2 for the built-in one, 5 for Wan."
+                    "Seconds of one window, overlap included. 0: what the model was trained on, 2 "
+                    "for the built-in one, 5 for Wan."
                 ),
                 clip_fps_input(),
             ],

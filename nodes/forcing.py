@@ -18,20 +18,20 @@ class DiffusionForcing(io.ComfyNode):
             node_id="LongtakeDiffusionForcing",
             display_name="Diffusion Forcing (Longtake)",
             category="Longtake/Sample",
-            description="A sampler in which earlier frames are ahead of later ones and guide them. "
-            "For SkyReels-V2 DF and other models that take a noise level for each frame.",
+            description="A sampler that denoises earlier frames ahead of later ones, to guide "
+            "them. For SkyReels-V2 DF and other models that take a noise level for each frame.",
             inputs=[
                 LAG.widget(
-                    "Steps that each block of frames is behind the one before. 0: all together, as "
-                    "euler does. Each block more costs as many calls of the model more."
+                    "How many steps each block of frames lags behind the one before. 0: all "
+                    "together, as with euler. Every further block adds this many model calls."
                 ),
                 BLOCK.widget(
-                    "Latent frames that go together; it must divide the canvas's. SkyReels-V2's "
-                    "asynchronous settings are lag 5, block 5."
+                    "Latent frames denoised together; must divide the number on the canvas. "
+                    "SkyReels-V2's asynchronous settings are lag 5, block 5."
                 ),
                 REFERENCE_NOISE.widget(
-                    "How noisy known frames are shown to be, of 1000. 0: not at all; SkyReels-V2 "
-                    "goes on from clips best with 20. They come out as they were."
+                    "How much noise the model sees on known frames, of 1000. 0: none; SkyReels-V2 "
+                    "continues clips best with 20. The frames themselves come out unchanged."
                 ),
             ],
             outputs=[

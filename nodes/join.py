@@ -1,4 +1,4 @@
-"""Gaps filled, clips connected, a clip closed to a loop."""
+"""A gap filled, two clips bridged, a clip closed into a loop."""
 
 from comfy_api.latest import io
 
@@ -29,16 +29,18 @@ class FillGap(io.ComfyNode):
             node_id="LongtakeFillGap",
             display_name="Fill Gap (Longtake)",
             category=TIMELINE,
-            description="A canvas on which a part of a clip is to be painted anew so that it fits "
-            "what is around it: a stretch inside one clip, or between two.",
+            description="A canvas on which part of a clip is to be generated anew, to fit what "
+            "comes before and after it: a stretch inside one clip, or between two.",
             inputs=[
                 clip_input(),
                 vae_input(),
-                START.widget("Seconds at which the gap begins."),
-                END.widget("Seconds at which it ends: there the clip goes on, or the next one."),
+                START.widget("The time in seconds at which the gap begins."),
+                END.widget(
+                    "The time at which it ends, and the clip continues or the next one begins."
+                ),
                 clip_input(
                     "after",
-                    " What comes after the gap. Without it, the first clip goes on.",
+                    " What comes after the gap. Without it, the first clip continues.",
                     optional=True,
                 ),
                 clip_fps_input(),
@@ -65,8 +67,8 @@ class Bridge(io.ComfyNode):
             node_id="LongtakeBridge",
             display_name="Bridge (Longtake)",
             category=TIMELINE,
-            description="A canvas of two clips with seconds between them for Sample to paint, so "
-            "that one becomes the other without a cut.",
+            description="A canvas of two clips with seconds between them, for Sample to generate "
+            "so that one turns into the other without a cut.",
             inputs=[
                 clip_input(more=" What comes before the bridge."),
                 clip_input("after", " What comes after it, of the same size."),
@@ -93,8 +95,8 @@ class Loop(io.ComfyNode):
             node_id="LongtakeLoop",
             display_name="Loop (Longtake)",
             category=TIMELINE,
-            description="A canvas of a clip and seconds that lead from its end back to its "
-            "beginning, for Sample to paint: the result can be played round and round.",
+            description="A canvas of a clip and the seconds that lead from its end back to its "
+            "beginning, for Sample to generate: the result plays as an endless loop.",
             inputs=[
                 clip_input(),
                 vae_input(),

@@ -27,8 +27,8 @@ ANCHOR = Choice("anchor", ANCHORS, default="off")
 KEPT, DELETED = "keep", "delete when done"
 KEEP = Choice("keep", (KEPT, DELETED), default=KEPT)
 SIDES = (
-    "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the "
-    "model was made for. A canvas decides over both."
+    "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the model was trained "
+    "at. A canvas, if connected, decides both."
 )
 
 
@@ -39,8 +39,8 @@ class LongTake(io.ComfyNode):
             node_id="LongtakeLongTake",
             display_name="Long Take (Longtake)",
             category="Longtake/Sample",
-            description="Paints a video of any length, window by window, and writes it while it is "
-            "painted. Cancel leaves what is done as a video; queued again, it goes on from there.",
+            description="Generates a video of any length, window by window, and writes it to disk "
+            "as it goes. Cancel leaves what is done as a video; queued again, it resumes there.",
             inputs=[
                 io.Model.Input("model", tooltip="A video model, with or without LoRAs."),
                 vae_input(),
@@ -53,8 +53,8 @@ class LongTake(io.ComfyNode):
                 ),
                 *size_inputs(),
                 SEED.widget(
-                    "Another number gives another take. A frame's noise depends on the seed and "
-                    "on its place, not on the windows."
+                    "Another number gives another take. A frame's noise depends only on the seed "
+                    "and on the frame's place, not on the windows."
                 ),
                 cfg_input(),
                 sampler_input(),
@@ -124,9 +124,7 @@ def size_inputs() -> list:
     """Widgets for time and size."""
     return [
         SECONDS.widget("How long the take is. 0: as long as the canvas or the storyboard."),
-        FPS.widget(
-            "Frames per second. 0: the canvas's, the storyboard's, or what the model was made for."
-        ),
+        FPS.widget("Frames per second. 0: the canvas's, the storyboard's, or the model's own."),
         WIDTH.widget(SIDES),
         HEIGHT.widget(SIDES),
     ]
@@ -136,24 +134,24 @@ def window_inputs() -> list:
     """Widgets for how the take is put together."""
     return [
         WINDOW.widget(
-            "Frames the model paints at a time: 1 + 4·n. 0: what it was made for (17 for "
-            "the built-in model, 81 for Wan 2.1). Memory and time of a step grow with it."
+            "Frames sampled at a time: 1 + 4·n. 0: what the model was trained on (17 for the "
+            "built-in one, 81 for Wan 2.1). A step's memory and time grow with it."
         ),
         OVERLAP.widget(
-            "Frames that each window goes on from: 1 + 4·n. 0: a fifth of a window or "
-            "more. More holds motion together better, and takes longer."
+            "Frames that each window continues from: 1 + 4·n. 0: a fifth of a window or more. "
+            "More keeps motion more consistent, and takes longer."
         ),
         SHOTS.widget(
-            "After a cut, a shot begins in a window of its own, on the very frame; or "
-            "shots share windows and see each other, which makes them look alike."
+            "each by itself: after a cut, a shot begins in a window of its own, on the exact "
+            "frame. together: shots share windows and attend to each other, so they look alike."
         ),
         ANCHOR.widget(
-            "Against drift: bring each window's latent statistics half of the way back to "
-            "the first one's, show each window the shot's first frame, or both."
+            "Against drift: bring each window's latent statistics halfway back to the first one's, "
+            "show each window the shot's first frame, or both."
         ),
         KEEP.widget(
-            "Painted windows stay in output/longtake/windows (4 GiB at most), so that "
-            "after a change only what depends on it is painted; or go when the take is done."
+            "keep: finished windows stay in output/longtake/windows (4 GiB at most), so that after "
+            "a change only what depends on it is sampled. Or delete them when the take is done."
         ),
     ]
 
@@ -162,22 +160,22 @@ def optional_inputs() -> list:
     """What the take shows, and what else it may be given."""
     return [
         io.Conditioning.Input(
-            "positive", optional=True, tooltip="What the take shows. Or a storyboard."
+            "positive", optional=True, tooltip="What the take shows. Or connect a storyboard."
         ),
         Storyboard_.Input(
-            "storyboard", optional=True, tooltip="Shots with their prompts. Or a prompt."
+            "storyboard", optional=True, tooltip="Shots with their prompts. Or connect a prompt."
         ),
         io.Audio.Input(
             "audio",
             optional=True,
-            tooltip="Sound from the first frame on, instead of the storyboard's own; it "
-            "ends with the take.",
+            tooltip="Sound from the first frame on, instead of the storyboard's; it ends with the "
+            "take.",
         ),
         io.Latent.Input(
             "canvas",
             optional=True,
-            tooltip="A canvas, empty or with frames known, which stay exactly as they are. Its "
-            "size is taken, and its seconds and frame rate where those are 0.",
+            tooltip="A canvas, empty or with known frames, which stay exactly as they are. It sets "
+            "the size, and the seconds and frame rate where those are 0.",
         ),
         custom_sampler_input(),
     ]

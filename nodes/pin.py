@@ -1,4 +1,4 @@
-"""An image or a clip at a time on the canvas."""
+"""An image or a clip, pinned to a time on the canvas."""
 
 from comfy_api.latest import io
 
@@ -19,21 +19,21 @@ EDGE = Choice("edges", EDGES, default="paint")
 def canvas_input() -> io.Latent.Input:
     return io.Latent.Input(
         "latent",
-        tooltip="The canvas, from Canvas or from another node of this kind: what is known of it "
-        "stays.",
+        tooltip="The canvas, from Canvas or another Timeline node. Frames that it already knows "
+        "stay.",
     )
 
 
 def at_input(what: str) -> io.Float.Input:
     return AT.widget(
-        f"Seconds from the canvas's beginning at which {what}. The nearest frame is taken."
+        f"Seconds from the start of the canvas at which {what}; rounded to the nearest frame."
     )
 
 
 def fit_input() -> io.Combo.Input:
     return FIT.widget(
-        "What to do with another aspect ratio than the canvas's: crop fills the canvas and "
-        "cuts what juts out, pad shows all of it between black bars, stretch distorts it."
+        "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts off the "
+        "rest, pad shows everything between black bars, stretch distorts it."
     )
 
 
@@ -44,18 +44,18 @@ class PinImage(io.ComfyNode):
             node_id="LongtakePinImage",
             display_name="Pin Image (Longtake)",
             category=TIMELINE,
-            description="Puts an image at a time on the canvas; Sample paints the rest to fit. "
-            "Chain several for keyframes.",
+            description="Puts an image on the canvas at a given time; Sample generates the rest "
+            "to fit. Chain several for keyframes.",
             inputs=[
                 canvas_input(),
-                io.Image.Input("image", tooltip="One picture of any size."),
+                io.Image.Input("image", tooltip="One image of any size."),
                 vae_input(),
-                at_input("it is shown"),
+                at_input("the image is shown"),
                 fit_input(),
                 io.ClipVisionOutput.Input(
                     "clip_vision_output",
                     optional=True,
-                    tooltip="The image as core's CLIP Vision Encode gives it, for Wan 2.1 I2V and "
+                    tooltip="The image through core's CLIP Vision Encode, for Wan 2.1 I2V and "
                     "FLF2V. Other models do not read it.",
                 ),
             ],
@@ -82,25 +82,25 @@ class PinVideo(io.ComfyNode):
             node_id="LongtakePinVideo",
             display_name="Pin Video (Longtake)",
             category=TIMELINE,
-            description="Puts the frames of a clip on the canvas from a time on; Sample paints the "
-            "rest to fit.",
+            description="Puts the frames of a clip on the canvas, starting at a given time; Sample "
+            "generates the rest to fit.",
             inputs=[
                 canvas_input(),
                 io.MultiType.Input(
                     "clip",
                     types=[io.Image, io.Video],
-                    tooltip="The frames as one IMAGE batch, or a VIDEO, of any size and rate.",
+                    tooltip="Frames as one IMAGE batch, or a VIDEO, of any size and frame rate.",
                 ),
                 vae_input(),
                 at_input("the clip begins"),
                 fit_input(),
                 EDGE.widget(
-                    "Models know frames by fours. Where the clip begins or ends inside "
-                    "such a four: paint makes all of it anew, hold repeats the clip's nearest "
-                    "frame. The node says which frames those are."
+                    "A latent frame holds four frames. If the clip begins or ends inside one: "
+                    "paint generates all four anew, hold repeats the clip's nearest frame to fill "
+                    "them. The node says which frames those are."
                 ),
                 CLIP_FPS.widget(
-                    "Frames per second of an IMAGE batch; 0: as the canvas. A VIDEO knows its own."
+                    "Frames per second of an IMAGE batch; 0: the canvas's. A VIDEO knows its own."
                 ),
             ],
             outputs=[canvas_output()],

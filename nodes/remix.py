@@ -1,4 +1,4 @@
-"""A clip painted over."""
+"""A clip generated anew, from part of the way back to noise."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,19 +30,19 @@ class Remix(io.ComfyNode):
             node_id="LongtakeRemix",
             display_name="Remix (Longtake)",
             category=TIMELINE,
-            description="A canvas that starts from a clip instead of from nothing: Sample paints "
-            "it over by the prompt, a little or a lot.",
+            description="A canvas that starts from a clip instead of from noise: Sample changes it "
+            "to fit the prompt, a little or a lot.",
             inputs=[
                 clip_input(),
                 vae_input(),
                 LEVEL.widget(
-                    "How much changes. subtle (0.3): textures and light; mild (0.5): "
-                    "colours and details, layout and motion stay; strong (0.75): most of it. "
-                    "custom: the number in strength."
+                    "How much changes. subtle (0.3): textures and light. mild (0.5): colours and "
+                    "details; layout and motion stay. strong (0.75): most of it. custom: as set "
+                    "in strength."
                 ),
                 STRENGTH.widget(
-                    "How far back towards noise it goes before it is painted again, if "
-                    "level is custom: near 0 nothing changes, at 1 nothing of the clip is left."
+                    "How far back towards noise the clip goes before it is sampled again, if level "
+                    "is custom: near 0 nothing changes, at 1 nothing of the clip is left."
                 ),
                 clip_fps_input(),
             ],

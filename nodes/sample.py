@@ -17,8 +17,8 @@ class Sample(io.ComfyNode):
             node_id="LongtakeSample",
             display_name="Sample (Longtake)",
             category="Longtake/Sample",
-            description="Paints the video. The same seed gives the same noise on every machine, "
-            "and each frame its own, whatever the video's length.",
+            description="Samples the video from noise. The same seed gives the same noise on every "
+            "machine, and each frame has its own, whatever the video's length.",
             inputs=[
                 io.Model.Input("model", tooltip="A video model, with or without LoRAs."),
                 io.Conditioning.Input("positive", tooltip="What the video should show."),
@@ -28,7 +28,7 @@ class Sample(io.ComfyNode):
                 ),
                 io.Latent.Input(
                     "latent",
-                    tooltip="The canvas. What its mask keeps comes back exactly as it was.",
+                    tooltip="The canvas. Frames marked as known in its mask come back unchanged.",
                 ),
                 io.Sigmas.Input("sigmas", tooltip="The noise levels, from Schedule."),
                 SEED.widget("Another number gives another video; the same gives the same."),

@@ -20,33 +20,32 @@ class Schedule(io.ComfyNode):
             node_id="LongtakeSchedule",
             display_name="Schedule (Longtake)",
             category="Longtake/Sample",
-            description="The noise levels that Sample goes through on its way from noise to video.",
+            description="The noise levels that Sample steps through from noise to video.",
             inputs=[
-                io.Model.Input("model", tooltip="The model they are for; it decides on the shift."),
+                io.Model.Input("model", tooltip="The model they are for; it decides the shift."),
                 STEPS.widget(
-                    "How many times the model is asked. More is slower and, up to a "
-                    "point, better: 24 for the built-in model, 20 to 50 for Wan. 0: what the "
-                    "checkpoint was made for; models of a few steps then get the very levels they "
-                    "learnt."
+                    "How many denoising steps. More is slower and, up to a point, better: 24 for "
+                    "the built-in model, 20 to 50 for Wan. 0: what the checkpoint was trained for; "
+                    "few-step models then get exactly the levels they were distilled at."
                 ),
                 SHIFT.widget(
-                    "0: what the checkpoint was made for at this size (the node shows "
-                    "it). Higher spends more steps on layout and motion, lower more on detail."
+                    "0: what the checkpoint was trained for at this size (the node shows it). "
+                    "Higher spends more steps on layout and motion, lower more on detail."
                 ),
                 CURVE.widget(
-                    "How the levels are spaced before the shift. linear: evenly, as in "
-                    "diffusers' Wan. wan: as in Wan's own code. simple: as ComfyUI's of that name. "
+                    "How the levels are spaced before the shift. linear: evenly, as in diffusers' "
+                    "Wan. wan: as in Wan's own code. simple: ComfyUI's scheduler of that name. "
                     "beta: denser at both ends. flow_match: as in diffusers' Euler."
                 ),
                 DENOISE.widget(
-                    "Below 1, sampling begins part of the way, at a clip from Encode: 0.3 "
+                    "Below 1, sampling starts part of the way down, from a clip out of Encode: 0.3 "
                     "changes it a little, 0.8 a lot. Leave it at 1 for an empty canvas."
                 ),
                 io.Latent.Input(
                     "latent",
                     optional=True,
-                    tooltip="The canvas, for models that want another shift for small frames. "
-                    "Without it, large ones are assumed.",
+                    tooltip="The canvas, for models that need another shift for small frames. "
+                    "Without it, large frames are assumed.",
                 ),
             ],
             outputs=[

@@ -23,15 +23,15 @@ CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01, optional=True)
 
 def cfg_input() -> io.Float.Input:
     return CFG.widget(
-        "How strongly the prompts are followed: 4 for the built-in model, 5 or 6 for Wan. 1 "
-        "ignores the negative prompt and halves the time. 0: what the checkpoint was made for."
+        "How strongly to follow the prompts: 4 for the built-in model, 5 or 6 for Wan. 1 "
+        "ignores the negative prompt and halves the time. 0: what the checkpoint was trained for."
     )
 
 
 def sampler_input() -> io.Combo.Input:
     return SAMPLER.widget(
-        "How to get from one noise level to the next. euler is plain and exact; uni_pc is "
-        "what Wan's own code uses."
+        "The method that steps from one noise level to the next. euler is simple and good; uni_pc "
+        "is what Wan's own code uses."
     )
 
 
@@ -42,13 +42,13 @@ def vae_input() -> io.Vae.Input:
 def canvas_output() -> io.Latent.Output:
     return io.Latent.Output(
         display_name="latent",
-        tooltip="For Sample, core's samplers, or another node of this kind. A mask says what is "
-        "known.",
+        tooltip="For Sample, core's samplers or another Timeline node. Its mask marks the known "
+        "frames.",
     )
 
 
 def latent_output(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A canvas as LATENT; the node shows what there is to say of it. `like`: see `to_latent`."""
+    """A canvas as LATENT; the node shows the canvas's notes. `like`: see `to_latent`."""
     show_text("\n".join(canvas.notes))
     return to_latent(canvas, like)
 
@@ -58,26 +58,25 @@ def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io
         name,
         types=[io.Latent, io.Image, io.Video],
         optional=optional,
-        tooltip="A LATENT, such as Sample's, of which not a bit changes; or an IMAGE batch, or a "
-        f"VIDEO.{more}",
+        tooltip=f"A LATENT such as Sample's, used bit for bit; an IMAGE batch; or a VIDEO.{more}",
     )
 
 
 def clip_fps_input() -> io.Float.Input:
     return CLIP_FPS.widget(
-        "Frames per second of an IMAGE batch; 0: what the VAE's model was trained at. A "
-        "LATENT and a VIDEO know their own."
+        "Frames per second of an IMAGE batch; 0: what the VAE's model was trained at. A LATENT "
+        "or a VIDEO knows its own."
     )
 
 
 def added_input(what: str) -> io.Float.Input:
-    return ADDED.widget(f"{what} The nearest number of frames that the VAE can pack is taken.")
+    return ADDED.widget(f"{what} Rounded to a number of frames that fits the VAE.")
 
 
 def custom_sampler_input() -> io.Sampler.Input:
     return io.Sampler.Input(
         "custom_sampler",
         optional=True,
-        tooltip="A SAMPLER to be used in place of the one chosen above: from Diffusion Forcing, "
+        tooltip="A SAMPLER to use instead of the one chosen above, from Diffusion Forcing, "
         "KSamplerSelect or any other node that makes one.",
     )

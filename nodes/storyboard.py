@@ -1,4 +1,4 @@
-"""Shots -> a storyboard, for LongTake or for any sampler."""
+"""Shots -> a storyboard, for Long Take or for any sampler."""
 
 from fractions import Fraction
 
@@ -45,18 +45,19 @@ class Storyboard(io.ComfyNode):
             node_id="LongtakeStoryboard",
             display_name="Storyboard (Longtake)",
             category=CATEGORY,
-            description="Several shots, each with its own prompt, as text: [0s] what is seen, "
-            "[4s cut] what then, [9s dissolve 0.5s] and so on. With music, cuts move to its beats.",
+            description="Several shots, each with its own prompt, written as text: [0s] what is "
+            "seen first, [4s cut] what comes next, [9s dissolve 0.5s] and so on. With music, cuts "
+            "move to its beats.",
             inputs=[
                 *written_inputs(),
                 *setting_inputs(),
             ],
             outputs=[
-                Storyboard_.Output(display_name="storyboard", tooltip="For LongTake."),
+                Storyboard_.Output(display_name="storyboard", tooltip="For Long Take."),
                 io.Conditioning.Output(
                     display_name="conditioning",
                     tooltip="For Sample or core's samplers, as positive: all shots in one window, "
-                    "each latent frame listening to its own shot's prompt.",
+                    "each latent frame attending to its own shot's prompt.",
                 ),
             ],
         )
@@ -98,23 +99,23 @@ class ShotNode(io.ComfyNode):
             node_id="LongtakeShot",
             display_name="Shot (Longtake)",
             category=CATEGORY,
-            description="One shot of a storyboard. Chain several, the last one into Storyboard.",
+            description="One shot of a storyboard. Chain several; the last goes into Storyboard.",
             inputs=[
                 PROMPT.widget("What the shot shows."),
                 START.widget("When it begins, in seconds. The first shot begins at 0."),
                 TRANSITION.widget("How it follows the shot before it."),
                 DISSOLVE_SECONDS.widget(
-                    "Seconds a dissolve takes, from the shot's start on. No matter for a cut."
+                    "How many seconds a dissolve takes, from the shot's start. Ignored for a cut."
                 ),
                 OWN_SEED.widget(
-                    "-1: the take's seed. Any other number is the shot's own; it then "
-                    "looks the same wherever it stands."
+                    "-1: the take's seed. Any other number is the shot's own, and its noise is "
+                    "then the same wherever the shot stands."
                 ),
                 Shots.Input("shots", optional=True, tooltip="The Shot before this one."),
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="A picture the shot begins with, cut to the take's shape.",
+                    tooltip="An image that the shot begins with, cropped to the take's shape.",
                 ),
             ],
             outputs=[
@@ -156,9 +157,9 @@ def written_inputs() -> list:
     return [
         io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
         TEXT.widget(
-            "A block a shot: its time in brackets, then its prompt. [4s cut] or "
-            "[4s] cuts, [4s dissolve 0.5s] dissolves; 'seed 7' in the bracket gives the "
-            "shot noise of its own. Lines that begin with # are notes."
+            "One block per shot: its time in brackets, then its prompt. [4s cut] or [4s] cuts, "
+            "[4s dissolve 0.5s] dissolves; 'seed 7' inside the brackets gives the shot noise of "
+            "its own. Lines that begin with # are comments."
         ),
         SECONDS.widget("When the last shot ends."),
         FPS.widget(
@@ -169,18 +170,19 @@ def written_inputs() -> list:
 
 
 def setting_inputs() -> list:
-    """How cuts are made, and the sockets."""
+    """How shots relate, and the optional sockets."""
     return [
         SNAP.widget(
-            "With audio: how many seconds a cut may be moved to fall on a beat. 0 "
-            "leaves all where they are."
+            "With audio: by how many seconds a cut may move to fall on a beat. 0 leaves every cut "
+            "where it is."
         ),
         MEET_LEVEL.widget(
-            "For shots painted in one window: the noise level below which they see "
-            "each other. 1: from the first step on, they look alike and cuts may blur. 0: "
-            "never."
+            "For shots that share a window: the noise level below which they attend to each "
+            "other. 1: from the first step, so they look alike and cuts may blur. 0: never."
         ),
-        Shots.Input("shots", optional=True, tooltip="Shots from Shot nodes; they join the text's."),
+        Shots.Input(
+            "shots", optional=True, tooltip="Shots from Shot nodes, added to those in the text."
+        ),
         io.Audio.Input(
             "audio",
             optional=True,
@@ -195,7 +197,7 @@ def to_fraction(seconds: float) -> Fraction:
 
 
 def check_shots(text, seconds, shots: str) -> None:
-    """What can be told before anything runs; of shots from nodes, nothing can."""
+    """Refuse what can be seen to be wrong before anything runs; shots from nodes come later."""
     end = to_fraction(SECONDS.read(seconds))
     written = parse(TEXT.read(text))
     if shots == "none":
