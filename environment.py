@@ -37,6 +37,8 @@ NEWEST = "newest"
 
 # Compiled against one build of torch, or dependent on such a package.
 BESIDE_TORCH = ("torchvision", "torchaudio", "spandrel")
+TORCHVISION = "torchvision==0.28.0"  # of the torch in requirements-dev.txt
+BARE_TORCHVISION = "torchvision==0.16.2"
 GPU_PROBE = (
     "import torch; "
     "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
@@ -167,19 +169,27 @@ def beside_torch(torch: str, names: list[str]) -> list[list[str]]:
     """What pip is told, call by call, to install these packages beside that version of torch.
 
     ComfyUI needs `torchvision.transforms` only. PyPI's torchvision is compiled against the GPU
-    build of torch and does not load beside a CPU build ("+cpu"); 0.16.2, installed as it is,
-    finds its compiled half missing and carries on. So does torchaudio without its own.
+    build of torch and does not load beside a CPU build ("+cpu"). PyTorch's own index has one that
+    does; where pip does not see it, 0.16.2, installed as it is, finds its compiled half missing and
+    carries on. So does torchaudio without its own.
     """
-    if not torch.endswith("+cpu"):
-        return [["torchvision==0.28.0", *(name for name in names if name != "torchvision")]]
     rest = [name for name in names if name != "torchvision"]
-    return [["--no-deps", "torchvision==0.16.2"], *([["--no-deps", *rest]] if rest else [])]
+    if not torch.endswith("+cpu"):
+        return [[TORCHVISION, *rest]]
+    vision = f"{TORCHVISION}+cpu" if is_offered(f"{TORCHVISION}+cpu") else BARE_TORCHVISION
+    return [["--no-deps", vision], *([["--no-deps", *rest]] if rest else [])]
+
+
+def is_offered(requirement: str) -> bool:
+    """Whether pip could install it here."""
+    command = [python(), "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", requirement]
+    return not call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def stamp_text() -> str:
     """Changes whenever the packages have to be brought up to date."""
-    rules = [*beside_torch("+cpu", list(BESIDE_TORCH)), *beside_torch("", list(BESIDE_TORCH))]
     files = REQUIREMENTS.read_bytes() + host_requirements().read_bytes()
+    rules = TORCHVISION, BARE_TORCHVISION, BESIDE_TORCH
     return hashlib.sha256(files + repr(rules).encode()).hexdigest()
 
 

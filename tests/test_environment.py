@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "call", call)
     monkeypatch.setattr(environment, "pip", lambda *words: done.append(words))
     monkeypatch.setattr(environment, "installed_version", lambda name: "2.13.0+cpu")
+    monkeypatch.setattr(environment, "is_offered", lambda requirement: False)
     return done
 
 
@@ -171,18 +173,38 @@ def test_a_comfyui_that_does_not_tell_its_version_is_a_different_one(calls, tmp_
 
 
 @pytest.mark.parametrize(
-    ("torch", "first", "more"),
+    ("torch", "offered", "first", "more"),
     [
-        ("2.13.0+cpu", ["--no-deps", "torchvision==0.16.2"], [["--no-deps", "torchaudio"]]),
-        ("2.13.0", ["torchvision==0.28.0", "torchaudio"], []),
-        ("2.13.0+cu130", ["torchvision==0.28.0", "torchaudio"], []),
+        ("2.13.0+cpu", False, ["--no-deps", "torchvision==0.16.2"], [["--no-deps", "torchaudio"]]),
+        ("2.13.0+cpu", True, ["--no-deps", "torchvision==0.28.0+cpu"],
+         [["--no-deps", "torchaudio"]]),
+        ("2.13.0", True, ["torchvision==0.28.0", "torchaudio"], []),
+        ("2.13.0+cu130", True, ["torchvision==0.28.0", "torchaudio"], []),
     ],
-)
-def test_what_is_compiled_for_torch_suits_the_torch_that_is_there(torch, first, more):
+)  # fmt: skip
+def test_what_is_compiled_for_torch_suits_the_torch_that_is_there(
+    monkeypatch, torch, offered, first, more
+):
+    monkeypatch.setattr(environment, "is_offered", lambda requirement: offered)
     names = ["torchvision", "torchaudio"]
     assert environment.beside_torch(torch, names) == [first, *more]
     only = [word for word in first if word != "torchaudio"]
     assert environment.beside_torch(torch, []) == [only]
+
+
+def test_pip_says_what_it_could_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "python", lambda: sys.executable)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert not environment.is_offered("nothing==1.0+cpu")
+    with zipfile.ZipFile(tmp_path / "nothing-1.0+cpu-py3-none-any.whl", "w") as wheel:
+        folder = "nothing-1.0+cpu.dist-info"
+        wheel.writestr(
+            f"{folder}/METADATA", "Metadata-Version: 2.1\nName: nothing\nVersion: 1.0+cpu\n"
+        )
+        wheel.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{folder}/RECORD", "")
+    assert environment.is_offered("nothing==1.0+cpu")
 
 
 @pytest.fixture
