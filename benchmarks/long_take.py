@@ -230,7 +230,7 @@ def drums(seconds: float, tempo: float, offset: float) -> tuple[dict, np.ndarray
 
 
 def music(studio: Studio, options) -> dict:
-    from longtake.host.video.save import SaveOptions, save
+    from longtake.host.video.save import save_video
 
     seconds, every = 125.0, 4.0
     sound, beats = drums(seconds, 96, 0.31)
@@ -247,7 +247,7 @@ def music(studio: Studio, options) -> dict:
         from comfy_api.latest import InputImpl
 
         video = InputImpl.VideoFromFile(str(studio.film(recipe)))
-        return str(save(video, "music", {}, SaveOptions()).path)
+        return str(save_video(video, "music", {}).path)
 
     made = forked(work)
     path = Path(made["result"])

@@ -57,18 +57,17 @@ def child(*words: object, **options) -> dict:
 
 
 def host_in(folder: Path, vae: str = "nano", width: int = 32):
-    """(our host.video.save, the built-in VAE or core's own of a width, with random weights)."""
+    """The built-in VAE, or core's own of a width with random weights, in a host of its own."""
     import_core()
     folder_paths = importlib.import_module("folder_paths")
     folder_paths.set_output_directory(str(folder / "output"))
     folder_paths.set_temp_directory(str(folder / "temp"))
     (folder / "output").mkdir(exist_ok=True)
-    video = importlib.import_module("longtake.host.video.save")
     if vae == "core's":
         sd = importlib.import_module("comfy.sd")
-        return video, sd.VAE(sd=random_weights(width), dtype=torch.float32)
+        return sd.VAE(sd=random_weights(width), dtype=torch.float32)
     load = importlib.import_module("longtake.host.networks.load")
-    return video, load.load_vae("nano (built in)", "fp32")
+    return load.load_vae("nano (built in)", "fp32")
 
 
 def random_weights(width: int) -> dict[str, torch.Tensor]:
@@ -85,13 +84,15 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def decode_and_save(video, vae, latents, how: str) -> Path:
+def decode_and_save(vae, latents, how: str) -> Path:
+    decode = importlib.import_module("longtake.host.video.decode")
+    save = importlib.import_module("longtake.host.video.save")
     if how == "ours":
-        return video.save(video.film(vae, latents, Fraction(24)), "a", {}).path
+        return save.save_video(decode.decode_to_video(vae, latents, Fraction(24)), "a", {}).path
     api = importlib.import_module("comfy_api.latest")
     images = vae.decode(latents).flatten(0, 1)  # core's VAEDecode, CreateVideo and SaveVideo
     parts = api.Types.VideoComponents(images, Fraction(24))
-    path = video.output_folder() / f"core_{time.monotonic_ns()}.mp4"
+    path = save.output_folder() / f"core_{time.monotonic_ns()}.mp4"
     api.InputImpl.VideoFromComponents(parts).save_to(str(path))
     return path
 
@@ -100,11 +101,11 @@ def decode_and_save(video, vae, latents, how: str) -> Path:
 def one_save(seconds: int, how: str) -> dict:
     """Peak memory of one save above what it is before."""
     with tempfile.TemporaryDirectory() as name:
-        video, vae = host_in(Path(name))
+        vae = host_in(Path(name))
         latents = noise(vae, seconds)
-        decode_and_save(video, vae, noise(vae, 1), how)  # libraries, weights, buffers
+        decode_and_save(vae, noise(vae, 1), how)  # libraries, weights, buffers
         before, start = peak_mib(), time.monotonic()
-        path = decode_and_save(video, vae, latents, how)
+        path = decode_and_save(vae, latents, how)
         frames = media_facts(path).frames
         taken = time.monotonic() - start
         return {"frames": frames, "MiB": round(peak_mib() - before, 1), "seconds": round(taken, 1)}
@@ -114,11 +115,11 @@ def one_save(seconds: int, how: str) -> dict:
 def one_length(frames: int, how: str) -> dict:
     """Peak memory of one save of so many frames above what there is before its first."""
     with tempfile.TemporaryDirectory() as name:
-        video, vae = host_in(Path(name), "core's", width=8)
+        vae = host_in(Path(name), "core's", width=8)
         latents = noise_of(vae, 1 + frames // 4, LONG_SIZE)
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before, cpu = status_mib("VmRSS"), time.process_time()
-        path = decode_and_save(video, vae, latents, how)
+        path = decode_and_save(vae, latents, how)
         cpu, peak = time.process_time() - cpu, status_mib("VmHWM")
         found = {"frames": media_facts(path).frames, "MiB": round(peak - before, 1)}
         return {**found, "process_MiB": round(peak, 1), "cpu_s": round(cpu, 1)}
@@ -144,12 +145,12 @@ def speeds(which: str, seconds: int, rounds: int) -> dict:
     """Processor and wall seconds of both ways, taken in turns."""
     taken = {how: {"wall": [], "cpu": []} for how in ("ours", "core")}
     with tempfile.TemporaryDirectory() as name:
-        video, vae = host_in(Path(name), which)
+        vae = host_in(Path(name), which)
         latents = noise(vae, seconds)
         for turn in range(rounds + 1):
             for how, times in taken.items():
                 wall, cpu = time.perf_counter(), time.process_time()
-                path = decode_and_save(video, vae, latents, how)
+                path = decode_and_save(vae, latents, how)
                 if turn:
                     times["wall"].append(time.perf_counter() - wall)
                     times["cpu"].append(time.process_time() - cpu)

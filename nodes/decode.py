@@ -8,7 +8,7 @@ from ..engine.media.formats import MP4, Quality
 from ..host.comfyui.latent import to_canvas
 from ..host.networks.codec import codec_for
 from ..host.networks.vae import decode_frames
-from ..host.video.save import film
+from ..host.video.decode import decode_to_video
 from .inputs import Number, Whole
 from .shared import vae_input
 
@@ -57,7 +57,9 @@ class Decode(io.ComfyNode):
         canvas = to_canvas(latent, codec_for(vae), masked=False)
         rate = frame_rate(fps) if fps else canvas.timeline.fps
         videos = canvas.video.latents.split(1)
-        return io.NodeOutput([film(vae, one, rate, quality, canvas.left_out) for one in videos])
+        return io.NodeOutput(
+            [decode_to_video(vae, one, rate, quality, canvas.left_out) for one in videos]
+        )
 
 
 class DecodeFrames(io.ComfyNode):

@@ -5,20 +5,21 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.canvas.grid import frame_rate
 from ..host.comfyui.node_text import show_text
-from ..host.video import interpolate as rife
-from ..host.video.clip import footage_in
+from ..host.networks.rife import RIFE_BUILT_IN, RIFE_DTYPES, find_rife, load_rife, rife_menu
+from ..host.video.footage import open_footage
+from ..host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
 from ..models.errors import InputError
 from .inputs import Choice, File, Flag, Number, Whole, verdict
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
 MULTIPLIER = Number("multiplier", 0.1, 64.0, default=2.0, step=0.5)
-FILE = File("file", rife.network_menu, rife.find_network, default=rife.BUILT_IN)
+FILE = File("file", rife_menu, find_rife, default=RIFE_BUILT_IN)
 CUT_SENSITIVITY = Number("cut_sensitivity", 0.0, 1.0, default=0.5, step=0.05)
 LOOP = Flag("loop")
 ENDING = Choice("ending", (HOLD, STOP), default=HOLD)
-FLOW_SCALE = Choice("flow_scale", rife.FLOW_SCALES, default="auto")
-DTYPE = Choice("dtype", tuple(rife.DTYPES), default="auto")
+FLOW_SCALE = Choice("flow_scale", FLOW_SCALES, default="auto")
+DTYPE = Choice("dtype", tuple(RIFE_DTYPES), default="auto")
 TILE = Whole("tile", 0, 8192, default=0, step=64)
 IMAGES = Flag("images")
 IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0, step=0.01)
@@ -83,7 +84,7 @@ class Interpolate(io.ComfyNode):
         if (video is None) == (image is None):
             raise InputError("connect a video or an image, one of the two.")
         fps = FPS.read(fps)
-        options = rife.InterpolateOptions(
+        options = InterpolateOptions(
             fps=frame_rate(fps) if fps else None,
             multiplier=MULTIPLIER.read(multiplier),
             sensitivity=CUT_SENSITIVITY.read(cut_sensitivity),
@@ -93,10 +94,10 @@ class Interpolate(io.ComfyNode):
             tile=TILE.read(tile),
         )
         rate = frame_rate(IMAGE_FPS.read(image_fps))
-        network = rife.load_interpolator(file, DTYPE.read(dtype))
+        network = load_rife(file, DTYPE.read(dtype))
         wanted = bool(images) or video is None
-        with footage_in(image if video is None else video, rate) as footage:
-            result, frames, note = rife.interpolate_video(footage, network, options, wanted)
+        with open_footage(image if video is None else video, rate) as footage:
+            result, frames, note = interpolate_video(footage, network, options, wanted)
         show_text(note)
         return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 

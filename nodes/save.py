@@ -8,8 +8,9 @@ from ..host.comfyui.node_text import show_text
 from ..host.comfyui.output import check_prefix
 from ..host.provenance.credentials import CHOICES, check_choice
 from ..host.provenance.saving import save_with_origin
-from ..host.video.clip import sound_from
-from ..host.video.save import SaveOptions, ui_of
+from ..host.video.footage import sound_from
+from ..host.video.preview import preview_of
+from ..host.video.save import SaveOptions
 from .inputs import Choice, Flag, Whole, verdict
 
 AS_IT_IS = -1
@@ -86,9 +87,9 @@ class SaveVideo(io.ComfyNode):
         saved = save_with_origin(
             video, filename_prefix, options, credentials, bool(mark), cls.hidden
         )
-        show_text(saved.told)
+        show_text(saved.summary)
         result = InputImpl.VideoFromFile(str(saved.path))
-        return io.NodeOutput(result, ui=ui_of(saved, options.form))
+        return io.NodeOutput(result, ui=preview_of(saved, options.form))
 
 
 def file_inputs() -> list[io.Input]:

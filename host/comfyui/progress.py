@@ -1,8 +1,8 @@
-"""How far a node is, with a picture that moves, and whether it was cancelled."""
+"""A node's progress, with an animated preview, and whether it was cancelled."""
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -23,22 +23,41 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from ...engine.frames.prefetch import abandoned
 
 PREVIEW_FPS = 8
-OnStep = Callable[[int, Tensor, Tensor, int], None]  # (step, clean, x, steps), as samplers call it
+OnStep = Callable[[int, Tensor, Tensor, int], None]
+"""Called by core's samplers with (step, denoised, x, steps)."""
 
 
 def check_cancelled() -> None:
-    """Raises what ComfyUI stops a prompt by, if somebody pressed Cancel.
+    """Raises ComfyUI's interruption if Cancel was pressed.
 
-    ComfyUI tells it once. So does a thread end that works ahead for one that heard it.
+    ComfyUI raises it once, in one thread; the threads that prefetch for that one stop as well.
     """
     if abandoned():
         raise comfy.model_management.InterruptProcessingException
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
+def with_progress(chunks: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+    """A frame stream that moves the node's progress bar and stops at Cancel.
+
+    Args:
+        chunks: (frames, ...); closed at the end.
+        total: how many frames there are.
+    """
+    bar = comfy.utils.ProgressBar(total)
+    try:
+        for chunk in chunks:
+            check_cancelled()
+            yield chunk
+            bar.update(len(chunk))
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
 @contextmanager
 def cancel_within_networks() -> Iterator[None]:
-    """Cancel is heard before each layer of any network: a piece of a large video may take long."""
+    """Check for Cancel before each layer of any network: a part of a large video may take long."""
     handle = register_module_forward_pre_hook(lambda *_: check_cancelled())
     try:
         yield
@@ -46,9 +65,9 @@ def cancel_within_networks() -> Iterator[None]:
         handle.remove()
 
 
-def latent_pictures(clean: Tensor, latent_format: LatentFormat) -> list[Image.Image]:
-    """Small pictures of the latent frames of the first video in clean: (b, c, t, h, w)."""
-    latents = clean[0].float()
+def latent_pictures(denoised: Tensor, latent_format: LatentFormat) -> list[Image.Image]:
+    """Small images of the latent frames of the first video in `denoised`: (b, c, t, h, w)."""
+    latents = denoised[0].float()
     factors = torch.tensor(latent_format.latent_rgb_factors, device=latents.device)
     rgb = einsum(latents, factors, "c t h w, c rgb -> t h w rgb")
     if latent_format.latent_rgb_factors_bias is not None:
@@ -58,10 +77,13 @@ def latent_pictures(clean: Tensor, latent_format: LatentFormat) -> list[Image.Im
 
 
 class Playback:
-    """Shows the latest estimate of a video as a film, while the steps that refine it go on.
+    """Plays the latest estimate of a video while the steps that refine it go on.
 
-    The film comes from a thread of its own, because a step may take minutes. It goes past the
-    progress bar's hook, which would swallow a Cancel that is meant for the sampler.
+    It plays from a thread of its own, because a step may take minutes; and around the progress
+    bar's hook, which would consume a Cancel that is meant for the sampler.
+
+    Args:
+        total: steps of all runs.
     """
 
     def __init__(self, total: int):
@@ -74,7 +96,7 @@ class Playback:
         self._node = None if context is None else context.node_id
 
     def __enter__(self) -> "Playback":
-        if self._node is not None:  # otherwise there is nobody to show it to
+        if self._node is not None:  # without a node there is nowhere to show it
             run = contextvars.copy_context().run
             self._thread = threading.Thread(target=run, args=(self._play,), daemon=True)
             self._thread.start()
@@ -86,11 +108,11 @@ class Playback:
             self._thread.join()
 
     def begin(self, before: int) -> None:
-        """The next of several runs begins, after so many steps of those before it."""
+        """The next of several runs begins, after `before` steps of earlier ones."""
         self._before = before
 
     def show(self, step: int, frames: list[Image.Image]) -> None:
-        """`step` steps are done, and this is what the video looks like. Honours Cancel."""
+        """Show the video as it is after `step` steps. Raises ComfyUI's interruption at Cancel."""
         self._step, self._frames = self._before + step, frames
         self._bar.update_absolute(self._step, self._total, self._picture())
 
@@ -106,10 +128,10 @@ class Playback:
 
 
 def step_callback(model: ModelPatcher, playback: Playback) -> OnStep:
-    """A callback for core's samplers that shows each step's estimate."""
+    """A callback for core's samplers that shows the estimate after each step."""
     latent_format = model.get_model_object("latent_format")
 
-    def on_step(step: int, clean: Tensor, x: Tensor, steps: int) -> None:
-        playback.show(step + 1, latent_pictures(clean, latent_format))
+    def on_step(step: int, denoised: Tensor, x: Tensor, steps: int) -> None:
+        playback.show(step + 1, latent_pictures(denoised, latent_format))
 
     return on_step

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...engine.frames.watermark import FRAMES, ID_BITS, SCALES, Mark, embed_mark, find_mark
 from ...models.errors import InputError
 from ..comfyui.progress import check_cancelled
-from ..video.clip import footage_in
+from ..video.footage import open_footage
 from .lineage import graph_hash
 
 ANY_RATE = Fraction(1)  # the mark is in frames by themselves
@@ -41,7 +41,7 @@ def find_mark_in(video: Any) -> Mark:
 
     if not torch.is_tensor(video) and not isinstance(video, Input.Video):
         raise InputError("connect a VIDEO or an IMAGE: there is a mark in frames only.")
-    with footage_in(video, ANY_RATE) as clip, closing(clip.stream()) as frames:
+    with open_footage(video, ANY_RATE) as clip, closing(clip.stream()) as frames:
         return find_mark(_some(frames, clip.frames, step), step)
 
 

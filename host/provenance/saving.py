@@ -1,12 +1,13 @@
-"""A VIDEO saved with what there is to say of its origin: its graph, credentials and mark."""
+"""A VIDEO saved with what is known of its origin: its graph, credentials and mark."""
 
 from dataclasses import replace
 from typing import Any
 
+from comfy.cli_args import args
 from comfy_api.latest import Input
 
 from ..comfyui.output import fill_in_values
-from ..video.save import SavedVideo, SaveOptions, graph_in, save
+from ..video.save import SavedVideo, SaveOptions, save_video
 from .credentials import Signing
 from .mark import mark_stage
 
@@ -26,13 +27,21 @@ def save_with_origin(
 
     Raises:
         InputError: for a name that is not allowed, or a VIDEO that cannot be read.
-        OutputError: if the disk does not take it.
+        OutputError: if it cannot be written.
         LongtakeError: if credentials are required and it cannot be signed.
     """
     if mark:
         options = replace(options, mark=mark_stage(hidden))
     signing = Signing(credentials, hidden)
     prefix = fill_in_values(prefix, hidden.prompt)
-    saved = save(video, prefix, graph_in(hidden), options, signing)
+    saved = save_video(video, prefix, _graph_metadata(hidden), options, signing)
     signing.saved(saved.path)
-    return saved._replace(told="\n".join(filter(None, (saved.told, signing.note))))
+    return saved._replace(summary="\n".join(filter(None, (saved.summary, signing.note))))
+
+
+def _graph_metadata(hidden: Any) -> dict[str, Any]:
+    """The graph to embed, by the names that ComfyUI uses; none under --disable-metadata."""
+    if args.disable_metadata:
+        return {}
+    graph = dict(hidden.extra_pnginfo or {})
+    return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}

@@ -14,7 +14,7 @@ from ...engine.take.beats import rhythm, snapped
 from ...engine.take.layout import frame_starts, spans_of
 from ...engine.take.storyboard import Shot, StoryboardError, clock, joint_prompt, moved
 from ..comfyui.conditioning import MEET, Conditioning, as_one, of_shots
-from ..video.clip import sound_from
+from ..video.footage import sound_from
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from ...models.errors import InputError
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for
-from .clip import opened
+from .footage import open_video
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def opened_clip(clip: Any, fps: float = 0.0) -> Iterator[ClipFrames]:
     if torch.is_tensor(clip):
         yield image_frames(clip, frame_rate(fps) if fps else None)
     elif isinstance(clip, Input.Video):
-        with opened(clip) as video:
+        with open_video(clip) as video:
             varies = video.facts is not None and not video.facts.constant
             notes = ("its frame rate varies: frames are taken by their times",) if varies else ()
             size = video.height, video.width

@@ -1,128 +1,94 @@
-"""ComfyUI's VIDEO and its folders <-> files that we stream."""
+"""A VIDEO into ComfyUI's output folder."""
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import comfy.sd
-import comfy.utils
 from comfy.cli_args import args
-from comfy_api.latest import Input, InputImpl
+from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.frames.prefetch import prefetch
-from ...engine.frames.stream import frame_stream, without_first
 from ...engine.media.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
 from ...engine.media.names import safe_name
 from ...engine.media.publish import Finish, check_space, claim, hidden_file, publish, writing_bytes
-from ...engine.media.reader import MOV, crf_in, media_facts, read_frames
+from ...engine.media.reader import MOV, crf_in
 from ...engine.media.sound import Sound
-from ...engine.media.still import NONE, POSTER, write_still
+from ...engine.media.still import NONE, write_still
 from ...engine.media.writer import copy_video, write_video
 from ...models.errors import OutputError
-from ..comfyui.output import (
-    fill_in_dates,
-    folder_for,
-    numbered_names,
-    output_folder,
-    temporary_file,
-)
-from ..comfyui.progress import cancel_within_networks, check_cancelled
-from ..networks.vae import decoder, grid_of
-from .clip import Footage, opened
+from ..comfyui.output import fill_in_dates, folder_for, numbered_names, output_folder
+from ..comfyui.progress import check_cancelled, with_progress
+from .footage import Footage, open_video
 
-PLAYED = ("yuv420p", "yuvj420p")  # by everything that plays h264: others have ten bits or 4:4:4
-
-
-def film(
-    vae: comfy.sd.VAE,
-    latents: Tensor,
-    fps: Fraction,
-    quality: Quality = VISUALLY_LOSSLESS,
-    skip: int = 0,
-) -> Input.Video:
-    """Decode one video, (1, c, t, h, w), straight into a file in ComfyUI's temp folder.
-
-    `skip` of its frames are left out at the front.
-    """
-    grid = grid_of(vae)
-    total = grid.frames(latents.shape[2]) - skip
-    height, width = (side * grid.stride_hw for side in latents.shape[3:])
-    path = temporary_file("longtake")
-    check_space(path.parent, writing_bytes(total, width, height))
-    chunks = prefetch(
-        without_first(frame_stream(decoder(vae, latents), latents.split(1, dim=2)), skip)
-    )
-    with cancel_within_networks():
-        write_video(path, counted(chunks, total), fps, quality=quality, check=check_cancelled)
-    return InputImpl.VideoFromFile(str(path))
-
-
-def counted(chunks: Iterable[Tensor], total: int) -> Iterator[Tensor]:
-    """The chunks themselves, moving the progress bar and stopping at Cancel.
-
-    If it is left early, so are the chunks.
-    """
-    bar = comfy.utils.ProgressBar(total)
-    try:
-        for chunk in chunks:
-            check_cancelled()
-            yield chunk
-            bar.update(len(chunk))
-    finally:
-        if hasattr(chunks, "close"):
-            chunks.close()
+PLAYABLE = ("yuv420p", "yuvj420p")  # h264 of ten bits or 4:4:4 does not play everywhere
 
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """How a video shall be saved."""
+    """How a video is to be saved.
+
+    Attributes:
+        form: container and codec.
+        quality: of the encoder.
+        sound: in place of the video's own.
+        picture: also save a PNG beside it, one of still.PICTURES.
+        mark: a stage of the frame stream that marks its frames.
+    """
 
     form: Format = MP4
     quality: Quality = VISUALLY_LOSSLESS
-    sound: Sound | None = None  # instead of the video's own
+    sound: Sound | None = None
     picture: str = NONE
-    mark: Callable[[Iterable[Tensor]], Iterator[Tensor]] | None = None  # a stage in front of it all
+    mark: Callable[[Iterable[Tensor]], Iterator[Tensor]] | None = None
 
 
 class SavedVideo(NamedTuple):
-    """What was saved; names are relative to the output folder."""
+    """What was saved.
+
+    Attributes:
+        path: of the video.
+        name: of the video, relative to the output folder.
+        picture: name of the PNG beside it, if any.
+        summary: a line on what is in the file and how it was made.
+    """
 
     path: Path
     name: PurePosixPath
     picture: PurePosixPath | None
-    told: str  # what was decided, for people
+    summary: str
 
 
-def save(
+def save_video(
     video: Input.Video,
     prefix: str,
     metadata: Mapping[str, Any],
-    wish: SaveOptions = SaveOptions(),
+    options: SaveOptions = SaveOptions(),
     finish: Finish | None = None,
 ) -> SavedVideo:
-    """Put a VIDEO into ComfyUI's output folder as a file that is whole or not there.
+    """Save a VIDEO as a file that is complete or not there.
+
+    Its video stream is copied if it already is what `options` ask for, and encoded otherwise.
 
     Args:
-        video: from any node. Pictures that are as wished already are copied, others encoded.
-        prefix: the beginning of its name, perhaps in folders; a counter is added.
+        video: from any node.
+        prefix: the beginning of the name, perhaps in folders; a counter is added.
         metadata: to be embedded, JSON values by name.
-        wish: how.
-        finish: the last step before the file and the picture beside it get their names; see
-            engine/media/publish.py.
+        options: how.
+        finish: the last step before the video and its picture get their names; see publish.Finish.
 
     Raises:
         InputError: for a name that is not allowed, or a VIDEO that cannot be read.
-        OutputError: if the disk does not take it.
+        OutputError: if it cannot be written.
+        Whatever `finish` raises. Nothing is left behind then.
     """
-    with opened(video) as clip:
-        name = safe_name(fill_in_dates(prefix, clip.width, clip.height))
+    with open_video(video) as footage:
+        name = safe_name(fill_in_dates(prefix, footage.width, footage.height))
         try:
-            return _save(clip, name, metadata, wish, finish)
+            return _save(footage, name, metadata, options, finish)
         except OutputError:
             raise
         except OSError as error:
@@ -130,127 +96,100 @@ def save(
 
 
 def _save(
-    clip: Footage,
+    footage: Footage,
     name: PurePosixPath,
     metadata: Mapping[str, Any],
-    wish: SaveOptions,
+    options: SaveOptions,
     finish: Finish | None,
 ) -> SavedVideo:
-    folder, stem, suffix = folder_for(name), name.name, wish.form.suffix
-    check_space(folder, _bytes(clip))
+    folder, stem, suffix = folder_for(name), name.name, options.form.suffix
+    check_space(folder, _bytes_needed(footage))
     ready = folder / f".{stem[:40]}.{secrets.token_hex(4)}.ready{suffix}"
     still = ready.with_suffix(".png")
     try:
-        if wish.picture != NONE:
-            _beside_it(still, clip, wish.picture, metadata, finish)
-        told = _write(clip, ready, metadata, wish, finish)
+        if options.picture != NONE:
+            _write_still(still, footage, options.picture, metadata, finish)
+        how = _write(footage, ready, metadata, options, finish)
+        summary = _summary(footage, ready, options, how)
         path = claim(ready, numbered_names(folder, stem, suffix))
-        picture = claim(still, _beside(path)) if still.exists() else None
+        picture = claim(still, _names_beside(path)) if still.exists() else None
     finally:
         ready.unlink(missing_ok=True)
         still.unlink(missing_ok=True)
-    return SavedVideo(path, _relative(path), picture and _relative(picture), f"{path.name}: {told}")
+    names = (_relative(path), picture and _relative(picture))
+    return SavedVideo(path, *names, f"{path.name}: {summary}")
 
 
-def _beside_it(
-    path: Path, clip: Footage, kind: str, metadata: Mapping[str, Any], finish: Finish | None
+def _write_still(
+    path: Path, footage: Footage, kind: str, metadata: Mapping[str, Any], finish: Finish | None
 ) -> None:
-    """Write a picture that stands for a clip; it is signed as the clip is."""
     with hidden_file(path, "still", path.suffix) as draft:
-        write_still(draft, prefetch(clip.stream()), clip.frames, clip.fps, kind, metadata)
+        write_still(draft, prefetch(footage.stream()), footage.frames, footage.fps, kind, metadata)
         publish(draft, path, finish)
 
 
-def _bytes(clip: Footage) -> int:
-    """What a clip may take on the disk."""
-    if clip.file is not None:
-        return 2 * clip.file.stat().st_size
-    return writing_bytes(clip.frames, clip.width, clip.height)
+def _bytes_needed(footage: Footage) -> int:
+    if footage.file is not None:
+        return 2 * footage.file.stat().st_size
+    return writing_bytes(footage.frames, footage.width, footage.height)
 
 
 def _relative(path: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(output_folder()).as_posix())
 
 
-def _beside(video: Path) -> Iterator[Path]:
+def _names_beside(video: Path) -> Iterator[Path]:
     yield video.with_suffix(".png")
     yield from (video.with_name(f"{video.stem}{n}.png") for n in count(2))
 
 
 def _write(
-    clip: Footage, path: Path, metadata: Mapping[str, Any], wish: SaveOptions, finish: Finish | None
+    footage: Footage,
+    path: Path,
+    metadata: Mapping[str, Any],
+    options: SaveOptions,
+    finish: Finish | None,
 ) -> str:
-    """Write a clip as wished, and say how."""
+    """Copy or encode footage, and say which."""
     common = {
         "metadata": metadata,
-        "form": wish.form,
+        "form": options.form,
         "finish": finish,
         "check": check_cancelled,
-        "quality": wish.quality,
+        "quality": options.quality,
     }
-    alike = wish.form.animation or may_be_copied(clip, wish)
-    if clip.file is not None and alike and wish.mark is None:
+    source = footage.file if options.mark is None else None
+    if source is not None and (options.form.animation or may_be_copied(footage, options)):
         keep = not args.disable_metadata
-        copy_video(clip.file, path, sound=wish.sound, keep=keep, **common)
-        how = "made of its frames" if wish.form.animation else "copied without loss"
-    else:
-        frames = prefetch(clip.stream())
-        chunks = counted(frames if wish.mark is None else wish.mark(frames), clip.frames)
-        sound = clip.sound if wish.sound is None else wish.sound
-        write_video(path, chunks, clip.fps, sound=sound, **common)
-        crf = wish.form.visually_lossless if wish.quality.crf is None else wish.quality.crf
-        how = f"encoded at crf {crf}, {wish.quality.preset}"
-    silent = wish.form.animation or (wish.sound is None and clip.sound is None)
+        copy_video(source, path, sound=options.sound, keep=keep, **common)
+        return "made of its frames" if options.form.animation else "copied without loss"
+    frames = prefetch(footage.stream())
+    marked = frames if options.mark is None else options.mark(frames)
+    sound = footage.sound if options.sound is None else options.sound
+    write_video(path, with_progress(marked, footage.frames), footage.fps, sound=sound, **common)
+    crf = options.quality.crf
     return (
-        f"{clip.frames} frames of {clip.width}×{clip.height}, {clip.seconds:.2f} s at "
-        f"{float(clip.fps):.6g}/s, {wish.form.name}, {how}, {'no' if silent else 'with'} sound, "
-        f"{path.stat().st_size / 2**20:.1f} MiB"
+        f"encoded at crf {options.form.visually_lossless if crf is None else crf}, "
+        f"{options.quality.preset}"
     )
 
 
-def may_be_copied(clip: Footage, wish: SaveOptions) -> bool:
-    """Whether a clip's own packets are what is wished, so that nothing is encoded twice."""
-    facts = clip.facts
-    if facts is None or clip.file is None or facts.container != MOV:
+def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:
+    silent = options.form.animation or (options.sound is None and footage.sound is None)
+    return (
+        f"{footage.frames} frames of {footage.width}×{footage.height}, {footage.seconds:.2f} s at "
+        f"{float(footage.fps):.6g}/s, {options.form.name}, {how}, {'no' if silent else 'with'} "
+        f"sound, {path.stat().st_size / 2**20:.1f} MiB"
+    )
+
+
+def may_be_copied(footage: Footage, options: SaveOptions) -> bool:
+    """Whether the footage's own packets are what is asked for, so that nothing need be encoded."""
+    facts = footage.facts
+    if facts is None or footage.file is None or facts.container != MOV:
         return False
-    if facts.codec != wish.form.codec or (facts.rotation and wish.form.suffix != ".mp4"):
+    if facts.codec != options.form.codec or (facts.rotation and options.form.suffix != ".mp4"):
         return False
-    if wish.form == MP4 and facts.pixel_format not in PLAYED:
+    if options.form == MP4 and facts.pixel_format not in PLAYABLE:
         return False
-    return wish.quality.crf in (None, crf_in(clip.file))
-
-
-def graph_in(hidden: Any) -> dict[str, Any]:
-    """What a node is told of the graph it is in, for embedding; nothing under --disable-metadata.
-
-    Args:
-        hidden: a node's `hidden_file`, with `prompt` and `extra_pnginfo`.
-    """
-    if args.disable_metadata:
-        return {}
-    graph = dict(hidden.extra_pnginfo or {})
-    return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}
-
-
-def ui_of(saved: SavedVideo, form: Format) -> dict[str, Any]:
-    """What the browser shows of a saved video, and the files that were made.
-
-    Of a kind that browsers do not play, a frame is shown.
-    """
-    files = [saved.name] + ([saved.picture] if saved.picture else [])
-    made = [_entry(file, "output") for file in files]
-    if form.suffix == ".mkv" or form.codec == "hevc":
-        return {"images": [_entry(_poster(saved.path), "temp")], "files": made}
-    moves = {} if form.name == "gif" else {"animated": (True,)}  # a gif moves by itself
-    return {"images": made[:1], **moves, "files": made}
-
-
-def _poster(video: Path) -> PurePosixPath:
-    path, facts = temporary_file("preview", ".png"), media_facts(video)
-    write_still(path, read_frames(video), facts.frames, facts.fps, POSTER, {})
-    return PurePosixPath(path.name)
-
-
-def _entry(file: PurePosixPath, kind: str) -> dict[str, str]:
-    folder = "" if str(file.parent) == "." else str(file.parent)
-    return {"filename": file.name, "subfolder": folder, "type": kind}
+    return options.quality.crf in (None, crf_in(footage.file))

@@ -27,7 +27,6 @@ DEFAULTS = {
     "images": False,
     "image_fps": 8.0,
 }
-RIFE = "longtake.host.video.interpolate"
 
 
 def shot(frames: int, fps: float = 8, colour: str = "red", ground: str = "grass") -> torch.Tensor:
@@ -182,9 +181,9 @@ def test_odd_sizes_are_fine(host, graph, source):
 def test_one_network_for_all_that_use_it_and_none_left_after(host, graph, comfyui):
     import comfy.model_management as mm
 
-    from longtake.host.video.interpolate import BUILT_IN, load_interpolator
+    from longtake.host.networks.rife import RIFE_BUILT_IN, load_rife
 
-    one, other = load_interpolator(BUILT_IN), load_interpolator(BUILT_IN)
+    one, other = load_rife(RIFE_BUILT_IN), load_rife(RIFE_BUILT_IN)
     assert one.model is other.model
     mm.load_models_gpu([one])
     assert any(one.is_clone(loaded.model) for loaded in mm.current_loaded_models)
@@ -195,15 +194,15 @@ def test_one_network_for_all_that_use_it_and_none_left_after(host, graph, comfyu
 
 
 def test_a_users_file_is_in_the_menu_and_works(host, graph, source):
-    from longtake.host.video import interpolate
+    from longtake.host.networks import rife
 
-    weights = load_file(interpolate.WEIGHTS)
+    weights = load_file(rife.WEIGHTS)
     folder = host.base / "models" / "frame_interpolation"
     folder.mkdir(exist_ok=True)
     save_file({f"module.{k}": v.clone() for k, v in weights.items()}, folder / "mine.safetensors")
     (folder / "old.pth").write_bytes(b"PK")
-    assert "mine.safetensors" in interpolate.network_menu()
-    assert "old.pth" not in interpolate.network_menu()
+    assert "mine.safetensors" in rife.rife_menu()
+    assert "old.pth" not in rife.rife_menu()
     _, theirs = values(host, with_image(graph).but(between={"file": "mine.safetensors"}))
     _, ours = values(host, with_image(graph))
     assert torch.equal(theirs, ours)
@@ -213,9 +212,9 @@ def test_cancel_does_not_wait_for_the_frame(host, graph):
     """It is heard before each block of the network, of which a frame takes four."""
     import comfy.model_management as mm
 
-    from longtake.host.video.interpolate import BUILT_IN, load_interpolator
+    from longtake.host.networks.rife import RIFE_BUILT_IN, load_rife
 
-    loaded, temp = load_interpolator(BUILT_IN), host.base / "temp"
+    loaded, temp = load_rife(RIFE_BUILT_IN), host.base / "temp"
     before, ran = set(temp.glob("*.mp4")), []
 
     def cancel(*_):

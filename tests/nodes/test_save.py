@@ -89,19 +89,19 @@ def test_what_is_as_wished_is_copied_and_the_rest_is_encoded_once(host, video, t
     assert crf_in(path) == 21
     source = InputImpl.VideoFromFile(str(path))
     packets = [bytes(packet) for packet in av.open(path).demux(video=0)]
-    for wish in (
+    for options in (
         SaveOptions(),
         SaveOptions(quality=Quality(21, "slow")),
         SaveOptions(FORMATS["mkv h264"]),
     ):
-        saved = video.save(source, "copied/a", {}, wish)
-        assert "copied without loss" in saved.told
-        if wish.form.suffix == ".mp4":
+        saved = video.save_video(source, "copied/a", {}, options)
+        assert "copied without loss" in saved.summary
+        if options.form.suffix == ".mp4":
             assert [bytes(packet) for packet in av.open(saved.path).demux(video=0)] == packets
-    for wish in (SaveOptions(quality=Quality(24)), SaveOptions(FORMATS["mp4 h265"])):
-        saved = video.save(source, "copied/a", {}, wish)
-        assert "encoded at crf" in saved.told
-        assert media_facts(saved.path).codec == wish.form.codec
+    for options in (SaveOptions(quality=Quality(24)), SaveOptions(FORMATS["mp4 h265"])):
+        saved = video.save_video(source, "copied/a", {}, options)
+        assert "encoded at crf" in saved.summary
+        assert media_facts(saved.path).codec == options.form.codec
 
 
 def test_videos_of_every_origin_are_streamed(host, video, tmp_path):
@@ -110,10 +110,10 @@ def test_videos_of_every_origin_are_streamed(host, video, tmp_path):
     path = clip(tmp_path / "a.mkv", range(13), Fraction(25), sound=False)
     in_memory = io.BytesIO(clip(tmp_path / "b.mp4", range(13), sound=True).read_bytes())
     for source, sound in ((str(path), False), (in_memory, True)):
-        saved = video.save(InputImpl.VideoFromFile(source), "origins/a", {})
+        saved = video.save_video(InputImpl.VideoFromFile(source), "origins/a", {})
         assert media_facts(saved.path).frames == 13
         assert (read_sound(saved.path) is not None) == sound
-        assert ("with sound" in saved.told) == sound
+        assert ("with sound" in saved.summary) == sound
     assert not list((host.base / "temp").glob("source*"))
 
 
@@ -125,7 +125,7 @@ def test_a_part_of_a_file_is_left_to_the_host(host, video, tmp_path):
     whole = clip(tmp_path / "part.mp4", range(4)).read_bytes()
     source._VideoFromFile__start_time = 0.5
     source.save_to = lambda path, **_: Path(path).write_bytes(whole)
-    saved = video.save(source, "parts/a", {})
+    saved = video.save_video(source, "parts/a", {})
     assert media_facts(saved.path).frames == 4
 
 
@@ -155,18 +155,18 @@ def test_files_of_strangers_are_saved_right_or_refused_in_a_line(host, video, tm
     from longtake.host.video.save import SaveOptions
 
     make, expected = STRANGE[kind]
-    source, wish = (
+    source, options = (
         InputImpl.VideoFromFile(str(make(tmp_path / "a.mp4"))),
         SaveOptions(quality=Quality(crf)),
     )
     before = set((host.base / "output").rglob("*.*"))
     if isinstance(expected, str):
         with pytest.raises(InputError, match=expected) as refused:
-            video.save(source, "strange", {}, wish)
+            video.save_video(source, "strange", {}, options)
         assert "\n" not in str(refused.value)
         assert set((host.base / "output").rglob("*.*")) == before
         return
-    saved = media_facts(video.save(source, "strange", {}, wish).path)
+    saved = media_facts(video.save_video(source, "strange", {}, options).path)
     assert (saved.frames, saved.width, saved.height) == expected
     assert (saved.codec, saved.pixel_format) == ("h264", "yuv420p")  # which every player knows
 
@@ -183,7 +183,7 @@ def test_sides_that_are_odd_are_made_even(host):
 def test_sound_that_is_connected_replaces_the_videos_own(host, video):
     from comfy_api.latest import InputImpl, Types
 
-    from longtake.host.video.clip import sound_from
+    from longtake.host.video.footage import sound_from
     from longtake.host.video.save import SaveOptions
 
     def audio(level, seconds):
@@ -191,8 +191,8 @@ def test_sound_that_is_connected_replaces_the_videos_own(host, video):
 
     parts = Types.VideoComponents(torch.zeros(16, 34, 58, 3), Fraction(8), audio(0.1, 9))
     source = InputImpl.VideoFromComponents(parts)
-    own = read_sound(video.save(source, "sound/a", {}).path)
-    new = video.save(source, "sound/a", {}, SaveOptions(sound=sound_from(audio(0.6, 1)))).path
+    own = read_sound(video.save_video(source, "sound/a", {}).path)
+    new = video.save_video(source, "sound/a", {}, SaveOptions(sound=sound_from(audio(0.6, 1)))).path
     assert own.seconds == pytest.approx(2, abs=2 * 1024 / 8000)
     assert abs(own.samples[:, 4000:8000].mean() - 0.1) < 0.02
     assert abs(read_sound(new).samples[:, 2000:6000].mean() - 0.6) < 0.05
@@ -211,9 +211,9 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
     chunk = torch.zeros(3, 16, 16, 3, dtype=torch.uint8)
     write_video(path, [chunk], Fraction(8), metadata={"prompt": "a secret"})
     source = InputImpl.VideoFromFile(str(path))
-    assert b"a secret" in video.save(source, "kept/a", {}).path.read_bytes()
+    assert b"a secret" in video.save_video(source, "kept/a", {}).path.read_bytes()
     monkeypatch.setattr("comfy.cli_args.args.disable_metadata", True)
-    assert b"a secret" not in video.save(source, "kept/a", {}).path.read_bytes()
+    assert b"a secret" not in video.save_video(source, "kept/a", {}).path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, m
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         with pytest.raises(OutputError, match="No space left on device"):
-            video.save(video_of, "formats/b", {}, SaveOptions(form))
+            video.save_video(video_of, "formats/b", {}, SaveOptions(form))
     assert set((host.base / "output").rglob("*")) == before
-    assert video.save(video_of, "formats/b", {}, SaveOptions(form)).path.exists()
+    assert video.save_video(video_of, "formats/b", {}, SaveOptions(form)).path.exists()
 
 
 @pytest.mark.parametrize("name", ["mp4 h264", "webm vp9", "gif"])
@@ -294,9 +294,10 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
         mm.throw_exception_if_processing_interrupted()
 
     monkeypatch.setattr(video, "check_cancelled", cancel)
-    wish = SaveOptions(FORMATS[name], Quality(crf=25, preset="ultrafast"), picture="poster")
+    monkeypatch.setattr("longtake.host.comfyui.progress.check_cancelled", cancel)
+    options = SaveOptions(FORMATS[name], Quality(crf=25, preset="ultrafast"), picture="poster")
     with pytest.raises(mm.InterruptProcessingException):
-        video.save(source, "cancelled/a", {}, wish)
+        video.save_video(source, "cancelled/a", {}, options)
     assert len(seen) == 6  # not one more frame
     deadline = time.monotonic() + 10
     while threads() and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What a VIDEO is made of: a file, or frames in memory; from any node, of any version."""
+"""Footage: what a VIDEO from any node consists of, to be read as often as need be."""
 
 import io
 import shutil
@@ -24,16 +24,26 @@ from ..comfyui.output import temporary_file
 
 @dataclass(frozen=True)
 class Footage:
-    """A VIDEO that can be streamed, as often as need be."""
+    """A VIDEO, or a part of one, that can be read.
+
+    Attributes:
+        frames: how many.
+        width, height: in pixels.
+        fps: frames per second.
+        stream: gives a frame stream from the first frame on, at each call.
+        sound: in memory, or the file that holds it; None without any.
+        file: with exactly these frames, where there is one.
+        facts: of `file`.
+    """
 
     frames: int
     width: int
     height: int
     fps: Fraction
-    stream: Callable[[], Iterator[Tensor]]  # a frame stream from the beginning
+    stream: Callable[[], Iterator[Tensor]]
     sound: Sound | Path | None
     file: Path | None = None
-    facts: MediaFacts | None = None  # of the file
+    facts: MediaFacts | None = None
 
     @property
     def seconds(self) -> float:
@@ -41,11 +51,11 @@ class Footage:
 
 
 @contextmanager
-def opened(video: Input.Video) -> Iterator[Footage]:
-    """A VIDEO as a clip, which ends with the block.
+def open_video(video: Input.Video) -> Iterator[Footage]:
+    """A VIDEO as footage, to be read inside the block.
 
     Raises:
-        InputError: if it holds no pictures, or a file that cannot be read.
+        InputError: if it has no frames, or its file cannot be read.
     """
     if isinstance(video, InputImpl.VideoFromComponents):
         yield _in_memory(video.get_components())
@@ -64,23 +74,23 @@ def opened(video: Input.Video) -> Iterator[Footage]:
         )
 
 
-def footage_in(source: Input.Video | Tensor, rate: Fraction) -> AbstractContextManager[Footage]:
-    """A VIDEO, or an IMAGE batch of `rate` frames per second, as a clip. Raises InputError."""
-    return nullcontext(footage_of(source, rate)) if torch.is_tensor(source) else opened(source)
+def open_footage(video: Input.Video | Tensor, fps: Fraction) -> AbstractContextManager[Footage]:
+    """A VIDEO, or an IMAGE batch at `fps` frames per second, as footage. Raises InputError."""
+    return nullcontext(footage_of(video, fps)) if torch.is_tensor(video) else open_video(video)
 
 
-def _in_memory(whole: Types.VideoComponents) -> Footage:
-    sound = None if whole.audio is None else sound_from(whole.audio)
-    clip = footage_of(whole.images, frame_rate(float(whole.frame_rate)), sound)
-    return replace(clip, stream=lambda: with_even_sides(clip.stream()))
+def _in_memory(video: Types.VideoComponents) -> Footage:
+    sound = None if video.audio is None else sound_from(video.audio)
+    footage = footage_of(video.images, frame_rate(float(video.frame_rate)), sound)
+    return replace(footage, stream=lambda: with_even_sides(footage.stream()))
 
 
 def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Footage:
-    """ComfyUI's IMAGE as a clip. Raises InputError if there are no frames in it."""
+    """An IMAGE batch as footage. Raises InputError if there are no frames in it."""
     if images.ndim != 4 or not images.numel() or images.shape[-1] < 3:
         raise InputError(
-            f"an IMAGE of shape {tuple(images.shape)} is no video: need (frames, height, width, 3) "
-            f"with at least 1 frame."
+            f"an IMAGE of shape {tuple(images.shape)} is not a video: need (frames, height, width, "
+            f"3) with at least 1 frame."
         )
     frames, height, width = images.shape[:3]
     return Footage(frames, width, height, fps, lambda: image_stream(images), sound)
@@ -88,16 +98,16 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
 
 @contextmanager
 def video_file(video: Input.Video) -> Iterator[Path]:
-    """The file behind a VIDEO; one that it does not have is made, and gone afterwards."""
-    found = _stream_of(video)
-    if isinstance(found, str) and Path(found).is_file():
-        yield Path(found)
+    """The file behind a VIDEO; a VIDEO without one is written to one for the time of the block."""
+    source = _source_of(video)
+    if isinstance(source, str) and Path(source).is_file():
+        yield Path(source)
         return
     path = temporary_file("source")
     try:
-        if isinstance(found, io.BytesIO):
+        if isinstance(source, io.BytesIO):
             with path.open("wb") as file:
-                shutil.copyfileobj(found, file)
+                shutil.copyfileobj(source, file)
         else:
             video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
         yield path
@@ -105,22 +115,22 @@ def video_file(video: Input.Video) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _stream_of(video: Input.Video) -> Any:
-    """What a VIDEO that is a whole file is read from.
+def _source_of(video: Input.Video) -> Any:
+    """The path or bytes of a VIDEO that is a whole file; None for any other.
 
-    In newer hosts it may be a part of its file; then only ComfyUI knows which.
+    In newer hosts a VIDEO may be a part of its file, which only ComfyUI can cut out.
     """
     if type(video) is not InputImpl.VideoFromFile or not hasattr(video, "get_stream_source"):
         return None
-    parts = {name: value for name, value in vars(video).items() if not name.endswith("__file")}
-    return None if any(parts.values()) else video.get_stream_source()
+    cut = {name: value for name, value in vars(video).items() if not name.endswith("__file")}
+    return None if any(cut.values()) else video.get_stream_source()
 
 
 def sound_from(audio: Mapping[str, Any]) -> Sound:
-    """ComfyUI's AUDIO, of which the first of a batch is taken.
+    """ComfyUI's AUDIO, the first of a batch.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is not one.
     """
     try:
         waveform, rate = audio["waveform"], int(audio["sample_rate"])

@@ -1,0 +1,49 @@
+"""Latents straight into a VIDEO, in memory that does not grow with its length."""
+
+from fractions import Fraction
+
+import comfy.sd
+from comfy_api.latest import Input, InputImpl
+from torch import Tensor
+
+from ...engine.frames.prefetch import prefetch
+from ...engine.frames.stream import frame_stream, without_first
+from ...engine.media.formats import VISUALLY_LOSSLESS, Quality
+from ...engine.media.publish import check_space, writing_bytes
+from ...engine.media.writer import write_video
+from ..comfyui.output import temporary_file
+from ..comfyui.progress import cancel_within_networks, check_cancelled, with_progress
+from ..networks.vae import decoder, grid_of
+
+
+def decode_to_video(
+    vae: comfy.sd.VAE,
+    latents: Tensor,
+    fps: Fraction,
+    quality: Quality = VISUALLY_LOSSLESS,
+    skip: int = 0,
+) -> Input.Video:
+    """Decode one video into a file in ComfyUI's temp folder.
+
+    Args:
+        vae: that belongs to the latents.
+        latents: (1, c, t, h, w).
+        fps: frames per second.
+        quality: of the encoder.
+        skip: frames to leave out at the front.
+
+    Raises:
+        InputError: if the latents are of more than one video.
+        NotFiniteError: if a pixel is NaN or infinite.
+        OutputError: if the file cannot be written.
+    """
+    grid = grid_of(vae)
+    total = grid.frames(latents.shape[2]) - skip
+    height, width = (side * grid.stride_hw for side in latents.shape[3:])
+    path = temporary_file("longtake")
+    check_space(path.parent, writing_bytes(total, width, height))
+    frames = without_first(frame_stream(decoder(vae, latents), latents.split(1, dim=2)), skip)
+    with cancel_within_networks():
+        chunks = with_progress(prefetch(frames), total)
+        write_video(path, chunks, fps, quality=quality, check=check_cancelled)
+    return InputImpl.VideoFromFile(str(path))
