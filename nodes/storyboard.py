@@ -10,7 +10,7 @@ from ..engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock
 from ..engine.take.storyboard_text import parse
 from ..host.comfyui.conditioning import MEET
 from ..host.comfyui.node_text import show_text
-from ..host.take.storyboards import encoded, in_one_window, on_beats, shots_in_words
+from ..host.take.storyboards import board_of, in_one_window
 from .inputs import Choice, Number, TextBox, Whole, verdict
 from .shared import SEED
 
@@ -78,18 +78,17 @@ class Storyboard(io.ComfyNode):
         shots=(),
         audio=None,
     ) -> io.NodeOutput:
-        end, rate = to_fraction(SECONDS.read(seconds)), frame_rate(FPS.read(fps))
-        snap, meet = SNAP.read(snap), MEET_LEVEL.read(meet)
-        board = checked(merged(parse(TEXT.read(text)), shots or ()))
-        check_end(board, end)
-        sound, told = None, ""
-        if audio is not None:
-            board, sound, told = on_beats(board, audio, snap, end)
-            check_end(checked(board), end)
-        made = encoded(clip, board, end, rate, meet, sound)
-        window = in_one_window(made)
-        show_text(f"{shots_in_words(made)}\n{told}".strip())
-        return io.NodeOutput(made, window)
+        board, in_words = board_of(
+            clip,
+            merged(parse(TEXT.read(text)), shots or ()),
+            to_fraction(SECONDS.read(seconds)),
+            frame_rate(FPS.read(fps)),
+            meet=MEET_LEVEL.read(meet),
+            snap=SNAP.read(snap),
+            audio=audio,
+        )
+        show_text(in_words)
+        return io.NodeOutput(board, in_one_window(board))
 
 
 class ShotNode(io.ComfyNode):

@@ -11,8 +11,8 @@ from torch import Tensor
 from ...engine.canvas.grid import CausalGrid
 from ...engine.media.sound import Sound
 from ...engine.take.beats import rhythm, snapped
-from ...engine.take.layout import frame_starts, spans_of
-from ...engine.take.storyboard import Shot, StoryboardError, clock, joint_prompt, moved
+from ...engine.take.layout import check_end, frame_starts, spans_of
+from ...engine.take.storyboard import Shot, StoryboardError, checked, clock, joint_prompt, moved
 from ..comfyui.conditioning import MEET, Conditioning, as_one, of_shots
 from ..video.footage import sound_from
 
@@ -43,6 +43,39 @@ class Board:
     def images(self) -> dict[int, Tensor]:
         """The images that shots begin with, by number of the shot."""
         return {i: shot.image for i, shot in enumerate(self.shots) if shot.image is not None}
+
+
+def board_of(
+    clip: comfy.sd.CLIP,
+    shots: Sequence[Shot],
+    seconds: Fraction,
+    fps: Fraction,
+    *,
+    meet: float,
+    snap: float,
+    audio: Mapping[str, Any] | None = None,
+) -> tuple[Board, str]:
+    """Shots as a storyboard, and its shots in words, a line each.
+
+    Args:
+        clip: CLIP, to encode their prompts.
+        shots: in order.
+        seconds: when the last one ends.
+        fps: frames per second.
+        meet: see `conditioning.of_shots`.
+        snap: by how many seconds a cut may move to fall on a beat.
+        audio: AUDIO, on whose beats they cut and which becomes the take's sound.
+
+    Raises:
+        StoryboardError: at the first shot that does not fit.
+    """
+    check_end(checked(shots), seconds)
+    sound, note = None, ""
+    if audio is not None:
+        shots, sound, note = on_beats(shots, audio, snap, seconds)
+        check_end(checked(shots), seconds)
+    board = encoded(clip, shots, seconds, fps, meet, sound)
+    return board, f"{shots_in_words(board)}\n{note}".strip()
 
 
 def encoded(

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import torch
 
 from tests.host.conftest import nano, one_thread, pack  # noqa: F401
 
@@ -46,6 +47,52 @@ def shown(host, monkeypatch) -> list[str]:
         PromptServer.instance, "send_progress_text", lambda text, node, sid=None: texts.append(text)
     )
     return texts
+
+
+class Runs(list):
+    """Every run of core's sampler, as (latent frames, known of them)."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds: list[int] = []
+        self.cfgs: list[float] = []
+        self.samplers: list = []
+        self.prompts: list[dict] = []  # the texts that it was given, as positive and negative
+        self.noise: list[torch.Tensor] = []
+        self.shown: list[list[str]] = []  # what nodes had shown before it
+        self.cancel_in: int | None = None  # the number of a run, in whose first step it is pressed
+
+
+@pytest.fixture
+def runs(host, shown, monkeypatch) -> Runs:
+    import comfy.model_management as mm
+    import comfy.samplers
+
+    found, real = Runs(), comfy.samplers.CFGGuider.sample
+
+    def sample(self, noise, latents, *rest, denoise_mask=None, callback=None, seed=None, **kw):
+        def step(*at):
+            if len(found) - 1 == found.cancel_in:
+                mm.interrupt_current_processing()
+            callback(*at)
+
+        found.append((latents.shape[2], 0 if denoise_mask is None else known_of(denoise_mask)))
+        found.seeds.append(seed)
+        found.cfgs.append(self.cfg)
+        found.samplers.append(rest[0])
+        found.prompts.append({k: v[0]["cross_attn"] for k, v in self.original_conds.items()})
+        found.noise.append(noise.clone())
+        found.shown.append(list(shown))
+        more = {"denoise_mask": denoise_mask, "callback": step, "seed": seed, **kw}
+        return real(self, noise, latents, *rest, **more)
+
+    monkeypatch.setattr(comfy.samplers.CFGGuider, "sample", sample)
+    return found
+
+
+def known_of(mask) -> int:
+    """How many latent frames a mask (b, 1, t, h, w) keeps."""
+    return int((mask.amax(dim=(0, 1, 3, 4)) == 0).sum())
 
 
 @pytest.fixture

@@ -72,46 +72,6 @@ def windows(host):
     return folder
 
 
-class Runs(list):
-    """Every run of core's sampler, as (latent frames, known of them)."""
-
-    def __init__(self):
-        super().__init__()
-        self.seeds: list[int] = []
-        self.noise: list[torch.Tensor] = []
-        self.shown: list[list[str]] = []  # what nodes had shown before it
-        self.cancel_in: int | None = None  # the number of a run, in whose first step it is pressed
-
-
-@pytest.fixture
-def runs(host, shown, monkeypatch) -> Runs:
-    import comfy.model_management as mm
-    import comfy.samplers
-
-    found, real = Runs(), comfy.samplers.CFGGuider.sample
-
-    def sample(self, noise, latents, *rest, denoise_mask=None, callback=None, seed=None, **kw):
-        def step(*at):
-            if len(found) - 1 == found.cancel_in:
-                mm.interrupt_current_processing()
-            callback(*at)
-
-        found.append((latents.shape[2], 0 if denoise_mask is None else known_of(denoise_mask)))
-        found.seeds.append(seed)
-        found.noise.append(noise.clone())
-        found.shown.append(list(shown))
-        more = {"denoise_mask": denoise_mask, "callback": step, "seed": seed, **kw}
-        return real(self, noise, latents, *rest, **more)
-
-    monkeypatch.setattr(comfy.samplers.CFGGuider, "sample", sample)
-    return found
-
-
-def known_of(mask) -> int:
-    """How many latent frames a mask (b, 1, t, h, w) keeps."""
-    return int((mask.amax(dim=(0, 1, 3, 4)) == 0).sum())
-
-
 def frames_of(path) -> np.ndarray:
     with av.open(path) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -455,6 +415,25 @@ def test_sound_is_in_the_video_and_moves_cuts(board, host, windows, monkeypatch)
     onset = np.abs(heard[: round(0.5 * 16_000)]).argmax() / 16_000
     assert onset == pytest.approx(0.25, abs=0.02)
     assert len(heard) / 16_000 == pytest.approx(3.125, abs=0.1)
+
+
+def test_sound_that_is_connected_is_the_takes(board, host, windows):
+    """In place of the storyboard's music."""
+    beat = {"tempo": 120.0, "seconds": 3.0}
+    sound = board.add(
+        music=("LongtakeBeat", {**beat, "offset": 0.0}),
+        later=("LongtakeBeat", {**beat, "offset": 1.0}),
+    ).but(board={"audio": ["music", 0], "snap": 0.0})
+
+    def onset(graph) -> float:
+        """Seconds at which the first beat is heard."""
+        with av.open(saved(host, host.run(graph, want=["save"]))) as container:
+            frames = [(f.to_ndarray(), f.sample_rate) for f in container.decode(audio=0)]
+        loud = np.abs(np.concatenate([f for f, _ in frames], axis=1)[0]) > 0.1
+        return loud.argmax() / frames[0][1]
+
+    assert onset(sound) < 0.1
+    assert 0.9 < onset(sound.but(take={"audio": ["later", 0]})) < 1.1
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,33 @@ def test_every_widget_makes_a_difference(sources, host, node, inputs, changes):
     assert made() == plain  # so that no difference is one between two runs
 
 
+class Sight:
+    """A node that gives a picture as seen by CLIP Vision; its number is all there is of it."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP_VISION_OUTPUT",), "see", "test"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"number": ("INT", {})}}
+
+    def see(self, number):
+        return (torch.tensor([float(number)]),)
+
+
+def test_a_pinned_image_is_seen_by_clip_vision_too(sources, host, monkeypatch):
+    monkeypatch.setitem(host.nodes.NODE_CLASS_MAPPINGS, "TestSight", Sight)
+
+    def made(number) -> object:
+        graph = sources.add(
+            sight=("TestSight", {"number": number}), made=pin_image(clip_vision_output=["sight", 0])
+        )
+        run = host.run(graph, want=["made"])
+        assert run.success, run.error
+        return seen(run.values["made"])
+
+    assert made(1) == made(1) != made(2)
+
+
 def test_experts_know_who_is_who(graph, host):
     """Two copies of the model, told apart by their shifts."""
     pair = graph.add(
@@ -163,6 +190,33 @@ def test_experts_know_who_is_who(graph, host):
     for name, prompt in (("positive", "prompt"), ("negative", "negative")):
         text = run.values[prompt][0][0][0]
         assert torch.equal(guider.original_conds[name][0]["cross_attn"], text)
+
+
+@pytest.mark.parametrize("node", ["sample", "take"])
+def test_a_run_gets_what_its_node_was_given(sources, host, runs, node):
+    """Prompts, cfg, sampler: of Sample and of LongTake."""
+    settings = importlib.import_module("longtake.host.networks.settings")
+    take = {
+        **{k: v for k, v in sources["sample"]["inputs"].items() if k != "latent"},
+        "vae": VAE, "seconds": 1.0, "fps": 8.0, "width": 32, "height": 48, "window": 9,
+        "overlap": 1, "shots": "each by itself", "anchor": "off", "keep": "delete when done",
+    }  # fmt: skip
+    forcing = ("LongtakeDiffusionForcing", {"lag": 1, "block": 1, "reference_noise": 0.0})
+    graph = sources.add(take=("LongtakeLongTake", take), forcing=forcing)
+
+    def run(**changes):
+        done = host.run(graph.but(**{node: changes}), want=["model", "prompt", "negative", node])
+        assert done.success, done.error
+        return done.values
+
+    values = run(cfg=3.5, sampler="heun")
+    assert runs.cfgs == [3.5]
+    assert runs.samplers[0].sampler_function.__name__ == "sample_heun"
+    for name, prompt in (("positive", "prompt"), ("negative", "negative")):
+        assert torch.equal(runs.prompts[0][name], values[prompt][0][0][0])
+    values = run(cfg=0.0, custom_sampler=["forcing", 0])
+    assert runs.cfgs[1] == settings.cfg_for(values["model"][0]) > 1
+    assert runs.samplers[1].extra_options == {"lag": 1, "block": 1, "noise": 0.0}
 
 
 def test_forcing_knows_its_numbers_apart(host):
