@@ -66,3 +66,43 @@ def test_a_file_replaced_between_two_runs_is_noticed(graph, folder, host):
     assert executed == {"model", "lora"}
     expected = random_weights(WanDiT(DIT), 2)["blocks.0.ffn.0.weight"]
     torch.testing.assert_close(weight, expected.bfloat16().to(weight), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("strength", [0.5, -2.0])
+def test_a_lora_is_as_strong_as_asked(graph, folder, host, strength):
+    lora(folder / "loras" / "mine.safetensors", 3)
+    inputs = {"model": ["model", 0], "file": "mine.safetensors", "strength": strength}
+    run = host.run(graph.add(lora=("LongtakeLoadLora", inputs)), want=["lora"])
+    assert run.success, run.error
+    (patched,) = run.values["lora"]
+    assert {patch[0][0] for patch in patched.patches.values()} == {strength}
+
+
+def test_loaders_give_the_dtype_and_the_family_that_were_chosen(graph, host):
+    dtypes = {"model": "fp16", "vae": "bf16"}
+    chosen = graph.but(model={"family": "Longtake nano-fast"})
+    chosen = chosen.but(**{node: {"dtype": dtype} for node, dtype in dtypes.items()})
+    run = host.run(chosen, want=list(dtypes))
+    assert run.success, run.error
+    (model,), (vae,) = run.values["model"], run.values["vae"]
+    assert model.model.family.title == "Longtake nano-fast"
+    assert next(model.model.diffusion_model.parameters()).dtype == torch.float16
+    assert next(vae.first_stage_model.parameters()).dtype == torch.bfloat16
+
+
+def test_presets_outputs_are_what_they_are_called(graph, host):
+    run = host.run(graph.add(preset=("LongtakePreset", {"model": ["model", 0]})), want=["preset"])
+    assert run.values["preset"] == [24, 3.0, 4.0, 8.0, 17 / 8, 128, 128, ""]
+
+
+def test_replaced_vaes_and_text_encoders_are_noticed(graph, folder, host, pack):
+    """Their fingerprint is the file's size and time."""
+    nodes = host.nodes.NODE_CLASS_MAPPINGS
+    for kind, name, more in (
+        ("vae", "LongtakeLoadVAE", {"dtype": "auto"}),
+        ("text_encoder", "LongtakeLoadTextEncoder", {}),
+    ):
+        file = pack.folders.NANO / f"{kind}.safetensors"
+        size, time = file.stat().st_size, file.stat().st_mtime_ns
+        print_of = nodes[name].fingerprint_inputs(file="nano (built in)", **more)
+        assert print_of == f"{size} bytes, {time}"

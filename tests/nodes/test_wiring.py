@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib
+from numbers import Number
 
 import numpy as np
 import pytest
@@ -22,6 +23,19 @@ STORYBOARD = {
     "meet": 0.35,
 }
 SCHEDULE = {"model": ["model", 0], "steps": 3, "shift": 0.0, "curve": "linear", "denoise": 1.0}
+INTERPOLATE = {
+    "fps": 12.0,
+    "multiplier": 2.0,
+    "file": "RIFE 4.0 (built in)",
+    "cut_sensitivity": 0.0,
+    "loop": False,
+    "ending": "keep the duration",
+    "flow_scale": "auto",
+    "dtype": "fp32",
+    "tile": 0,
+    "images": False,
+    "image_fps": 8.0,
+}
 DECODE = {"latent": ["sample", 0], "vae": VAE, "fps": 0.0}
 
 # A node with its inputs, and a change to each widget of it.
@@ -68,6 +82,24 @@ CHANGES = [
     ),
     ("LongtakeDecode", DECODE, {"fps": 5.0, "crf": 40}),
     (
+        "LongtakeInterpolate",
+        {**INTERPOLATE, "video": ["decode", 0]},
+        {
+            "fps": 24.0,
+            "cut_sensitivity": 1.0,
+            "loop": True,
+            "ending": "stop at the last frame",
+            "flow_scale": "2",
+            "dtype": "bf16",
+            "images": True,
+        },
+    ),
+    (
+        "LongtakeInterpolate",
+        {**INTERPOLATE, "fps": 0.0, "image": ["nine", 0]},
+        {"multiplier": 3.0, "image_fps": 4.0},
+    ),
+    (
         "LongtakeSaveVideo",
         {"video": ["decode", 0], "filename_prefix": "a", "crf": 35, "preset": "ultrafast"},
         {"format": "mp4 h265", "crf": 45, "preset": "slow", "audio": ["beat", 0], "mark": True},
@@ -101,7 +133,7 @@ def seen(value) -> object:
         return {f.name: seen(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if hasattr(value, "get_components"):
         return seen(vars(value.get_components()))
-    return None if callable(value) else value
+    return value if isinstance(value, str | bytes | Number) or value is None else type(value)
 
 
 @pytest.fixture
