@@ -1,8 +1,8 @@
-"""One copy of a weights file, however many loaders, graphs or workflow tabs ask for it.
+"""One copy of a weights file in memory, however many loaders, graphs or tabs use it.
 
 References are weak: ComfyUI's own cache of node outputs decides how long a model lives, so that
-/free, memory pressure and interrupted graphs work as everywhere. Whoever wants models to stay may
-set a number of bytes for that.
+/free, memory pressure and interrupted graphs work as they do for any other model. Models can be
+retained beyond that, up to a number of bytes.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,15 @@ from ...models.weights_file import shards
 
 
 class Key(NamedTuple):
-    """What tells two sets of loaded weights apart."""
+    """What distinguishes two sets of loaded weights.
+
+    Attributes:
+        file: real path.
+        bytes, mtime_ns: of the file when it was loaded.
+        kind: of network, as in folders.FOLDERS.
+        dtype: as the user chose it.
+        family: of the checkpoint, where the user chose it.
+    """
 
     file: Path
     bytes: int
@@ -31,9 +39,9 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, kind: str, dtype: str, family: str = "") -> "Key":
-        """The key of a file as it is now: a file written anew is another one.
+        """The key of a file as it is now; it changes when the file is rewritten.
 
-        A checkpoint of several files has the bytes of all, and the time of the latest.
+        For a checkpoint of several files, `bytes` is their sum and `mtime_ns` that of the latest.
         """
         found = [part.stat() for part in {path, *shards(path)}]
         size, time = sum(f.st_size for f in found), max(f.st_mtime_ns for f in found)
@@ -42,13 +50,21 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One loaded model; `str` of it is a line of a report."""
+    """One loaded model; `str` of it is a line of a report.
+
+    Attributes:
+        key: see Key.
+        bytes: of its weights in memory.
+        on_device: how many of these are on the device that it computes on.
+        device: that it computes on.
+        retained: whether the cache keeps it alive, beside any graph.
+    """
 
     key: Key
-    bytes: int  # of its weights in memory
-    on_device: int  # of these, how many are on the device it computes on
+    bytes: int
+    on_device: int
     device: str
-    kept: bool  # held by the cache itself, not only by a graph
+    retained: bool
 
     @property
     def where(self) -> str:
@@ -69,71 +85,71 @@ class Entry:
 
 
 class LoadedModels:
-    """Shares what loaders make. Values are MODEL, CLIP or VAE objects."""
+    """Shares MODEL, CLIP and VAE objects between loaders."""
 
     def __init__(self):
         self._alive: WeakValueDictionary[Key, Any] = WeakValueDictionary()
-        self._kept: OrderedDict[Key, Any] = OrderedDict()
+        self._retained: OrderedDict[Key, Any] = OrderedDict()
         self._room = 0
         self._lock = RLock()
 
     def get(self, key: Key, load: Callable[[], Any]) -> Any:
-        """What is loaded under `key`, calling `load` only if no live copy exists.
+        """The model of a key, from `load` only if there is none alive.
 
-        MODEL and CLIP come as clones, which nodes may patch; below them is one set of weights.
+        A MODEL or CLIP is a clone, which nodes may patch; all clones share one set of weights.
         """
         with self._lock:  # one load at a time: two at once would double the peak
             root = self._alive.get(key)
             if root is None:
                 root = self._alive[key] = load()
-            self._keep(key, root)
+            self._retain(key, root)
             return share(root)
 
     def entries(self) -> list[Entry]:
-        """Everything that is loaded, the largest first."""
+        """All loaded models, the largest first."""
         with self._lock:
             live = list(self._alive.items())
-            entries = [entry_of(key, root, key in self._kept) for key, root in live]
+            entries = [entry_of(key, root, key in self._retained) for key, root in live]
         return sorted(entries, key=lambda entry: -entry.bytes)
 
     def drop(self, key: Key) -> bool:
-        """Take a model off its device and forget it; returns whether it was there.
+        """Take a model off its device and forget it; returns whether it was loaded.
 
-        A graph that holds it goes on with its own copy in RAM until it is run anew.
+        A graph that uses it keeps a copy in RAM until it runs again.
         """
         with self._lock:
             root = self._alive.pop(key, None)
-            self._kept.pop(key, None)
+            self._retained.pop(key, None)
         if root is None:
             return False
         unload(patcher_of(root))
         return True
 
     def drop_named(self, part: str) -> list[Entry]:
-        """Drop all models with `part` in their file's name; returns what they were."""
+        """Drop all models with `part` in their file's name; returns them."""
         meant = [entry for entry in self.entries() if part.lower() in entry.file.lower()]
         for entry in meant:
             self.drop(entry.key)
         return meant
 
     def retain(self, room: int) -> None:
-        """Keep the models used last, up to `room` bytes of weights, when no graph holds them.
+        """Keep the most recently used models alive, up to `room` bytes, without any graph.
 
-        0, as at the start, keeps none. What is kept does not go away with POST /free.
+        The default is 0. POST /free does not remove what is retained.
         """
         with self._lock:
             self._room = room
             self._make_room()
 
-    def _keep(self, key: Key, root: Any) -> None:
+    def _retain(self, key: Key, root: Any) -> None:
         if self._room:
-            self._kept[key] = root
-            self._kept.move_to_end(key)
+            self._retained[key] = root
+            self._retained.move_to_end(key)
             self._make_room()
 
     def _make_room(self) -> None:
-        while sum(patcher_of(root).model_size() for root in self._kept.values()) > self._room:
-            self._kept.popitem(last=False)
+        while sum(patcher_of(root).model_size() for root in self._retained.values()) > self._room:
+            self._retained.popitem(last=False)
 
 
 def patcher_of(root: Any) -> ModelPatcher:
@@ -142,7 +158,7 @@ def patcher_of(root: Any) -> ModelPatcher:
 
 
 def share(root: Any) -> Any:
-    """A handle for one more user, which keeps the root alive as long as it or a copy lives."""
+    """A handle for one more user, which keeps the root alive as long as any clone of it."""
     if not hasattr(root, "clone"):
         return root  # a VAE: nodes do not change it
     clone = root.clone()
@@ -152,14 +168,14 @@ def share(root: Any) -> Any:
     return clone
 
 
-def entry_of(key: Key, root: Any, kept: bool) -> Entry:
+def entry_of(key: Key, root: Any, retained: bool) -> Entry:
     patcher = patcher_of(root)
     device = str(patcher.load_device)
-    return Entry(key, patcher.model_size(), patcher.loaded_size(), device, kept)
+    return Entry(key, patcher.model_size(), patcher.loaded_size(), device, retained)
 
 
 def unload(patcher: ModelPatcher) -> None:
-    """Take a model's weights off their device, by whichever of its clones they were loaded."""
+    """Take a model's weights off their device, whichever of its clones they were loaded for."""
     loaded = mm.current_loaded_models
     for at in reversed(range(len(loaded))):
         if loaded[at].model is not None and patcher.is_clone(loaded[at].model):

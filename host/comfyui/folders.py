@@ -1,4 +1,4 @@
-"""Names in a loader's menu, and the files they stand for."""
+"""The menus of loaders, and the weights files behind their entries."""
 
 import difflib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ READABLE = (".safetensors", ".sft", INDEX)
 
 
 def weights_menu(kind: str) -> list[str]:
-    """What a loader of this kind offers: the built-in model, then the files in its folders.
+    """Entries for a kind of network: the built-in model, then the files in its folders.
 
     A checkpoint in several parts is one entry: its index, or without one its first part.
     """
@@ -30,7 +30,7 @@ def weights_menu(kind: str) -> list[str]:
 
 
 def checkpoint_entry(folder: str, name: str) -> str:
-    """The menu's name for the checkpoint that a file is or is a part of."""
+    """The menu entry of the checkpoint that a file is, or is a part of."""
     match = SHARD.fullmatch(name)
     if match is None:
         return name
@@ -44,8 +44,8 @@ def find_weights(kind: str, name: str) -> Path:
     """The file behind a menu entry.
 
     Raises:
-        InputError: for a name that the menu does not have, with the nearest that it has.
-        CheckpointError: if the built-in weights are not where they belong.
+        InputError: for a name that is not in the menu, with the nearest that are.
+        CheckpointError: if the built-in weights are missing.
     """
     if name == BUILT_IN:
         return built_in_weights(kind)
@@ -64,6 +64,7 @@ def find_weights(kind: str, name: str) -> Path:
 
 
 def built_in_weights(kind: str) -> Path:
+    """The file of the built-in model. Raises CheckpointError if it is missing."""
     path = NANO / f"{kind}.safetensors"
     if not path.is_file():
         raise CheckpointError(
@@ -74,6 +75,7 @@ def built_in_weights(kind: str) -> Path:
 
 
 def no_such_file(name: str, folder: str, offered: list[str]) -> str:
+    """A message for a name that is not in a menu, with the nearest that are."""
     short = Path(name.replace("\\", "/")).name
     near = difflib.get_close_matches(short, offered, n=3, cutoff=0.4)
     hint = f"Nearest: {', '.join(map(repr, near))}." if near else f"There is {offered[0]!r}."

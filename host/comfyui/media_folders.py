@@ -1,4 +1,4 @@
-"""Media files in ComfyUI's own folders, by the names that graphs have for them."""
+"""Media files in ComfyUI's own folders, by the names they have in graphs."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import folder_paths
 
 from ...models.errors import InputError
 
-NEWEST = 100  # files of the output folder that a menu offers
+NEWEST = 100  # files of the output folder that are in a menu
 _FOLDER = re.compile(r"(.+) ?\[(input|output|temp)\]")
 
 
@@ -23,15 +23,15 @@ def folders() -> dict[str, Path]:
 
 
 def in_media_folders(file: Path) -> bool:
-    """Whether a file is really in one of these folders, whatever links lead there."""
+    """Whether a file is in one of these folders, once all links are followed."""
     real = file.resolve()
     return any(real.is_relative_to(folder.resolve()) for folder in folders().values())
 
 
 def media_named(name: str) -> Path | None:
-    """The file that a graph calls "clip.mp4" or "takes/clip.mp4 [output]", if there is one."""
-    marked = _FOLDER.fullmatch(name)
-    text, where = (marked[1].rstrip(), marked[2]) if marked else (name, "input")
+    """The file that a graph calls "clip.mp4" or "takes/clip.mp4 [output]", if it exists."""
+    match = _FOLDER.fullmatch(name)
+    text, where = (match[1].rstrip(), match[2]) if match else (name, "input")
     folder = folders()[where]
     try:
         file = folder / text.replace("\\", "/")
@@ -42,7 +42,7 @@ def media_named(name: str) -> Path | None:
 
 
 def find_media(name: str) -> Path:
-    """The file of that name. Raises InputError if there is none, or it leads out of its folder."""
+    """The file of that name. Raises InputError if there is none, or it is outside its folder."""
     file = media_named(name)
     if file is None:
         raise InputError(
@@ -52,25 +52,25 @@ def find_media(name: str) -> Path:
     return file
 
 
-def media_menu(endings: tuple[str, ...]) -> list[str]:
-    """Names for `find_media`: files of the input folder, and the newest of the output folder."""
-    known = folders()
-    offered = sorted(file.name for file in _files(known["input"], endings, deep=False))
-    made = sorted(_files(known["output"], endings, deep=True), key=_age, reverse=True)[:NEWEST]
-    return [*offered, *(f"{f.relative_to(known['output']).as_posix()} [output]" for f in made)]
+def media_menu(suffixes: tuple[str, ...]) -> list[str]:
+    """Names for `find_media`: files of the input folder, then the newest of the output folder."""
+    inputs, output = folders()["input"], folders()["output"]
+    given = sorted(file.name for file in _files(inputs, suffixes, deep=False))
+    made = sorted(_files(output, suffixes, deep=True), key=_modified, reverse=True)[:NEWEST]
+    return [*given, *(f"{file.relative_to(output).as_posix()} [output]" for file in made)]
 
 
-def _files(folder: Path, endings: tuple[str, ...], *, deep: bool) -> Iterator[Path]:
+def _files(folder: Path, suffixes: tuple[str, ...], *, deep: bool) -> Iterator[Path]:
     for at, subfolders, files in os.walk(folder):
         for name in files:
-            if name.lower().endswith(endings) and not name.startswith("."):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
                 yield Path(at) / name
         if not deep:
             subfolders.clear()
 
 
-def _age(file: Path) -> float:
+def _modified(file: Path) -> float:
     try:
         return file.stat().st_mtime
-    except OSError:  # gone meanwhile
+    except OSError:  # deleted meanwhile
         return 0.0

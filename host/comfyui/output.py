@@ -1,4 +1,4 @@
-"""Where saved files go: ComfyUI's output folder, and never out of it."""
+"""Names and folders of saved files: inside ComfyUI's output folder, always."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from ...engine.media.names import safe_name
 from ...engine.media.publish import check_space
 from ...models.errors import InputError, OutputError
 
-DATE = {  # what ComfyUI fills into names, as strftime spells it
+DATE = {  # placeholders of ComfyUI's names, and strftime's codes
     "year": "%Y",
     "month": "%m",
     "day": "%d",
@@ -23,13 +23,13 @@ DATE = {  # what ComfyUI fills into names, as strftime spells it
     "minute": "%M",
     "second": "%S",
 }
-# The same as core's own save nodes have it filled in by the browser: %date:yyyy-MM-dd%.
+# %date:yyyy-MM-dd%, which the browser fills in for core's own save nodes.
 DATED = re.compile(r"%date:([^%]*)%")
 PARTS = {"yyyy": "%Y", "yy": "%y", "M": "%m", "d": "%d", "h": "%H", "m": "%M", "s": "%S"}
 PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
 VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
 NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
-LONGEST_VALUE = 40  # bytes
+MAX_VALUE = 40  # bytes
 
 
 def output_folder() -> Path:
@@ -37,14 +37,14 @@ def output_folder() -> Path:
 
 
 def temporary_file(stem: str, suffix: str = ".mp4") -> Path:
-    """A new name for a file in ComfyUI's temp folder, which it empties when it starts."""
+    """A new file name in ComfyUI's temp folder, which is emptied when ComfyUI starts."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
 
 
 def fill_in_dates(prefix: str, width: int, height: int) -> str:
-    """%year%, %width%, %date:yyyy-MM-dd% and so on replaced, as with ComfyUI's own nodes."""
+    """Replace %year%, %width%, %date:yyyy-MM-dd% and so on, as ComfyUI's own nodes do."""
     name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
     for word, code in DATE.items():
         name = name.replace(f"%{word}%", time.strftime(code))
@@ -52,23 +52,23 @@ def fill_in_dates(prefix: str, width: int, height: int) -> str:
 
 
 def fill_in_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
-    """%Sample.seed% replaced by what stands in that widget of the node of that title or class.
+    """Replace %Sample.seed% by the value of that widget of the node with that title or class.
 
     Args:
-        prefix: what the user typed; names that the graph does not have stay as they are.
-        prompt: the graph, in the API form.
+        prefix: what the user typed; what is not in the graph stays as it is.
+        prompt: the graph, in API form.
     """
 
-    def value(found: re.Match[str]) -> str:
+    def widget_value(found: re.Match[str]) -> str:
         for node in (prompt or {}).values():
             names = node.get("_meta", {}).get("title"), node.get("class_type")
-            held = node.get("inputs", {}).get(found[2])
-            if found[1] in names and isinstance(held, str | int | float):
-                short = NOT_IN_NAMES.sub("_", str(held)).encode("utf-8", "replace")[:LONGEST_VALUE]
+            value = node.get("inputs", {}).get(found[2])
+            if found[1] in names and isinstance(value, str | int | float):
+                short = NOT_IN_NAMES.sub("_", str(value)).encode("utf-8", "replace")[:MAX_VALUE]
                 return short.decode("utf-8", "ignore").strip(" .")
         return found[0]
 
-    return VALUE.sub(value, prefix)
+    return VALUE.sub(widget_value, prefix)
 
 
 def _part_of_date(found: re.Match[str]) -> str:
@@ -79,10 +79,10 @@ def _part_of_date(found: re.Match[str]) -> str:
 
 
 def check_prefix(prefix: str) -> None:
-    """Refuse, before anything is generated, a name under which nothing can be saved.
+    """Refuse a name under which nothing can be saved, before anything is generated.
 
     Raises:
-        InputError: for a name that is not allowed, or that a link leads out of the output folder.
+        InputError: for a name that is not allowed, or with a link out of the output folder.
         OutputError: if its folder cannot be written to, or the disk is full.
     """
     folder = _inside(safe_name(fill_in_dates(prefix, 8192, 8192)))
@@ -91,12 +91,12 @@ def check_prefix(prefix: str) -> None:
             raise OutputError(f"'{prefix}' cannot be saved: '{folder.name}' is not a folder.")
         folder = folder.parent
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"'{prefix}' cannot be saved: nothing may be written to its folder.")
+        raise OutputError(f"'{prefix}' cannot be saved: its folder is not writable.")
     check_space(folder)
 
 
 def folder_for(name: PurePosixPath) -> Path:
-    """The folder of an output, which is made if need be.
+    """The folder of a file to be saved, made if need be.
 
     Raises:
         InputError: if a link leads out of the output folder.
@@ -108,7 +108,7 @@ def folder_for(name: PurePosixPath) -> Path:
 
 def _inside(name: PurePosixPath) -> Path:
     folder = output_folder() / name.parent
-    real = Path(os.path.realpath(folder))  # unlike resolve, it bears links that lead to themselves
+    real = Path(os.path.realpath(folder))  # unlike resolve, it accepts links to themselves
     if not real.is_relative_to(output_folder()):
         raise InputError(
             f"'{name}' cannot be the name of a file: a link in it leads out of the output folder."
@@ -117,13 +117,13 @@ def _inside(name: PurePosixPath) -> Path:
 
 
 def numbered_names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """Names for a new file: stem_00001_.mp4 and so on, from the first that may be free."""
+    """Names for a new file: stem_00001_.mp4 and so on, after the highest there is."""
     for number in count(highest_number(folder, stem) + 1):
         yield folder / f"{stem}_{number:05}_{suffix}"
 
 
 def highest_number(folder: Path, stem: str) -> int:
-    """The highest number that a file of that name has; 0 if there is none."""
+    """The highest number among the files of a name; 0 if there are none."""
     found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
     numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)

@@ -1,4 +1,4 @@
-"""Content Credentials within ComfyUI: whose key, what to say of a graph's video, what to tell."""
+"""Content Credentials within ComfyUI: signing what a graph saves, reading what a VIDEO holds."""
 
 import logging
 import os
@@ -16,18 +16,23 @@ from ..comfyui.media_folders import in_media_folders
 from .lineage import remember_saved, statement_of
 
 CHOICES = ("auto", "off", "required")
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def folder() -> Path:
-    """Where keys and certificates lie: in ComfyUI's user folder, where its server never looks."""
+def certificates_folder() -> Path:
+    """The folder of keys and certificates, in ComfyUI's user folder, which it does not serve."""
     return Path(folder_paths.get_system_user_directory("longtake")) / "credentials"
 
 
 class Signing:
-    """The last step of a save: signs the finished file, or notes why not.
+    """The last step of a save (see publish.Finish): signs the file, or notes why it cannot.
 
-    Hand it to `save` as `finish`; `note` says afterwards what it did.
+    Args:
+        choice: one of CHOICES.
+        hidden: a node's `hidden`, with `prompt` and `unique_id`.
+
+    Attributes:
+        note: afterwards, what was done.
     """
 
     def __init__(self, choice: str, hidden: Any):
@@ -36,10 +41,11 @@ class Signing:
         self._node = getattr(hidden, "unique_id", None)
 
     def __call__(self, whole: Path) -> Path:
-        """The file to be published: signed, or as it was.
+        """The file to publish: a signed copy, or the file itself.
 
         Raises:
-            LongtakeError: only if credentials are required; else the video is saved unsigned.
+            LongtakeError, OSError: if it cannot be signed and credentials are required. Otherwise
+                the video is saved unsigned.
         """
         if self.choice == "off":
             return whole
@@ -61,26 +67,27 @@ class Signing:
         statement = statement_of(self._prompt, self._node)
         if statement.empty:
             raise InputError(
-                "there is nothing to declare, because no model in this graph made the video and "
-                "no file of ComfyUI's folders went into it."
+                "there is nothing to declare: no model in this graph made the video, and no file "
+                "from ComfyUI's folders went into it."
             )
-        identity = find_certificate(folder(), os.environ)
-        return signing.sign(whole, statement, identity, trust_anchors(folder()))
+        certificate = find_certificate(certificates_folder(), os.environ)
+        anchors = trust_anchors(certificates_folder())
+        return signing.sign(whole, statement, certificate, anchors)
 
     def saved(self, file: Path) -> None:
-        """Note where the video went, for the nodes after."""
+        """Remember where the video was saved, for nodes after this one."""
         remember_saved(self._prompt, self._node, file)
 
 
 def check_choice(choice: str, suffix: str) -> None:
-    """Refuse, before anything is generated, credentials that are required and cannot be had.
+    """Refuse required credentials that are not possible, before anything is generated.
 
     Args:
         choice: one of CHOICES.
         suffix: of the file to be saved.
 
     Raises:
-        InputError: if nothing can be signed here, or no file of this kind.
+        InputError: if nothing can be signed on this computer, or no file of this kind.
     """
     if choice != "required":
         return
@@ -97,35 +104,36 @@ def report_on(file: Path) -> Report:
     """What the credentials in a file say.
 
     Raises:
-        InputError: if c2pa-python is not there.
+        InputError: if c2pa-python is not installed.
     """
     problem = signing.why_unavailable()
     if problem:
         raise InputError(f"credentials cannot be read: {problem}.")
-    return report.read_report(file, trust_anchors(folder()), local_root(folder()))
+    folder = certificates_folder()
+    return report.read_report(file, trust_anchors(folder), local_root(folder))
 
 
 def file_behind(video: Any) -> Path:
-    """The file behind a VIDEO, as it lies on the disk.
+    """The file of a VIDEO.
 
     Raises:
-        InputError: if there is none, or it is not in ComfyUI's folders.
+        InputError: if it has none, or one outside ComfyUI's folders.
     """
     source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
     if not isinstance(source, str):
         raise InputError(
-            "this VIDEO is no file but frames in memory, and frames carry no credentials: connect "
+            "this VIDEO is not a file but frames in memory, which carry no credentials: connect "
             "Save Video or Load Video, or choose the file."
         )
     if not in_media_folders(Path(source)):
         raise InputError(
-            f"{Path(source).name} is not in ComfyUI's input or output folder: put it there first."
+            f"{Path(source).name} is not in ComfyUI's input or output folder: copy it there first."
         )
     return Path(source)
 
 
 def warn_once(note: str) -> None:
-    """Into the log, once; the node says it each time."""
-    if note not in _told:
-        _told.add(note)
+    """Log a warning the first time; the node shows it every time."""
+    if note not in _warned:
+        _warned.add(note)
         logging.getLogger(__name__).warning("Longtake: %s", note)

@@ -1,6 +1,6 @@
-"""What a video came from, read off the graph that made it: models, files, earlier takes.
+"""What a video was made from, according to its graph: models, files, earlier takes.
 
-The graph is the one carrier that every node of every pack passes on.
+The graph is the only record that the nodes of every pack pass on.
 """
 
 import hashlib
@@ -27,51 +27,56 @@ PICTURES_AND_SOUND = (
 WEIGHTS = (".safetensors", ".sft", ".safetensors.index.json", ".gguf", ".ckpt", ".pt", ".pth")
 NO_WEIGHTS = {"custom_nodes", "configs"}  # among ComfyUI's model folders
 SAVE = "LongtakeSaveVideo"
-LOADERS = {
+LOADERS = {  # node -> kind of the built-in weights
     "LongtakeLoadModel": "dit",
     "LongtakeLoadTextEncoder": "text_encoder",
     "LongtakeLoadVAE": "vae",
 }
-PAINTERS = {"LongtakeInterpolate"}  # nodes that make frames by a network, and take no MODEL
-MOST_SOURCES = 64
-MOST_SAVES = 256  # that are remembered; the graph of each may be large
-LONGEST_NAME = 1024
+GENERATORS = {"LongtakeInterpolate"}  # nodes that make frames with a network but without a MODEL
+MAX_SOURCES = 64
+MAX_SAVES = 256  # that are remembered; the graph of each may be large
+MAX_NAME = 1024  # characters
 
 
 class SavedFiles(NamedTuple):
-    """Files that one node of a graph saved in one run."""
+    """What one node of a graph saved in its latest run.
+
+    Attributes:
+        prompt: the graph, the same object throughout a run.
+        files: in the order in which they were saved.
+    """
 
     prompt: Graph
     files: list[Path]
 
 
-_saved: dict[str, SavedFiles] = {}  # digest of a node and all above it -> what it saved last
+_saved: dict[str, SavedFiles] = {}  # by hash of a node and all upstream of it
 
 
 def statement_of(prompt: Graph | None, node: str | None) -> Statement:
-    """What can be said of a video that arrives at `node` of a graph.
+    """What can be said of a video that arrives at a node.
 
     Args:
-        prompt: the graph, in the API form.
-        node: id of the node that saves; unknown within expanded graphs, where all of it counts.
+        prompt: the graph, in API form.
+        node: id of the node; where it is not in the graph, as in expanded ones, all nodes count.
     """
     if not prompt:
         return Statement(generated=False)
-    above = _above(prompt, node)
-    files = [file for key in above for file in _files_of(prompt, key)]
+    upstream = _upstream(prompt, node)
+    files = [file for key in upstream for file in _files_of(prompt, key)]
     return Statement(
-        generated=any(_paints(prompt[key]["class_type"]) for key in above),
+        generated=any(_generates(prompt[key]["class_type"]) for key in upstream),
         workflow=graph_hash(prompt),
-        models=tuple(dict.fromkeys((k, sha256_of(f)) for key in above
+        models=tuple(dict.fromkeys((k, sha256_of(f)) for key in upstream
                                    for k, f in _weights(prompt[key]))),
         sources=tuple(_sources(dict.fromkeys(files))),
     )  # fmt: skip
 
 
 def graph_hash(prompt: Graph) -> str:
-    """SHA-256 of a graph: of its API form, as it is embedded in the file, keys sorted."""
+    """SHA-256 of a graph in API form, as it is embedded in the file but with keys sorted."""
     plain = {
-        key: {k: v for k, v in node.items() if k != "is_changed"}  # ComfyUI's own note
+        key: {k: v for k, v in node.items() if k != "is_changed"}  # which ComfyUI adds
         for key, node in prompt.items()
     }
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
@@ -79,19 +84,19 @@ def graph_hash(prompt: Graph) -> str:
 
 
 def remember_saved(prompt: Graph | None, node: str | None, file: Path) -> None:
-    """Note what a node saved, for nodes that carry on from its output within the graph."""
+    """Remember what a node saved, for nodes that use its output in the same graph."""
     if not prompt or node not in prompt:
         return
-    key = _digest_above(prompt, node)
+    key = _upstream_hash(prompt, node)
     before = _saved.pop(key, None)
     same_run = before is not None and before.prompt is prompt
     _saved[key] = SavedFiles(prompt, [*(before.files if same_run else []), file])
-    for oldest in list(_saved)[:-MOST_SAVES]:
+    for oldest in list(_saved)[:-MAX_SAVES]:
         del _saved[oldest]
 
 
-def _above(prompt: Graph, node: str | None) -> list[str]:
-    """Ids of the nodes that `node` hangs on, the nearest first; not beyond a file saved between."""
+def _upstream(prompt: Graph, node: str | None) -> list[str]:
+    """Ids of the nodes that a node depends on, the nearest first, up to those that saved a file."""
     if node not in prompt:
         return list(prompt)
     found, waiting = dict.fromkeys([node]), [node]
@@ -110,14 +115,14 @@ def _is_link(value: Any, prompt: Graph) -> bool:
 
 
 def _saved_by(prompt: Graph, key: str) -> Path | None:
-    """The file that a save node of the graph made; None where several cannot be told apart."""
+    """The file that a save node of the graph made; None if it made none or several."""
     if prompt[key]["class_type"] != SAVE:
         return None
-    saved = _saved.get(_digest_above(prompt, key))
+    saved = _saved.get(_upstream_hash(prompt, key))
     return saved.files[0] if saved and len(saved.files) == 1 and saved.files[0].is_file() else None
 
 
-def _digest_above(prompt: Graph, node: str) -> str:
+def _upstream_hash(prompt: Graph, node: str) -> str:
     found, waiting = {node}, [node]
     for key in waiting:  # grows
         links = (v for v in prompt[key].get("inputs", {}).values() if _is_link(v, prompt))
@@ -127,28 +132,29 @@ def _digest_above(prompt: Graph, node: str) -> str:
     return graph_hash({key: prompt[key] for key in found})
 
 
-def _paints(class_type: str) -> bool:
-    """Whether a node hands out a MODEL, or pictures that a model elsewhere made."""
+def _generates(class_type: str) -> bool:
+    """Whether a node gives a MODEL, or frames that a model made here or behind an API."""
     node = nodes.NODE_CLASS_MAPPINGS.get(class_type)
-    hands_out = "MODEL" in (getattr(node, "RETURN_TYPES", None) or ())
-    return hands_out or bool(getattr(node, "API_NODE", False)) or class_type in PAINTERS
+    loads_model = "MODEL" in (getattr(node, "RETURN_TYPES", None) or ())
+    return loads_model or bool(getattr(node, "API_NODE", False)) or class_type in GENERATORS
 
 
-def _texts(node: Mapping[str, Any], endings: tuple[str, ...]) -> Iterator[str]:
+def _file_names(node: Mapping[str, Any], suffixes: tuple[str, ...]) -> Iterator[str]:
+    """The texts in a node's widgets that end like a file's name."""
     for value in node.get("inputs", {}).values():
-        if isinstance(value, str) and len(value) <= LONGEST_NAME:
+        if isinstance(value, str) and len(value) <= MAX_NAME:
             plain = value.rsplit(" [", 1)[0] if value.endswith("]") else value
-            if plain.lower().endswith(endings):
+            if plain.lower().endswith(suffixes):
                 yield value
 
 
 def _files_of(prompt: Graph, key: str) -> Iterator[Path]:
-    """Media that a node reads from ComfyUI's folders, or saved there."""
+    """Media files that a node reads from ComfyUI's folders, or saved there."""
     saved = _saved_by(prompt, key)
     if saved:
         yield saved
         return
-    for text in _texts(prompt[key], VIDEOS + PICTURES_AND_SOUND):
+    for text in _file_names(prompt[key], VIDEOS + PICTURES_AND_SOUND):
         file = media_named(text)
         if file is not None:
             yield file
@@ -156,16 +162,16 @@ def _files_of(prompt: Graph, key: str) -> Iterator[Path]:
 
 def _sources(files: Mapping[Path, None]) -> Iterator[SourceFile]:
     parent = next((file for file in files if file.suffix.lower() in VIDEOS), None)
-    for file in list(files)[:MOST_SOURCES]:
+    for file in list(files)[:MAX_SOURCES]:
         yield SourceFile(file, sha256_of(file), "parent" if file == parent else "input")
 
 
 def _weights(node: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Kind and file of the weights that a node loads, of ours or of any other pack."""
+    """(kind, file) of the weights that a node loads, be it of this pack or another."""
     kind = LOADERS.get(node["class_type"])
     if kind and node.get("inputs", {}).get("file") == BUILT_IN:
         yield kind, built_in_weights(kind)
-    for name in _texts(node, WEIGHTS):
+    for name in _file_names(node, WEIGHTS):
         for folder in sorted(set(folder_paths.folder_names_and_paths) - NO_WEIGHTS):
             if name in folder_paths.get_filename_list(folder):
                 path = folder_paths.get_full_path(folder, name)

@@ -142,7 +142,7 @@ def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, m
     monkeypatch.setattr(
         engine, "why_unavailable", lambda: "the Python package c2pa-python is missing"
     )
-    monkeypatch.setattr("longtake.host.provenance.credentials._told", set())
+    monkeypatch.setattr("longtake.host.provenance.credentials._warned", set())
     first = host.run(graph.but(save={"filename_prefix": "u1"}))
     second = host.run(graph.but(save={"filename_prefix": "u2"}))
     assert first.success
@@ -230,7 +230,7 @@ def test_frames_in_memory_have_no_credentials(graph, host):
         video=("CreateVideo", {"images": ["clip", 0], "fps": 8.0}),
     )
     run = host.run(reading(frames, video=["video", 0]), want=["read"])
-    assert "no file but frames in memory" in run.error
+    assert "not a file but frames in memory" in run.error
 
 
 def test_one_of_the_two_inputs_is_needed(graph, host, video):

@@ -150,14 +150,14 @@ def test_entries_say_what_is_where(pack, cache):
     weights = held[0].model.diffusion_model.parameters()
     assert small.bytes >= sum(w.numel() * 4 for w in weights)
     assert small.where == "cpu"
-    assert not small.kept
+    assert not small.retained
 
 
 @pytest.mark.parametrize(
     ("on_device", "where"), [(0, "cpu"), (40, "cuda:0 40 %, cpu 60 %"), (100, "cuda:0")]
 )
 def test_where(pack, on_device, where):
-    entry = pack.cache.Entry(None, 100, on_device, "cuda:0", kept=False)
+    entry = pack.cache.Entry(None, 100, on_device, "cuda:0", retained=False)
     assert entry.where == where
 
 
@@ -181,11 +181,11 @@ def test_retention_is_a_choice_with_a_limit(pack, cache, reads):
     cache.retain(size)
     load(pack)
     gc.collect()
-    assert [entry.kept for entry in cache.entries()] == [True]
+    assert [entry.retained for entry in cache.entries()] == [True]
 
     pack.load.load_vae(pack.folders.BUILT_IN)  # larger than the limit allows beside the other
     gc.collect()
-    assert not any(entry.kept for entry in cache.entries())
+    assert not any(entry.retained for entry in cache.entries())
 
     load(pack)
     cache.retain(0)

@@ -99,7 +99,7 @@ def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
 
 def test_only_the_latest_saves_are_remembered(lineage, clips, monkeypatch):
     monkeypatch.setattr(lineage, "_saved", {})
-    monkeypatch.setattr(lineage, "MOST_SAVES", 3)
+    monkeypatch.setattr(lineage, "MAX_SAVES", 3)
     graphs = [{"1": node("LongtakeSaveVideo", filename_prefix=str(n))} for n in range(5)]
     for n in (0, 1, 2, 0, 3, 4):
         lineage.remember_saved({**graphs[n]}, "1", clips["one.mp4"])
@@ -125,9 +125,9 @@ def test_names_that_are_no_file_of_comfyuis_are_passed_over(lineage, name):
 def test_a_large_file_is_hashed_once_and_again_when_it_changes(lineage, tmp_path, monkeypatch):
     hashing = importlib.import_module("longtake.host.comfyui.file_hash")
     read = []
-    compute = hashing._computed
+    compute = hashing._compute
     monkeypatch.setattr(hashing, "LARGE", 5)
-    monkeypatch.setattr(hashing, "_computed", lambda file: read.append(file) or compute(file))
+    monkeypatch.setattr(hashing, "_compute", lambda file: read.append(file) or compute(file))
     file = tmp_path / "weights"
     file.write_bytes(b"weights of a model")
     first = hashing.sha256_of(file)
@@ -137,7 +137,98 @@ def test_a_large_file_is_hashed_once_and_again_when_it_changes(lineage, tmp_path
     os.utime(file, (1, 1))
     hashing.sha256_of(file)
     assert len(read) == 2
-    hashing._list().write_text("[1, 2", encoding="utf-8")  # damaged: computed anew
+    hashing._store_file().write_text("[1, 2", encoding="utf-8")  # damaged: computed anew
     hashing._known.clear()
     assert hashing.sha256_of(file) == first
-    hashing._list().unlink()
+    hashing._store_file().unlink()
+
+
+def test_frames_made_by_a_network_or_behind_an_api_are_generated(lineage, monkeypatch):
+    import nodes
+
+    class Paid:
+        API_NODE, RETURN_TYPES = True, ("VIDEO",)
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "SomebodysApi", Paid)
+    for maker in ("LongtakeInterpolate", "SomebodysApi"):
+        prompt = {"1": node(maker), "9": node("LongtakeSaveVideo", video=["1", 0])}
+        assert lineage.statement_of(prompt, "9").generated, maker
+
+
+def test_what_only_hangs_on_the_same_loader_says_nothing(lineage, clips):
+    """Models and files downstream of a source, or beside it, did not go into the video."""
+    prompt = {
+        "1": node("LoadVideo", file="one.mp4"),
+        "2": node("UNETLoader", unet_name="wan.safetensors"),
+        "3": node("KSampler", model=["2", 0], image=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["1", 0]),
+        "8": node("LongtakeSaveVideo", video=["3", 0]),
+    }
+    assert not lineage.statement_of(prompt, "9").generated
+    assert lineage.statement_of(prompt, "8").generated
+
+
+def test_a_saved_file_stands_for_all_that_went_into_it(lineage, clips):
+    """It has credentials of its own; once it is deleted, the graph above it counts again."""
+    prompt = {
+        "1": node("UNETLoader", unet_name="wan.safetensors"),
+        "2": node("LongtakeSaveVideo", video=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["2", 0]),
+    }
+    saved = clips["two.webm"]
+    lineage.remember_saved(prompt, "2", saved)
+    assert not lineage.statement_of(prompt, "9").generated
+    assert roles(lineage.statement_of(prompt, "9")) == [("two.webm", "parent")]
+    saved.unlink()
+    assert lineage.statement_of(prompt, "9").generated
+    saved.write_bytes(b"again")
+
+
+def test_other_inputs_make_another_save(lineage, clips):
+    prompt = {
+        "1": node("LoadVideo", file="one.mp4"),
+        "2": node("LongtakeSaveVideo", video=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["2", 0]),
+    }
+    lineage.remember_saved(prompt, "2", clips["old.mp4 [output]"])
+    other = {**prompt, "1": node("LoadVideo", file="two.webm")}
+    assert roles(lineage.statement_of(other, "9")) == [("two.webm", "parent")]
+
+
+def test_a_graph_in_circles_comes_to_an_end(lineage, clips):
+    prompt = {
+        "1": node("A", x=["2", 0], file="one.mp4"),
+        "2": node("B", x=["1", 0]),
+        "9": node("LongtakeSaveVideo", video=["2", 0]),
+    }
+    assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
+
+
+def test_not_more_sources_than_can_be_signed(lineage, clips, monkeypatch):
+    monkeypatch.setattr(lineage, "MAX_SOURCES", 2)
+    prompt = {
+        str(n): node("Load", file=name, before=[str(n + 1), 0]) for n, name in enumerate(clips)
+    }
+    prompt["9"] = node("LongtakeSaveVideo", video=["0", 0])
+    assert roles(lineage.statement_of(prompt, "9")) == [
+        ("one.mp4", "parent"),
+        ("two.webm", "input"),
+    ]
+
+
+def test_a_hash_that_cannot_be_stored_leaves_no_part_behind(lineage, tmp_path, monkeypatch):
+    hashing = importlib.import_module("longtake.host.comfyui.file_hash")
+    store = tmp_path / "store" / "file_hashes.json"
+    monkeypatch.setattr(hashing, "LARGE", 5)
+    monkeypatch.setattr(hashing, "_store_file", lambda: store)
+    file = tmp_path / "weights"
+    file.write_bytes(b"weights of another model")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", full)
+        found = hashing.sha256_of(file)
+    assert found == hashlib.sha256(b"weights of another model").hexdigest()
+    assert not list(store.parent.iterdir())
