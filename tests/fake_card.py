@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from longtake.models.checkpoint import load_into
-from longtake.models.wan.rope import remembered_table
+from longtake.models.wan.rope import cached_table
 
 CARD = torch.device("cuda", 0)
 
@@ -37,7 +37,7 @@ def fake_card() -> Iterator[None]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with patched, mock.patch.object(torch, "tensor", new_tensor), mode:
         yield
-    remembered_table.cache_clear()  # it must not hand fake tables to anybody
+    cached_table.cache_clear()  # it must not hand fake tables to anybody
 
 
 def there(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:

@@ -1,40 +1,46 @@
-"""ComfyUI's layers, made quicker on a CPU where that changes no more than rounding."""
+"""ComfyUI's layers, faster on a CPU where that changes no more than rounding."""
 
 from typing import Any
 
 import comfy.model_management as mm
 import comfy.ops
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...models.cpu import onednn, winograd
+from ...models.cpu import onednn
 from ...models.cpu.in_place import gelu as in_place_gelu
 from ...models.cpu.rms_norm import WORTH, rms_norm
+from ...models.layers import causal_convolution, fast_convolution, modulated_norm
 
 
 def quicker(operations: Any) -> Any:
-    """The layers of one of core's `comfy.ops` classes, some with a way of their own.
+    """The layers of one of core's `comfy.ops` classes, and those that our networks add.
 
     Weights that core must cast or patch at every call (fp8, LoRAs on offloaded layers, hooks) go
-    core's way; all others are read where they lie, so that whatever replaced them counts. Cancel
-    works between any two layers, as in core. Classes whose Linear is another altogether (mixed
-    precision) are returned as they are.
+    core's way. All others are read where they are at each call, so that whatever replaced them
+    counts. Cancel works between any two layers, as in core. Classes with a Linear of their own
+    (mixed precision) are returned as they are.
     """
     if operations.Linear.forward is not comfy.ops.disable_weight_init.Linear.forward:
         return operations
+    check = mm.throw_exception_if_processing_interrupted
+    conv3d = fast_convolution(operations.Conv3d, before=check)
     layers = {
-        "Linear": linear(operations.Linear),
-        "Conv2d": convolution(operations.Conv2d),
-        "Conv3d": convolution(operations.Conv3d),
-        "RMSNorm": norm(operations.RMSNorm),
+        "Linear": fast_linear(operations.Linear, gelu=False),
+        "LinearGELU": fast_linear(operations.Linear, gelu=True),
+        "Conv2d": fast_convolution(operations.Conv2d, before=check),
+        "Conv3d": conv3d,
+        "CausalConv3d": causal_convolution(conv3d),
+        "RMSNorm": fast_norm(operations.RMSNorm),
+        "ModulatedNorm": modulated_norm(operations.LayerNorm),
     }
     return type(f"Quicker_{operations.__name__}", (operations,), layers)
 
 
-def linear(core: type) -> type:
-    class Linear(core):
-        fuses_gelu = True  # see `feed_forward` in the transformer
+def fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
+    """Core's Linear, with GELU in its tanh form after it or without."""
 
-        def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+    class Linear(core):
+        def forward(self, x: Tensor) -> Tensor:
             cast = self.comfy_cast_weights or self.weight_function or self.bias_function
             if not cast and onednn.linear_serves(x, self.weight):
                 mm.throw_exception_if_processing_interrupted()
@@ -45,20 +51,9 @@ def linear(core: type) -> type:
     return Linear
 
 
-def convolution(core: type) -> type:
-    class Convolution(core):
-        takes_fewer_frames = True  # see `causal` in the VAE
+def fast_norm(core: type[nn.Module]) -> type[nn.Module]:
+    """Core's RMSNorm, in one pass over what is too large for the caches."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            if not onednn.convolution_serves(self, x):
-                return super().forward(x)
-            mm.throw_exception_if_processing_interrupted()
-            return winograd.convolution(self, x)
-
-    return Convolution
-
-
-def norm(core: type) -> type:
     class RMSNorm(core):
         def forward(self, x: Tensor) -> Tensor:
             cast = self.comfy_cast_weights or self.weight_function

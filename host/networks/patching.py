@@ -10,7 +10,7 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 
-from ...models.wan.rope import remembered_table
+from ...models.wan.rope import cached_table
 
 OURS = "longtake"
 
@@ -52,4 +52,4 @@ def begin_run(patcher: ModelPatcher) -> None:
 def end_run(patcher: ModelPatcher) -> None:
     """What is kept for the steps of a run goes with it: the host does not know of it."""
     patcher.model.diffusion_model.texts.close()
-    remembered_table.cache_clear()
+    cached_table.cache_clear()

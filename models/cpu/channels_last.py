@@ -27,10 +27,29 @@ def lay_out(network: nn.Module) -> None:
             conv.weight.data = conv.weight.data.contiguous(memory_format=last)
 
 
-def room(x: Tensor, frames: int) -> Tensor:
-    """An empty tensor like x: (b, c, t, h, w) with `frames` more in front, channels last."""
+def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) -> Tensor:
+    """A video's frames in one tensor: those before x, then x.
+
+    Args:
+        old: (b, c, frames, h, w); None stands for zeros.
+        x: (b, c, t, h, w).
+        frames: how many come before x.
+        after: a layer that x goes through first. On a CPU its `write` fills the result in place.
+
+    Returns:
+        (b, c, frames + t, h, w).
+    """
     b, c, t, h, w = x.shape
-    return x.new_empty(b, frames + t, h, w, c).movedim(-1, 1)
+    if not suits(x):
+        old = x.new_zeros(b, c, frames, h, w) if old is None else old
+        return torch.cat((old, x if after is None else after(x)), dim=2)
+    out = x.new_empty(b, frames + t, h, w, c).movedim(-1, 1)
+    out[:, :, :frames] = 0 if old is None else old
+    if after is None:
+        out[:, :, frames:] = x
+    else:
+        after.write(x, out[:, :, frames:])
+    return out
 
 
 def norm_silu(gamma: Tensor, x: Tensor, out: Tensor) -> None:

@@ -14,11 +14,6 @@ def spare(x: Tensor) -> Tensor | None:
     return None if torch.is_grad_enabled() or torch.compiler.is_compiling() else x
 
 
-def shifted(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x · (1 + scale) + shift, in the place of x."""
-    return torch.addcmul(shift, x, 1 + scale, out=spare(x))
-
-
 def gelu(x: Tensor) -> Tensor:
     """GELU's tanh form, in the place of x."""
     if spare(x) is None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..layers import Residual
 from .config import RifeConfig
 
 FAST = 32  # pixels at a quarter of the size, beyond which 4.0 looks again from farther away
@@ -25,15 +26,18 @@ Activation = Callable[[int], nn.Module]
 
 
 class ResConv(nn.Module):
-    """A convolution beside its input, by a learnt share of each channel."""
+    """leaky_relu(x + beta · conv(x)), beta learnt for each channel."""
 
     def __init__(self, width: int, groups: int, operations: ModuleType | type, **where):
         super().__init__()
         self.conv = operations.Conv2d(width, width, 3, 1, 1, groups=groups, **where)
         self.beta = nn.Parameter(torch.ones(1, width, 1, 1, **where))
+        self.relu = nn.LeakyReLU(0.2, inplace=True)
+        self.sum = Residual()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(torch.addcmul(x, self.conv(x), self.beta), 0.2, inplace=True)
+        """x: (b, c, h, w) -> the same shape."""
+        return self.relu(self.sum(x, self.conv(x), self.beta))
 
 
 class Encoder(nn.Module):
@@ -48,18 +52,18 @@ class Encoder(nn.Module):
             self.cnn1 = operations.Conv2d(width, width, 3, 1, 1, **where)
             self.cnn2 = operations.Conv2d(width, width, 3, 1, 1, **where)
         self.cnn3 = operations.ConvTranspose2d(width, config.features, 4, 2, 1, **where)
+        self.relu = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (n, 3, h, w) -> (n, features, h, w)."""
         x = self.cnn0(x)
         if self.deep:
-            x = self.cnn1(F.leaky_relu(x, 0.2, inplace=True))
-            x = self.cnn2(F.leaky_relu(x, 0.2, inplace=True))
-            x = F.leaky_relu(x, 0.2, inplace=True)
+            x = self.relu(self.cnn2(self.relu(self.cnn1(self.relu(x)))))
         return self.cnn3(x)
 
 
 class IFBlock(nn.Module):
-    """One estimate of flow and mask, at one size."""
+    """One estimate of flow and mask, at one resolution."""
 
     def __init__(self, config: RifeConfig, number: int, operations: ModuleType | type, **where):
         super().__init__()

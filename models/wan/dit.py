@@ -10,6 +10,7 @@ parameter names are kept.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import ceil, log, prod
 from typing import Any, NamedTuple
@@ -20,23 +21,28 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..attention import Attention, sdpa
-from ..cpu.in_place import gelu, shifted, spare
 from ..errors import InputError
+from ..layers import Residual, transformer_layers
 from .config import DiTConfig
-from .rope import AS_TRAINED, COMPLETE, Axis, remembered_table, rope_table, rotate
+from .rope import AS_TRAINED, COMPLETE, Axis, rope_table, rotate
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
 
 
 class Text(NamedTuple):
-    """A prompt as the transformer reads it: every block's keys and values, made once."""
+    """A prompt as the transformer reads it: every block's keys and values, computed once.
 
-    words: tuple[KeysValues, ...]
-    image: tuple[KeysValues, ...] | None = None  # the same of CLIP image tokens
+    Attributes:
+        words: of the text tokens, a pair for each block.
+        image: the same of CLIP image tokens.
+    """
+
+    words: Sequence[KeysValues]
+    image: Sequence[KeysValues] | None = None
 
 
 class Segment(NamedTuple):
-    """Latent frames [start, stop) listen to this text."""
+    """Latent frames [start, stop) attend to this text."""
 
     start: int
     stop: int
@@ -44,7 +50,11 @@ class Segment(NamedTuple):
 
 
 AroundBlock = Callable[[int, Callable[[Tensor], Tensor], Tensor], Tensor]
-"""(index, block, x) -> what the block shall give: the place to watch, replace or skip a block."""
+"""(index, block, x) -> block(x), or something else: where to watch, replace or skip a block."""
+
+
+def run_block(_index: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return block(x)
 
 
 class SelfAttention(nn.Module):
@@ -61,15 +71,15 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, attention: Attention) -> Tensor:
         """x: (b, f, s, c) attends to all of itself; table: from `rope_table`."""
-        out = attention(  # nothing but the kernel holds them: each is as large as the video
-            self._turned(self.norm_q(self.q(x)), table),
-            self._turned(self.norm_k(self.k(x)), table),
+        out = attention(  # passed without names: each is as large as the video, and freed in there
+            self._at_positions(self.norm_q(self.q(x)), table),
+            self._at_positions(self.norm_k(self.k(x)), table),
             rearrange(self.v(x), "b f s (a d) -> b a (f s) d", a=self.heads),
         )
         return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=x.shape[1]))
 
-    def _turned(self, x: Tensor, table: Tensor) -> Tensor:
-        """x: (b, f, s, c) -> (b, a, f·s, d), at its place in the video."""
+    def _at_positions(self, x: Tensor, table: Tensor) -> Tensor:
+        """x: (b, f, s, c) -> (b, a, f·s, d), rotated by each token's position."""
         heads = rearrange(x, "b f s (a d) -> b (f s) a d", a=self.heads)
         return rotate(heads, table).transpose(1, 2)
 
@@ -124,67 +134,61 @@ class Block(nn.Module):
     def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
         super().__init__()
         width, bare = config.width, dict(eps=config.eps, elementwise_affine=False, **kw)
-        self.norm1 = operations.LayerNorm(width, **bare)
+        self.norm1 = operations.ModulatedNorm(width, **bare)
         self.self_attn = SelfAttention(config, operations, **kw)
         self.norm3 = operations.LayerNorm(width, eps=config.eps, elementwise_affine=True, **kw)
         self.cross_attn = CrossAttention(config, operations, **kw)
-        self.norm2 = operations.LayerNorm(width, **bare)
+        self.norm2 = operations.ModulatedNorm(width, **bare)
         self.ffn = nn.Sequential(
-            operations.Linear(width, config.mlp_width, **kw),
-            nn.GELU(approximate="tanh"),
+            operations.LinearGELU(width, config.mlp_width, **kw),
+            nn.Identity(),  # Wan's GELU, so that names agree
             operations.Linear(config.mlp_width, width, **kw),
         )
-        self.modulation = _modulation(1, 6, width, **kw)
+        self.sum = Residual()
+        self.modulation = _random_rows(1, 6, width, **kw)
 
     def forward(
         self,
         x: Tensor,
-        level: Tensor,
+        modulation: Tensor,
         table: Tensor,
         words: Sequence[tuple[slice, KeysValues]],
         image: KeysValues | None,
         attention: Attention,
     ) -> Tensor:
-        """One residual step.
+        """x + gate · attention, + cross attention, + gate · MLP, two of them on a modulated norm.
 
         Args:
             x: (b, f, s, c) video tokens.
-            level: (b, f or 1, 6, c) embedded noise level of each token frame.
+            modulation: (b, f or 1, 6, c) of each token frame's noise level.
             table: from `rope_table`.
             words: token frames, and the text keys and values they attend to.
-            image: keys and values of CLIP image tokens, attended to by all.
+            image: keys and values of CLIP image tokens; all tokens attend to them.
             attention: the kernel.
         """
-        rows = (self.modulation.to(x) + level).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
+        rows = (self.modulation.to(x) + modulation).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
-        y = self.self_attn(shifted(self.norm1(x), shift_a, scale_a), table, attention)
-        x = torch.addcmul(x, gate_a, y, out=spare(y))
+        y = self.self_attn(self.norm1(x, shift_a, scale_a), table, attention)
+        x = self.sum(x, y, gate_a)
         y = self.cross_attn(self.norm3(x), words, image, attention)
-        x = torch.add(x, y, out=spare(y))
-        y = feed_forward(self.ffn, shifted(self.norm2(x), shift_m, scale_m))
-        return torch.addcmul(x, gate_m, y, out=spare(y))
-
-
-def feed_forward(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """layers(x), with the GELU inside the first product where that can take it in."""
-    up, _, down = layers
-    x = up(x, gelu=True) if getattr(up, "fuses_gelu", False) else gelu(up(x))
-    return down(x)
+        x = self.sum(x, y)
+        y = self.ffn(self.norm2(x, shift_m, scale_m))
+        return self.sum(x, y, gate_m)
 
 
 class Head(nn.Module):
     def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
         super().__init__()
         width = config.width
-        self.norm = operations.LayerNorm(width, eps=config.eps, elementwise_affine=False, **kw)
+        self.norm = operations.ModulatedNorm(width, eps=config.eps, elementwise_affine=False, **kw)
         self.head = operations.Linear(width, config.out_channels * prod(config.patch), **kw)
-        self.modulation = _modulation(1, 2, width, **kw)
+        self.modulation = _random_rows(1, 2, width, **kw)
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """x: (b, f, s, c), level: (b, f or 1, c) -> (b, f, s, patch·channels)."""
-        rows = self.modulation.to(x) + level.unsqueeze(2)
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x: (b, f, s, c), embedding: (b, f or 1, c) -> (b, f, s, patch·channels)."""
+        rows = self.modulation.to(x) + embedding.unsqueeze(2)
         shift, scale = rows.unsqueeze(2).unbind(3)
-        return self.head(shifted(self.norm(x), shift, scale))
+        return self.head(self.norm(x, shift, scale))
 
 
 class ImageEmbedding(nn.Module):
@@ -230,6 +234,7 @@ class WanDiT(nn.Module):
     ):
         super().__init__()
         kw = {"device": device, "dtype": dtype}
+        operations = transformer_layers(operations)
         linear, width = operations.Linear, config.width
         self.config = config
         self.attention = attention
@@ -256,11 +261,11 @@ class WanDiT(nn.Module):
         self.head = Head(config, operations, **kw)
 
     def read_text(self, context: Tensor, image: Tensor | None = None) -> Text:
-        """What every block needs of a prompt; it does not change from step to step.
+        """Every block's keys and values of a prompt; they do not change from step to step.
 
         Args:
             context: (b, m, text_width) from the text encoder, zero beyond its end. Fewer than
-                `text_length` tokens are filled up with zeros, as Wan was trained.
+                `text_length` tokens are padded with zeros, as in Wan's training.
             image: (b, i, image_width) CLIP image tokens, for checkpoints that take them.
         """
         missing = self.config.text_length - context.shape[1]
@@ -283,18 +288,18 @@ class WanDiT(nn.Module):
         fps: float = 24,
         axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
         attention: Attention | None = None,
-        around_block: AroundBlock | None = None,
+        around_block: AroundBlock = run_block,
     ) -> Tensor:
         """The velocity at x.
 
         Args:
             x: (b, c, t, h, w) noisy latents, and for I2V the mask and image channels after them.
-                Heights and widths off the patch grid are wrapped around and cut again.
+                Heights and widths off the patch grid are padded circularly, and cropped again.
             timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
             text: from `read_text`, or segments of it that cover every latent frame in order.
             first_frame: where in its video x begins, in latent frames.
-            fps: frames per second, for checkpoints that were told it.
-            axes: for positions other than those trained on, see `rope_table`.
+            fps: frames per second, for checkpoints that are conditioned on it.
+            axes: positions other than those trained on, see `rope_table`.
             attention: a kernel for this call.
             around_block: see `AroundBlock`.
 
@@ -307,39 +312,43 @@ class WanDiT(nn.Module):
         # Left as a view, every sum with it would keep its order, channels first, down to the head.
         tokens = rearrange(tokens, "b c f h w -> b f (h w) c").contiguous()
         start = first_frame // self.config.patch[0]
-        make = rope_table if torch.compiler.is_compiling() else remembered_table
-        table = make(grid, self.config.head_dim, tokens.device, start, axes)
-        level = self._embed_level(timestep, tokens.dtype)
-        levels = self._modulate(level, fps)
-        listeners = self._listeners(text, t)
+        table = rope_table(grid, self.config.head_dim, tokens.device, start, axes)
+        embedding = self._embed(timestep, tokens.dtype)
+        modulation = self._modulation(embedding, fps)
+        spans = self._spans(text, t)
         for i, block in enumerate(self.blocks):
-            words = [(span, heard.words[i]) for span, heard in listeners]
-            image = listeners[0][1].image
-            step = _bound(
-                block, levels, table, words, image and image[i], attention or self.attention
+            words = [(span, heard.words[i]) for span, heard in spans]
+            image = spans[0][1].image
+            step = partial(
+                block,
+                modulation=modulation,
+                table=table,
+                words=words,
+                image=image and image[i],
+                attention=attention or self.attention,
             )
-            tokens = around_block(i, step, tokens) if around_block else step(tokens)
-        return self._unpatch(self.head(tokens, level), grid)[:, :, :t, :h, :w]
+            tokens = around_block(i, step, tokens)
+        return self._unpatch(self.head(tokens, embedding), grid)[:, :, :t, :h, :w]
 
-    def _embed_level(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
-        """timestep: (b,) or (b, t) -> (b, 1 or f, c)."""
+    def _embed(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
+        """timestep: (b,) or (b, t) -> its embedding (b, 1 or f, c)."""
         by_frame = timestep[:, None] if timestep.ndim == 1 else timestep[:, :: self.config.patch[0]]
         return self.time_embedding(sinusoid(by_frame, self.config.freq_width).to(dtype))
 
-    def _modulate(self, level: Tensor, fps: float) -> Tensor:
-        """level: (b, 1 or f, c) -> (b, 1 or f, 6, c).
+    def _modulation(self, embedding: Tensor, fps: float) -> Tensor:
+        """embedding: (b, 1 or f, c) -> (b, 1 or f, 6, c): shift, scale and gate, twice.
 
         Source: `inject_sample_info` in skyreels_v2_infer/modules/transformer.py,
-        SkyworkAI/SkyReels-V2, which tells 16 frames a second from all other rates.
+        SkyworkAI/SkyReels-V2, which distinguishes 16 frames a second from all other rates.
         """
-        rows = self.time_projection(level)
+        rows = self.time_projection(embedding)
         if self.config.frame_rates:
-            rate = torch.tensor([fps != 16], dtype=torch.long, device=level.device)
-            rows = rows + self.fps_projection(self.fps_embedding(rate).to(level))
+            rate = torch.tensor([fps != 16], dtype=torch.long, device=embedding.device)
+            rows = rows + self.fps_projection(self.fps_embedding(rate).to(embedding))
         return rows.unflatten(-1, (6, -1))
 
-    def _listeners(self, text: Text | Sequence[Segment], frames: int) -> list[tuple[slice, Text]]:
-        """Ranges of token frames, and the text each listens to."""
+    def _spans(self, text: Text | Sequence[Segment], frames: int) -> list[tuple[slice, Text]]:
+        """Ranges of token frames, and the text that each attends to."""
         if isinstance(text, Text):
             return [(slice(None), text)]
         edges = [(segment.start, segment.stop) for segment in text]
@@ -359,18 +368,14 @@ class WanDiT(nn.Module):
         return rearrange(tokens, pattern, h=grid[1], w=grid[2], p=p, q=q, r=r)
 
 
-def _modulation(*shape: int, **kw: Any) -> nn.Parameter:
-    """Small random rows; on the meta device, where a checkpoint's replace them, none are drawn."""
+def _random_rows(*shape: int, **kw: Any) -> nn.Parameter:
+    """Small random numbers; none are drawn on the meta device, where a checkpoint replaces them."""
     rows = torch.empty(shape, **kw)
     return nn.Parameter(rows if rows.is_meta else rows.normal_(std=shape[-1] ** -0.5))
 
 
-def _bound(block: Block, *args: Any) -> Callable[[Tensor], Tensor]:
-    return lambda x: block(x, *args)
-
-
 def pad_to_patch(x: Tensor, patch: tuple[int, int, int]) -> Tensor:
-    """x: (b, c, t, h, w) continued by its own beginning up to whole patches."""
+    """x: (b, c, t, h, w) padded circularly up to whole patches."""
     t, h, w = (-size % p for size, p in zip(x.shape[2:], patch, strict=True))
     return F.pad(x, (0, w, 0, h, 0, t), mode="circular") if t or h or w else x
 

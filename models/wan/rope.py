@@ -17,12 +17,28 @@ def rope_table(
     first_frame: int = 0,
     axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
 ) -> Tensor:
+    """Cosine and sine of every token's rotation; arguments and result as of `new_table`.
+
+    Every step of a run asks for the same table, so the last few are kept. A compiler would trace
+    through the cache, and warn that it does.
+    """
+    table = new_table if torch.compiler.is_compiling() else cached_table
+    return table(grid, head_dim, device, first_frame, axes)
+
+
+def new_table(
+    grid: tuple[int, int, int],
+    head_dim: int,
+    device: torch.device,
+    first_frame: int = 0,
+    axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
+) -> Tensor:
     """Cosine and sine of every token's rotation.
 
     Args:
         grid: (t, h, w) in tokens, not pixels or latent cells.
         head_dim: channels per attention head; even, at least 6.
-        device: where the table shall lie.
+        device: of the table.
         first_frame: index of the grid's first token frame in its video.
         axes: positions stretched or moved along t, h and w.
 
@@ -33,20 +49,20 @@ def rope_table(
         Su et al. 2021, arXiv:2104.09864, one axis at a time. The channel split, the base and
         float64 follow `rope_params` in wan/modules/model.py, Wan-Video/Wan2.1@9737cba.
     """
-    with torch.inference_mode(False):  # made in a sampler, the table must still serve training
+    with torch.inference_mode(False):  # computed in a sampler, it must still serve training
         along_hw = 2 * (head_dim // 6)
         dims = (head_dim - 2 * along_hw, along_hw, along_hw)
         starts = (first_frame, 0, 0)
-        turns = [
+        angles = [
             torch.outer(shift + scale * torch.arange(start, start + size).double(), speeds(dim))
             for start, size, dim, (shift, scale) in zip(starts, grid, dims, axes, strict=True)
         ]
         t, h, w = grid
         angles = torch.cat(
             (
-                turns[0][:, None, None].expand(t, h, w, -1),
-                turns[1][None, :, None].expand(t, h, w, -1),
-                turns[2][None, None, :].expand(t, h, w, -1),
+                angles[0][:, None, None].expand(t, h, w, -1),
+                angles[1][None, :, None].expand(t, h, w, -1),
+                angles[2][None, None, :].expand(t, h, w, -1),
             ),
             dim=-1,
         )
@@ -54,8 +70,7 @@ def rope_table(
         return table.unsqueeze(2).float().to(device)
 
 
-# A sampling run asks for the same at every step. Compilers look through the memory, and say so.
-remembered_table = lru_cache(maxsize=4)(rope_table)
+cached_table = lru_cache(maxsize=4)(new_table)
 
 
 def speeds(dim: int, base: float = 10_000.0) -> Tensor:
@@ -64,16 +79,17 @@ def speeds(dim: int, base: float = 10_000.0) -> Tensor:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Neighbouring channels of x: (b, n, h, d) turned as pairs; table from `rope_table`."""
+    """Each pair of neighbouring channels of x: (b, n, h, d) rotated; table: from `rope_table`."""
     cos, sin = table  # float32 throughout: bfloat16 cannot tell frame 257 from 258
     pairs = x.float().unflatten(-1, (-1, 2))
     if x.device.type in COMPLETE and not torch.compiler.is_compiling():
-        # The same to the last bit as the product written out, on a CPU 9 to 22 times faster, and a
-        # third of the memory traffic on a GPU; compilers know no complex numbers.
-        turns, turned = torch.complex(cos, sin), torch.view_as_complex(pairs)
-        ours = x.dtype is not torch.float32 and not torch.is_grad_enabled()  # a copy, made above
-        turned = torch.view_as_real(turned.mul_(turns) if ours else turned * turns)
+        # The same to the last bit as the product written out, 9 to 22 times faster on a CPU, and a
+        # third of the memory traffic on a GPU. Compilers do not support complex numbers.
+        rotation, numbers = torch.complex(cos, sin), torch.view_as_complex(pairs)
+        is_copy = x.dtype is not torch.float32 and not torch.is_grad_enabled()  # by x.float()
+        rotated = numbers.mul_(rotation) if is_copy else numbers * rotation
+        rotated = torch.view_as_real(rotated)
     else:
         a, b = pairs.unbind(-1)
-        turned = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+        rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return rotated.flatten(-2).to(x.dtype)

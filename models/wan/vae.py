@@ -13,7 +13,6 @@ Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,61 +22,40 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from ..attention import sdpa
-from ..cpu import channels_last
 from ..errors import FrameCountError
-from .causal import Past, State, causal, convolve, one_by_one
+from ..layers import ChannelNorm, NormSiLU, Residual, rearrange_video, video_layers
+from .causal import Past, State, one_by_one
 from .config import VAEConfig
-
-
-class ChannelNorm(nn.Module):
-    """Each pixel's channels scaled to a root mean square of gamma (RMS norm over channels)."""
-
-    def __init__(self, channels: int, axes: int, **kw: Any):
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(channels, *(1,) * axes, **kw))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (b, c, ...) -> the same shape."""
-        channels = x.shape[1]
-        gamma = self.gamma.to(x).flatten()
-        # Wan divides by max(norm, 1e-12); an eps this small is that, without a branch.
-        y = F.rms_norm(x.movedim(1, -1), (channels,), gamma, eps=1e-24 / channels)
-        return y.movedim(-1, 1)
 
 
 class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, operations: Any, **kw: Any):
         super().__init__()
-        conv = operations.Conv3d
+        conv = operations.CausalConv3d
         self.residual = nn.Sequential(
-            ChannelNorm(in_channels, 3, **kw),
-            nn.SiLU(),
+            NormSiLU(in_channels, 3, **kw),
+            nn.Identity(),  # Wan's SiLU, which is one with the norm here; so that names agree
             conv(in_channels, out_channels, 3, padding=(0, 1, 1), **kw),
-            ChannelNorm(out_channels, 3, **kw),
-            nn.SiLU(),
-            nn.Identity(),  # holds the place of Wan's dropout, so that names agree
+            NormSiLU(out_channels, 3, **kw),
+            nn.Identity(),  # SiLU
+            nn.Identity(),  # dropout
             conv(out_channels, out_channels, 3, padding=(0, 1, 1), **kw),
         )
-        same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else conv(in_channels, out_channels, 1, **kw)
+        self.shortcut = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = operations.Conv3d(in_channels, out_channels, 1, **kw)
+        self.sum = Residual()
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        norm_a, silu, conv_a, norm_b, _, _, conv_b = self.residual
-        y = activated(norm_a, silu, conv_a, x, past)
-        y = activated(norm_b, silu, conv_b, y, past)
-        same = isinstance(self.shortcut, nn.Identity)
-        return y.add_(x if same else convolve(self.shortcut, x))
-
-
-def activated(norm: ChannelNorm, silu: nn.SiLU, conv: nn.Conv3d, x: Tensor, past: Past) -> Tensor:
-    """A causal convolution of silu(norm(x)). x: (b, c, t, h, w) -> (b, c', t, h, w)."""
-    if not channels_last.suits(x):
-        return causal(conv, silu(norm(x)), past)
-    return causal(conv, x, past, partial(channels_last.norm_silu, norm.gamma))
+        """x: (b, c, t, h, w) -> (b, c', t, h, w)."""
+        norm_a, _, conv_a, norm_b, _, _, conv_b = self.residual
+        y = conv_a(x, past, after=norm_a)
+        y = conv_b(y, past, after=norm_b)
+        return self.sum(self.shortcut(x), y)
 
 
 def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:
-    """Blocks in a row, of which the first changes the number of channels."""
+    """Blocks in a row; the first changes the number of channels."""
     widths = [in_channels] + [out_channels] * blocks
     return [ResidualBlock(a, b, **kw) for a, b in pairwise(widths)]
 
@@ -94,10 +72,10 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         b, _, _, h, _ = x.shape
         frames = rearrange(x, "b c t h w -> (b t) c h w")
-        qkv = convolve(self.to_qkv, self.norm(frames))
+        qkv = self.to_qkv(self.norm(frames))
         qkv = rearrange(qkv, "n (k c) h w -> k n 1 (h w) c", k=3)
         y = rearrange(sdpa(*qkv), "n 1 (h w) c -> n c h w", h=h)
-        return x + rearrange(convolve(self.proj, y), "(b t) c h w -> b c t h w", b=b)
+        return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
 
 
 def each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -118,15 +96,14 @@ class Downsample(nn.Module):
         self.temporal = temporal
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        pad, conv = self.resample
-        x = each_frame(lambda frames: convolve(conv, pad(frames)), x)
+        x = each_frame(self.resample, x)
         if not self.temporal:
             return x
         if not past.fresh:
-            return convolve(self.time_conv, past.before(x, 1))
+            return self.time_conv(past.before(x, 1))
         past.keep(x, 1)
         first = x[:, :, :1]
-        return first if x.shape[2] == 1 else torch.cat((first, convolve(self.time_conv, x)), dim=2)
+        return first if x.shape[2] == 1 else torch.cat((first, self.time_conv(x)), dim=2)
 
 
 class Upsample(nn.Module):
@@ -143,33 +120,32 @@ class Upsample(nn.Module):
         self.temporal = temporal
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        up, conv = self.resample
         x = self._double_time(x, past) if self.temporal else x
-        return each_frame(lambda frames: convolve(conv, up(frames)), x)
+        return each_frame(self.resample, x)
 
     def _double_time(self, x: Tensor, past: Past) -> Tensor:
         if not past.fresh:
             return self._in_pairs(past.before(x, 2))
-        # Wan's first frame passes untouched, and is not remembered by what follows it either.
+        # Wan's first frame passes untouched, and the frames after it do not see it either.
         first, rest = x[:, :, :1], past.before(x[:, :, 1:], 2)
         return first if rest.shape[2] == 2 else torch.cat((first, self._in_pairs(rest)), dim=2)
 
     def _in_pairs(self, x: Tensor) -> Tensor:
-        y = convolve(self.time_conv, x)
-        if channels_last.suits(x):
-            return rearrange(y, "b (p c) t h w -> b (t p) h w c", p=2).movedim(-1, 1)
-        return rearrange(y, "b (p c) t h w -> b c (t p) h w", p=2)
+        return rearrange_video(self.time_conv(x), "b (p c) t h w -> b c (t p) h w", p=2)
 
 
 class AverageDown(nn.Module):
-    """Shortcut of a 2.2 encoder stage: cells folded into channels, channels averaged in groups."""
+    """Shortcut of a 2.2 encoder stage: blocks of pixels into channels, averaged in groups.
+
+    A block has `factor_t` frames and `factor_hw` rows and columns.
+    """
 
     def __init__(self, out_channels: int, factor_t: int, factor_hw: int):
         super().__init__()
         self.out_channels, self.factor_t, self.factor_hw = out_channels, factor_t, factor_hw
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        if past.fresh:  # the first frame makes a cell with the nothing before it
+        if past.fresh:  # zeros before the first frame, so that it fills a block of its own
             x = F.pad(x, (0, 0, 0, 0, self.factor_t - 1, 0))
         x = rearrange(
             x,
@@ -182,7 +158,10 @@ class AverageDown(nn.Module):
 
 
 class DuplicateUp(nn.Module):
-    """Shortcut of a 2.2 decoder stage: channels repeated, then unfolded into cells."""
+    """Shortcut of a 2.2 decoder stage: channels repeated, then spread out to blocks of pixels.
+
+    A block has `factor_t` frames and `factor_hw` rows and columns.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, factor_t: int, factor_hw: int):
         super().__init__()
@@ -190,13 +169,13 @@ class DuplicateUp(nn.Module):
         self.repeats = out_channels * factor_t * factor_hw**2 // in_channels
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        cell = {"p": self.factor_t, "q": self.factor_hw, "r": self.factor_hw}
-        x = x.repeat_interleave(self.repeats, dim=1)
-        if channels_last.suits(x):
-            pattern = "b (c p q r) t h w -> b (t p) (h q) (w r) c"
-            x = rearrange(x, pattern, **cell).movedim(-1, 1)
-        else:
-            x = rearrange(x, "b (c p q r) t h w -> b c (t p) (h q) (w r)", **cell)
+        x = rearrange_video(
+            x.repeat_interleave(self.repeats, dim=1),
+            "b (c p q r) t h w -> b c (t p) (h q) (w r)",
+            p=self.factor_t,
+            q=self.factor_hw,
+            r=self.factor_hw,
+        )
         return x[:, :, self.factor_t - 1 :] if past.fresh else x
 
 
@@ -255,15 +234,18 @@ def middle(channels: int, **kw: Any) -> nn.Sequential:
 
 
 def head(channels: int, out_channels: int, operations: Any, **kw: Any) -> nn.Sequential:
-    conv = operations.Conv3d(channels, out_channels, 3, padding=(0, 1, 1), **kw)
-    return nn.Sequential(ChannelNorm(channels, 3, **kw), nn.SiLU(), conv)
+    """Norm, SiLU and convolution, under Wan's numbers."""
+    conv = operations.CausalConv3d(channels, out_channels, 3, padding=(0, 1, 1), **kw)
+    return nn.Sequential(NormSiLU(channels, 3, **kw), nn.Identity(), conv)
 
 
 class Encoder(nn.Module):
     def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
         super().__init__()
         widths = [config.width * m for m in (1, *config.multipliers)]
-        self.conv1 = operations.Conv3d(config.pixel_channels, widths[0], 3, padding=(0, 1, 1), **kw)
+        self.conv1 = operations.CausalConv3d(
+            config.pixel_channels, widths[0], 3, padding=(0, 1, 1), **kw
+        )
         kw["operations"] = operations
         self.downsamples = nn.Sequential(*self._stages(config, widths, kw))
         self.middle = middle(widths[-1], **kw)
@@ -282,9 +264,12 @@ class Encoder(nn.Module):
                 yield Downsample(b, temporal, **kw)
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = causal(self.conv1, x, past)
+        """x: (b, c, t, h, w), patches folded in -> (b, 2z, t', h', w')."""
+        x = self.conv1(x, past)
         x = through(self.downsamples, x, past)
-        return activated(*self.head, through(self.middle, x, past), past)
+        x = through(self.middle, x, past)
+        norm, _, conv = self.head
+        return conv(x, past, after=norm)
 
 
 class Decoder(nn.Module):
@@ -292,7 +277,7 @@ class Decoder(nn.Module):
         super().__init__()
         up = config.multipliers[::-1]
         widths = [config.decoder_width * m for m in (up[0], *up)]
-        self.conv1 = operations.Conv3d(
+        self.conv1 = operations.CausalConv3d(
             config.latent_channels, widths[0], 3, padding=(0, 1, 1), **kw
         )
         kw["operations"] = operations
@@ -315,9 +300,12 @@ class Decoder(nn.Module):
                 yield Upsample(b, b // 2, temporal, **kw)
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = causal(self.conv1, x, past)
-        x = through(self.upsamples, through(self.middle, x, past), past)
-        return activated(*self.head, x, past)
+        """x: (b, z, t, h, w) -> (b, c, t', h', w'), patches still folded in."""
+        x = self.conv1(x, past)
+        x = through(self.middle, x, past)
+        x = through(self.upsamples, x, past)
+        norm, _, conv = self.head
+        return conv(x, past, after=norm)
 
 
 class WanVAE(nn.Module):
@@ -339,7 +327,7 @@ class WanVAE(nn.Module):
     ):
         super().__init__()
         kw = {"device": device, "dtype": dtype}
-        z = config.latent_channels
+        z, operations = config.latent_channels, video_layers(operations)
         self.config = config
         self.encoder = Encoder(config, operations, **kw)
         self.conv1 = operations.Conv3d(2 * z, 2 * z, 1, **kw)
@@ -360,7 +348,7 @@ class WanVAE(nn.Module):
     def _moments(self, pixels: Tensor, past: Past) -> tuple[Tensor, Tensor]:
         p = self.config.patch
         x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
-        mean, log_variance = convolve(self.conv1, self.encoder(x, past)).chunk(2, dim=1)
+        mean, log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -393,5 +381,5 @@ class WanVAE(nn.Module):
         return one_by_one(self._pixels, latents, 1, state)
 
     def _pixels(self, latents: Tensor, past: Past) -> Tensor:
-        x, p = self.decoder(convolve(self.conv2, latents), past), self.config.patch
+        x, p = self.decoder(self.conv2(latents), past), self.config.patch
         return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p)

@@ -19,9 +19,11 @@ def layer(kind, rng, dtype=torch.float32):
 
     from longtake.host.networks.layers import quicker
 
-    linear = quicker(getattr(comfy.ops, kind)).Linear(19, 23, dtype=dtype)
+    layers = quicker(getattr(comfy.ops, kind))
+    linear, with_gelu = (cls(19, 23, dtype=dtype) for cls in (layers.Linear, layers.LinearGELU))
     linear.weight.data.copy_(torch.randn(23, 19, generator=rng))
     linear.bias.data.copy_(torch.randn(23, generator=rng))
+    linear.with_gelu = with_gelu.requires_grad_(False)
     return linear.requires_grad_(False)
 
 
@@ -30,7 +32,9 @@ def check(linear, x, weight=None) -> None:
     expected = F.linear(x, weight.to(x), linear.bias.to(x))
     assert relative_error(linear(x), expected) < 1e-6
     gelu = F.gelu(expected, approximate="tanh")
-    assert relative_error(linear(x, gelu=True), gelu) < 1e-6
+    for name in ("weight", "bias", "weight_function"):
+        setattr(linear.with_gelu, name, getattr(linear, name))
+    assert relative_error(linear.with_gelu(x), gelu) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["disable_weight_init", "manual_cast"])
@@ -64,7 +68,8 @@ def test_layers_of_another_kind_are_left_alone(pack):
 
 
 def test_our_model_has_them(model):
-    assert model.model.diffusion_model.blocks[0].ffn[0].fuses_gelu
+    for layer in (ffn := model.model.diffusion_model.blocks[0].ffn)[0], ffn[2]:
+        assert type(layer).forward.__module__ == "longtake.host.networks.layers"
 
 
 def test_convolutions_are_the_hosts(rng, pack):
@@ -85,9 +90,10 @@ def test_convolutions_are_the_hosts(rng, pack):
 def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
     import comfy.ops
 
-    from longtake.models.wan.causal import Past, causal
+    from longtake.models.wan.causal import Past
 
-    conv = pack.layers.quicker(getattr(comfy.ops, kind)).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    layers = pack.layers.quicker(getattr(comfy.ops, kind))
+    conv = layers.CausalConv3d(5, 7, 3, padding=(0, 1, 1))
     conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
     conv.bias.data.copy_(torch.randn(7, generator=rng))
     conv.requires_grad_(False)
@@ -95,10 +101,10 @@ def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
     before = F.pad(x, (0, 0, 0, 0, 2, 0))
     with torch.inference_mode():
         expected = F.conv3d(before, conv.weight, conv.bias, padding=(0, 1, 1))
-        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+        assert relative_error(conv(x, Past(None)), expected) < 1e-6
         conv.weight_function = [lambda weight: 2 * weight]
         expected = F.conv3d(before, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
-        assert relative_error(causal(conv, x, Past(None)), expected) < 1e-6
+        assert relative_error(conv(x, Past(None)), expected) < 1e-6
 
 
 def test_cancel_stops_between_layers(rng, pack):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from longtake.models.wan.dit import Text
-from longtake.models.wan.rope import remembered_table
+from longtake.models.wan.rope import cached_table
 from tests.host.networks.test_lora import deltas, lora_file, with_lora  # noqa: F401
 from tests.host.runs import SHAPE, ksampler, latents, prompt
 
@@ -40,7 +40,7 @@ def test_a_batch_of_videos_reads_its_prompt_once(model, reads):
 def test_nothing_is_held_after_a_run(model, reads):
     ksampler(model, steps=2)
     assert model.model.diffusion_model.texts._rows == []
-    assert remembered_table.cache_info().currsize == 0
+    assert cached_table.cache_info().currsize == 0
     model.model.diffusion_model.read_text = None  # would fail if it were asked
     del model.model.diffusion_model.read_text
 

@@ -7,8 +7,7 @@ from torch import nn
 
 from longtake.models.attention import chunked, sdpa
 from longtake.models.cpu import channels_last, onednn
-from longtake.models.wan import causal
-from longtake.models.wan.vae import ChannelNorm
+from longtake.models.layers import ChannelNorm, NormSiLU, fast_convolution
 from tests.models.tiny import relative_error
 
 ROWS = 257  # just enough for oneDNN to be worth it
@@ -77,12 +76,12 @@ def test_a_way_that_is_missing_or_wrong_is_not_taken(fault, rng, untried, monkey
 
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
 def test_a_convolution_is_torchs(last, rng):
-    conv = nn.Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv = fast_convolution(nn.Conv3d)(5, 7, 3, padding=(0, 1, 1))
     x = torch.randn(1, 5, 4, 6, 3, generator=rng)
     x = x.contiguous(memory_format=torch.channels_last_3d) if last else x
     with torch.no_grad():
         assert onednn.convolution_serves(conv, x)
-        assert relative_error(causal.convolve(conv, x), conv(x)) < 1e-6
+        assert relative_error(conv(x), nn.Conv3d.forward(conv, x)) < 1e-6
 
 
 def test_a_convolution_that_the_host_patches_goes_the_hosts_way(rng):
@@ -108,13 +107,13 @@ def test_attention_in_chunks_is_attention(tokens, dtype, bound, rng, monkeypatch
 @pytest.mark.parametrize("block", [1, 2**16])
 def test_norm_and_silu_in_one_go(dtype, bound, block, rng, monkeypatch):
     monkeypatch.setattr(channels_last, "BLOCK", block)
-    norm = ChannelNorm(7, 3)
+    norm = NormSiLU(7, 3)
     norm.gamma.data.normal_(generator=rng)
     x = torch.randn(2, 7, 3, 5, 2, generator=rng)
     x[0, :, 1, 2, 0] = 0
     out = torch.empty_like(x, dtype=dtype)
     with torch.no_grad():
-        channels_last.norm_silu(norm.gamma, x.to(dtype), out)
-        expected = F.silu(norm(x.to(dtype).float()))
+        norm.write(x.to(dtype), out)
+        expected = F.silu(ChannelNorm.forward(norm, x.to(dtype).float()))
     assert relative_error(out.float(), expected) < bound
     assert not out[0, :, 1, 2, 0].any()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.models.cpu import onednn, winograd
-from longtake.models.wan import causal
+from longtake.models.layers import video_layers
 from longtake.models.wan.causal import Past
 from longtake.models.wan.vae import WanVAE
 from tests.models.tiny import VAE_21, VAE_22, randomised, relative_error
@@ -79,7 +79,7 @@ def test_layers_take_it_where_it_pays(conv, rng, eager, monkeypatch):
     )
     x = numbers(rng, 1, 7, 5, 6, 9) if isinstance(conv, nn.Conv3d) else numbers(rng, 5, 7, 6, 9)
     with torch.inference_mode():
-        assert relative_error(causal.convolve(conv, x), conv(x)) < EXACT_TO
+        assert relative_error(winograd.convolution(conv, x), conv(x)) < EXACT_TO
     assert taken
 
 
@@ -114,9 +114,9 @@ def test_what_pays(rng):
 def test_weights_changed_in_place_count_at_once(rng, eager):
     conv, x = nn.Conv3d(7, 11, 3, padding=(0, 1, 1)), numbers(rng, 1, 7, 4, 6, 9)
     with torch.inference_mode():
-        before = causal.convolve(conv, x) - conv.bias.view(-1, 1, 1, 1)
+        before = winograd.convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
         conv.weight.mul_(2)
-        after = causal.convolve(conv, x) - conv.bias.view(-1, 1, 1, 1)
+        after = winograd.convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
     assert relative_error(after, 2 * before) < EXACT_TO
 
 
@@ -138,18 +138,20 @@ def test_a_torch_in_which_it_fails_or_errs_goes_the_plain_way(broken, rng, monke
 
 
 @pytest.mark.parametrize("videos", [1, 2])
-def test_a_first_frame_goes_without_the_nothing_before_it(videos, rng, monkeypatch):
-    conv, x = nn.Conv3d(5, 7, 3, padding=(0, 1, 1)), numbers(rng, videos, 5, 1, 6, 4)
+def test_a_first_frame_is_convolved_without_the_zeros_before_it(videos, rng, monkeypatch):
+    conv = video_layers(nn).CausalConv3d(5, 7, 3, padding=(0, 1, 1))
+    x = numbers(rng, videos, 5, 1, 6, 4)
     seen = []
+    convolution = winograd.convolution
     monkeypatch.setattr(
-        causal, "convolve", lambda c, x, f=causal.convolve: seen.append(x) or f(c, x)
+        winograd, "convolution", lambda conv, x: seen.append(x) or convolution(conv, x)
     )
     with torch.inference_mode():
         past = Past(None)
-        out = causal.causal(conv, x, past)
-        assert relative_error(out, conv(F.pad(x, (0, 0, 0, 0, 2, 0)))) < 1e-6
+        out = conv(x, past)
+        assert relative_error(out, nn.Conv3d.forward(conv, F.pad(x, (0, 0, 0, 0, 2, 0)))) < 1e-6
         kept = past.state()
-        causal.causal(conv, x, Past(kept))
+        conv(x, Past(kept))
     assert [frames.shape[2] for frames in seen] == [1, 3]
     assert not kept[0][:, :, 0].any()
     assert torch.equal(kept[0][:, :, 1:], x)

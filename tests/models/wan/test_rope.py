@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longtake.models.wan.rope import AS_TRAINED, remembered_table, rope_table, rotate
+from longtake.models.wan.rope import AS_TRAINED, cached_table, rope_table, rotate
 
 CPU = torch.device("cpu")
 
@@ -110,7 +110,7 @@ def test_turning_keeps_lengths(rng):
 
 
 def test_a_table_is_made_once_per_shape():
-    assert remembered_table((2, 3, 5), 22, CPU) is remembered_table((2, 3, 5), 22, CPU)
+    assert cached_table((2, 3, 5), 22, CPU) is cached_table((2, 3, 5), 22, CPU)
 
 
 def test_a_table_from_a_sampler_serves_training():
