@@ -33,9 +33,10 @@ from longtake.engine.frames.interpolation import (
     convert_rate,
 )
 from longtake.engine.media.writer import write_video
-from longtake.models.checkpoint import load_into, load_weights, read_header
+from longtake.models.checkpoint import load_into, load_weights
 from longtake.models.rife.config import detect_rife
 from longtake.models.rife.ifnet import IFNet
+from longtake.models.weights_file import read_header
 from pack import ROOT
 from training.world.captions import Scene, sample_scene
 from training.world.render import render

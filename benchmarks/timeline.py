@@ -30,14 +30,13 @@ from einops import rearrange
 
 from longtake.engine.canvas.canvas import DIRECTIONS, Canvas
 from longtake.engine.canvas.masked import MaskedLatents
-from longtake.engine.sampling.presets import DEFAULTS
+from longtake.engine.sampling.presets import NANO
 from longtake.engine.sampling.schedule import sigmas
 from training.exam.camera import find_cut
 from training.exam.detect import Reading, motion_of, read
 from training.world.captions import EASY_WORLD, Mix, Scene, caption, sample_scene
 from training.world.render import render
 
-NANO = DEFAULTS["nano"]
 SIZE, FPS, FRAMES = 128, Fraction(8), 17
 WORLD = Mix(two=0.0, cut=0.0, camera=0.0, size=0.5, synonyms=0.0)
 WINDOWS = 8

@@ -1,14 +1,19 @@
 """From a weights file to a network that holds its weights.
 
-    header = read_header(path)              # names and shapes only; refuses what is no such file
+    header = read_header(path)              # names and shapes only; refuses any other kind of file
     found = detect(header, "dit")           # what it is: config, and official name of each tensor
     network = WanDiT(found.config, device="meta")
     load_into(network, load_weights(header, found.names), header.name)
 
 Weights stay mapped from the disk until they are used or cast, so that loading costs next to
 nothing and the operating system shares one copy among all programs that read the file.
+
+The file is mapped here and not by the safetensors library, which maps all of it at once: what is
+only read to be cast would then stay in memory for as long as anything else of the file is used.
 """
 
+import errno
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from math import isfinite
@@ -19,25 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .wan.detect import Checkpoint, detect
 from .weights_file import DTYPES, Header, TensorInfo, one_line, read_header, shortened
 
-__all__ = [
-    "Checkpoint",
-    "Header",
-    "TensorInfo",
-    "detect",
-    "load_into",
-    "load_weights",
-    "read_header",
-    "refuse_broken_numbers",
-]
-
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-PORTION = 2**28  # bytes read at a time
-SMALL_MODEL = 2**28  # bytes; up to here every number of a checkpoint is looked at
-SMALL_TENSOR = 2**19  # bytes; the same for a tensor of a larger one
-
+PORTION = 2**28  # bytes mapped at a time
+SMALL_MODEL = 2**28  # bytes; up to here every number of a checkpoint is checked
+SMALL_TENSOR = 2**19  # bytes; up to here every number of a larger checkpoint's tensor is checked
+NO_ROOM = (errno.ENOMEM, 1455)  # the second is Windows' "the paging file is too small"
 
 Prepare = Callable[[str, Tensor], Tensor]  # (official name, mapped tensor) -> what to keep of it
 
@@ -54,10 +47,10 @@ def load_weights(
 
     Args:
         source: a file, or its header.
-        names: name in the file -> name in the result, as `detect` gives it; tensors that it
-            leaves out are not read. None takes all of them as they are.
+        names: name in the file -> name in the result, as `detect` gives it; other tensors are
+            not read. None takes all under their own names.
         dtype: cast floating point tensors to this; None leaves them mapped from the disk.
-        prepare: what to do with each tensor instead of `dtype`.
+        prepare: called for each tensor, instead of the cast.
         on_tensor: called after each.
 
     Raises:
@@ -86,13 +79,13 @@ def cast(dtype: torch.dtype, _name: str, weight: Tensor) -> Tensor:
 
 
 def portions(header: Header, names: Iterable[str]) -> Iterator[tuple[Path, list[str]]]:
-    """The tensors by file, and within a file by portions of about PORTION bytes.
+    """The tensors by file, and within a file in the order of the disk, PORTION bytes at a time.
 
-    What is mapped counts as memory of ours once it is looked at. A file read portion by portion
-    leaves only what was kept of the portions before.
+    Mapped pages count as memory of this process once they were read. Of a file that is read
+    portion by portion, only what was kept of the portions before counts.
     """
     by_file: dict[Path, list[str]] = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: header.tensors[name].offset):
         by_file.setdefault(header.tensors[name].file, []).append(name)
     for path, wanted in by_file.items():
         portion, size = [], 0
@@ -108,25 +101,41 @@ def portions(header: Header, names: Iterable[str]) -> Iterator[tuple[Path, list[
 
 def read_portion(header: Header, path: Path, names: Mapping[str, str]) -> dict[str, Tensor]:
     """The tensors that `names` asks for, mapped from one file and not copied."""
-    size = max(header.tensors[name].offset + header.tensors[name].bytes for name in names)
+    infos = [header.tensors[name] for name in names]
+    start = min(info.offset for info in infos) // mmap.ALLOCATIONGRANULARITY
+    start *= mmap.ALLOCATIONGRANULARITY
+    stop = max(info.offset + info.bytes for info in infos)
     try:
-        if path.stat().st_size < size:
-            raise OSError("it has become shorter since it was looked at")
-        # Private: whoever changes a weight in place changes a copy of that page, not the file.
-        mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(
-            f"'{header.name}' cannot be read: {one_line(error)}. Get another copy of it."
-        ) from None
-    return {new: tensor_at(mapped, header.tensors[old]) for old, new in names.items()}
+        data = mapped(path, start, stop) if stop > start else torch.empty(0, dtype=torch.uint8)
+    except (OSError, ValueError) as error:
+        raise unreadable(header.name, error) from None
+    return {new: tensor_at(data, header.tensors[old], start) for old, new in names.items()}
 
 
-def tensor_at(data: Tensor, info: TensorInfo, start: int = 0) -> Tensor:
-    """The tensor that `info` describes in data: (n,) uint8, which begins at byte `start`."""
+def mapped(path: Path, start: int, stop: int) -> Tensor:
+    """Bytes [start, stop) of a file: (n,) uint8. No more is mapped: Windows reserves all of it."""
+    if path.stat().st_size < stop:
+        raise OSError("it has become shorter since its header was read")
+    with path.open("rb") as file:
+        # Copy on write: whoever changes a weight in place changes a copy, not the file.
+        pages = mmap.mmap(file.fileno(), stop - start, access=mmap.ACCESS_COPY, offset=start)
+    return torch.frombuffer(pages, dtype=torch.uint8)
+
+
+def unreadable(source: str, error: Exception) -> CheckpointError:
+    number = getattr(error, "winerror", None) or getattr(error, "errno", None)
+    remedy = "Get another copy of it."
+    if number in NO_ROOM:
+        remedy = "Close other programs, or give the system more swap or a larger paging file."
+    return CheckpointError(f"'{source}' cannot be read: {one_line(error)}. {remedy}")
+
+
+def tensor_at(data: Tensor, info: TensorInfo, start: int) -> Tensor:
+    """The tensor that `info` describes in data: (n,) uint8, the file from byte `start` on."""
     first, dtype = info.offset - start, DTYPES[info.dtype]
     part = data[first : first + info.bytes]
     if (part.data_ptr() if part.numel() else 0) % dtype.itemsize:
-        part = part.clone()  # the format does not promise that tensors lie as numbers must
+        part = part.clone()  # the format does not promise that tensors are aligned
     return part.view(dtype).view(info.shape)
 
 
@@ -140,17 +149,16 @@ def broken_numbers(names: Iterable[str], total: int, source: str) -> CheckpointE
     names = list(names)
     return CheckpointError(
         f"'{source}' holds numbers that are NaN or infinite in {len(names)} of {total} tensors: "
-        f"{shortened(names)}. It was damaged, or made in too low a precision; get another copy or "
+        f"{shortened(names)}. It was damaged, or saved in too low a precision; get another copy or "
         f"a bf16 version of it."
     )
 
 
 def refuse_broken_samples(header: Header, names: Mapping[str, str]) -> None:
-    """As `refuse_broken_numbers`, of a large checkpoint: matrices are looked at here and there.
+    """As `refuse_broken_numbers` for a large checkpoint, of whose matrices samples are checked.
 
-    To look at every number would take as long as the disk needs for the whole file, before
-    anything is seen of the video. What is looked at is read and not mapped, so that none of it
-    stays in memory.
+    To check every number would take as long as the disk needs for the whole file. The samples
+    are read and not mapped, so that none of them stays in memory.
     """
     broken = [
         new
@@ -162,30 +170,29 @@ def refuse_broken_samples(header: Header, names: Mapping[str, str]) -> None:
 
 
 def broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> list[str]:
-    """Names of tensors with broken numbers among those that are looked at."""
+    """Names of the tensors that have NaN or infinity among their samples."""
     try:
         with path.open("rb", buffering=0) as file:
             read = {name: samples(file, info) for name, info in tensors.items()}
     except OSError as error:
-        raise CheckpointError(
-            f"'{source}' cannot be read: {one_line(error)}. Get another copy of it."
-        ) from None
+        raise unreadable(source, error) from None
     by_dtype: dict[str, list[str]] = {}
     for name, info in tensors.items():
         by_dtype.setdefault(info.dtype, []).append(name)
     broken = []
-    for dtype, names in by_dtype.items():  # all at once: they are many, and hardly ever broken
+    for dtype, names in by_dtype.items():  # all at once: there are many, and hardly ever broken
         if not is_finite(numbers(bytearray().join(read[name] for name in names), dtype)):
             broken += [name for name in names if not is_finite(numbers(read[name], dtype))]
     return broken
 
 
 def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
-    """A tensor's first, middle and last numbers; all of a small one."""
-    whole, some = info.bytes, 4096
-    spans = [(0, whole)]
-    if whole > SMALL_TENSOR:
-        spans = [(0, some), (whole // 2 // 8 * 8, some), (whole - some, some)]
+    """A tensor's first, middle and last numbers; all of a small one's."""
+    size, sample = info.bytes, 4096
+    spans = [(0, size)]
+    if size > SMALL_TENSOR:
+        middle = size // 2 // 8 * 8  # where a number begins, in any dtype
+        spans = [(0, sample), (middle, sample), (size - sample, sample)]
     found = bytearray()
     for start, length in spans:
         file.seek(info.offset + start)
@@ -194,7 +201,7 @@ def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
 
 
 def numbers(data: bytearray, dtype: str) -> Tensor:
-    """data as numbers of a file's dtype: (n,)."""
+    """The bytes as numbers of a file's dtype: (n,)."""
     whole = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0)
     return whole.view(DTYPES[dtype])
 
@@ -210,10 +217,10 @@ def is_finite(weight: Tensor) -> bool:
 
 
 def load_into(module: nn.Module, weights: Mapping[str, Tensor], source: str = "weights") -> None:
-    """Make `weights` the parameters of a network. They are taken over, not copied.
+    """Make `weights` the parameters of a network, without copying them.
 
     Args:
-        module: may be on the meta device, so that nothing is allocated twice. Takes the
+        module: may be on the meta device, so that nothing is allocated twice. It gets the
             weights' dtype and device.
         weights: as from `load_weights`; names and shapes must be exactly the module's.
         source: the file's name, for the message.
@@ -223,9 +230,9 @@ def load_into(module: nn.Module, weights: Mapping[str, Tensor], source: str = "w
     """
     expected = module.state_dict(keep_vars=True)
     problems = [
-        listed("missing", expected.keys() - weights.keys()),
-        listed("unexpected", weights.keys() - expected.keys()),
-        listed(
+        counted("missing", expected.keys() - weights.keys()),
+        counted("unexpected", weights.keys() - expected.keys()),
+        counted(
             "of another shape",
             (
                 f"{name} is {tuple(weights[name].shape)} and should be {tuple(wanted.shape)}"
@@ -251,12 +258,12 @@ def assign(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
         if leaf in owner._buffers:
             owner._buffers[leaf] = weight
         elif isinstance(weight, nn.Parameter):
-            owner._parameters[leaf] = weight  # of another network, which then shares it
+            owner._parameters[leaf] = weight  # shared with the network that it belongs to
         else:
             trained = owner._parameters[leaf].requires_grad and weight.is_floating_point()
             owner._parameters[leaf] = nn.Parameter(weight, requires_grad=trained)
 
 
-def listed(what: str, names: Iterable[str]) -> str:
+def counted(what: str, names: Iterable[str]) -> str:
     names = list(names)
     return f"{len(names)} {what} ({shortened(names)})" if names else ""

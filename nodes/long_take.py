@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..engine.canvas.grid import frame_rate
 from ..engine.take.anchor import ANCHORS
-from ..host.networks.settings import cfg_for
+from ..host.sampling.experts import cfg_for
 from ..host.sampling.sample import Sampling
 from ..host.take.long_take import film_take
 from ..host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..host.comfyui.conditioning import Prompts
 from ..host.comfyui.latent import to_canvas, with_latents
-from ..host.networks.settings import cfg_for
+from ..host.sampling.experts import cfg_for
 from ..host.sampling.sample import Sampling, sample
 from .inputs import verdict
 from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input

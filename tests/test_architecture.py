@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "training": {"training", "engine", "models"},
 }
 ROOMS = {
-    "models": set(),
+    "models": {"models/cpu"},
     "models/cpu": set(),
     "models/rife": {"models"},
     "models/wan": {"models", "models/cpu"},
@@ -42,10 +42,6 @@ ROOMS = {
     "training/learning": {"training/world"},
     "training": {"training/learning", "training/world"},
     "training/exam": {"training", "training/world"},
-}
-# Arrows that are drawn today and should not be: with them there are circles. They only get fewer.
-DEBTS = {
-    ("models", "models/wan"): "checkpoint.py asks wan/detect.py, which asks weights_file.py",
 }
 FILES_IN_A_ROOM = 16
 CROWDED = {"nodes": 24}  # files where there are more; they only get fewer
@@ -184,14 +180,7 @@ def test_functions_stay_short(file):
 def test_a_room_imports_only_the_rooms_it_may(file):
     room = file.parent.as_posix()
     assert room in ROOMS, f"{room}/ is not among ROOMS: say there which rooms it may import"
-    indebted = {to for one, to in DEBTS if one == room}
-    assert not set(arrows(tree(file), file)) - ROOMS[room] - indebted
-
-
-@pytest.mark.parametrize(("room", "other"), DEBTS, ids=str)
-def test_a_debt_that_is_paid_is_struck_out(room, other):
-    files = [file for file in FILES if file.parent.as_posix() == room]
-    assert any(other in arrows(tree(file), file) for file in files)
+    assert not set(arrows(tree(file), file)) - ROOMS[room]
 
 
 def test_rooms_import_each_other_in_no_circle():

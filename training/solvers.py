@@ -12,10 +12,9 @@ from types import MappingProxyType
 import numpy as np
 from torch import Tensor
 
-from longtake.engine.sampling.presets import DEFAULTS
+from longtake.engine.sampling.presets import NANO as PRESET
 from longtake.engine.sampling.schedule import sigmas
 
-PRESET = DEFAULTS["nano"]
 Velocity = Callable[[Tensor, float], Tensor]  # (x, sigma) -> velocity of x's shape, float32
 
 

@@ -1,4 +1,4 @@
-"""In which numbers a transformer's weights are held, as against those of its file."""
+"""The dtypes that a transformer's weights are stored in, where they differ from its file's."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,12 +9,14 @@ import torch
 from comfy import supported_models
 from torch import Tensor, nn
 
-from ...models.checkpoint import Checkpoint, Header, load_weights
+from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
+from ...models.wan.detect import Checkpoint
 from ...models.wan.scales import SCALE
+from ...models.weights_file import Header
 
 DTYPES: Mapping[str, torch.dtype | None] = {
-    "auto": None,  # what ComfyUI finds best for the device and the file
+    "auto": None,  # ComfyUI's choice for the device and the file
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
     "fp32": torch.float32,
@@ -26,12 +28,12 @@ LARGEST_WEIGHT = 4.0  # root mean square of a row; trained ones are below 0.3, s
 def check_dtype(name: str) -> str:
     """The name. Raises InputError for one not in DTYPES."""
     if name not in DTYPES:
-        raise InputError(f"no dtype is called {name!r}: choose from {', '.join(DTYPES)}.")
+        raise InputError(f"there is no dtype {name!r}: choose from {', '.join(DTYPES)}.")
     return name
 
 
 def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
-    """The dtype that a loader's menu entry means. Raises InputError for one not in DTYPES."""
+    """The dtype behind a loader's menu entry. Raises InputError for one not in DTYPES."""
     if (chosen := DTYPES[check_dtype(name)]) is not None:
         return chosen
     supported = supported_models.WAN21_T2V.supported_inference_dtypes
@@ -39,24 +41,19 @@ def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
 
 
 def keeps_scales(name: str) -> bool:
-    """Whether a file's scaled fp8 stays as it is under this menu entry; otherwise it is undone."""
+    """Whether scaled fp8 stays as it is under this menu entry; otherwise it is multiplied out."""
     return name in ("auto", "fp8_e4m3fn") and hasattr(comfy.ops, "scaled_fp8_ops")
 
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights in `dtype`; of 8 bits only the blocks' matrices, since little else bears it."""
-    suits = storage(dtype)
-    return {name: weight.to(suits(name, weight)) for name, weight in weights.items()}
+    return {name: stored(name, weight, dtype) for name, weight in weights.items()}
 
 
-def storage(dtype: torch.dtype) -> Callable[[str, Tensor], torch.dtype]:
-    """Which dtype each weight is held in, where most are held in `dtype`."""
-
-    def suits(name: str, weight: Tensor) -> torch.dtype:
-        matrix = name.startswith("blocks.") and weight.ndim == 2
-        return dtype if dtype.itemsize > 1 or matrix else torch.bfloat16
-
-    return suits
+def stored(name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """One weight as `stored_as` stores it."""
+    matrix = name.startswith("blocks.") and weight.ndim == 2
+    return weight.to(dtype if dtype.itemsize > 1 or matrix else torch.bfloat16)
 
 
 def read_weights(
@@ -66,7 +63,7 @@ def read_weights(
 
     Args:
         header, found: from `read_header` and `detect`.
-        dtype: what most of them shall be held in.
+        dtype: what most of them are stored in.
         keep_scales: leave scaled fp8 as it is; otherwise it is multiplied out.
 
     Raises:
@@ -75,13 +72,12 @@ def read_weights(
     scales = {new: old for old, new in found.names.items() if new.endswith(f".{SCALE}")}
     factors = load_weights(header, {o: n for n, o in scales.items()}) if scales else {}
     names = {old: new for old, new in found.names.items() if new not in scales}
-    suits = storage(dtype)
 
     def prepare(name: str, weight: Tensor) -> Tensor:
         scale = factors.get(f"{name.removesuffix('weight')}{SCALE}")
         if scale is None:
             refuse_lost_scale(name, weight, header.name)
-            return weight if scales and keep_scales else weight.to(suits(name, weight))
+            return weight if scales and keep_scales else stored(name, weight, dtype)
         if keep_scales and scale.numel() == 1:
             return weight
         return (weight.float() * scale.float()).to(dtype if dtype.itemsize > 1 else torch.bfloat16)
@@ -94,7 +90,7 @@ def read_weights(
 
 
 def reporter(total: int) -> Callable[[], None]:
-    """To be called at every tensor: moves the node's bar, a percent at a time; honours Cancel."""
+    """A callback for every tensor: moves the node's bar, a percent at a time; honours Cancel."""
     bar, every, done = comfy.utils.ProgressBar(total), max(1, total // 100), 0
 
     def on_tensor() -> None:
@@ -107,7 +103,10 @@ def reporter(total: int) -> Callable[[], None]:
 
 
 def refuse_lost_scale(name: str, weight: Tensor, source: str) -> None:
-    """Scaled fp8 fills the range of its numbers; Wan's own weights are a hundred times smaller."""
+    """Raises CheckpointError for scaled fp8 without its scale.
+
+    Such numbers fill the range of fp8; Wan's own weights are a hundred times smaller.
+    """
     if weight.dtype not in (torch.float8_e4m3fn, torch.float8_e5m2) or weight.ndim != 2:
         return
     some = weight[0, :1024].float()
@@ -120,6 +119,6 @@ def refuse_lost_scale(name: str, weight: Tensor, source: str) -> None:
 
 
 def with_all_scales(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The weights, with a scale of one for every layer that the file holds as plain numbers."""
+    """The weights, with a scale of 1 for every layer that has none in the file."""
     expected = (name for name in network.state_dict() if name.endswith(f".{SCALE}"))
     return {**{name: torch.ones(()) for name in expected}, **weights}

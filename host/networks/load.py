@@ -1,6 +1,6 @@
 """Loaders: a name in a menu -> MODEL, VAE or CLIP, shared by all that ask for the same file.
 
-Whatever can be told from a file's name and header is told before any weight is read.
+Whatever a file's name and header show is refused before any weight is read.
 """
 
 import json
@@ -13,10 +13,12 @@ import comfy.sd
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...engine.sampling.presets import AUTO, told_family, with_family
+from ...engine.sampling.presets import AUTO, family_of, with_family
 from ...engine.sampling.preview import Colours
-from ...models.checkpoint import Checkpoint, Header, detect, load_weights, read_header
+from ...models.checkpoint import load_weights
 from ...models.errors import InputError
+from ...models.wan.detect import Checkpoint, detect
+from ...models.weights_file import Header, read_header
 from ..comfyui import folders
 from ..comfyui.cache import Key, models
 from . import dtypes, text_encoder, transformer, vae
@@ -35,30 +37,35 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
         family: what kind of checkpoint it is, one of engine.sampling.presets.TITLES.
 
     Raises:
-        InputError: for a name, dtype or family that there is not, or that the file cannot be.
-        CheckpointError: if the file is damaged, or another network.
+        InputError: for an unknown name, dtype or family, or a family that the file cannot be of.
+        CheckpointError: if the file is damaged, or holds another network.
     """
     dtypes.check_dtype(dtype)
-    header, found = look_into("dit", name)
-    kind, told = told_family(found.config, name, family)
-    config = with_family(found.config, kind)
+    header, found = inspect("dit", name)
+    its_family, evidence = family_of(found.config, name, family)
+    config = with_family(found.config, its_family)
     scaled = found.scaled and dtypes.keeps_scales(dtype)
-    # Of scaled fp8, that of all besides its matrices.
-    held = dtypes.dtype_for(
+    # With scaled fp8, of everything but the matrices.
+    stored_as = dtypes.dtype_for(
         "auto" if scaled else dtype,
         torch.bfloat16 if found.scaled else found.dtype,
         parameters_of(header),
     )
 
     def load() -> ModelPatcher:
-        weights = dtypes.read_weights(header, found, held, scaled)
-        latents = format_for(config, found.built_in, preview_colours(header))
         return transformer.build(
-            config, weights, latents, held, name, family=kind, told=told, scaled=scaled
+            config,
+            dtypes.read_weights(header, found, stored_as, scaled),
+            format_for(config, found.built_in, preview_colours(header)),
+            stored_as,
+            name,
+            family=its_family,
+            evidence=evidence,
+            scaled=scaled,
         )
 
-    numbers = f"scaled {short(found.dtype)}" if scaled else short(held)
-    return models.get(Key.of(header.path, "dit", numbers, kind.title), load)
+    numbers = f"scaled {short(found.dtype)}" if scaled else short(stored_as)
+    return models.get(Key.of(header.path, "dit", numbers, its_family.title), load)
 
 
 def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
@@ -71,8 +78,8 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     Raises: as `load_model`.
     """
     if dtype not in VAE_DTYPES:
-        raise InputError(f"no dtype is called {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
-    header, found = look_into("vae", name)
+        raise InputError(f"there is no dtype {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
+    header, found = inspect("vae", name)
     chosen = DTYPES[dtype] or vae.best_dtype()
 
     def load() -> comfy.sd.VAE:
@@ -90,7 +97,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
 
     Raises: as `load_model`.
     """
-    header, found = look_into("text_encoder", name)
+    header, found = inspect("text_encoder", name)
 
     def load() -> comfy.sd.CLIP:
         if found.config["d_model"] == 4096:
@@ -100,14 +107,14 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
     return models.get(Key.of(header.path, "text_encoder", short(found.dtype)), load)
 
 
-def look_into(kind: str, name: str) -> tuple[Header, Checkpoint]:
-    """The header of a file, and what network it holds; refuses all but `kind`."""
+def inspect(kind: str, name: str) -> tuple[Header, Checkpoint]:
+    """The header of a file, and which network it holds; refuses all but `kind`."""
     path = folders.find_weights(kind, name)
-    return look(path, Key.of(path, kind, dtype=""))
+    return inspect_file(path, Key.of(path, kind, dtype=""))
 
 
-@lru_cache(maxsize=8)  # a checkpoint's header is a thousand lines, asked for at every run
-def look(path: Path, key: Key) -> tuple[Header, Checkpoint]:
+@lru_cache(maxsize=8)  # a checkpoint's header lists a thousand tensors; every run asks for it
+def inspect_file(path: Path, key: Key) -> tuple[Header, Checkpoint]:
     header = read_header(path)
     return header, detect(header, key.kind)
 

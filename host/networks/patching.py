@@ -1,4 +1,4 @@
-"""What ModelPatcher leaves to us: LoRAs on parameters that are not a layer's.
+"""ModelPatchers of our networks, and LoRAs on parameters that ModelPatcher passes over.
 
 Core patches the weights of layers (`comfy.ops`) and of modules that contain no others. Wan keeps
 `modulation` beside a block's layers, which core passes over in silence.
@@ -6,17 +6,26 @@ Core patches the weights of layers (`comfy.ops`) and of modules that contain no 
 
 from typing import Any
 
+import comfy.model_patcher
 import comfy.utils
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
+from torch import nn
 
 from ...models.wan.rope import cached_table
 
 OURS = "longtake"
 
 
+def patcher_for(network: nn.Module, device: torch.device, offload: torch.device) -> ModelPatcher:
+    """The host's patcher of a network: newer hosts choose its class themselves."""
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    return patcher(network, load_device=device, offload_device=offload)
+
+
 def watch(patcher: ModelPatcher) -> None:
-    """Set up a patcher of ours; its clones inherit it."""
+    """Set up a patcher of a transformer; its clones inherit the callbacks."""
     for when, what in (
         (CallbacksMP.ON_LOAD, patch_bare_parameters),
         (CallbacksMP.ON_PRE_RUN, begin_run),
@@ -29,7 +38,7 @@ def patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
     """Apply LoRAs to the parameters that ModelPatcher has just passed over.
 
     The original goes into the patcher's own backup, from which unpatching restores it. Starting
-    from there makes a second call, after another part was loaded, give the same again.
+    from the backup, a second call, after another part was loaded, gives the same result.
     """
     for key in patcher.patches:
         owner = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
@@ -41,7 +50,7 @@ def patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
 
 
 def begin_run(patcher: ModelPatcher) -> None:
-    """Weight hooks switch LoRAs on and off between steps: then no text may be remembered."""
+    """Keep text keys and values through the run, unless weight hooks switch LoRAs between steps."""
     texts = patcher.model.diffusion_model.texts
     if patcher.hook_patches:
         texts.close()
@@ -50,6 +59,6 @@ def begin_run(patcher: ModelPatcher) -> None:
 
 
 def end_run(patcher: ModelPatcher) -> None:
-    """What is kept for the steps of a run goes with it: the host does not know of it."""
+    """Free what was kept for the steps of a run: the host does not know of it."""
     patcher.model.diffusion_model.texts.close()
     cached_table.cache_clear()

@@ -8,15 +8,16 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...models.checkpoint import load_into, load_weights, read_header
+from ...models.checkpoint import load_into, load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.rife.config import detect_rife
 from ...models.rife.ifnet import IFNet
+from ...models.weights_file import read_header
 from ..comfyui.cache import Key, models
 from ..comfyui.folders import READABLE, no_such_file
 from ..comfyui.progress import check_cancelled
 from .load import short
-from .vae import patcher_for
+from .patching import patcher_for
 
 RIFE_BUILT_IN = "RIFE 4.0 (built in)"
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "rife" / "rife_4.0.safetensors"
@@ -81,7 +82,8 @@ def load_rife(name: str, dtype: str = "auto") -> ModelPatcher:
         load_into(network, weights, header.name)
         for block in network.blocks:  # so that Cancel need not wait for a whole frame
             block.register_forward_pre_hook(lambda *_: check_cancelled())
-        return patcher_for(network.eval().requires_grad_(False), device)
+        network.eval().requires_grad_(False)
+        return patcher_for(network, device, mm.vae_offload_device())
 
     return models.get(Key.of(header.path, "rife", short(chosen)), load)
 

@@ -1,80 +1,65 @@
-"""What a MODEL was made for, in numbers and in a line of text."""
+"""What a MODEL was made for: as settings, as numbers for other nodes, as text."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...engine.sampling.presets import DEFAULTS, FAMILIES, SamplingDefaults, layout
+from ...engine.sampling.presets import GUESS, SamplingDefaults, alike
 from ...models.errors import InputError
-from .transformer import network_of
+from ..comfyui.latent import samples_of
+from .transformer import OurNetwork, network_of
+
+CELL = {16: 8}  # pixels along a latent cell, by the latent's channels; 16 for all others
 
 
 def settings_of(model: ModelPatcher) -> SamplingDefaults | None:
-    """The settings of its family; None for a MODEL that is not ours."""
+    """The settings of a MODEL's family; None for a MODEL that is not ours."""
     network = network_of(model)
-    return None if network is None else DEFAULTS[network.family.settings]
+    return None if network is None else network.family.settings
 
 
 def settings_for(model: ModelPatcher, what: str) -> SamplingDefaults:
-    """As `settings_of`. Raises InputError for other MODELs, of which `what` is not known."""
+    """As `settings_of`. Raises InputError, which names `what` was wanted, for other MODELs."""
     settings = settings_of(model)
     if settings is None:
         raise InputError(
-            f"{what}: what a checkpoint was made for is known only of models from Longtake's "
-            f"LoadModel; enter a number."
+            f"{what}: only models from Longtake's LoadModel come with the settings they were made "
+            f"for; enter a number."
         )
     return settings
 
 
-def cfg_for(model: ModelPatcher) -> float:
-    """What a sampler's cfg of 0 stands for; of two experts, the high-noise one's."""
-    experts = model.attachments.get("longtake_experts")
-    return experts.cfg_high if experts else settings_for(model, "cfg 0").cfg
+def shift_for(model: ModelPatcher, latent: Mapping[str, Any] | None = None) -> float:
+    """The shift that ModelSamplingSD3 set, or else what the checkpoint was made for at this size.
+
+    Args:
+        model: MODEL.
+        latent: LATENT, for checkpoints that want another shift for small frames.
+
+    Raises:
+        InputError: if the model is no flow model.
+    """
+    settings = settings_of(model)
+    if settings is not None and "model_sampling" not in model.object_patches:
+        return settings.shift_at(*pixels_of(latent))
+    shift = getattr(model.get_model_object("model_sampling"), "shift", None)
+    if shift is None:
+        raise InputError(
+            f"{type(model.model).__name__} is no flow model, so it has no shift: make its sigmas "
+            f"with core's BasicScheduler."
+        )
+    return float(shift)
 
 
-def rounded(size: int) -> str:
-    """1.4 billion, or 6.2 million."""
-    return f"{size / 1e9:.3g} billion" if size >= 1e9 else f"{size / 1e6:.2g} million"
-
-
-def described(model: ModelPatcher) -> str:
-    """What LoadModel shows: the family, by what it was told, the numbers it was made for."""
-    network = network_of(model)
-    settings = DEFAULTS[network.family.settings]
-    size = sum(p.numel() for p in network.diffusion_model.parameters())
-    return (
-        f"{network.family.title} (told by {told(network)})\n"
-        f"{rounded(size)} weights in {held(network.diffusion_model)}\n"
-        f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
-        f"{settings.fps} fps\n"
-        f"{settings.steps} steps, shift {shifts(settings)}, cfg {cfgs(settings)}, "
-        f"{settings.sampler}"
-    )
-
-
-def told(network: Any) -> str:
-    if network.told != "a guess":
-        return network.told
-    shape = layout(network.sizes)
-    others = [f.title for f in FAMILIES if f.layout == shape and f is not network.family]
-    return f"a guess; its tensors would fit {', '.join(others)} too: if it is one, set family"
-
-
-def held(network: torch.nn.Module) -> str:
-    """The formats of a network's matrices, as "bfloat16"."""
-    found = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.ndim == 2}
-    return " and ".join(sorted(found))
-
-
-def shifts(settings: SamplingDefaults) -> str:
-    small = settings.small_shift
-    return f"{settings.shift:g}" + ("" if small is None else f" ({small:g} at 480p)")
-
-
-def cfgs(settings: SamplingDefaults) -> str:
-    low = settings.cfg_low
-    return f"{settings.cfg:g}" + ("" if low is None else f" (low-noise expert {low:g})")
+def pixels_of(latent: Mapping[str, Any] | None) -> tuple[int, int]:
+    """(width, height) of a LATENT's frames; large if there is none."""
+    if latent is None:
+        return 1280, 720
+    samples = samples_of(latent)
+    cell = CELL.get(samples.shape[1], 16)
+    return samples.shape[4] * cell, samples.shape[3] * cell
 
 
 def preset(model: ModelPatcher) -> dict[str, Any]:
@@ -90,3 +75,49 @@ def preset(model: ModelPatcher) -> dict[str, Any]:
         "height": settings.height,
         "negative": settings.negative,
     }
+
+
+def described(model: ModelPatcher) -> str:
+    """What LoadModel shows: the family and how it was recognised, and what it was made for."""
+    network = network_of(model)
+    settings = network.family.settings
+    size = sum(p.numel() for p in network.diffusion_model.parameters())
+    return (
+        f"{network.family.title} ({evidence_of(network)})\n"
+        f"{rounded(size)} weights in {dtypes_of(network.diffusion_model)}\n"
+        f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
+        f"{settings.fps} fps\n"
+        f"{settings.steps} steps, shift {shifts(settings)}, cfg {cfgs(settings)}, "
+        f"{settings.sampler}"
+    )
+
+
+def evidence_of(network: OurNetwork) -> str:
+    """What its family was recognised by."""
+    if network.evidence != GUESS:
+        return f"recognised by {network.evidence}"
+    others = [f.title for f in alike(network.sizes) if f is not network.family]
+    return (
+        f"{GUESS}; its tensors would fit {', '.join(others)} too: if it is one of these, set family"
+    )
+
+
+def rounded(size: int) -> str:
+    """1.4 billion, or 6.2 million."""
+    return f"{size / 1e9:.3g} billion" if size >= 1e9 else f"{size / 1e6:.2g} million"
+
+
+def dtypes_of(network: torch.nn.Module) -> str:
+    """The dtypes of a network's matrices, as "bfloat16"."""
+    found = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.ndim == 2}
+    return " and ".join(sorted(found))
+
+
+def shifts(settings: SamplingDefaults) -> str:
+    small = settings.small_shift
+    return f"{settings.shift:g}" + ("" if small is None else f" ({small:g} at 480p)")
+
+
+def cfgs(settings: SamplingDefaults) -> str:
+    low = settings.cfg_low
+    return f"{settings.cfg:g}" + ("" if low is None else f" (low-noise expert {low:g})")

@@ -16,35 +16,35 @@ from torch import Tensor
 
 from ...engine.canvas.known import concat_known
 from ...engine.sampling.memory import peak_bytes
-from ...engine.sampling.presets import DEFAULTS, Family, told_family
+from ...engine.sampling.presets import Family, family_of
 from ...models.checkpoint import load_into, refuse_broken_numbers
 from ...models.errors import InputError
-from ...models.wan.config import DiTConfig
+from ...models.wan.config import DiTConfig, Layout
 from ..comfyui.conditioning import shot_conds, shot_texts
 from . import dtypes, patching
 from .forward import ComfyDiT, attends_in_parts
 
 
 class OurNetwork:
-    """What both model classes below have of their own. Stands in front of core's class.
+    """What both model classes below add to core's, which they name second.
 
     Attributes:
-        family: what kind of checkpoint it is, for its settings.
-        told: by what that was told, for people.
+        family: what kind of checkpoint it is.
+        evidence: what its family was recognised by, as `family_of` words it.
         source: the file's name.
     """
 
     family: Family
-    told: str
+    evidence: str
     source: str
 
     def __init__(self, config: DiTConfig, model_config: supported_models.WAN21_T2V):
         def network(dtype=None, operations=None, **_core_sizes: Any) -> ComfyDiT:
-            # On the meta device: the weights are taken over from the file, not copied into it.
+            # On the meta device: it takes over the file's weights instead of copying them.
             return ComfyDiT(config, operations=operations, device="meta", dtype=dtype)
 
         flow = model_base.ModelType.FLOW
-        # Past WAN21's own __init__, which would build core's network: as core's variants do.
+        # Skips WAN21's own __init__, which would build core's network, as core's variants do.
         super(model_base.WAN21, self).__init__(model_config, flow, unet_model=network)
         self.image_to_video = config.in_channels > config.out_channels
 
@@ -64,7 +64,7 @@ class OurNetwork:
         return out
 
     def concat_cond(self, **kwargs: Any) -> Tensor | None:
-        """Channels of an I2V checkpoint beside the latents; from the canvas if no node made any."""
+        """An I2V checkpoint's channels beside the latents; from the canvas if no node set any."""
         latents, mask = kwargs.get("latent_image"), kwargs.get("denoise_mask")
         if (
             not self.image_to_video
@@ -87,18 +87,18 @@ class OurNetwork:
         **kwargs,
     ):
         options = {} if transformer_options is None else transformer_options
-        # Context windows of 0.3.75 cut x, but no conditioning with five axes.
+        # ComfyUI 0.3.75's context windows cut x, but not conditioning with five axes.
         window = options.get("context_window")
         kwargs = {name: in_window(value, window, x.shape[2]) for name, value in kwargs.items()}
         c_concat = in_window(c_concat, window, x.shape[2])
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     def memory_required(self, input_shape, cond_shapes=None) -> float:
-        """Bytes that a step needs besides the weights, remembered text included.
+        """Bytes that a step needs besides the weights, including the text kept for the run.
 
         Args:
             input_shape: (b, c, t, h, w) of latents.
-            cond_shapes: of conditioning, by name: references add their frames.
+            cond_shapes: of conditioning, by name; references add their frames.
         """
         cond_shapes = cond_shapes or {}
         if not attends_in_parts(mm.get_torch_device()):
@@ -118,7 +118,7 @@ class OneLevel(OurNetwork, model_base.WAN21):
 
 
 def in_window(value: Any, window: Any, frames: int) -> Any:
-    """Five-axis conditioning cut to the latent frames of a context window, if it is not yet."""
+    """Five-axis conditioning cut to the latent frames of a context window, unless it already is."""
     if window is None or not torch.is_tensor(value) or value.ndim != 5 or value.shape[2] == frames:
         return value
     return value[:, :, window.index_list].to(value.device)
@@ -138,7 +138,7 @@ def check_channels(noise: Tensor | None, config: DiTConfig) -> None:
     if noise is None or noise.shape[1] == config.out_channels:
         return
     raise InputError(
-        f"the latents have {noise.shape[1]} channels, but this model paints "
+        f"the latents have {noise.shape[1]} channels, but this model generates "
         f"{config.out_channels}: make the canvas, or encode, with the VAE that belongs to it."
     )
 
@@ -151,7 +151,7 @@ def build(
     source: str,
     *,
     family: Family | None = None,
-    told: str = "its tensors",
+    evidence: str = "its tensors",
     scaled: bool = False,
 ) -> comfy.model_patcher.ModelPatcher:
     """A MODEL from the weights of one of our transformers.
@@ -162,16 +162,16 @@ def build(
         latent_format: see `latent_format.format_for`.
         dtype: of the weights; arithmetic is in what the device can do.
         source: the file's name, for messages.
-        family, told: from `told_family`; None goes by the sizes.
+        family, evidence: from `family_of`; None goes by the sizes.
         scaled: its fp8 matrices come with scales; dtype is that of the rest.
     """
     kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
     settings = kind({"image_model": "wan2.1", "dim": config.width})
     settings.latent_format = latent_format
-    family = family or told_family(config)[0]
-    if family.layout == "nano":  # the others keep core's, so that a graph made for core's
-        shift = DEFAULTS[family.settings].shift  # loader stays as it was
-        settings.sampling_settings["shift"] = shift
+    family = family or family_of(config)[0]
+    if family.layout is Layout.NANO:
+        # The others keep core's shift, so that a graph made for core's loader stays as it was.
+        settings.sampling_settings["shift"] = family.settings.shift
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
     computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
     settings.set_inference_dtype(dtype, computing)
@@ -180,16 +180,13 @@ def build(
     else:
         weights = dtypes.stored_as(weights, dtype)
     model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
-    model.family, model.told, model.source = family, told, source
+    model.family, model.evidence, model.source = family, evidence, source
     network = model.diffusion_model
     load_into(network, dtypes.with_all_scales(weights, network) if scaled else weights, source)
     network.requires_grad_(False)
     if offload.type != "cpu":  # where the weights are already
         network.to(offload)
-    patcher_class = getattr(
-        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
-    )
-    patcher = patcher_class(model, load_device=device, offload_device=offload)
+    patcher = patching.patcher_for(model, device, offload)
     patching.watch(patcher)
     return patcher
 
@@ -205,7 +202,7 @@ def network_of(model: comfy.model_patcher.ModelPatcher) -> OurNetwork | None:
 
 
 def refuse_broken_weights(model: comfy.model_patcher.ModelPatcher) -> None:
-    """Look at every weight of a MODEL of ours, once it has given what is no number.
+    """Check every weight of a MODEL of ours, after it has given NaN or infinity.
 
     Raises:
         CheckpointError: naming the file and its weights that are NaN or infinite.

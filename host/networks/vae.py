@@ -4,22 +4,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import comfy.model_management as mm
-import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...engine.canvas.grid import CausalGrid, Grid
+from ...engine.canvas.masked import check_video
 from ...engine.frames.stream import DecodePiece, all_frames
-from ...models.checkpoint import Header, TensorInfo, detect, load_into
+from ...models.checkpoint import load_into
 from ...models.cpu import channels_last
 from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
+from ...models.wan.causal import State
 from ...models.wan.config import VAEConfig
-from ...models.wan.vae import State, WanVAE
+from ...models.wan.detect import detect
+from ...models.wan.vae import WanVAE
 from ...models.weights_file import DTYPES as FILE_DTYPES
+from ...models.weights_file import Header, TensorInfo
 from .layers import quicker
+from .patching import patcher_for
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
 # How many times over the largest tensor of a piece is held, with the past of all the convolutions:
@@ -52,7 +56,7 @@ class ComfyWanVAE(WanVAE):
         Raises:
             InputError: for latents of another VAE.
         """
-        check_shape(latents, self.config.latent_channels)
+        check_video(latents, self.config.latent_channels)
         out, at, state = output_buffer, 0, None
         if out is None:
             shape = self.decode_output_shape(latents.shape)
@@ -105,20 +109,13 @@ class ComfyVAE(comfy.sd.VAE):
         # In place: newer hosts ignore what it returns.
         self.process_output = lambda image: image.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
         self.working_dtypes = WORKING
-        self.patcher = patcher_for(network, self.device)
+        self.patcher = patcher_for(network, self.device, mm.vae_offload_device())
         self.size = None
         self.model_size()
 
     def get_sd(self) -> dict[str, Tensor]:
         """The weights as files hold them, for core's VAESave: not in the layout that is quick."""
         return {name: weight.contiguous() for name, weight in super().get_sd().items()}
-
-
-def patcher_for(network: nn.Module, device: torch.device) -> comfy.model_patcher.ModelPatcher:
-    patcher_class = getattr(
-        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
-    )
-    return patcher_class(network, load_device=device, offload_device=mm.vae_offload_device())
 
 
 def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
@@ -256,20 +253,7 @@ def check_image(image: Tensor, grid: Grid) -> None:
 
 def check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
     """Raises InputError for latents that a VAE cannot decode."""
-    check_shape(latents, grid_of(vae).channels)
-
-
-def check_shape(latents: Tensor, channels: int) -> None:
-    if latents.ndim != 5:
-        raise InputError(
-            f"latents of shape {tuple(latents.shape)} are not a video: "
-            f"need (batch, channels, frames, height, width)."
-        )
-    if latents.shape[1] != channels:
-        raise InputError(
-            f"the latents have {latents.shape[1]} channels, but this VAE decodes {channels}: "
-            f"use the VAE that belongs to the model that made them."
-        )
+    check_video(latents, grid_of(vae).channels)
 
 
 def load(vae: comfy.sd.VAE, memory: float) -> None:

@@ -26,7 +26,7 @@ from ...engine.sampling.presets import expert_of
 from ...models.errors import InputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
-from ..networks.settings import settings_of
+from ..networks.settings import settings_for, settings_of
 from ..networks.transformer import config_of, network_of
 from .routes import pins_for, with_channels
 
@@ -74,6 +74,12 @@ def pair(
 def experts_of(model: ModelPatcher) -> Experts | None:
     """The experts in a MODEL from `pair`; None in any other."""
     return model.attachments.get(KEY)
+
+
+def cfg_for(model: ModelPatcher) -> float:
+    """What a cfg of 0 stands for: what the checkpoint, or the high-noise expert, was made for."""
+    experts = experts_of(model)
+    return experts.cfg_high if experts else settings_for(model, "cfg 0").cfg
 
 
 def guider(

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ...engine.sampling.schedule import listed, sigmas
 from ..comfyui.latent import to_canvas
-from ..networks.settings import settings_for, settings_of
-from ..networks.shift import shift_for
+from ..networks.settings import settings_for, settings_of, shift_for
 
 
 def levels_for(

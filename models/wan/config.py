@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum
 from math import prod
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -27,6 +28,19 @@ class _Stored:
             raise ConfigError(f"not a {cls.__name__}: {error}") from None
 
 
+class Layout(Enum):
+    """What a transformer's tensors look like; checkpoints of one layout differ in use only."""
+
+    T2V = "Wan T2V"
+    T2V_14B = "Wan T2V 14B"
+    T2V_RATES = "SkyReels-V2 DF"
+    I2V_CLIP = "Wan 2.1 I2V"
+    FLF2V = "Wan 2.1 FLF2V"
+    I2V = "Wan 2.2 I2V"
+    TI2V = "Wan 2.2 TI2V"
+    NANO = "Longtake nano"
+
+
 @dataclass(frozen=True)
 class DiTConfig(_Stored):
     """A Wan transformer's sizes; everything else is derived from them."""
@@ -38,13 +52,13 @@ class DiTConfig(_Stored):
     in_channels: int = 16  # the latent's, and for I2V the 4 of the mask and 16 of the image
     out_channels: int = 16
     text_width: int = 4096  # channels of the text encoder's output
-    text_length: int = 512  # a shorter text is filled up with zeros, which are attended to
+    text_length: int = 512  # a shorter text is padded with zeros, which are attended to
     patch: tuple[int, int, int] = (1, 2, 2)  # latent frames, rows, columns per token
     freq_width: int = 256  # channels of the sinusoidal embedding of the noise level
     image_width: int | None = None  # channels of the CLIP image tokens of I2V 2.1
     image_positions: int | None = None  # FLF2V: learned positions of two images' tokens
     frame_levels: bool = False  # trained with a noise level for each latent frame
-    frame_rates: bool = False  # told its frame rate, as SkyReels-V2 1.3B is
+    frame_rates: bool = False  # conditioned on the frame rate, as SkyReels-V2 1.3B is
     eps: float = 1e-6
 
     def __post_init__(self):
@@ -61,6 +75,19 @@ class DiTConfig(_Stored):
     @property
     def head_dim(self) -> int:
         return self.width // self.heads
+
+    @property
+    def layout(self) -> Layout:
+        if self.frame_rates:
+            return Layout.T2V_RATES
+        if self.out_channels == 48:
+            return Layout.TI2V
+        if self.out_channels != 16:
+            return Layout.NANO
+        if self.in_channels > self.out_channels:
+            with_clip = Layout.FLF2V if self.image_positions else Layout.I2V_CLIP
+            return with_clip if self.image_width else Layout.I2V
+        return Layout.T2V_14B if self.width >= 5120 else Layout.T2V
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,7 @@ class VAEConfig(_Stored):
         if len(self.temporal) != len(self.multipliers) - 1:
             raise ConfigError(
                 f"{len(self.multipliers)} stages have {len(self.multipliers) - 1} downsamplings "
-                f"between them, but `temporal` speaks of {len(self.temporal)}."
+                f"between them, but `temporal` has {len(self.temporal)}."
             )
 
     @property

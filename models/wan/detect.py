@@ -30,7 +30,11 @@ LOADERS: Mapping[str, str] = {
     "text_encoder": "Longtake's LoadTextEncoder",
 }
 
-# What text that anybody may have written can raise on its way to a config.
+# Of T2V, TI2V and both kinds of I2V: channels in, channels out, whether it reads CLIP images.
+CHANNELS = {(16, 16, False), (48, 48, False), (36, 16, True), (36, 16, False)}
+FUN_CHANNELS = (32, 48, 52, 100, 148)  # in, of Wan Fun
+
+# What text of unknown origin can raise on its way to a config.
 NOT_A_NOTE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -40,7 +44,7 @@ class Checkpoint:
 
     Attributes:
         kind: which of the three networks.
-        family: its name for people, as "Wan 2.1 I2V".
+        title: its name in messages, as "Wan 2.1 I2V".
         config: DiTConfig, VAEConfig, or for a text encoder UMT5's sizes as a dict.
         names: name in the file -> official name, of all tensors that belong to the network.
         dtype: in which most of its numbers are stored.
@@ -49,7 +53,7 @@ class Checkpoint:
     """
 
     kind: Kind
-    family: str
+    title: str
     config: DiTConfig | VAEConfig | dict[str, Any]
     names: Mapping[str, str]
     dtype: torch.dtype
@@ -79,7 +83,7 @@ def detect(header: Header, want: Kind | None = None) -> Checkpoint:
         raise unknown(header)
     if want and found[0].kind != want:
         raise CheckpointError(
-            f"'{header.name}' is {WORDS[found[0].kind]} ({found[0].family}), not {WORDS[want]}; "
+            f"'{header.name}' is {WORDS[found[0].kind]} ({found[0].title}), not {WORDS[want]}; "
             f"choose it in {LOADERS[found[0].kind]}."
         )
     return found[0]
@@ -118,8 +122,9 @@ def find_dit(header: Header) -> Checkpoint | None:
     names = weights | named_scales(header, scales, rename)
     refuse_quantised(header, names, marked)
     config = dit_config(Shapes(header, weights))
-    family, dtype = dit_family(header, config), main_dtype(header, weights)
-    return Checkpoint("dit", family, config, names, dtype, scaled=bool(scales))
+    refuse_unknown_channels(header, config)
+    title, dtype = config.layout.value, main_dtype(header, weights)
+    return Checkpoint("dit", title, config, names, dtype, scaled=bool(scales))
 
 
 def find_vae(header: Header) -> Checkpoint | None:
@@ -132,8 +137,8 @@ def find_vae(header: Header) -> Checkpoint | None:
         names = {k: rename(v) for k, v in names.items()}
     refuse_quantised(header, names, marked=False)
     config = vae_config(Shapes(header, names))
-    family = f"Wan {config.layout} VAE"
-    return Checkpoint("vae", family, config, names, main_dtype(header, names))
+    title = f"Wan {config.layout} VAE"
+    return Checkpoint("vae", title, config, names, main_dtype(header, names))
 
 
 def find_text_encoder(header: Header) -> Checkpoint | None:
@@ -172,21 +177,13 @@ def under(header: Header, landmark: str) -> dict[str, str] | None:
     return {name: name.removeprefix(prefix) for name in header.tensors if name.startswith(prefix)}
 
 
-def dit_family(header: Header, config: DiTConfig) -> str:
-    """The name of a transformer of these sizes. Raises CheckpointError for an unknown one."""
-    if config.frame_rates:
-        return "SkyReels-V2 DF"
-    match config.in_channels, config.out_channels, config.image_width is not None:
-        case 16, 16, False:
-            return "Wan T2V"
-        case 48, 48, False:
-            return "Wan 2.2 TI2V"
-        case 36, 16, True:
-            return "Wan 2.1 FLF2V" if config.image_positions else "Wan 2.1 I2V"
-        case 36, 16, False:
-            return "Wan 2.2 I2V"
-        case ((32 | 48 | 52 | 100 | 148), _, _):
-            raise unsupported(header, "Wan Fun", FUN_CONTROL)
+def refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
+    """Raises CheckpointError for a transformer that takes or gives other channels than Wan's."""
+    channels = config.in_channels, config.out_channels
+    if config.frame_rates or (*channels, config.image_width is not None) in CHANNELS:
+        return
+    if config.in_channels in FUN_CHANNELS:
+        raise unsupported(header, "Wan Fun", FUN_CONTROL)
     raise CheckpointError(
         f"'{header.name}' takes {config.in_channels} channels and gives {config.out_channels}, "
         f"which is no Wan model known here: T2V 16 to 16, I2V 36 to 16, TI2V 48 to 48."

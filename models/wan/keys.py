@@ -1,7 +1,7 @@
-"""Names of Wan's tensors in the layouts that people publish, and the official ones.
+"""From diffusers' names of Wan's tensors to the official ones.
 
 Official names are those of Wan-Video's own modules, and of ours. The other layout in use is
-diffusers' (`WanTransformer3DModel`, `AutoencoderKLWan`). A name that no rule knows stays as it
+diffusers' (`WanTransformer3DModel`, `AutoencoderKLWan`). A name that no rule covers stays as it
 is, so that it is reported as unexpected where the weights are loaded.
 
 Source: scripts/convert_wan_to_diffusers.py in huggingface/diffusers, and its module names.
@@ -83,18 +83,9 @@ STAGE = re.compile(
 
 def dit_from_diffusers(name: str) -> str:
     """`blocks.3.attn1.to_q.weight` -> `blocks.3.self_attn.q.weight`."""
-    return rename_dit(name, DIT, DIT_BLOCK)
-
-
-def dit_to_diffusers(name: str) -> str:
-    """The reverse of `dit_from_diffusers`, for names of either kind of Wan transformer."""
-    return rename_dit(name, inverse(DIT), inverse(DIT_BLOCK))
-
-
-def rename_dit(name: str, top: Mapping[str, str], block: Mapping[str, str]) -> str:
     if match := BLOCK.fullmatch(name):
-        return match[1] + rename_stem(match[2], block)
-    return rename_stem(name, top)
+        return match[1] + rename_stem(match[2], DIT_BLOCK)
+    return rename_stem(name, DIT)
 
 
 def vae_from_diffusers(names: Iterable[str]) -> Rename:
@@ -164,7 +155,3 @@ def split_leaf(name: str) -> tuple[str, str]:
 def count(names: Iterable[str], pattern: str) -> int:
     """How many different numbers a pattern's first group takes."""
     return len({match[1] for name in names if (match := re.match(pattern, name))})
-
-
-def inverse(table: Mapping[str, str]) -> dict[str, str]:
-    return {new: old for old, new in table.items()}

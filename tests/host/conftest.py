@@ -62,7 +62,7 @@ MODULES = (
         "networks.layers",
     ),
     *("networks.load", "networks.lora", "networks.patching", "networks.settings"),
-    *("networks.shift", "networks.text_encoder", "networks.text_memory"),
+    *("networks.text_encoder", "networks.text_memory"),
     *("networks.transformer", "networks.vae", "sampling.experts", "sampling.sample"),
 )
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from longtake.models.wan.config import DiTConfig, VAEConfig
 from longtake.models.wan.dit import WanDiT
-from longtake.models.wan.keys import dit_to_diffusers, vae_from_diffusers
+from longtake.models.wan.keys import vae_from_diffusers
 from longtake.models.wan.vae import WanVAE
+from tests.models.tiny import dit_to_diffusers
 
 with warnings.catch_warnings():
     # torchvision's compiled half may be missing beside a CPU build of torch; nothing here uses it.

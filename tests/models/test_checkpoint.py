@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import mmap
 import os
 
 import pytest
@@ -9,18 +11,19 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from longtake.models import checkpoint
 from longtake.models.checkpoint import (
-    detect,
     is_finite,
     load_into,
     load_weights,
-    read_header,
     refuse_broken_numbers,
 )
 from longtake.models.errors import CheckpointError
 from longtake.models.wan.config import VAEConfig
+from longtake.models.wan.detect import detect
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
+from longtake.models.weights_file import read_header
 from tests.models.tiny import NANO_LIKE, REAL_HEADS, VAE_21, randomised
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -135,6 +138,67 @@ def test_broken_numbers_are_refused_by_name(tmp_path, dtype, bad):
     )
     text = message(load_weights, tmp_path / "a.safetensors")
     assert "NaN or infinite in 1 of 2 tensors: blocks.3.bad." in text
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("at", [0, 4095, "middle", -1024, -1])
+def test_of_a_large_checkpoint_both_ends_and_the_middle_are_checked(
+    tmp_path, dtype, at, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "SMALL_MODEL", 0)
+    large = torch.ones(checkpoint.SMALL_TENSOR // dtype.itemsize + 7, dtype=dtype)
+    at = len(large) // 2 if at == "middle" else at if at != 4095 else 4096 // dtype.itemsize - 1
+    large[at] = math.nan
+    save_file({"good": torch.ones(3), "blocks.3.bad": large}, tmp_path / "a.safetensors")
+    text = message(load_weights, tmp_path / "a.safetensors")
+    assert "NaN or infinite in 1 of 2 tensors: blocks.3.bad." in text
+
+
+@pytest.mark.parametrize("at", [0, 20_000, -1])
+def test_of_a_large_checkpoint_every_number_of_a_small_tensor_is_checked(tmp_path, at, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SMALL_MODEL", 0)
+    small = torch.ones(40_001)
+    small[at] = math.inf
+    save_file({"a": torch.ones(3), "b": small}, tmp_path / "a.safetensors")
+    assert "in 1 of 2 tensors: b." in message(load_weights, tmp_path / "a.safetensors")
+
+
+def test_up_to_a_size_every_number_of_a_checkpoint_is_checked(tmp_path):
+    large = torch.ones(checkpoint.SMALL_TENSOR)
+    large[1234] = math.nan  # between the samples
+    save_file({"a": large}, tmp_path / "a.safetensors")
+    assert "in 1 of 1 tensors: a." in message(load_weights, tmp_path / "a.safetensors")
+
+
+def test_a_file_is_mapped_once_however_many_portions_it_has(tmp_path, monkeypatch):
+    """Windows reserves memory for all that is mapped privately, whether it is read or not."""
+    tensors = {name: torch.randn(40_000) for name in "cabfed"}
+    save_file(tensors, tmp_path / "a.safetensors")
+    lengths = []
+
+    class Mapped(mmap.mmap):
+        def __new__(cls, fileno, length, **kw):
+            lengths.append(length)
+            return super().__new__(cls, fileno, length, **kw)
+
+    monkeypatch.setattr(mmap, "mmap", Mapped)
+    monkeypatch.setattr(checkpoint, "PORTION", 200_000)
+    weights = load_weights(tmp_path / "a.safetensors")
+    assert all(torch.equal(weights[name], tensor) for name, tensor in tensors.items())
+    assert len(lengths) == 3
+    size = (tmp_path / "a.safetensors").stat().st_size
+    assert sum(lengths) <= size + 3 * mmap.ALLOCATIONGRANULARITY
+
+
+def test_a_file_too_large_for_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    save_file({"a": torch.ones(4)}, tmp_path / "a.safetensors")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    text = message(load_weights, tmp_path / "a.safetensors")
+    assert "Cannot allocate memory. Close other programs" in text
 
 
 @given(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from longtake.models.wan.config import DiTConfig, VAEConfig
+from longtake.models.wan.keys import BLOCK, DIT_BLOCK, rename_stem
+from longtake.models.wan.keys import DIT as DIT_KEYS
 from longtake.models.weights_file import Header, TensorInfo
 
 # 128 channels per head, as all real ones, so that a file of these is recognised.
@@ -44,6 +46,13 @@ def header_of(module: nn.Module, dtype: str = "BF16", prefix: str = "") -> Heade
         for name, tensor in module.state_dict().items()
     }
     return Header(path, tensors)
+
+
+def dit_to_diffusers(name: str) -> str:
+    """The inverse of `dit_from_diffusers`: `head.head.weight` -> `proj_out.weight`."""
+    if match := BLOCK.fullmatch(name):
+        return match[1] + rename_stem(match[2], {new: old for old, new in DIT_BLOCK.items()})
+    return rename_stem(name, {new: old for old, new in DIT_KEYS.items()})
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:

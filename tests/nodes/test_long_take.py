@@ -97,7 +97,7 @@ def test_a_prompt_becomes_a_take_in_windows(take, host, windows, runs):
 def test_cfg_0_is_what_the_checkpoint_was_made_for(take, host, windows, runs):
     run = host.run(take.but(take={"cfg": 0.0}), want=["model", "save"])
     assert run.success, run.error
-    cfg = importlib.import_module("longtake.host.networks.settings").cfg_for(run.values["model"][0])
+    cfg = importlib.import_module("longtake.host.sampling.experts").cfg_for(run.values["model"][0])
     assert cfg > 1
     runs.clear()
     made(host, take.but(take={"cfg": cfg}))

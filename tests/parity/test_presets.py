@@ -6,8 +6,8 @@ Source: transformer/config.json and vae/config.json of the Wan-AI/*-Diffusers re
 import pytest
 import torch
 
-from longtake.models.checkpoint import detect
 from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS
+from longtake.models.wan.detect import detect
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.keys import dit_from_diffusers, vae_from_diffusers
 from longtake.models.wan.vae import WanVAE

@@ -136,11 +136,11 @@ def test_a_large_file_is_looked_at_here_and_there_and_wholly_once_it_fails(pack,
 
 @pytest.mark.parametrize("name", ["2.1", "2.2"])
 def test_published_vaes_are_known_whole(name):
-    from longtake.models.checkpoint import detect
+    from longtake.models.wan.detect import detect
     from longtake.models.wan.vae import WanVAE
 
     found = detect(header_of(WanVAE(VAE_PRESETS[name], device="meta")), "vae")
-    assert (found.config, found.family) == (VAE_PRESETS[name], f"Wan {name} VAE")
+    assert (found.config, found.title) == (VAE_PRESETS[name], f"Wan {name} VAE")
     assert found.config != VAE
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from longtake.engine.sampling.presets import DEFAULTS, FAMILIES
+from longtake.engine.sampling.presets import DMD, FAMILIES
 from longtake.models.errors import CheckpointError, InputError
-from longtake.models.wan.config import DiTConfig
+from longtake.models.wan.config import DiTConfig, Layout
 from longtake.models.wan.dit import WanDiT
-from longtake.models.wan.keys import dit_to_diffusers
 from tests.host.conftest import random_weights
 from tests.host.runs import ksampler, latents, prompt, seen
 from tests.models.reference import diffusers_skyreels
+from tests.models.tiny import dit_to_diffusers
 
 # Heads of 128 and text of 4096 in 512 places, as every published one; all else reduced.
 T2V = DiTConfig(width=128, depth=1, heads=1, mlp_width=96)
@@ -285,12 +285,12 @@ def test_the_frame_rate_reaches_skyreels_through_the_prompt(pack, models):
 def test_a_family_chosen_changes_what_it_was_made_for(pack, models):
     name, _ = written(models, File("some.safetensors", T2V, ""))
     model = pack.load.load_model(name, family="CausVid 1.3B")
-    assert pack.settings.settings_of(model) == DEFAULTS["causvid"]
-    assert "told by your choice" in pack.settings.described(model)
+    assert pack.settings.settings_of(model) is DMD
+    assert "recognised by your choice" in pack.settings.described(model)
     auto = pack.load.load_model(name)
-    assert pack.shift.shift_for(auto) == 8
+    assert pack.settings.shift_for(auto) == 8
     assert "a guess; its tensors would fit Self-Forcing 1.3B" in pack.settings.described(auto)
-    with pytest.raises(InputError, match="by its tensors it is Wan 2.1 T2V 1.3B or"):
+    with pytest.raises(InputError, match="its tensors are those of Wan 2.1 T2V 1.3B or"):
         pack.load.load_model(name, family="Wan 2.2 TI2V 5B")
 
 
@@ -300,7 +300,7 @@ def test_presets_are_in_the_order_of_the_nodes_outputs(pack, model):
         *("steps", "shift", "cfg", "fps", "seconds", "width", "height", "negative")
     ]
     assert values["seconds"] == pytest.approx(17 / 8)
-    assert pack.settings.cfg_for(model) == 4.0
+    assert pack.experts.cfg_for(model) == 4.0
 
 
 def test_relatives_are_sent_to_nodes_that_there_are(comfyui):
@@ -314,7 +314,9 @@ def test_relatives_are_sent_to_nodes_that_there_are(comfyui):
 
 def test_every_family_that_tensors_show_is_among_the_files():
     shown = {file.family for file in FILES} | {"SkyReels-V2 DF 1.3B", "Longtake nano"}
-    by_width = {f.title for f in FAMILIES if f.layout == "t2v 14b"}  # only 5120 channels show it
+    by_width = {
+        f.title for f in FAMILIES if f.layout is Layout.T2V_14B
+    }  # only 5120 channels show it
     assert {f.title for f in FAMILIES} - shown - by_width == {
         "FastWan 2.2 5B",
         "Longtake nano-fast",

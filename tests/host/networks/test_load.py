@@ -99,7 +99,8 @@ def test_refuses_an_incomplete_installation(pack, tmp_path, monkeypatch):
 
 
 def test_broken_numbers_are_named(pack, models):
-    from longtake.models.checkpoint import load_weights, read_header
+    from longtake.models.checkpoint import load_weights
+    from longtake.models.weights_file import read_header
 
     path = write_dit(models / "nan.safetensors")
     header = read_header(path)

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from longtake.models.errors import CheckpointError, InputError
 from longtake.models.wan.config import DiTConfig
 from longtake.models.wan.dit import WanDiT
-from longtake.models.wan.keys import dit_to_diffusers
 from tests.host.conftest import random_weights
 from tests.host.runs import ksampler, prompt
+from tests.models.tiny import dit_to_diffusers
 
 SIZES = DiTConfig(width=128, depth=2, heads=1, mlp_width=96, text_length=7)
 LAYERS = {  # layer -> (out, in)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.models.checkpoint import load_weights, read_header
+from longtake.models.checkpoint import load_weights
 from longtake.models.errors import CheckpointError
+from longtake.models.weights_file import read_header
 from tests.host.conftest import TEXT, random_weights
 
 

@@ -41,16 +41,16 @@ def test_ksampler_follows_the_flow(model):
 
 
 def test_the_built_in_model_has_its_own_shift(model, pack):
-    from longtake.engine.sampling.presets import DEFAULTS
+    from longtake.engine.sampling.presets import NANO
 
-    assert model.get_model_object("model_sampling").shift == DEFAULTS["nano"].shift
+    assert model.get_model_object("model_sampling").shift == NANO.shift
 
 
 def test_the_shift_goes_by_the_latents_at_hand_and_not_by_what_they_were(pack):
     grown = {"samples": torch.zeros(1, 16, 3, 90, 160), "longtake": {"width": 832, "height": 480}}
-    assert pack.shift.pixels_of(grown) == (1280, 720)
-    assert pack.shift.pixels_of({"samples": torch.zeros(1, 48, 3, 44, 80)}) == (1280, 704)
-    assert pack.shift.pixels_of(None) == (1280, 720)
+    assert pack.settings.pixels_of(grown) == (1280, 720)
+    assert pack.settings.pixels_of({"samples": torch.zeros(1, 48, 3, 44, 80)}) == (1280, 704)
+    assert pack.settings.pixels_of(None) == (1280, 720)
 
 
 def test_ksampler_advanced_in_two_stages_is_one_run(model):

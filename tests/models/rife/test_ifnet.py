@@ -9,11 +9,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import longtake
-from longtake.models.checkpoint import load_into, load_weights, read_header
+from longtake.models.checkpoint import load_into, load_weights
 from longtake.models.errors import CheckpointError, ConfigError, InputError
 from longtake.models.rife.config import RifeConfig, detect_rife
 from longtake.models.rife.ifnet import FAST, IFNet, is_fast, warp
-from longtake.models.weights_file import Header, TensorInfo
+from longtake.models.weights_file import Header, TensorInfo, read_header
 from tests.golden.make_rife import EVERY, PUBLISHED, VERSIONS, seeded
 from tests.models.tiny import relative_error
 

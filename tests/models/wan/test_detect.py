@@ -54,9 +54,9 @@ def refusal(what: Header, want=None) -> str:
     return message
 
 
-FAMILIES = {
+TITLES = {
     "1.3b": "Wan T2V",
-    "14b-t2v": "Wan T2V",
+    "14b-t2v": "Wan T2V 14B",
     "5b": "Wan 2.2 TI2V",
     "14b-i2v": "Wan 2.1 I2V",
     "14b-i2v-2.2": "Wan 2.2 I2V",
@@ -64,19 +64,19 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "model.diffusion_model.", "module.model."])
-@pytest.mark.parametrize("preset", FAMILIES)
+@pytest.mark.parametrize("preset", TITLES)
 def test_published_transformers_are_known_by_shape(preset, prefix):
     config = replace(DIT_PRESETS[preset], depth=11)  # whole depths are in tests/parity
     module = WanDiT(config, device="meta")
     found = detect(header_of(module, prefix=prefix))
-    assert (found.kind, found.family) == ("dit", FAMILIES[preset])
+    assert (found.kind, found.title) == ("dit", TITLES[preset])
     assert found.config == config
     assert found.names == {prefix + name: name for name in module.state_dict()}
     assert found.dtype is torch.bfloat16
     assert not found.built_in
 
 
-@pytest.mark.parametrize("preset", FAMILIES)
+@pytest.mark.parametrize("preset", TITLES)
 def test_diffusers_transformers_give_the_same(preset):
     config = replace(DIT_PRESETS[preset], depth=3)
     found = detect(header_of(diffusers_dit(config, "meta")))
@@ -96,7 +96,7 @@ def test_an_average_of_the_weights_is_preferred():
 def test_skyreels_is_known_by_its_frame_rates(made):
     config = replace(DIT_PRESETS["1.3b"], depth=2, frame_levels=True, frame_rates=True)
     found = detect(header_of(made(config, device="meta")))
-    assert (found.family, found.config) == ("SkyReels-V2 DF", config)
+    assert (found.title, found.config) == ("SkyReels-V2 DF", config)
     assert set(found.names.values()) == set(WanDiT(config, device="meta").state_dict())
 
 
@@ -104,7 +104,7 @@ def test_two_images_make_it_flf2v():
     config = replace(DIT_PRESETS["14b-i2v"], depth=1, image_positions=514)
     for module in (WanDiT(config, device="meta"), diffusers_dit(config, "meta")):
         found = detect(header_of(module))
-        assert (found.family, found.config) == ("Wan 2.1 FLF2V", config)
+        assert (found.title, found.config) == ("Wan 2.1 FLF2V", config)
 
 
 def test_an_unused_norm_in_diffusers_files_is_left_out():
@@ -123,7 +123,7 @@ def test_vaes_of_any_width_are_known_by_shape(config):
     for prefix in ("", "vae.", "first_stage_model."):
         found = detect(header_of(module, prefix=prefix))
         assert (found.kind, found.config) == ("vae", config)
-        assert found.family == f"Wan {config.layout} VAE"
+        assert found.title == f"Wan {config.layout} VAE"
         assert set(found.names.values()) == set(module.state_dict())
     found = detect(header_of(diffusers_vae(config, "meta")))
     assert found.config == config
@@ -132,7 +132,7 @@ def test_vaes_of_any_width_are_known_by_shape(config):
 
 def test_umt5_is_known_and_plain_t5_is_not_taken_for_it():
     found = detect(header(UMT5, "F16"), "text_encoder")
-    assert (found.kind, found.family, found.dtype) == ("text_encoder", "UMT5", torch.float16)
+    assert (found.kind, found.title, found.dtype) == ("text_encoder", "UMT5", torch.float16)
     assert found.config == {
         "d_model": 24,
         "d_kv": 8,

@@ -4,10 +4,10 @@ import pytest
 
 from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS
 from longtake.models.wan.dit import WanDiT
-from longtake.models.wan.keys import dit_from_diffusers, dit_to_diffusers, vae_from_diffusers
+from longtake.models.wan.keys import dit_from_diffusers, vae_from_diffusers
 from longtake.models.wan.vae import WanVAE
 from tests.models.reference import diffusers_dit, diffusers_vae
-from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, shapes_of
+from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, dit_to_diffusers, shapes_of
 
 # Depth does not change what names there are; the whole presets are in tests/parity.
 DITS = {

@@ -316,7 +316,7 @@ def test_presets_have_the_published_strides(preset, stride_t, stride_hw, layout)
 
 
 def test_a_config_that_makes_no_network_is_refused():
-    with pytest.raises(ConfigError, match="4 stages have 3 downsamplings .* speaks of 2"):
+    with pytest.raises(ConfigError, match="4 stages have 3 downsamplings .* has 2"):
         replace(VAE_21, temporal=(True, True))
     with pytest.raises(ConfigError, match="not a VAEConfig: .*colour"):
         VAEConfig.from_json({"colour": 3})
