@@ -31,10 +31,10 @@ def measure(name: str, real: int, dtype_name: str, options) -> dict:
     rng = torch.Generator().manual_seed(1)
     words = torch.randint(2, SIZES["vocab_size"], (real - 1,), generator=rng).tolist()
     tokens = [words + [1] + [0] * (WINDOW - real)]
-    from longtake.host.networks.text_encoder import without_filling
+    from longtake.host.networks.text_encoder import up_to_the_last_token
 
     whole = encoder.transformer.forward
-    trimmed = without_filling(whole)
+    trimmed = up_to_the_last_token(whole)
 
     def run(forward) -> Tensor:
         encoder.transformer.forward = forward

@@ -1,12 +1,12 @@
 """Everything Longtake raises on purpose.
 
 * LongtakeError
-  x ConfigError        numbers that cannot make a network
+  x ConfigError        sizes that no network can have
   x CheckpointError    a file that is not the weights it should be
   x InputError         a value that a user chose
     + FrameCountError  a number of frames off the latent grid
     + SizeError        a width or height off the latent grid
-  x NotFiniteError     NaN or infinity where numbers should be
+  x NotFiniteError     NaN or infinity in place of numbers
   x OutputError        a file that cannot be written
 
 Every message is one line: what was asked, what is allowed, the nearest thing that works.
@@ -18,7 +18,7 @@ class LongtakeError(Exception):
 
 
 class ConfigError(LongtakeError, ValueError):
-    """The numbers of a config contradict each other."""
+    """The sizes in a config contradict each other."""
 
 
 class CheckpointError(LongtakeError, ValueError):
@@ -53,8 +53,8 @@ class SizeError(InputError):
 
 
 class NotFiniteError(LongtakeError, ArithmeticError):
-    """A network gave NaN or infinity, which must never become a black video."""
+    """A network returned NaN or infinity, which must never become a black video."""
 
 
 class OutputError(LongtakeError, OSError):
-    """A file cannot be written where it was asked for."""
+    """A file cannot be written to the place chosen for it."""

@@ -1,7 +1,10 @@
-"""What is inside a safetensors file, read without touching the weights.
+"""What a safetensors file contains, read without touching the weights.
 
 Only safetensors is read. PyTorch's older .pt and .ckpt files are pickles, which can run any
 program when opened; this module recognises them by their first bytes and never unpickles one.
+
+The safetensors library does not say at which byte a tensor lies, nor what is wrong with a file in
+words that help its owner, so the header is read here.
 
 Source: the format as described in huggingface/safetensors, README.md#format: eight bytes of
 header length, a JSON header of that length, then the tensors back to back.
@@ -44,7 +47,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 
-# First bytes of what people most often have in place of a safetensors file.
+# First bytes of what is most often found in place of a safetensors file.
 IMPOSTORS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a PyTorch pickle (.pt, .pth, .ckpt) or a zip archive"),
     (b"\x80\x02", "a PyTorch pickle (.pt, .pth, .ckpt)"),
@@ -65,12 +68,19 @@ REMEDIES: Mapping[str, str] = {
 
 
 class TensorInfo(NamedTuple):
-    """One tensor, not loaded."""
+    """One tensor, not loaded.
+
+    Attributes:
+        shape: of the tensor.
+        dtype: as the file spells it, a key of DTYPES.
+        file: the file or shard that it is in.
+        offset: of its first byte in that file.
+    """
 
     shape: tuple[int, ...]
-    dtype: str  # as the file spells it: a key of DTYPES
-    file: Path  # the shard that holds it
-    offset: int = 0  # of its first byte in that file
+    dtype: str
+    file: Path
+    offset: int = 0
 
     @property
     def bytes(self) -> int:
@@ -79,12 +89,12 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint holds, in one file or in several shards.
+    """What a checkpoint contains, in one file or in several shards.
 
     Attributes:
         path: the file that was asked for.
         tensors: every tensor by its name in the file.
-        metadata: free text by free text, as the writer left it.
+        metadata: text by key, as the program that wrote the file left it.
     """
 
     path: Path
@@ -129,7 +139,7 @@ def read_header(path: Path | str) -> Header:
 
 
 def shards(path: Path) -> list[Path]:
-    """The files that together make up the checkpoint at `path`; most often only itself."""
+    """The files that make up the checkpoint at `path`; most often that file alone."""
     check_exists(path)
     if path.name.endswith(INDEX):
         names = index_entries(path)
@@ -142,7 +152,7 @@ def shards(path: Path) -> list[Path]:
         return [path]
     if absent := [name for name in names if not (path.parent / name).is_file()]:
         raise CheckpointError(
-            f"'{path.name}' is one part of a checkpoint of {len(names)} files, of which "
+            f"'{path.name}' is one part of a checkpoint of {len(names)} files, but "
             f"{shortened(absent)} {'are' if len(absent) > 1 else 'is'} not in "
             f"{path.parent}. Put all of them into that folder."
         )
@@ -217,7 +227,14 @@ def parse(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
-    """Say what a file is that cannot be a safetensors file, judging by its first 64 bytes."""
+    """Raises CheckpointError, saying what it is, for a file that is no safetensors file.
+
+    Args:
+        path: of the file.
+        start: its first 64 bytes.
+        size: its bytes.
+        length: of the header, as the first eight bytes give it.
+    """
     if not size:
         raise CheckpointError(
             f"'{path.name}' is empty (0 bytes): its download never began. Download it again."
@@ -241,7 +258,7 @@ def refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
 
 
 def read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
-    """One line of the header: the tensor, and from which to which byte it lies."""
+    """One entry of the header: the tensor, and its first and last byte among the tensors."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
@@ -249,7 +266,8 @@ def read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise CheckpointError(
             f"'{path.name}' holds '{name}' in the number format {dtype!r}, which cannot be read "
-            f"here; known are {', '.join(DTYPES)}. Use the bf16 or fp16 version of the model."
+            f"here; those that can are {', '.join(DTYPES)}. Use the bf16 or fp16 version of the "
+            f"model."
         )
     counts = (*shape, begin, end)
     if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
@@ -260,7 +278,10 @@ def read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int
 
 
 def check_layout(path: Path, spans: Iterable[tuple[int, int]], room: int) -> None:
-    """Tensors must lie back to back and fill the file, which is what a whole download does."""
+    """Raises CheckpointError unless the tensors lie back to back and fill the file.
+
+    They do in every file that was downloaded completely.
+    """
     spans = sorted(spans)
     end = max((end for _, end in spans), default=0)
     if end > room:
@@ -298,18 +319,18 @@ def megabytes(size: int) -> str:
 
 
 def one_line(value: object) -> str:
-    """Text for the middle of a message, without line breaks and not endless."""
+    """Text for the middle of a message, without line breaks and of limited length."""
     text = " ".join(str(value).split())
     return text if len(text) <= 120 else text[:119] + "…"
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts block 2 before block 10."""
+    """A sort key that puts block 2 before block 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def shortened(names: Iterable[str], limit: int = 6) -> str:
-    """Names in order, the first few spelled out and the rest counted."""
+    """The first names in order, and how many more there are."""
     names = sorted(names, key=natural)
     shown = ", ".join(one_line(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

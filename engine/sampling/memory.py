@@ -1,37 +1,37 @@
-"""How much memory a denoising step will take, from shapes alone."""
+"""How much memory a sampling step takes, predicted from shapes alone."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
 
 from ...models.wan.config import DiTConfig
 
-# Tensors of (tokens, width) alive at once in a block, besides the one inside its MLP: while it
-# attends, and while it is in the MLP. Positions are turned in float32, which counts twice in 16
-# bits. Where torch has no kernel for RMS norms (on CPUs, before 2.8 on GPUs too) that takes float32
-# as well, 10 instead of 7.1: the number stands between. Measured: benchmarks/forecast.py, and at
-# real sizes in tests/host/test_memory.py.
+# How many tensors of (tokens, width) a block holds at once: in attention, and in the MLP besides
+# the wide one. Keys as in bytes of a number. Rotary positions are applied in float32, which counts
+# twice in 16 bits. Where torch has no kernel for RMS norms (on CPUs; on GPUs before 2.8) these take
+# float32 as well, which makes 10 instead of 7.1: the number lies in between. Measured by
+# benchmarks/forecast.py, and at real sizes in tests/host/networks/test_memory.py.
 ALIVE: Mapping[int, tuple[float, float]] = {4: (6.6, 3.1), 2: (8.3, 3.1)}
 
 
 def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
-    """The most memory that one call of a transformer takes besides its weights.
+    """Peak memory of one call of a transformer, besides its weights.
+
+    For attention kernels that never hold all attention weights at once. At most two prompts are
+    counted: more videos in a batch share theirs.
 
     Args:
         config: its sizes.
-        latents: (b, c, t, h, w); b is 2 where both prompts are asked in one call.
-        itemsize: bytes of the numbers it computes in: 4 for float32, 2 for bf16 and fp16.
-
-    It holds for kernels that never hold all of attention's weights, and counts two prompts at most:
-    more videos in a batch share theirs.
+        latents: (b, c, t, h, w); b is 2 where one call computes both prompts.
+        itemsize: bytes of a number that it computes in: 4 for float32, 2 for bf16 and fp16.
     """
     b, _, t, h, w = latents
     tokens = prod(ceil(n / p) for n, p in zip((t, h, w), config.patch, strict=True))
     attending, in_mlp = ALIVE[min(max(itemsize, 2), 4)]
     wide = max(attending, in_mlp + config.mlp_width / config.width)
-    at_work = round(b * itemsize * tokens * wide * config.width)
-    return at_work + text_bytes(config, min(b, 2), itemsize)
+    activations = round(b * itemsize * tokens * wide * config.width)
+    return activations + text_bytes(config, min(b, 2), itemsize)
 
 
 def text_bytes(config: DiTConfig, prompts: int, itemsize: int) -> int:
-    """Keys and values of so many prompts, which are kept through a run."""
+    """Memory of `prompts` prompts' keys and values, which are kept through a run."""
     return 2 * prompts * config.depth * config.text_length * config.width * itemsize

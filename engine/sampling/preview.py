@@ -1,4 +1,4 @@
-"""A quick look at latents: colours by one matrix, without a decoder."""
+"""Previews of latents: colours by one matrix, without a decoder."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ class Colours(NamedTuple):
 
 
 def fit_colours(latents: Tensor, pixels: Tensor) -> Colours:
-    """The matrix that comes nearest to the mean colour of each latent cell, by least squares.
+    """The matrix whose colours are nearest to each latent cell's mean colour, by least squares.
 
     Args:
         latents: (b, c, t, h, w).
-        pixels: (b, 3, f, h·s, w·s) in [-1, 1], what the latents stand for: 1 + (t - 1)·p frames.
+        pixels: (b, 3, f, h·s, w·s) in [-1, 1], the same video: 1 + (t - 1)·p frames.
     """
     h, w = latents.shape[-2:]
     cells = reduce(pixels, "b c f (h q) (w r) -> b c f h w", "mean", h=h, w=w)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 
-LEVELS = 1000  # Wan was trained on this many noise levels; curves that list them count in it
+LEVELS = 1000  # noise levels that Wan was trained on; some curves step through them
 MAX_STEPS = LEVELS
 SHIFTS = (0.01, 100.0)
 
@@ -19,7 +19,7 @@ Curve = Callable[[int, float], NDArray[np.float64]]  # (steps, shift) -> (steps,
 
 
 def shifted(sigma: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
-    """Noise levels pushed towards the noisy end; 1 leaves them, larger numbers push harder.
+    """Noise levels moved towards the noisy end; a shift of 1 leaves them, larger ones move more.
 
     Source:
         Esser et al. 2024, arXiv:2403.03206, "Resolution-dependent shifting of timestep
@@ -37,7 +37,7 @@ def _wan(steps: int, shift: float) -> NDArray[np.float64]:
 
 
 def _simple(steps: int, shift: float) -> NDArray[np.float64]:
-    # Multiplied in this order, as the original does: another one rounds some levels differently.
+    # Multiplied in the original's order: any other rounds some levels differently.
     skipped = (np.arange(steps) * (LEVELS / steps)).astype(int)
     return shifted((LEVELS - skipped) / LEVELS, shift)
 
@@ -70,7 +70,7 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
 
 
 def _check(steps: int, shift: float, curve: str, denoise: float) -> None:
-    # Written so that NaN, of which every comparison is false, fails too.
+    # Written so that NaN, for which every comparison is false, fails too.
     if not 1 <= steps <= MAX_STEPS:
         raise InputError(f"{steps} steps: choose from 1 to {MAX_STEPS}.")
     if not SHIFTS[0] <= shift <= SHIFTS[1]:
@@ -90,12 +90,12 @@ def sigmas(steps: int, shift: float, curve: str = "linear", denoise: float = 1.0
     """The noise levels to sample at.
 
     Args:
-        steps: how many times the model is asked, 1 … 1000.
+        steps: how many, 1 … 1000.
         shift: 1 leaves the spacing of the curve alone; larger values spend more of the steps on
             the layout and fewer on detail. 0.01 … 100. Wan was made for 3 to 12.
         curve: one of CURVES.
-        denoise: below 1, only the last part of a longer schedule, for starting from a clip
-            that exists: 0.3 takes the last `steps` of steps / 0.3. What ComfyUI's schedulers do.
+        denoise: below 1, only the end of a longer schedule, to start from an existing clip: 0.3
+            takes the last `steps` of steps / 0.3. ComfyUI's schedulers do the same.
 
     Returns:
         (steps + 1,) float32, strictly decreasing to 0; from 1 if denoise is 1 (except "wan").
@@ -109,5 +109,5 @@ def sigmas(steps: int, shift: float, curve: str = "linear", denoise: float = 1.0
 
 
 def listed(levels: Sequence[float]) -> Tensor:
-    """Noise levels written out, and the 0 after them: (steps + 1,) float32."""
+    """These noise levels and the 0 after them: (steps + 1,) float32."""
     return torch.tensor([*levels, 0.0])

@@ -26,14 +26,14 @@ DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
 class ComfyDiT(WanDiT):
     """WanDiT with core's call, its wrappers, its attention and its block replacements.
 
-    It is a WanDiT and does not hold one, so that parameters keep the official names that LoRAs go
-    by. `texts` is opened and closed by the callbacks in `model`.
+    It is a WanDiT and does not contain one, so that parameters keep the official names, by which
+    LoRAs find them. `texts` is opened and closed by the callbacks in `patching`.
     """
 
     def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
         super().__init__(config, operations=quicker(operations), device=device, dtype=dtype)
-        self.dtype = dtype  # core asks for it
-        self.patch_size = config.patch  # and other packs for this
+        self.dtype = dtype  # core reads it
+        self.patch_size = config.patch  # and other packs this
         self.texts = TextMemory()
 
     def forward(
@@ -46,7 +46,7 @@ class ComfyDiT(WanDiT):
         transformer_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """The velocity at x, as core calls for it.
+        """The velocity at x, called as core calls its own.
 
         Args:
             x: (b, c, t, h, w) noisy latents with any image channels after them.
@@ -64,7 +64,7 @@ class ComfyDiT(WanDiT):
         executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(
             self._velocity, self, wrappers
         )
-        # Wrappers look for the options in last place.
+        # Wrappers expect the options last.
         return executor.execute(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
 
     def _velocity(
@@ -102,19 +102,18 @@ class ComfyDiT(WanDiT):
         if timestep.max() <= 1000 * shots_meet:
             return velocity(x, timestep, segments)[:, :, :frames]
         apart = [
-            velocity(x[:, :, at.start : at.stop], in_frames(timestep, at), at.text)
-            for at in segments
+            velocity(x[:, :, s.start : s.stop], timestep_of(s, timestep), s.text) for s in segments
         ]
         return torch.cat(apart, dim=2)[:, :, :frames]
 
 
-def in_frames(timestep: Tensor, segment: Segment) -> Tensor:
-    """timestep: (b,) or (b, t), of which those of a segment's frames are returned."""
+def timestep_of(segment: Segment, timestep: Tensor) -> Tensor:
+    """A segment's part of timestep: (b,) or (b, t)."""
     return timestep if timestep.ndim == 1 else timestep[:, segment.start : segment.stop]
 
 
 def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
-    """What core's ScaleROPE asks for: positions stretched and moved along t, y and x."""
+    """The positions that core's ScaleROPE sets: scaled and shifted along t, y and x."""
     t, y, x = (
         (rope_options.get(f"shift_{axis}", 0.0), rope_options.get(f"scale_{axis}", 1.0))
         for axis in ("t", "y", "x")
@@ -123,7 +122,7 @@ def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
 
 
 def attention_with(options: dict[str, Any]) -> Attention:
-    """The host's attention, whichever it is set to, or what a node puts in its place."""
+    """The host's attention, whichever it is set to, or what a node replaces it with."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
@@ -143,36 +142,37 @@ def attention_with(options: dict[str, Any]) -> Attention:
 
 
 def own_kernel(x: Tensor) -> Attention | None:
-    """On a CPU core takes a kernel slower than these, unless told which to take."""
-    if x.device.type != "cpu" or told_kernel():
+    """A kernel for a CPU that is faster than core's default; None where the user chose one."""
+    if x.device.type != "cpu" or kernel_is_chosen():
         return None
     return {torch.float32: sdpa, torch.bfloat16: chunked}.get(x.dtype)
 
 
-def told_kernel() -> bool:
+def kernel_is_chosen() -> bool:
+    """Whether ComfyUI was started with an option for its attention on a CPU."""
     return args.use_split_cross_attention or args.use_quad_cross_attention
 
 
 def attends_in_parts(device: torch.device) -> bool:
-    """Whether the kernel there never holds the weights of all tokens for all others."""
+    """Whether the kernel there never holds the attention weights of all tokens at once."""
     if device.type == "cpu":
-        return not told_kernel()
+        return not kernel_is_chosen()
     return mm.xformers_enabled() or mm.pytorch_attention_flash_attention()
 
 
 def around_block_with(
     options: dict[str, Any], context: Tensor, timestep: Tensor, depth: int
 ) -> AroundBlock:
-    """Runs what other nodes put in a block's place: `patches_replace["dit"]["double_block", i]`.
+    """Runs what nodes replace blocks with: `patches_replace["dit"]["double_block", i]`.
 
-    Such a node is given the tokens flat, (b, n, c), as core's Wan has them. It may change them
-    before and after the block; changes to text and noise level have no effect.
+    Such a node gets the tokens flat, (b, n, c), as core's Wan has them. It may change them before
+    and after the block; changes to text and noise level have no effect.
     """
     replacements = options.get("patches_replace", {}).get("dit", {})
     options["total_blocks"] = depth
 
     def around(i: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        options["block_index"] = i  # attention overrides tell layers apart by it
+        options["block_index"] = i  # which attention overrides distinguish layers by
         replacement = replacements.get(("double_block", i))
         if replacement is None:
             return block(x)

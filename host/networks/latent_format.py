@@ -1,4 +1,4 @@
-"""How a VAE's latents are scaled for the transformer, and shown while they are made."""
+"""How a VAE's latents are scaled for the transformer, and previewed while sampling."""
 
 from comfy import latent_formats
 
@@ -7,7 +7,7 @@ from ...models.wan.config import DiTConfig
 
 
 class UnitLatents(latent_formats.LatentFormat):
-    """Latents that are about unit normal as they are: the built-in VAE scales them itself."""
+    """Latents with mean 0 and deviation 1 as they are: the built-in VAE scales them itself."""
 
     latent_dimensions = 3
     spacial_downscale_ratio = 16  # newer hosts resize empty latents by it
@@ -15,20 +15,20 @@ class UnitLatents(latent_formats.LatentFormat):
 
     def __init__(self, channels: int, colours: Colours | None):
         self.latent_channels = channels
-        # Without a fit, any three channels still show shapes and motion.
-        some = [[float(i == j) / 2 for j in range(3)] for i in range(channels)]
-        self.latent_rgb_factors = some if colours is None else colours.factors
+        # Without a fit, the first three channels still show shapes and motion.
+        first = [[float(i == j) / 2 for j in range(3)] for i in range(channels)]
+        self.latent_rgb_factors = first if colours is None else colours.factors
         self.latent_rgb_factors_bias = None if colours is None else colours.bias
 
 
 def format_for(
     config: DiTConfig, built_in: bool, colours: Colours | None = None
 ) -> latent_formats.LatentFormat:
-    """The format of the latents that a transformer paints.
+    """The format of the latents that a transformer generates.
 
     Args:
         config: its sizes.
-        built_in: made by this project, whose VAE gives latents of unit size.
+        built_in: trained by this project, whose VAE scales latents itself.
         colours: for previews of a built-in model.
     """
     if built_in or config.out_channels not in (16, 48):

@@ -1,4 +1,4 @@
-"""LoRAs onto a MODEL, whichever way their tensors are named."""
+"""Adds LoRAs to a MODEL, whichever way their tensors are named."""
 
 import re
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ PART = re.compile(
 
 
 def menu() -> list[str]:
-    """What the loader offers; the first changes nothing."""
+    """What the loader offers; the first entry changes nothing."""
     names = folder_paths.get_filename_list(FOLDER)
     return [NONE, *(name for name in names if name.lower().endswith((".safetensors", ".sft")))]
 
 
 def find(name: str) -> Path:
-    """The file behind a menu entry. Raises InputError for a name that the menu does not have."""
+    """The file behind a menu entry. Raises InputError for a name that is not in the menu."""
     names = menu()[1:]
     path = folder_paths.get_full_path(FOLDER, name) if name in names else None
     if path is None:
@@ -51,10 +51,10 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
 
     Returns:
         The MODEL, how many of its parameters are changed, and how many that the file would change
-        it has not, or in another shape.
+        are missing from it or of another shape.
 
     Raises:
-        InputError: for a name that the menu does not have.
+        InputError: for a name that is not in the menu.
         CheckpointError: if the file cannot be read, or fits nowhere.
     """
     if name == NONE:
@@ -63,32 +63,32 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     found = comfy.lora.load_lora(tensors, known, log_missing=False)
     if not found:
-        some = ", ".join(sorted(tensors)[:2])
+        first = ", ".join(sorted(tensors)[:2])
         raise CheckpointError(
-            f"'{name}' fits nowhere in this model: it holds {some} and so on. Choose a LoRA that "
+            f"'{name}' fits nowhere in this model: it holds {first} and so on. Choose a LoRA that "
             f"was made for it, or check that this file is a LoRA."
         )
     weights = model.model_state_dict()
     sizes = {
-        key: (changes(patch), weights[key].numel() if key in weights else 0)
+        key: (changed_by(patch), weights[key].numel() if key in weights else 0)
         for key, patch in found.items()
         if isinstance(key, str)  # otherwise it is a part of a parameter
     }
-    other = {key: (was, there) for key, (was, there) in sizes.items() if was not in (0, there)}
+    other = {key: (made, has) for key, (made, has) in sizes.items() if made not in (0, has)}
     if len(other) == len(found):
-        key, (was, there) = next(iter(other.items()))
+        key, (made, has) = next(iter(other.items()))
         raise CheckpointError(
-            f"'{name}' was made for a model of another size: of '{key}' it changes {was} numbers, "
-            f"and this model has {there}. Choose the LoRA for this model."
+            f"'{name}' was made for a model of another size: it changes {made} numbers of "
+            f"'{key}', and this model has {has} there. Choose the LoRA for this model."
         )
-    changed = model.clone()  # core would leave out what does not fit, with a word in its log alone
+    changed = model.clone()  # core would drop what does not fit, and say so in its log only
     changed.add_patches({key: patch for key, patch in found.items() if key not in other}, strength)
     layers = {match["layer"] for tensor in tensors if (match := PART.fullmatch(tensor))}
     return changed, len(found) - len(other), len(other) + len(layers - known.keys())
 
 
-def changes(patch: Any) -> int:
-    """How many numbers of a parameter a patch of core's changes; 0 if that cannot be told."""
+def changed_by(patch: Any) -> int:
+    """How many numbers of a parameter one of core's patches changes; 0 if that is unknown."""
     if isinstance(patch, LoRAAdapter):
         up, down, _, middle, _, reshape = patch.weights
         return 0 if middle is not None or reshape is not None else len(up) * down[0].numel()
@@ -96,7 +96,7 @@ def changes(patch: Any) -> int:
 
 
 def official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a LoRA by the names that core goes by; those it knows already stay."""
+    """A LoRA's tensors under the names that core knows; those it knows already stay."""
     return {renamed(name): tensor for name, tensor in tensors.items()}
 
 

@@ -20,13 +20,13 @@ from ...models.errors import CheckpointError
 from ..comfyui.conditioning import of_cuts
 
 NAME, SHOT = "longtake_umt5", "longtake_umt5_shot_"
-VOCABULARY = "spiece_model"  # the tensor that holds the tokenizer, as ComfyUI's UMT5 files have it
-UMT5: Mapping[str, Any] = {  # what the shapes of a file do not show
+VOCABULARY = "spiece_model"  # the tensor with the tokenizer, named as in ComfyUI's UMT5 files
+UMT5: Mapping[str, Any] = {  # what the shapes in a file do not show
     "dense_act_fn": "gelu_pytorch_tanh",
     "is_gated_act": True,
     "model_type": "umt5",
 }
-FILLED_TO = 64  # tokens; what the built-in model was trained with
+PADDED_TO = 64  # tokens; as the built-in model was trained
 
 
 def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> comfy.sd.CLIP:
@@ -34,7 +34,7 @@ def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) 
 
     Args:
         sizes: UMT5's d_model, d_kv, d_ff, num_heads, num_layers, vocab_size.
-        weights: by transformers' names, with the tokenizer among them. Their dtype is kept.
+        weights: by transformers' names, including the tokenizer. Their dtype is kept.
         source: the file's name, for messages.
 
     Raises:
@@ -59,11 +59,11 @@ def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) 
             f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "
             f"unexpected {sorted(unexpected) or 'none'}."
         )
-    return on_real_tokens(clip)
+    return without_padding(clip)
 
 
 def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
-    """Tokenizer and network classes for core's CLIP, which makes them itself."""
+    """Tokenizer and network classes for core's CLIP, which instantiates them itself."""
     return ClipTarget(tokenizer_for(sizes["d_model"]), network_for(sizes, dtype))
 
 
@@ -83,7 +83,7 @@ def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.
 
     class Network(sd1_clip.SD1ClipModel):
         def __init__(self, device, dtype, model_options):
-            # Not core's choice of dtype, which is fp16 on most cards: the file's own.
+            # The file's own dtype, not core's choice, which is fp16 on most cards.
             super().__init__(device, stored, model_options, name=NAME, clip_model=Encoder)
 
         def encode_token_weights(self, tokens):
@@ -110,7 +110,7 @@ def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
                 pad_to_max_length=False,
                 pad_token=0,
                 max_length=99_999_999,
-                min_length=FILLED_TO,
+                min_length=PADDED_TO,
                 tokenizer_data=tokenizer_data,
             )
 
@@ -134,27 +134,27 @@ def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
 
 
 def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
-    """Under which keys the shots of a prompt with cuts are, in order; none for any other."""
+    """The keys of a prompt's shots, in order; none for a prompt without cuts."""
     return [key for key in tokens if key.startswith(SHOT)]
 
 
 def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
     """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
-    with taken_over():
+    with weights_taken_over():
         clip = comfy.sd.load_clip(
             [path],
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
             clip_type=comfy.sd.CLIPType.WAN,
         )
-    return on_real_tokens(clip)
+    return without_padding(clip)
 
 
 @contextmanager
-def taken_over() -> Iterator[None]:
-    """Within it core's T5 takes over the weights it is given, mapped from a file, uncopied.
+def weights_taken_over() -> Iterator[None]:
+    """While it lasts, core's T5 uses the weights that it loads where they are, without copying.
 
-    Core would fill weights of its own with them: then both are in memory, twice the file's size.
-    What it holds in another dtype, or on a GPU, is still copied there.
+    Core would copy them into weights of its own, which takes memory of twice the file's size.
+    What belongs in another dtype, or on a GPU, is still copied.
     """
 
     def take(network: T5, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = True):
@@ -169,27 +169,28 @@ def taken_over() -> Iterator[None]:
         del T5.load_state_dict
 
 
-def on_real_tokens(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
-    """Compute no tokens past the end of the prompt: nothing listens to them, and all are zeroed.
+def without_padding(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
+    """Makes a CLIP compute no tokens past the end of the prompt, which come out as zeros anyway.
 
-    Core fills a prompt up to 512 tokens and computes them all, masked.
+    Core pads a prompt to 512 tokens and computes all of them, masked.
     """
     for encoder in clip.cond_stage_model.modules():
         masks = getattr(encoder, "enable_attention_masks", False)
         if masks and encoder.zero_out_masked and isinstance(encoder.transformer, T5):
-            encoder.transformer.forward = without_filling(encoder.transformer.forward)
+            encoder.transformer.forward = up_to_the_last_token(encoder.transformer.forward)
     return clip
 
 
-def without_filling(forward: Callable[..., tuple]) -> Callable[..., tuple]:
-    """A T5's forward that works up to the last token that counts, and appends zeros."""
+def up_to_the_last_token(forward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A T5's forward that computes no padding, and appends zeros in its place."""
 
     def shorter(input_ids, attention_mask, embeds=None, **kwargs: Any) -> tuple:
         if embeds is None or attention_mask is None:
             return forward(input_ids, attention_mask, embeds=embeds, **kwargs)
-        real = int(attention_mask.any(dim=0).nonzero().max()) + 1 if attention_mask.any() else 1
-        filling = embeds.shape[1] - real
-        outputs = forward(input_ids, attention_mask[:, :real], embeds=embeds[:, :real], **kwargs)
-        return tuple(out if out is None else F.pad(out, (0, 0, 0, filling)) for out in outputs)
+        length = int(attention_mask.any(dim=0).nonzero().max()) + 1 if attention_mask.any() else 1
+        padding = embeds.shape[1] - length
+        mask, embeds = attention_mask[:, :length], embeds[:, :length]
+        outputs = forward(input_ids, mask, embeds=embeds, **kwargs)
+        return tuple(out if out is None else F.pad(out, (0, 0, 0, padding)) for out in outputs)
 
     return shorter

@@ -1,7 +1,7 @@
-"""Text keys and values, kept while one sampling run goes on.
+"""Text keys and values, kept for the length of one sampling run.
 
-Core hands the same prompts to the model again at every step, put together anew each time. Reading
-a prompt costs two matrices per block, and under low memory the transfer of their weights as well.
+Core passes the same prompts to the model at every step, batched anew each time. Computing their
+keys and values costs two matrices per block, and with little memory the transfer of those weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +13,27 @@ from torch import Tensor
 from ...models.wan.dit import KeysValues, Text
 
 Read = Callable[[Tensor, Tensor | None], Text]
-LIMIT = 16  # prompts; a run with more of them reads the oldest again
+LIMIT = 16  # prompts; a run with more of them computes the oldest again
 
 
 class Row(NamedTuple):
-    """One prompt of a batch, and what was read from it."""
+    """One prompt of a batch, and its keys and values.
 
-    context: Tensor  # (1, m, c)
-    image: Tensor | None  # (1, i, c) CLIP image tokens
+    Attributes:
+        context: (1, m, c) from the text encoder.
+        image: (1, i, c) CLIP image tokens.
+        text: keys and values.
+    """
+
+    context: Tensor
+    image: Tensor | None
     text: Text
 
 
 class Stacked(Sequence[KeysValues]):
-    """Keys and values of several prompts, put together for one block when that block asks.
+    """Keys and values of several prompts, batched for one block at a time, when it asks.
 
-    A batch of all blocks would hold as much again as the rows themselves: gigabytes for 14B.
+    Batched for all blocks they would take as much memory again: gigabytes for 14B.
     """
 
     def __init__(self, rows: Sequence[Sequence[KeysValues]]):
@@ -42,9 +48,9 @@ class Stacked(Sequence[KeysValues]):
 
 
 class TextMemory:
-    """Remembers what was read from each prompt between `open` and `close`.
+    """Keeps each prompt's keys and values between `open` and `close`.
 
-    Outside of a run nothing is remembered, so that a change of weights can never be missed.
+    Outside of a run nothing is kept, so that a change of weights can never be missed.
     """
 
     def __init__(self):
@@ -59,7 +65,7 @@ class TextMemory:
         self._rows, self._open = [], False
 
     def read(self, read: Read, context: Tensor, image: Tensor | None) -> Text:
-        """What `read` gives for context: (b, m, c) and image: (b, i, c), one call per new row."""
+        """read(context, image), called once per new row of (b, m, c) and (b, i, c)."""
         if not self._open:
             return read(context, image)
         each = range(context.shape[0])

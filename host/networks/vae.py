@@ -1,4 +1,4 @@
-"""Our causal VAE as ComfyUI's VAE, and any Wan VAE as something that decodes piece by piece."""
+"""Our causal VAE as ComfyUI's VAE, and decoding piece by piece with any Wan VAE."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,15 +26,15 @@ from .layers import quicker
 from .patching import patcher_for
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
-# How many times over the largest tensor of a piece is held, with the past of all the convolutions:
-# as measured, and a sixth more for what kernels work in. Layout 2.2 has shortcuts to hold as well.
+# Peak memory, in units of a piece's largest tensor and including the past of all convolutions: as
+# measured, and a sixth more for the kernels' workspace. Layout 2.2 needs more for its shortcuts.
 ENCODING, DECODING = 7.2, {False: 10.2, True: 12.4}
 
 
 class ComfyWanVAE(WanVAE):
-    """WanVAE as core's VAE calls it: whole clips in and out, the work done a piece at a time.
+    """WanVAE as core's VAE calls it: whole clips in and out, computed a piece at a time.
 
-    Newer hosts ask for `comfy_has_chunked_io`: they hand over the tensor to be filled, and pixels
+    Newer hosts look for `comfy_has_chunked_io`: they pass the tensor to be filled, and pixels
     that are not on the device yet.
     """
 
@@ -51,7 +51,7 @@ class ComfyWanVAE(WanVAE):
 
         Returns:
             (b, 3, f, h·s, w·s) float32 where the host keeps finished images, or `output_buffer`,
-            filled. On the device there is never more than one piece.
+            filled. Never more than one piece is on the device.
 
         Raises:
             InputError: for latents of another VAE.
@@ -68,7 +68,7 @@ class ComfyWanVAE(WanVAE):
         return out
 
     def encode(self, pixels: Tensor, device: torch.device | None = None) -> Tensor:
-        """(b, 3, f, h, w) -> (b, z, t, h / s, w / s); frames that fill no latent are left out."""
+        """(b, 3, f, h, w) -> (b, z, t, h / s, w / s); frames that fill no latent are dropped."""
         weight = self.conv1.weight
 
         def on_device(frames: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class ComfyWanVAE(WanVAE):
 def encoded_pieces(
     network: WanVAE, pixels: Tensor, prepare: Callable[[Tensor], Tensor] = lambda frames: frames
 ) -> Iterator[Tensor]:
-    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time, each piece first prepared."""
+    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time; `prepare` is applied first."""
     step, state = network.config.stride_t, None
     whole = 1 + (pixels.shape[2] - 1) // step * step
     for start, stop in zip([0, *range(1, whole, step)], range(1, whole + 1, step), strict=True):
@@ -92,7 +92,7 @@ class ComfyVAE(comfy.sd.VAE):
     """Core's VAE around one of our networks; tiling, offloading and previews are core's."""
 
     def __init__(self, network: ComfyWanVAE, dtype: torch.dtype):
-        # Core tells networks apart by their weights and knows none of ours. As this one it sets
+        # Core recognises networks by their weights, and none of ours. For this stand-in it sets
         # every attribute that its version has; those that differ are set below.
         super().__init__(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=dtype)
         config = network.config
@@ -114,25 +114,25 @@ class ComfyVAE(comfy.sd.VAE):
         self.model_size()
 
     def get_sd(self) -> dict[str, Tensor]:
-        """The weights as files hold them, for core's VAESave: not in the layout that is quick."""
+        """The weights for core's VAESave, in the memory layout of files and not channels last."""
         return {name: weight.contiguous() for name, weight in super().get_sd().items()}
 
 
 def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
-    """What encoding takes besides weights and pixels: (b, 3, f, h, w), for one of the batch."""
+    """Memory for encoding one of pixels: (b, 3, f, h, w), besides weights and pixels."""
     numbers = ENCODING * widest(config, config.width, pixels[-2] * pixels[-1])
     return numbers * mm.dtype_size(dtype)
 
 
 def decode_bytes(config: VAEConfig, latents: Sequence[int], dtype: torch.dtype) -> float:
-    """What decoding takes besides the weights: (b, z, t, h, w), for one of the batch."""
+    """Memory for decoding one of latents: (b, z, t, h, w), besides the weights."""
     pixels = latents[-2] * latents[-1] * config.stride_hw**2
-    held = DECODING[config.residual]
-    return held * widest(config, config.decoder_width, pixels) * mm.dtype_size(dtype)
+    numbers = DECODING[config.residual] * widest(config, config.decoder_width, pixels)
+    return numbers * mm.dtype_size(dtype)
 
 
 def widest(config: VAEConfig, width: int, pixels: int) -> float:
-    """Numbers in the largest tensor of one piece, a latent frame of so many pixels."""
+    """How many numbers the largest tensor of one piece has, a latent frame of `pixels` pixels."""
     return pixels / config.patch**2 * width * max(config.multipliers[:2]) * config.stride_t
 
 
@@ -149,7 +149,7 @@ def build(
     Args:
         config: its sizes.
         weights: by official name, on the CPU, in `dtype`. They are taken over.
-        dtype: in which it computes.
+        dtype: that it computes in.
         source: the file's name, for messages.
     """
     layers = quicker(comfy.ops.disable_weight_init)
@@ -177,7 +177,7 @@ def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
 
     Args:
         vae: ours, or core's own with a Wan network.
-        latents: (b, c, t, h, w) of what shall be decoded; only their shape is looked at.
+        latents: (b, c, t, h, w) that will be decoded; only their shape is used.
 
     Raises:
         InputError: if the VAE is of another family, or does not fit the latents.
@@ -211,7 +211,7 @@ def decode_frames(vae: comfy.sd.VAE, latents: Tensor) -> Tensor:
 
 
 def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
-    """Latents of a clip, as this VAE gives them.
+    """Latents of a clip.
 
     Args:
         vae: ours, or core's own with a Wan network.
@@ -257,7 +257,7 @@ def check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
 
 
 def load(vae: comfy.sd.VAE, memory: float) -> None:
-    """Put a VAE's weights on its device, with `memory` bytes to spare."""
+    """Load a VAE's weights to its device, with `memory` bytes to spare."""
     whole = getattr(vae, "disable_offload", False)
     mm.load_models_gpu([vae.patcher], memory_required=memory, force_full_load=whole)
 
@@ -265,8 +265,8 @@ def load(vae: comfy.sd.VAE, memory: float) -> None:
 def streaming(vae: comfy.sd.VAE) -> WanVAE:
     """The network of a VAE as one of ours.
 
-    Core's Wan networks have the same parameters under the same names: ours then shares them, so
-    that nothing is held twice and moving one to a device moves the other.
+    Core's Wan networks have the same parameters under the same names. Ours shares them, so that
+    nothing is in memory twice and moving one to a device moves the other.
     """
     network = vae.first_stage_model
     if isinstance(network, WanVAE):
@@ -286,10 +286,10 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
 
 
 def header_of(weights: dict[str, Tensor]) -> Header:
-    """Weights in memory, described as if they lay in a file."""
-    spelled = {dtype: name for name, dtype in FILE_DTYPES.items()}
-    here = Path("VAE")
+    """Weights in memory, described as if they were in a file."""
+    names = {dtype: name for name, dtype in FILE_DTYPES.items()}
+    path = Path("VAE")
     return Header(
-        here,
-        {name: TensorInfo(tuple(w.shape), spelled[w.dtype], here) for name, w in weights.items()},
+        path,
+        {name: TensorInfo(tuple(w.shape), names[w.dtype], path) for name, w in weights.items()},
     )

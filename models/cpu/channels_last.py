@@ -1,4 +1,4 @@
-"""The VAE's inner loop on a CPU: channels last in memory, no copies between norm and convolution.
+"""Video tensors on a CPU: channels last in memory, and no copies between norm and convolution.
 
 Axes:  b video in the batch   c channel   t frame   h row   w column
 """
@@ -7,19 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = 2**16  # numbers normed at a time, few enough to stay in a core's cache
+BLOCK = 2**16  # numbers normalised at a time, few enough for a core's cache
 
 
 def suits(x: Tensor) -> bool:
-    """Whether to work this way: on GPUs and while training, torch's own kernels do."""
+    """Whether to work this way; on GPUs and in training torch's own kernels are used."""
     return x.is_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def lay_out(network: nn.Module) -> None:
-    """Put the weights of convolutions channels last as well.
+    """Lay out the weights of convolutions channels last as well.
 
-    From there oneDNN gets them into its own order, which it does at every call, up to three times
-    faster: for pictures of few pixels, most of the time goes there.
+    oneDNN copies weights into an order of its own at every call, from this layout up to three
+    times faster. For images of few pixels most of the time goes into that.
     """
     for conv in network.modules():
         if isinstance(conv, nn.Conv2d | nn.Conv3d):
@@ -55,8 +55,8 @@ def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) 
 def norm_silu(gamma: Tensor, x: Tensor, out: Tensor) -> None:
     """out = silu(RMS norm over channels of x, times gamma); both (b, c, t, h, w).
 
-    Arithmetic is in float32, a block that fits the cache at a time, and every pixel goes by its
-    own numbers, so that a video in pieces comes out as a whole one.
+    Arithmetic is in float32, a block that fits the cache at a time. Every pixel is computed from
+    its own channels alone, so that a video in pieces comes out like a whole one.
     """
     channels = x.shape[1]
     gamma = gamma.float().flatten() * channels**0.5

@@ -1,7 +1,7 @@
-"""Arithmetic in the place of a tensor that nobody else needs.
+"""Results written into tensors that nobody else needs.
 
-On a CPU, finding new room for what is as large as the video takes longer than computing it; on a
-GPU it is memory saved. While something is learned, or compiled, all of it makes new tensors.
+On a CPU, allocating what is as large as the video takes longer than computing it; on a GPU this
+saves memory. Under autograd and torch.compile all results are new tensors.
 """
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def spare(x: Tensor) -> Tensor | None:
-    """Room for a result where x lies, if it may go there."""
+    """x, as the `out` of an operation, where it may be overwritten; otherwise None."""
     return None if torch.is_grad_enabled() or torch.compiler.is_compiling() else x
 
 
 def gelu(x: Tensor) -> Tensor:
-    """GELU's tanh form, in the place of x."""
+    """GELU in its tanh form; x is overwritten where it may be."""
     if spare(x) is None:
         return F.gelu(x, approximate="tanh")
     return torch.ops.aten.gelu_(x, approximate="tanh")

@@ -1,10 +1,10 @@
-"""Matrix products and convolutions on a CPU by oneDNN, where torch would take a slower way.
+"""Matrix products and convolutions on a CPU by oneDNN, where torch would choose a slower kernel.
 
-Torch gives float32 products to MKL, which on AMD's processors is a fifth slower, and one small
-float32 video to a convolution of its own, which is many times slower. The ways to oneDNN are
-torch's private ones: they are tried out once, on small numbers, and left alone if they are missing
-or wrong. Weights are taken as they lie, at every call, so that a patched or moved one counts at
-once and none is held twice; a packed copy would gain another 4 %.
+Torch gives float32 products to MKL, which on AMD's processors is a fifth slower, and a single small
+float32 video to a convolution of its own, which is many times slower. The operators that call
+oneDNN are private to torch: they are tried once, on small tensors, and not used if they are missing
+or wrong. Weights are read where they are at every call, so that a patched or moved one counts at
+once and none is stored twice; a packed copy would gain another 4 %.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROWS = 256  # below, oneDNN's own order of a weight costs more to make than it saves
+ROWS = 256  # below, bringing the weight into oneDNN's own order costs more than it saves
 DTYPES = (torch.float32, torch.bfloat16)
 
 
 def linear_serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether `linear` can answer for x: (..., c) and weight: (c', c), and is worth it."""
+    """Whether `linear` can compute x: (..., c) by weight: (c', c), and is worth it."""
     rows = x.numel() // max(1, x.shape[-1])
     return rows >= ROWS and serves(x, weight) and works(linear_is_right)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    """x: (..., c) -> (..., c'), with `gelu` through GELU's tanh form in the same pass."""
+    """x: (..., c) -> (..., c'); `gelu` applies GELU's tanh form in the same pass."""
     activation = ("gelu", [], "tanh") if gelu else ("none", [], "")
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *activation)
 
 
 def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
-    """Whether `convolution` can answer for a layer: one whose weights need no cast or patch."""
+    """Whether `convolution` can compute a layer, whose weights then need no cast or patch."""
     cast = getattr(conv, "weight_function", None) or getattr(conv, "bias_function", None)
     return not cast and serves(x, conv.weight) and works(convolution_is_right)
 
@@ -45,13 +45,16 @@ def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
 
 
 def weight_for(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """Its weight; where x has fewer frames than that, what meets them, as if none came before."""
+    """Its weight; for x with fewer frames than the kernel, only the taps that meet x.
+
+    The missing frames before x then count as zeros.
+    """
     fewer = x.ndim == 5 and not conv.padding[0]
     return conv.weight[:, :, -x.shape[2] :] if fewer else conv.weight
 
 
 def serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether these are plain numbers on a CPU, of one dtype, and nothing is being learned."""
+    """Whether these are plain numbers on a CPU, of one dtype, outside of training."""
     plain = x.is_cpu and weight.is_cpu and x.dtype is weight.dtype and x.dtype in DTYPES
     return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
@@ -63,7 +66,7 @@ def works(is_right: Callable[[], bool]) -> bool:
     try:
         return is_right()
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
-        return False  # another version of torch, with other private ways
+        return False  # another version of torch, with other private operators
 
 
 @torch.no_grad()

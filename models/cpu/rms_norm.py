@@ -1,17 +1,17 @@
-"""RMS norm on a CPU, where torch's makes four copies of all that it norms."""
+"""RMS norm on a CPU, where torch's own makes four copies of its input."""
 
 import torch
 from torch import Tensor
 
-BLOCK = 2**18  # numbers at a time: in float32 what a core keeps beside it
-WORTH = 2 * BLOCK  # fewer fit the caches, and torch's way has fewer calls
+BLOCK = 2**18  # numbers at a time: in float32 as much as a core's own cache holds
+WORTH = 2 * BLOCK  # below, all of it fits the caches, and torch's way makes fewer calls
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x²) + eps) · weight over the last axis, in float32 and rounded once.
 
-    The same as `F.rms_norm`, but for rounding, and several times faster: copies of a whole video
-    cost more than the arithmetic, because the system hands out their memory page by page.
+    `F.rms_norm` up to rounding, and several times faster: copies of a whole video cost more than
+    the arithmetic, because the system allocates their memory page by page.
     """
     out, width = torch.empty_like(x, memory_format=torch.contiguous_format), x.shape[-1]
     rows = max(1, BLOCK // width)

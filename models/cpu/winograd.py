@@ -1,14 +1,13 @@
 """3x3 convolutions on a CPU with a quarter of the multiplications, by Winograd's filtering.
 
-A picture is cut into windows of 6x6 pixels, 4 apart, and the 4x4 results of each come from 36
-products instead of 144. Of a row of six pixels and a filter's three weights it goes like this: both
-are taken as polynomials, evaluated at six points and multiplied there, and from the six products
-the row's four results are interpolated; rows and columns together make it 6x6 points. The price
-are the additions before and after, and the weights, which are evaluated at every call: there is
-nothing that could go stale.
+An image is cut into windows of 6x6 pixels, 4 apart, and the 4x4 results of each come from 36
+products instead of 144. In one dimension: six pixels and a filter's three weights are both taken
+for polynomials, evaluated at six points and multiplied there, and the four results are interpolated
+from the six products. In two dimensions there are 6x6 points. The cost is in the additions before
+and after, and in the weights, which are evaluated at every call so that nothing can go stale.
 
-Time is no matter of windows. At each of the 36 points a convolution over the frames is left, and
-oneDNN takes all of them at once, as groups of channels.
+There are no windows in time. At each of the 36 points a convolution over the frames remains, and
+oneDNN computes all of these at once, as groups of channels.
 
 Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), F(4x4, 3x3). Their
 points 0, 1, -1, 2, -2 and infinity make rounding errors twice as large as ours.
@@ -28,18 +27,18 @@ from torch import Tensor, nn
 
 from . import onednn
 
-A, B = sqrt(0.5), sqrt(2.0)  # A * B is one, which `evaluate` relies on
+A, B = sqrt(0.5), sqrt(2.0)  # A * B is 1, which `evaluate` relies on
 POINTS = (0.0, A, -A, B, -B)  # and infinity
 SIZE, STEP = 6, 4  # of windows, in pixels
-WINDOWS = 64  # in a block, few enough for what becomes of them to stay in the cache
-WEIGHTS = 2**22  # evaluated at a time; memory in larger pieces comes from the system, slowly
+WINDOWS = 64  # in a block, few enough for all intermediate results to stay in the cache
+WEIGHTS = 2**22  # evaluated at a time; larger allocations come from the system, slowly
 PLAIN = ((0, 0, 0), (1, 1, 1), (1, 1, 1), SIZE * SIZE)  # padding, stride, dilation, groups
-PIXELS = 2048  # to be made; below, the weights cost more than is saved
-CHANNELS = 64  # below, the additions do
+PIXELS = 2048  # of the result; below, the weights cost more than is saved
+CHANNELS = 64  # below, the additions cost more than is saved
 
 
 def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """conv(x), of what oneDNN serves, the quicker way; see `onednn.convolution`."""
+    """conv(x), for what `onednn.convolution_serves`, by the faster of two ways."""
     if not pays(conv, x):
         return onednn.convolution(conv, x)
     weight = onednn.weight_for(conv, x)
@@ -50,7 +49,7 @@ def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
 
 
 def pays(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> bool:
-    """Whether it is such a convolution, and large enough; bfloat16 would round too coarsely."""
+    """Whether it is a 3x3 convolution, and large enough; bfloat16 would round too coarsely."""
     plain = prod((*conv.stride, *conv.dilation, conv.groups)) == 1
     flat = conv.kernel_size[-2:] == (3, 3) and conv.padding in ((1, 1), (0, 1, 1))
     if not (plain and flat and x.dtype is torch.float32):
@@ -71,7 +70,7 @@ def is_right() -> bool:
 
 
 def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A convolution over frames with one pixel of nothing around each.
+    """A convolution over frames, with one pixel of zeros around each.
 
     Args:
         x: (b, c, t, h, w).
@@ -101,9 +100,9 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def cut(total: int, most: int) -> tuple[int, list[int]]:
-    """(size, starts) of pieces of one size, not more than `most`; the last may overlap another.
+    """(size, starts) of pieces of equal size, at most `most`; the last may overlap another.
 
-    oneDNN orders weights for the size they will meet, and would slowly reorder them for others.
+    oneDNN orders weights for one size of input, and would slowly reorder them for another.
     """
     pieces = -(-total // most)
     size = -(-total // pieces)
@@ -144,10 +143,10 @@ def interpolated(products: Tensor, out: Tensor) -> None:
 
 
 def evaluate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-    """Six pixels -> what stands for them at 0, A, -A, B, -B and infinity.
+    """Six pixels -> their values at 0, A, -A, B, -B and infinity.
 
-    Filtering is the multiplication of polynomials, transposed. So is this: each sum has the
-    coefficients of the polynomial that is zero at all points but one, which `scales` sets right.
+    Filtering is polynomial multiplication, transposed, and so is this: the coefficients of each sum
+    are those of the polynomial that is zero at all points but one. It is scaled in `constants`.
     """
     torch.add(x[0] + x[4], x[2], alpha=-(A**2 + B**2), out=out[0])
     for i, point, other in ((1, A, B), (3, B, A)):
@@ -176,7 +175,7 @@ def evaluated_weights(
     Args:
         weight: (c', c, k, 3, 3).
         bias: (c',).
-        block: how many videos, frames, and rows and columns of windows they will meet.
+        block: of the input: videos, frames, and rows and columns of windows.
 
     Returns:
         (j·i·c', c, k, 1, 1), in an order of oneDNN's own, and (j·i·c',).
@@ -193,10 +192,10 @@ def evaluated_weights(
 
 @lru_cache
 def constants() -> tuple[Tensor, Tensor]:
-    """Filters' rows and columns -> points, (36, 9); and the points of a one in all results, (36,).
+    """What evaluates filters at the points, (36, 9), and products that interpolate to 1, (36,).
 
-    That one is a product of polynomials as well: the one that is all at the point 1, and by
-    Lagrange's formula known from its values at the others.
+    The latter make a bias. By Lagrange's formula they are the weights that the points have for the
+    value at 1.
     """
     scales = [prod(p - q for q in POINTS if q != p) for p in POINTS]
     values = [[p**i / s for i in range(3)] for p, s in zip(POINTS, scales, strict=True)]

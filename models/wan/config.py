@@ -1,4 +1,4 @@
-"""The numbers that fix each network's weights, and the published sets of them."""
+"""The sizes that determine each network's weights, and those of the published networks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class _Stored:
 
     @classmethod
     def from_json(cls: type[Config], numbers: Mapping[str, Any]) -> Config:
-        """The config that `to_json` wrote. Raises ConfigError for numbers it does not know."""
+        """The config that `to_json` wrote. Raises ConfigError for unknown or missing numbers."""
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()}
         try:
             return cls(**as_tuples)
@@ -43,7 +43,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class DiTConfig(_Stored):
-    """A Wan transformer's sizes; everything else is derived from them."""
+    """A Wan transformer's sizes."""
 
     width: int  # channels of the residual stream
     depth: int  # number of blocks

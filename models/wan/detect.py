@@ -1,4 +1,4 @@
-"""What a checkpoint is, told from the names and shapes of its tensors."""
+"""What a checkpoint is, from the names and shapes of its tensors."""
 
 import json
 from collections import Counter
@@ -43,13 +43,13 @@ class Checkpoint:
     """What `detect` found.
 
     Attributes:
-        kind: which of the three networks.
+        kind: which of the three kinds of network.
         title: its name in messages, as "Wan 2.1 I2V".
         config: DiTConfig, VAEConfig, or for a text encoder UMT5's sizes as a dict.
         names: name in the file -> official name, of all tensors that belong to the network.
         dtype: in which most of its numbers are stored.
-        built_in: made by this project's training, so not to be scaled by Wan's latent statistics.
-        scaled: its fp8 matrices have a scale each, named `….scale_weight`.
+        built_in: trained by this project, so that Wan's latent statistics do not apply.
+        scaled: each of its fp8 matrices has a scale, named `….scale_weight`.
     """
 
     kind: Kind
@@ -62,12 +62,12 @@ class Checkpoint:
 
 
 def detect(header: Header, want: Kind | None = None) -> Checkpoint:
-    """What network a file holds, and how to read it.
+    """Which network a file holds, and how to read it.
 
     Args:
         header: from `read_header`.
-        want: the kind the user asked for. A file that holds several gives this one; None takes
-            the first of video model, VAE, text encoder.
+        want: the kind that the user asked for, also among several in one file; None takes the
+            first of video model, VAE, text encoder.
 
     Raises:
         CheckpointError: another kind than wanted, a relative of Wan that is not supported, or
@@ -90,7 +90,7 @@ def detect(header: Header, want: Kind | None = None) -> Checkpoint:
 
 
 def built_in(header: Header) -> Checkpoint:
-    """A file of our own making says in its metadata what it is."""
+    """What a file of our own making says in its metadata that it is."""
     configs: Mapping[str, Callable[[dict], Any]] = {
         "dit": DiTConfig.from_json,
         "vae": VAEConfig.from_json,
@@ -102,8 +102,8 @@ def built_in(header: Header) -> Checkpoint:
         config = configs[kind](numbers)
     except NOT_A_NOTE as error:
         raise CheckpointError(
-            f"'{header.name}' was made by Longtake, but its note on what it is cannot be read "
-            f"({one_line(error)}). Get another copy of it."
+            f"'{header.name}' was made by Longtake, but its metadata, which says what it is, "
+            f"cannot be read ({one_line(error)}). Get another copy of it."
         ) from None
     names = {name: name for name in header.tensors}
     return Checkpoint(kind, "Longtake nano", config, names, main_dtype(header, names), True)
@@ -142,7 +142,7 @@ def find_vae(header: Header) -> Checkpoint | None:
 
 
 def find_text_encoder(header: Header) -> Checkpoint | None:
-    """UMT5 under transformers' names; its mark is a position bias in every block."""
+    """UMT5 under transformers' names, recognised by a position bias in every block."""
     bias = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
     names = under(header, bias.format(0))
     if names is None or not {bias.format(1), "shared.weight"} <= set(names.values()):
@@ -163,15 +163,15 @@ def find_text_encoder(header: Header) -> Checkpoint | None:
 
 
 def under(header: Header, landmark: str) -> dict[str, str] | None:
-    """Tensors that share the landmark's prefix -> their names without it; None if it is absent.
+    """Tensors with the same prefix as `landmark` -> their names without it; None if it is absent.
 
-    Files wrap a network in `model.`, `model.diffusion_model.`, `vae.` and the like; a file of
-    several networks gives each its own prefix.
+    Files put `model.`, `model.diffusion_model.`, `vae.` and the like before a network's names; in
+    a file of several networks each has its own prefix.
     """
     hits = [name for name in header.tensors if f".{name}".endswith(f".{landmark}")]
     if not hits:
         return None
-    # Training keeps a running average of the weights, `generator_ema`, which is the one to use.
+    # Of a running average of the weights, `generator_ema`, and the weights, the average is better.
     best = min(hits, key=lambda name: ("_ema." not in name, len(name)))
     prefix = best.removesuffix(landmark)
     return {name: name.removeprefix(prefix) for name in header.tensors if name.startswith(prefix)}
@@ -191,7 +191,7 @@ def refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
 
 
 def main_dtype(header: Header, names: Iterable[str]) -> torch.dtype:
-    """The format in which most of the numbers are stored."""
+    """The dtype in which most of the numbers are stored."""
     sizes: Counter[str] = Counter()
     for name in names:
         sizes[header.tensors[name].dtype] += prod(header.tensors[name].shape)

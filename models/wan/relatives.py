@@ -1,4 +1,4 @@
-"""Files that are no network of ours, by name: relatives of Wan, and what is chosen by mistake."""
+"""Files that hold no network of ours: relatives of Wan, and what is chosen by mistake."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from ..errors import CheckpointError
 from ..weights_file import Header, shortened
 
-# Relatives of Wan with modules that ours has not: a sign, the name, what to do.
+# Relatives of Wan with modules that ours lacks: a pattern in the names of their tensors, what they
+# are, what to do.
 WITH_CORE = "Load it with core's UNETLoader and use core's {}."
 FUN_CONTROL = WITH_CORE.format("WanFunControlToVideo or Wan22FunControlToVideo")
 UNSUPPORTED: tuple[tuple[str, str, str], ...] = (
@@ -32,7 +33,8 @@ UNSUPPORTED: tuple[tuple[str, str, str], ...] = (
     ),
 )
 
-# Files that are chosen by mistake: a sign in their names, what they are, what to do.
+# Files that are chosen by mistake: a pattern in the names of their tensors, what they are, what to
+# do.
 OTHERS: tuple[tuple[str, str, str], ...] = (
     (
         r"\.lora_(A|B|up|down)\.|\.diff$|\.diff_b$",
@@ -63,24 +65,26 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
 
 
 def refuse_relatives(header: Header, names: Iterable[str]) -> None:
-    every = re.compile("|".join(f"(?:{sign})" for sign, *_ in UNSUPPORTED))
-    names = [name for name in names if every.match(name)]  # of a thousand names mostly none
-    for sign, family, remedy in UNSUPPORTED:
-        if any(re.match(sign, name) for name in names):
-            raise unsupported(header, family, remedy)
+    """Raises CheckpointError for a relative of Wan; `names` are official ones."""
+    every = re.compile("|".join(f"(?:{pattern})" for pattern, *_ in UNSUPPORTED))
+    names = [name for name in names if every.match(name)]  # usually none of a thousand
+    for pattern, what, remedy in UNSUPPORTED:
+        if any(re.match(pattern, name) for name in names):
+            raise unsupported(header, what, remedy)
 
 
-def unsupported(header: Header, family: str, remedy: str) -> CheckpointError:
+def unsupported(header: Header, what: str, remedy: str) -> CheckpointError:
     return CheckpointError(
-        f"'{header.name}' is {family}, which Longtake does not run; it runs T2V, TI2V, I2V and "
+        f"'{header.name}' is {what}, which Longtake does not run; it runs T2V, TI2V, I2V and "
         f"FLF2V. {remedy}"
     )
 
 
 def unknown(header: Header) -> CheckpointError:
+    """What to raise for a file that holds no network of ours."""
     names = list(header.tensors)
-    for sign, what, remedy in OTHERS:
-        if any(re.search(sign, name) or re.search(sign, f".{name}") for name in names):
+    for pattern, what, remedy in OTHERS:
+        if any(re.search(pattern, name) or re.search(pattern, f".{name}") for name in names):
             return CheckpointError(f"'{header.name}' is {what}. {remedy}")
     return CheckpointError(
         f"'{header.name}' is none of the networks known here (Wan video model, Wan VAE, UMT5 text "

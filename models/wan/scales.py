@@ -1,8 +1,8 @@
-"""fp8 weights that come with scales: which of a file's tensors are scales, and of what.
+"""fp8 weights with scales: which of a file's tensors are scales, and of which weights.
 
-Two spellings are in use, for the same arithmetic (weight = scale · stored number): `scaled_fp8` and
+Two namings are in use for the same arithmetic (weight = scale · stored number): `scaled_fp8` and
 `scale_weight`, of ComfyUI in 2025, and `comfy_quant` and `weight_scale`, of later versions. Scales
-of the activations serve a faster, less exact multiplication, and are left out.
+of activations allow a faster, less exact multiplication, and are left out.
 """
 
 import re
@@ -12,14 +12,14 @@ from math import prod
 from ..errors import CheckpointError
 from ..weights_file import DTYPES, Header, shortened
 
-SCALE = "scale_weight"  # what we call the scale beside a layer's `weight`
+SCALE = "scale_weight"  # our name of the scale beside a layer's `weight`
 MARK = re.compile(r"(?:(?P<layer>.+)\.)?(?P<what>scaled_fp8|comfy_quant)")
 SPELLED = re.compile(r"(?P<layer>.+)\.(?P<what>scale_weight|weight_scale|scale_input|input_scale)")
 FP8 = ("F8_E4M3", "F8_E5M2")
 
 
 def without_scales(names: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], bool]:
-    """A file's tensors parted into weights and the scales of weights.
+    """A file's tensors, separated into weights and the scales of weights.
 
     Args:
         names: name in the file -> name in the network.
@@ -43,7 +43,11 @@ def without_scales(names: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
 def named_scales(
     header: Header, scales: Mapping[str, str], rename: Callable[[str], str]
 ) -> dict[str, str]:
-    """Name in the file -> official name of every scale, `rename` being the weights' renaming."""
+    """Name in the file -> official name of every scale; `rename` is how weights are renamed.
+
+    Raises:
+        CheckpointError: for scales that are not floating point numbers.
+    """
     for name in scales:
         if not DTYPES[header.tensors[name].dtype].is_floating_point:
             raise CheckpointError(
@@ -58,7 +62,7 @@ def named_scales(
 
 
 def refuse_quantised(header: Header, names: Mapping[str, str], marked: bool) -> None:
-    """Plain numbers and fp8 with all of its scales can be read; anything else is named.
+    """Raises CheckpointError for all but plain numbers and fp8 with all of its scales.
 
     Args:
         header: the file's.
@@ -82,8 +86,8 @@ def refuse_quantised(header: Header, names: Mapping[str, str], marked: bool) -> 
     if bare:
         raise CheckpointError(
             f"'{header.name}' is scaled fp8, but the scales of {len(bare)} of its fp8 weights are "
-            f"missing ({shortened(bare, limit=2)}): without them it would paint noise. Get another "
-            f"copy, or the bf16 or fp16 file."
+            f"missing ({shortened(bare, limit=2)}): without them it would only make noise. Get "
+            f"another copy, or the bf16 or fp16 file."
         )
 
 

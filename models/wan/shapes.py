@@ -1,4 +1,4 @@
-"""A network's sizes, read off the shapes of its tensors."""
+"""A network's sizes, from the shapes of its tensors."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from ..errors import CheckpointError
 from ..weights_file import Header
 from .config import DiTConfig, VAEConfig
 
-HEAD_DIM = 128  # of every published Wan transformer; shapes do not show it
+HEAD_DIM = 128  # of every published Wan transformer; its shapes do not show it
 
 
 class Shapes(dict[str, tuple[int, ...]]):
-    """Shape by official name; asking for one that is not there explains itself to the user."""
+    """Shape by official name; a missing name raises CheckpointError in words for the user."""
 
     def __init__(self, header: Header, names: Mapping[str, str]):
         super().__init__({new: header.tensors[old].shape for old, new in names.items()})
@@ -22,7 +22,7 @@ class Shapes(dict[str, tuple[int, ...]]):
         raise CheckpointError(f"'{self.source}' is incomplete: it has no tensor '{name}'.")
 
     def of(self, name: str, axes: int) -> tuple[int, ...]:
-        """The shape of a tensor that must have so many axes, none of them empty."""
+        """The shape of a tensor. Raises CheckpointError unless it has `axes` axes, none empty."""
         shape = self[name]
         if len(shape) != axes or not all(shape):
             raise CheckpointError(
@@ -55,7 +55,7 @@ def dit_config(shapes: Shapes) -> DiTConfig:
         freq_width=shapes.of("time_embedding.0.weight", 2)[1],
         image_width=shapes.of("img_emb.proj.0.weight", 1)[0] if clip else None,
         image_positions=shapes.of("img_emb.emb_pos", 3)[1] if two_images else None,
-        # Besides it TI2V, which alone works on the 2.2 VAE's 48 channels.
+        # 48 channels are the 2.2 VAE's, which of Wan's own models only TI2V works with.
         frame_levels=out_channels == 48 or frame_rates,
         frame_rates=frame_rates,
     )
@@ -101,7 +101,7 @@ def nested_stages(shapes: Shapes) -> list[Stage]:
 
 
 def flat_stages(shapes: Shapes) -> list[Stage]:
-    """Layout 2.1: one list, in which every downsampling ends a stage."""
+    """Layout 2.1: one list, where every downsampling ends a stage."""
     stages, blocks = [], []
     for i in range(count_blocks(shapes, r"encoder\.downsamples\.(\d+)\.")):
         part = f"encoder.downsamples.{i}"
@@ -118,7 +118,7 @@ def count_blocks(shapes: Shapes, pattern: str) -> int:
     numbers = {int(match[1]) for name in shapes if (match := re.match(pattern, name))}
     if numbers and max(numbers) < len(numbers):
         return len(numbers)
-    # A set no longer than the file has names; the largest number is up to whoever wrote it.
+    # Up to how many there are, not to the largest number, which may be anything in a bad file.
     lacking = sorted(set(range(len(numbers) + 1)) - numbers)
     where = pattern.replace("\\", "").partition("(")[0]
     raise CheckpointError(f"'{shapes.source}' is incomplete: it has no '{where}{lacking[0]}'.")

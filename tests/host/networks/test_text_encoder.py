@@ -174,7 +174,7 @@ def test_core_takes_over_what_it_reads_uncopied(pack, tmp_path):
     save_file({name: w.contiguous() for name, w in weights.items()}, tmp_path / "t5.safetensors")
     read = comfy.utils.load_torch_file(str(tmp_path / "t5.safetensors"), safe_load=True)
     ours, cores, wider = network(), network(), network(torch.float32)
-    with pack.text_encoder.taken_over():
+    with pack.text_encoder.weights_taken_over():
         lost = ours.load_state_dict({**read, "spiece_model": torch.zeros(3)}, strict=False)
         wider.load_state_dict(read)
     cores.load_state_dict(read)
