@@ -18,10 +18,14 @@ def quicker(operations: Any) -> Any:
     Weights that core must cast or patch at every call (fp8, LoRAs on offloaded layers, hooks) go
     core's way. All others are read where they are at each call, so that whatever replaced them
     counts. Cancel works between any two layers, as in core. Classes with a Linear of their own
-    (mixed precision) are returned as they are.
+    (mixed precision) keep it.
     """
-    if operations.Linear.forward is not comfy.ops.disable_weight_init.Linear.forward:
-        return operations
+    plain = comfy.ops.disable_weight_init.Linear
+    if operations.Linear.forward is not plain.forward:
+        if operations.Linear._load_from_state_dict is not plain._load_from_state_dict:
+            return operations
+        layers = {"Linear": with_parameters(operations.Linear)}
+        return type(f"Longtake_{operations.__name__}", (operations,), layers)
     check = mm.throw_exception_if_processing_interrupted
     conv3d = fast_convolution(operations.Conv3d, before=check)
     layers = {
@@ -33,13 +37,26 @@ def quicker(operations: Any) -> Any:
         "RMSNorm": fast_norm(operations.RMSNorm),
         "ModulatedNorm": modulated_norm(operations.LayerNorm),
     }
-    return type(f"Quicker_{operations.__name__}", (operations,), layers)
+    return type(f"Longtake_{operations.__name__}", (operations,), layers)
+
+
+def with_parameters(core: type[nn.Module]) -> type[nn.Module]:
+    """Core's Linear, which has its parameters from the start.
+
+    With dynamic VRAM, newer hosts leave them out until core's own loader runs, unless a class has
+    another. Ours assigns weights by name, and must find those names.
+    """
+
+    class Linear(core):
+        _load_from_state_dict = nn.Module._load_from_state_dict
+
+    return Linear
 
 
 def fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
     """Core's Linear, with GELU in its tanh form after it or without."""
 
-    class Linear(core):
+    class Linear(with_parameters(core)):
         def forward(self, x: Tensor) -> Tensor:
             cast = self.comfy_cast_weights or self.weight_function or self.bias_function
             if not cast and onednn.linear_serves(x, self.weight):

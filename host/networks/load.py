@@ -4,6 +4,7 @@ Whatever a file's name and header show is refused before any weight is read.
 """
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..comfyui.cache import Key, models
 from . import dtypes, text_encoder, transformer, vae
 from .dtypes import DTYPES
 from .latent_format import format_for
+from .patching import reloadable
 
 VAE_DTYPES = tuple(name for name in DTYPES if not name.startswith("fp8"))
 
@@ -52,8 +54,8 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
         parameters_of(header),
     )
 
-    def load() -> ModelPatcher:
-        return transformer.build(
+    def load(disable_dynamic: bool = False) -> ModelPatcher:
+        model = transformer.build(
             config,
             dtypes.read_weights(header, found, stored_as, scaled),
             format_for(config, found.built_in, preview_colours(header)),
@@ -62,7 +64,9 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
             family=its_family,
             evidence=evidence,
             scaled=scaled,
+            dynamic=not disable_dynamic,
         )
+        return reloadable(model, load)
 
     numbers = f"scaled {short(found.dtype)}" if scaled else short(stored_as)
     return models.get(Key.of(header.path, "dit", numbers, its_family.title), load)
@@ -82,9 +86,11 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     header, found = inspect("vae", name)
     chosen = DTYPES[dtype] or vae.best_dtype()
 
-    def load() -> comfy.sd.VAE:
+    def load(disable_dynamic: bool = False) -> comfy.sd.VAE:
         weights = load_weights(header, found.names, dtype=chosen)
-        return vae.build(found.config, weights, chosen, header.name)
+        made = vae.build(found.config, weights, chosen, header.name, not disable_dynamic)
+        reloadable(made.patcher, patcher_from(load))
+        return made
 
     return models.get(Key.of(header.path, "vae", short(chosen)), load)
 
@@ -99,10 +105,14 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
     """
     header, found = inspect("text_encoder", name)
 
-    def load() -> comfy.sd.CLIP:
+    def load(disable_dynamic: bool = False) -> comfy.sd.CLIP:
         if found.config["d_model"] == 4096:
-            return text_encoder.load_umt5_xxl(str(header.path))
-        return text_encoder.build(found.config, load_weights(header, found.names), header.name)
+            clip = text_encoder.load_umt5_xxl(str(header.path), not disable_dynamic)
+        else:
+            weights = load_weights(header, found.names)
+            clip = text_encoder.build(found.config, weights, header.name, not disable_dynamic)
+        reloadable(clip.patcher, patcher_from(load))
+        return clip
 
     return models.get(Key.of(header.path, "text_encoder", short(found.dtype)), load)
 
@@ -117,6 +127,15 @@ def inspect(kind: str, name: str) -> tuple[Header, Checkpoint]:
 def inspect_file(path: Path, key: Key) -> tuple[Header, Checkpoint]:
     header = read_header(path)
     return header, detect(header, key.kind)
+
+
+def patcher_from(load: Callable[..., comfy.sd.VAE | comfy.sd.CLIP]) -> Callable[..., ModelPatcher]:
+    """The same loader, but for the patcher inside of what it loads."""
+
+    def load_patcher(disable_dynamic: bool = False) -> ModelPatcher:
+        return load(disable_dynamic).patcher
+
+    return load_patcher
 
 
 def parameters_of(header: Header) -> int:

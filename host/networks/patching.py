@@ -4,24 +4,59 @@ Core patches the weights of layers (`comfy.ops`) and of modules that contain no 
 `modulation` beside a block's layers, which core passes over in silence.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
-from torch import nn
+from torch import Tensor, nn
 
+from ...models.checkpoint import load_into
 from ...models.wan.rope import cached_table
 
 OURS = "longtake"
 
 
-def patcher_for(network: nn.Module, device: torch.device, offload: torch.device) -> ModelPatcher:
-    """The host's patcher of a network: newer hosts choose its class themselves."""
+def patcher_for(
+    network: nn.Module, device: torch.device, offload: torch.device, dynamic: bool = True
+) -> ModelPatcher:
+    """The host's patcher of a network.
+
+    Newer hosts choose its class themselves; `dynamic` allows the one that moves weights to the
+    device layer by layer.
+    """
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = patcher if dynamic else ModelPatcher
     return patcher(network, load_device=device, offload_device=offload)
+
+
+def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """`load_into` for networks that the host manages.
+
+    With dynamic VRAM, newer hosts note the dtypes of a network when it is made, and cast to them
+    whatever they move to the device. Ours gets its weights afterwards.
+    """
+    load_into(network, weights, source)
+    network.requires_grad_(False)
+    if hasattr(mm, "archive_model_dtypes"):
+        mm.archive_model_dtypes(network)
+
+
+def reloadable(patcher: ModelPatcher, load: Callable[..., ModelPatcher]) -> ModelPatcher:
+    """A patcher of which newer hosts can make another, with weights of its own.
+
+    They do for LoRAs on hooks, torch.compile, several GPUs, and to choose a device.
+
+    Args:
+        patcher: the one that it is set on, and that clones inherit it from.
+        load: called with `disable_dynamic`; must give a network that nothing else uses.
+    """
+    patcher.cached_patcher_init = (load, ())
+    return patcher
 
 
 def watch(patcher: ModelPatcher) -> None:

@@ -29,13 +29,16 @@ UMT5: Mapping[str, Any] = {  # what the shapes in a file do not show
 PADDED_TO = 64  # tokens; as the built-in model was trained
 
 
-def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> comfy.sd.CLIP:
+def build(
+    sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str, dynamic: bool = True
+) -> comfy.sd.CLIP:
     """A CLIP from a UMT5 encoder of any size.
 
     Args:
         sizes: UMT5's d_model, d_kv, d_ff, num_heads, num_layers, vocab_size.
         weights: by transformers' names, including the tokenizer. Their dtype is kept.
         source: the file's name, for messages.
+        dynamic: see `patching.patcher_for`.
 
     Raises:
         CheckpointError: if weights or the tokenizer are missing.
@@ -52,6 +55,7 @@ def build(sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) 
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         tokenizer_data={VOCABULARY: vocabulary},
         parameters=sum(weight.numel() for weight in weights.values()),
+        **({} if dynamic else {"disable_dynamic": True}),  # only newer hosts ask for that
     )
     missing, unexpected = clip.load_sd(weights)
     if missing or unexpected:
@@ -138,13 +142,14 @@ def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
     return [key for key in tokens if key.startswith(SHOT)]
 
 
-def load_umt5_xxl(path: str) -> comfy.sd.CLIP:
+def load_umt5_xxl(path: str, dynamic: bool = True) -> comfy.sd.CLIP:
     """Wan's own text encoder through core, which reads its scaled fp8 versions too."""
     with weights_taken_over():
         clip = comfy.sd.load_clip(
             [path],
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
             clip_type=comfy.sd.CLIPType.WAN,
+            **({} if dynamic else {"disable_dynamic": True}),
         )
     return without_padding(clip)
 
@@ -159,7 +164,9 @@ def weights_taken_over() -> Iterator[None]:
 
     def take(network: T5, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = True):
         own = network.state_dict()
-        alike = {name: w.to(own[name]) if name in own else w for name, w in weights.items()}
+        # Newer hosts leave layers without parameters, and embeddings on meta, until this is done.
+        real = {name: w for name, w in own.items() if not w.is_meta}
+        alike = {name: w.to(real[name]) if name in real else w for name, w in weights.items()}
         return nn.Module.load_state_dict(network, alike, strict=strict, assign=assign)
 
     T5.load_state_dict = take

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...engine.canvas.known import concat_known
 from ...engine.sampling.memory import peak_bytes
 from ...engine.sampling.presets import Family, family_of
-from ...models.checkpoint import load_into, refuse_broken_numbers
+from ...models.checkpoint import refuse_broken_numbers
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig, Layout
 from ..comfyui.conditioning import shot_conds, shot_texts
@@ -153,6 +153,7 @@ def build(
     family: Family | None = None,
     evidence: str = "its tensors",
     scaled: bool = False,
+    dynamic: bool = True,
 ) -> comfy.model_patcher.ModelPatcher:
     """A MODEL from the weights of one of our transformers.
 
@@ -164,6 +165,7 @@ def build(
         source: the file's name, for messages.
         family, evidence: from `family_of`; None goes by the sizes.
         scaled: its fp8 matrices come with scales; dtype is that of the rest.
+        dynamic: see `patching.patcher_for`.
     """
     kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
     settings = kind({"image_model": "wan2.1", "dim": config.width})
@@ -182,11 +184,11 @@ def build(
     model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
     model.family, model.evidence, model.source = family, evidence, source
     network = model.diffusion_model
-    load_into(network, dtypes.with_all_scales(weights, network) if scaled else weights, source)
-    network.requires_grad_(False)
+    weights = dtypes.with_all_scales(weights, network) if scaled else weights
+    patching.take_over(network, weights, source)
     if offload.type != "cpu":  # where the weights are already
         network.to(offload)
-    patcher = patching.patcher_for(model, device, offload)
+    patcher = patching.patcher_for(model, device, offload, dynamic)
     patching.watch(patcher)
     return patcher
 

@@ -23,12 +23,12 @@ from ...models.wan.vae import WanVAE
 from ...models.weights_file import DTYPES as FILE_DTYPES
 from ...models.weights_file import Header, TensorInfo
 from .layers import quicker
-from .patching import patcher_for
+from .patching import patcher_for, take_over
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
 # Peak memory, in units of a piece's largest tensor and including the past of all convolutions: as
 # measured, and a sixth more for the kernels' workspace. Layout 2.2 needs more for its shortcuts.
-ENCODING, DECODING = 7.2, {False: 10.2, True: 12.4}
+ENCODING, DECODING = 6.9, {False: 9.6, True: 11.7}
 
 
 class ComfyWanVAE(WanVAE):
@@ -91,7 +91,7 @@ def encoded_pieces(
 class ComfyVAE(comfy.sd.VAE):
     """Core's VAE around one of our networks; tiling, offloading and previews are core's."""
 
-    def __init__(self, network: ComfyWanVAE, dtype: torch.dtype):
+    def __init__(self, network: ComfyWanVAE, dtype: torch.dtype, dynamic: bool = True):
         # Core recognises networks by their weights, and none of ours. For this stand-in it sets
         # every attribute that its version has; those that differ are set below.
         super().__init__(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=dtype)
@@ -109,7 +109,7 @@ class ComfyVAE(comfy.sd.VAE):
         # In place: newer hosts ignore what it returns.
         self.process_output = lambda image: image.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
         self.working_dtypes = WORKING
-        self.patcher = patcher_for(network, self.device, mm.vae_offload_device())
+        self.patcher = patcher_for(network, self.device, mm.vae_offload_device(), dynamic)
         self.size = None
         self.model_size()
 
@@ -142,7 +142,11 @@ def best_dtype() -> torch.dtype:
 
 
 def build(
-    config: VAEConfig, weights: Mapping[str, Tensor], dtype: torch.dtype, source: str
+    config: VAEConfig,
+    weights: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    source: str,
+    dynamic: bool = True,
 ) -> ComfyVAE:
     """A VAE from the weights of one of our networks.
 
@@ -151,14 +155,14 @@ def build(
         weights: by official name, on the CPU, in `dtype`. They are taken over.
         dtype: that it computes in.
         source: the file's name, for messages.
+        dynamic: see `patching.patcher_for`.
     """
     layers = quicker(comfy.ops.disable_weight_init)
     network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
-    load_into(network, weights, source)
-    network.requires_grad_(False)
+    take_over(network, weights, source)
     if mm.vae_device().type == "cpu":
         channels_last.lay_out(network)
-    return ComfyVAE(network, dtype)
+    return ComfyVAE(network, dtype, dynamic)
 
 
 def grid_of(vae: comfy.sd.VAE) -> Grid:

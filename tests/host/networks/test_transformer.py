@@ -213,7 +213,7 @@ def test_text_of_another_encoder_is_refused(model):
 
 def test_latents_of_another_vae_are_refused(model):
     other = {"samples": torch.ones(1, 16, 3, 5, 7)}
-    with pytest.raises(InputError, match=r"16 channels, but this model paints 6"):
+    with pytest.raises(InputError, match=r"16 channels, but this model generates 6"):
         ksampler(model, latent_image=other)
 
 
