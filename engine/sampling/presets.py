@@ -159,7 +159,7 @@ def family_of(config: DiTConfig, file: str = "", chosen: str = AUTO) -> tuple[Fa
 def chosen_family(families: list[Family], file: str, chosen: str) -> Family:
     if chosen not in TITLES:
         near = difflib.get_close_matches(chosen, TITLES, n=1, cutoff=0)[0]
-        raise InputError(f"there is no family {chosen!r}. Nearest: {near!r}.")
+        raise InputError(f"unknown family {chosen!r}. Nearest: {near!r}.")
     found = next((family for family in families if family.title == chosen), None)
     if found is None:
         raise InputError(

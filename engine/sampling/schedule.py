@@ -76,7 +76,7 @@ def _check(steps: int, shift: float, curve: str, denoise: float) -> None:
     if not SHIFTS[0] <= shift <= SHIFTS[1]:
         raise InputError(f"shift {shift}: choose from {SHIFTS[0]} to {SHIFTS[1]}.")
     if curve not in CURVES:
-        raise InputError(f"there is no curve {curve!r}: choose from {', '.join(CURVES)}.")
+        raise InputError(f"unknown curve {curve!r}: choose from {', '.join(CURVES)}.")
     if not 0 < denoise <= 1:
         raise InputError(f"denoise {denoise}: choose a number above 0 and up to 1.")
     if steps / denoise >= MAX_STEPS + 1:

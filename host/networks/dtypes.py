@@ -28,7 +28,7 @@ LARGEST_WEIGHT = 4.0  # root mean square of a row; trained ones are below 0.3, s
 def check_dtype(name: str) -> str:
     """The name. Raises InputError for one not in DTYPES."""
     if name not in DTYPES:
-        raise InputError(f"there is no dtype {name!r}: choose from {', '.join(DTYPES)}.")
+        raise InputError(f"unknown dtype {name!r}: choose from {', '.join(DTYPES)}.")
     return name
 
 

@@ -82,7 +82,7 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     Raises: as `load_model`.
     """
     if dtype not in VAE_DTYPES:
-        raise InputError(f"there is no dtype {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
+        raise InputError(f"unknown dtype {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
     header, found = inspect("vae", name)
     chosen = DTYPES[dtype] or vae.best_dtype()
 
