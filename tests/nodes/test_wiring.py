@@ -132,7 +132,8 @@ def seen(value) -> object:
     if dataclasses.is_dataclass(value):
         return {f.name: seen(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if hasattr(value, "get_components"):
-        return seen(vars(value.get_components()))
+        parts = value.get_components()  # but for its metadata, which hold the graph
+        return seen([parts.images, parts.audio, parts.frame_rate])
     return value if isinstance(value, str | bytes | Number) or value is None else type(value)
 
 
