@@ -95,9 +95,9 @@ def test_sound_is_kept(graph, host, monkeypatch):
     parts = Types.VideoComponents(images=images, audio=sound, frame_rate=Fraction(8))
     video = InputImpl.VideoFromComponents(parts)
 
-    from longtake.host.video.save import save
+    from longtake.host.video.save import save_video
 
-    path = save(video, "with_sound", {"workflow": {"n": 1}}).path
+    path = save_video(video, "with_sound", {"workflow": {"n": 1}}).path
 
     with av.open(path) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"]

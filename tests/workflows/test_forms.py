@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,13 @@ def inputs_of(host, graph: dict, node: dict) -> dict:
 def test_every_workflow_has_both_forms():
     forms = {path.name for path in FOLDER.glob("*.json")}
     assert {path.name for path in (FOLDER / "api").glob("*.json")} == forms
+
+
+def test_some_test_runs_it_and_the_readme_names_it(name):
+    others = {*Path(__file__).parent.glob("test_*.py")} - {Path(__file__)}
+    tests = "".join(path.read_text(encoding="utf-8") for path in others)
+    assert re.search(rf'"(api/)?{name}(\.json)?"', tests)
+    assert f"`{name}`" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_both_forms_are_the_same_graph(host, graph, api):
