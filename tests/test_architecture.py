@@ -5,6 +5,7 @@ they may import any room of the layers below, and of their own layer those that 
 """
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -234,6 +235,18 @@ def test_rooms_import_each_other_in_no_circle():
 def test_a_room_is_not_crowded():
     files = Counter(file.parent.as_posix() for file in FILES if file.name != "__init__.py")
     assert not {r: n for r, n in files.items() if n > FILES_IN_A_ROOM and r != "nodes"}
+
+
+def test_contributing_shows_every_room_and_names_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = text.partition("```\nmodels/")[2].partition("```")[0]
+    assert not [room for room in ROOMS if f"{room.split('/')[-1]}/" not in f"models/{tree}"]
+    named = set(re.findall(r"`([\w./]+(?:\.(?:py|md|json|toml|txt)|/))`", text))
+    own = [path for path in ROOT.rglob("*") if not path.relative_to(ROOT).parts[0].startswith(".")]
+    known = {path.relative_to(ROOT).as_posix() for path in own} | {path.name for path in own}
+    elsewhere = {".venv", ".host", "nodes.py"}  # what dev.py makes; ComfyUI's
+    gone = {name.rstrip("/") for name in named if "NAME" not in name} - known - elsewhere
+    assert not gone
 
 
 def test_the_root_module_imports_nothing_until_it_is_asked():
