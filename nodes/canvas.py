@@ -74,7 +74,7 @@ class CanvasNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, width=None, height=None, aspect=FREE, megapixels=0.0) -> bool | str:
-        return verdict((check_size, width, height, aspect, megapixels))
+        return verdict((_check_size, width, height, aspect, megapixels))
 
     @classmethod
     def execute(
@@ -89,14 +89,14 @@ class CanvasNode(io.ComfyNode):
         megapixels: float = MEGAPIXELS.default,
     ) -> io.NodeOutput:
         rate, batch = frame_rate(FPS.read(fps)), BATCH.read(batch_size)
-        width, height = check_size(width, height, aspect, megapixels)
+        width, height = _check_size(width, height, aspect, megapixels)
         codec = codec_for(vae)
         width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
         canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
         return io.NodeOutput(latent_output(canvas))
 
 
-def check_size(
+def _check_size(
     width: Any, height: Any, aspect: Any = FREE, megapixels: Any = 0.0
 ) -> tuple[int, int]:
     """Width and height, if any VAE can do them; the one connected may need coarser ones.

@@ -38,7 +38,7 @@ class Interpolate(io.ComfyNode):
             description="Changes a video's frame rate: a network draws the frames in between, "
             "with exact timing. Cuts stay cuts: nothing is blended across them. A long video "
             "needs no more memory than a short one.",
-            inputs=[*rate_inputs(), *timing_inputs(), *network_inputs(), *source_inputs()],
+            inputs=[*_rate_inputs(), *_timing_inputs(), *_network_inputs(), *_source_inputs()],
             outputs=[
                 io.Video.Output(
                     display_name="video",
@@ -102,7 +102,7 @@ class Interpolate(io.ComfyNode):
         return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 
 
-def rate_inputs() -> list[io.Input]:
+def _rate_inputs() -> list[io.Input]:
     return [
         FPS.widget(
             "The new frames per second: any number, not only multiples of the old one. 23.976, "
@@ -118,7 +118,7 @@ def rate_inputs() -> list[io.Input]:
     ]
 
 
-def timing_inputs() -> list[io.Input]:
+def _timing_inputs() -> list[io.Input]:
     return [
         CUT_SENSITIVITY.widget(
             "How readily a sudden change counts as a cut, across which nothing is drawn: the "
@@ -136,7 +136,7 @@ def timing_inputs() -> list[io.Input]:
     ]
 
 
-def network_inputs() -> list[io.Input]:
+def _network_inputs() -> list[io.Input]:
     return [
         FLOW_SCALE.widget(
             "The scale at which motion is estimated. 0.5 is more than twice as fast and follows "
@@ -159,7 +159,7 @@ def network_inputs() -> list[io.Input]:
     ]
 
 
-def source_inputs() -> list[io.Input]:
+def _source_inputs() -> list[io.Input]:
     return [
         io.Video.Input(
             "video",

@@ -22,7 +22,7 @@ DTYPE_TIP = (
 )
 
 
-def weights_file(kind: str) -> File:
+def _weights_file(kind: str) -> File:
     """The menu of weights files for a kind of network, one of `folders.FOLDERS`."""
     return File(
         "file",
@@ -32,9 +32,9 @@ def weights_file(kind: str) -> File:
     )
 
 
-MODEL_FILE = weights_file("dit")
-TEXT_ENCODER_FILE = weights_file("text_encoder")
-VAE_FILE = weights_file("vae")
+MODEL_FILE = _weights_file("dit")
+TEXT_ENCODER_FILE = _weights_file("text_encoder")
+VAE_FILE = _weights_file("vae")
 DTYPE = Choice("dtype", tuple(load.DTYPES), default="auto")
 VAE_DTYPE = Choice("dtype", load.VAE_DTYPES, default="auto")
 FAMILY = Choice("family", TITLES, default=AUTO, optional=True)

@@ -14,7 +14,7 @@ from ..host.take.storyboards import one_shot, with_audio
 from ..models.errors import InputError
 from .inputs import Choice, Number, Whole, verdict
 from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input, vae_input
-from .storyboard import Storyboard_, to_fraction
+from .storyboard import StoryboardType, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
@@ -51,15 +51,15 @@ class LongTake(io.ComfyNode):
                 io.Sigmas.Input(
                     "sigmas", tooltip="The noise levels of each window, from Schedule."
                 ),
-                *size_inputs(),
+                *_size_inputs(),
                 SEED.widget(
                     "Another number gives another take. A frame's noise depends only on the seed "
                     "and on the frame's place, not on the windows."
                 ),
                 cfg_input(),
                 sampler_input(),
-                *window_inputs(),
-                *optional_inputs(),
+                *_window_inputs(),
+                *_optional_inputs(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The take, for Save Video.")],
         )
@@ -111,7 +111,7 @@ class LongTake(io.ComfyNode):
             vae,
             with_audio(storyboard or one_shot(positive), audio),
             negative,
-            take_size(seconds, fps, width, height),
+            _take_size(seconds, fps, width, height),
             WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
             sampling,
             anchor=ANCHOR.read(anchor),
@@ -120,7 +120,7 @@ class LongTake(io.ComfyNode):
         return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT))
 
 
-def size_inputs() -> list:
+def _size_inputs() -> list:
     """Widgets for time and size."""
     return [
         SECONDS.widget("How long the take is. 0: as long as the canvas or the storyboard."),
@@ -130,7 +130,7 @@ def size_inputs() -> list:
     ]
 
 
-def window_inputs() -> list:
+def _window_inputs() -> list:
     """Widgets for how the take is put together."""
     return [
         WINDOW.widget(
@@ -156,13 +156,13 @@ def window_inputs() -> list:
     ]
 
 
-def optional_inputs() -> list:
+def _optional_inputs() -> list:
     """What the take shows, and what else it may be given."""
     return [
         io.Conditioning.Input(
             "positive", optional=True, tooltip="What the take shows. Or connect a storyboard."
         ),
-        Storyboard_.Input(
+        StoryboardType.Input(
             "storyboard", optional=True, tooltip="Shots with their prompts. Or connect a prompt."
         ),
         io.Audio.Input(
@@ -181,7 +181,7 @@ def optional_inputs() -> list:
     ]
 
 
-def take_size(seconds: float, fps: float, width: int, height: int) -> TakeSize:
+def _take_size(seconds: float, fps: float, width: int, height: int) -> TakeSize:
     """What the widgets say, each looked at."""
     fps = FPS.read(fps)
     return TakeSize(

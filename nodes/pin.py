@@ -16,7 +16,7 @@ FIT = Choice("fit", FITS, default="crop")
 EDGE = Choice("edges", EDGES, default="paint")
 
 
-def canvas_input() -> io.Latent.Input:
+def _canvas_input() -> io.Latent.Input:
     return io.Latent.Input(
         "latent",
         tooltip="The canvas, from Canvas or another Timeline node. Frames that it already knows "
@@ -24,13 +24,13 @@ def canvas_input() -> io.Latent.Input:
     )
 
 
-def at_input(what: str) -> io.Float.Input:
+def _at_input(what: str) -> io.Float.Input:
     return AT.widget(
         f"Seconds from the start of the canvas at which {what}; rounded to the nearest frame."
     )
 
 
-def fit_input() -> io.Combo.Input:
+def _fit_input() -> io.Combo.Input:
     return FIT.widget(
         "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts off the "
         "rest, pad shows everything between black bars, stretch distorts it."
@@ -47,11 +47,11 @@ class PinImage(io.ComfyNode):
             description="Puts an image on the canvas at a given time; Sample generates the rest "
             "to fit. Chain several for keyframes.",
             inputs=[
-                canvas_input(),
+                _canvas_input(),
                 io.Image.Input("image", tooltip="One image of any size."),
                 vae_input(),
-                at_input("the image is shown"),
-                fit_input(),
+                _at_input("the image is shown"),
+                _fit_input(),
                 io.ClipVisionOutput.Input(
                     "clip_vision_output",
                     optional=True,
@@ -85,15 +85,15 @@ class PinVideo(io.ComfyNode):
             description="Puts the frames of a clip on the canvas, starting at a given time; Sample "
             "generates the rest to fit.",
             inputs=[
-                canvas_input(),
+                _canvas_input(),
                 io.MultiType.Input(
                     "clip",
                     types=[io.Image, io.Video],
                     tooltip="Frames as one IMAGE batch, or a VIDEO, of any size and frame rate.",
                 ),
                 vae_input(),
-                at_input("the clip begins"),
-                fit_input(),
+                _at_input("the clip begins"),
+                _fit_input(),
                 EDGE.widget(
                     "A latent frame holds four frames. If the clip begins or ends inside one: "
                     "paint generates all four anew, hold repeats the clip's nearest frame to fill "

@@ -42,8 +42,8 @@ class SaveVideo(io.ComfyNode):
                     "%day%, %hour%, %minute%, %second%, %width%, %height%, and any node's widget "
                     "by the node's title, such as %Sample.seed%.",
                 ),
-                *file_inputs(),
-                *origin_inputs(),
+                *_file_inputs(),
+                *_origin_inputs(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The saved file.")],
             hidden=[io.Hidden.unique_id],
@@ -63,10 +63,10 @@ class SaveVideo(io.ComfyNode):
         chosen = CRF.default if crf is None else crf, preset or PRESET.default
         return verdict(
             (check_prefix, filename_prefix),
-            (check_credentials, credentials, format or FORMAT.default),
+            (_check_credentials, credentials, format or FORMAT.default),
             (PICTURE.read, picture),
-            (quality_of, *chosen),
-            (options_of, format, *chosen),
+            (_quality_of, *chosen),
+            (_options_of, format, *chosen),
         )
 
     @classmethod
@@ -82,8 +82,8 @@ class SaveVideo(io.ComfyNode):
         credentials: str = CREDENTIALS.default,
         mark: bool = MARK.default,
     ) -> io.NodeOutput:
-        options = options_of(format, crf, preset, audio, picture)
-        check_credentials(credentials, format)
+        options = _options_of(format, crf, preset, audio, picture)
+        _check_credentials(credentials, format)
         saved = save_with_origin(
             video, filename_prefix, options, credentials, bool(mark), cls.hidden
         )
@@ -92,7 +92,7 @@ class SaveVideo(io.ComfyNode):
         return io.NodeOutput(result, ui=preview_of(saved, options.form))
 
 
-def file_inputs() -> list[io.Input]:
+def _file_inputs() -> list[io.Input]:
     """What the file is; all of it optional."""
     return [
         FORMAT.widget(
@@ -121,7 +121,7 @@ def file_inputs() -> list[io.Input]:
     ]
 
 
-def origin_inputs() -> list[io.Input]:
+def _origin_inputs() -> list[io.Input]:
     """What the file says about where it comes from; all of it optional."""
     return [
         CREDENTIALS.widget(
@@ -137,23 +137,23 @@ def origin_inputs() -> list[io.Input]:
     ]
 
 
-def check_credentials(choice: str, format: str) -> None:
+def _check_credentials(choice: str, format: str) -> None:
     """Raises InputError, before anything is generated, for credentials that cannot be had."""
     check_choice(CREDENTIALS.read(choice), FORMATS[FORMAT.read(format)].suffix)
 
 
-def quality_of(crf: int, preset: str) -> Quality:
+def _quality_of(crf: int, preset: str) -> Quality:
     crf = CRF.read(crf)
     return Quality(None if crf == AS_IT_IS else crf, PRESET.read(preset))
 
 
-def options_of(
+def _options_of(
     format: str, crf: int, preset: str, audio: object = None, picture: str = PICTURE.default
 ) -> SaveOptions:
     """How to save the video. Raises InputError for a format or quality that cannot be had."""
     form = FORMATS[FORMAT.read(format)]
     encoder_of(form)
-    quality = quality_of(crf, preset)
+    quality = _quality_of(crf, preset)
     check_quality(form, quality)
     sound = None if audio is None else sound_from(audio)
     return SaveOptions(form, quality, sound, PICTURE.read(picture))

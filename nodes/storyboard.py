@@ -15,8 +15,8 @@ from .inputs import Choice, Number, TextBox, Whole, verdict
 from .shared import SEED
 
 CATEGORY = "Longtake/Storyboard"
-Shots = io.Custom("LONGTAKE_SHOTS")
-Storyboard_ = io.Custom("LONGTAKE_STORYBOARD")
+ShotsType = io.Custom("LONGTAKE_SHOTS")
+StoryboardType = io.Custom("LONGTAKE_STORYBOARD")
 EXAMPLE = """[0s] a big red ball rises over the grass at sunset
 [2s cut] a blue cube spins on the snow at night
 [4s dissolve 0.5s] a yellow cone moves left on the sand during the day"""
@@ -49,11 +49,11 @@ class Storyboard(io.ComfyNode):
             "seen first, [4s cut] what comes next, [9s dissolve 0.5s] and so on. With music, cuts "
             "move to its beats.",
             inputs=[
-                *written_inputs(),
-                *setting_inputs(),
+                *_written_inputs(),
+                *_setting_inputs(),
             ],
             outputs=[
-                Storyboard_.Output(display_name="storyboard", tooltip="For Long Take."),
+                StoryboardType.Output(display_name="storyboard", tooltip="For Long Take."),
                 io.Conditioning.Output(
                     display_name="conditioning",
                     tooltip="For Sample or core's samplers, as positive: all shots in one window, "
@@ -64,7 +64,7 @@ class Storyboard(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text=None, seconds=None, shots="none") -> bool | str:
-        return verdict((check_shots, text, seconds, shots or "connected"))
+        return verdict((_check_shots, text, seconds, shots or "connected"))
 
     @classmethod
     def execute(
@@ -110,7 +110,7 @@ class ShotNode(io.ComfyNode):
                     "-1: the take's seed. Any other number is the shot's own, and its noise is "
                     "then the same wherever the shot stands."
                 ),
-                Shots.Input("shots", optional=True, tooltip="The Shot before this one."),
+                ShotsType.Input("shots", optional=True, tooltip="The Shot before this one."),
                 io.Image.Input(
                     "image",
                     optional=True,
@@ -118,7 +118,7 @@ class ShotNode(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Shots.Output(display_name="shots", tooltip="For the next Shot, or Storyboard.")
+                ShotsType.Output(display_name="shots", tooltip="For the next Shot, or Storyboard.")
             ],
         )
 
@@ -151,7 +151,7 @@ class ShotNode(io.ComfyNode):
         return io.NodeOutput((*(shots or ()), shot))
 
 
-def written_inputs() -> list:
+def _written_inputs() -> list:
     """What the shots are and how long they last."""
     return [
         io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
@@ -168,7 +168,7 @@ def written_inputs() -> list:
     ]
 
 
-def setting_inputs() -> list:
+def _setting_inputs() -> list:
     """How shots relate, and the optional sockets."""
     return [
         SNAP.widget(
@@ -179,7 +179,7 @@ def setting_inputs() -> list:
             "For shots that share a window: the noise level below which they attend to each "
             "other. 1: from the first step, so they look alike and cuts may blur. 0: never."
         ),
-        Shots.Input(
+        ShotsType.Input(
             "shots", optional=True, tooltip="Shots from Shot nodes, added to those in the text."
         ),
         io.Audio.Input(
@@ -195,7 +195,7 @@ def to_fraction(seconds: float) -> Fraction:
     return Fraction(str(seconds))
 
 
-def check_shots(text, seconds, shots: str) -> None:
+def _check_shots(text, seconds, shots: str) -> None:
     """Refuse what can be seen to be wrong before anything runs; shots from nodes come later."""
     end = to_fraction(SECONDS.read(seconds))
     written = parse(TEXT.read(text))
