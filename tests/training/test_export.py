@@ -6,16 +6,28 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 from torch.nn.functional import avg_pool3d
 
 from longtake.models.errors import CheckpointError
-from longtake.models.wan.config import VAE_PRESETS
+from longtake.models.wan.config import VAE_PRESETS, DiTConfig
+from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
 from training import export
-from training.export import export_decoder, export_vae, fit_preview, fold_statistics, write_weights
+from training.export import (
+    export_decoder,
+    export_dit,
+    export_vae,
+    fit_preview,
+    fold_statistics,
+    write_weights,
+)
 from training.learning.optim import FlatOptimizer
 from training.learning.run import write_checkpoint
+from training.networks import ADAM as TRANSFORMER_ADAM
+from training.shipped import WEIGHTS as PACKED
 from training.shipped import read_config, shipped_vae
+from training.text import SIZES, TextEncoder, shipped_text_encoder
 from training.train_vae import ADAM, VAERecipe, decoder_of
 from training.world.render import Clips
 
@@ -106,6 +118,36 @@ def test_a_decoder_is_exported_beside_the_encoder_that_it_was_trained_with(
     for name, value in vae.state_dict().items():
         expected = value + 1 if name.startswith(("decoder.", "conv2.")) else value
         assert torch.equal(shipped[name], expected.bfloat16().float()), name
+
+
+def test_a_transformer_is_exported_with_its_text_encoder(tmp_path, monkeypatch):
+    tokenizer = shipped_text_encoder(PACKED / "text_encoder.safetensors").spiece_model
+    sizes = SIZES | {"d_model": 12, "d_kv": 4, "d_ff": 16, "num_heads": 3, "num_layers": 1}
+    config = DiTConfig(width=24, depth=1, heads=2, mlp_width=32, text_width=12)
+
+    def build():
+        return nn.ModuleDict({"dit": WanDiT(config), "text": TextEncoder(tokenizer, sizes)})
+
+    monkeypatch.setattr(export, "build_networks", build)
+    monkeypatch.setattr(export, "shipped_vae", lambda: None)
+    monkeypatch.setattr(export, "fit_preview", lambda vae: {"bias": [1, 2, 3]})
+    trained = build()
+    optimizer = FlatOptimizer(trained, 0.0, 0.0, TRANSFORMER_ADAM)
+    optimizer.ema += 1.0
+    write_checkpoint(tmp_path / "run.safetensors", optimizer.state(), {})
+    export_dit(tmp_path / "run.safetensors")
+
+    text = shipped_text_encoder(tmp_path / "text_encoder.safetensors")
+    assert text.spiece_model == tokenizer
+    for name, value in trained["text"].t5.state_dict().items():
+        assert torch.equal(text.t5.state_dict()[name], (value + 1).bfloat16().float()), name
+    assert DiTConfig.from_json(read_config(tmp_path / "dit.safetensors")) == config
+    with safe_open(tmp_path / "text_encoder.safetensors", "pt") as file:
+        assert "encoder.embed_tokens.weight" not in file.keys()  # noqa: SIM118 - no mapping
+    with safe_open(tmp_path / "dit.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["longtake"])["preview"] == {"bias": [1, 2, 3]}
+        weight = trained["dit"].head.head.weight
+        assert torch.equal(file.get_tensor("head.head.weight"), (weight + 1).bfloat16())
 
 
 def test_a_damaged_run_is_not_exported(tmp_path, vae):

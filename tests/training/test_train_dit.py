@@ -194,6 +194,38 @@ def test_a_batch_is_a_function_of_the_step():
     assert batches[5].prompts == again.prompts
 
 
+def test_each_step_brings_new_windows():
+    shard = WindowShard(replace(RECIPE, fresh=2), 0, encode, compiled=False)
+    made = {}
+    for step in range(5):
+        before = [pool.made for pool in shard.pools]
+        shard.batch(step)
+        (used,) = (i for i, pool in enumerate(shard.pools) if pool.made != before[i])
+        if used in made:
+            assert shard.pools[used].made == made[used] + 2
+        made[used] = shard.pools[used].made
+    assert len(made) == 2
+
+
+def test_shards_and_steps_draw_and_add_noise_of_their_own(model, monkeypatch):
+    drawn, noise = [], []
+
+    def draw(pool, rng, count, mix):
+        drawn.append(rng.random())
+
+    def seen(model, batch, generator):
+        noise.append(generator.initial_seed())
+        return torch.zeros(())
+
+    monkeypatch.setattr(windows.WindowPool, "batch", draw)
+    monkeypatch.setattr(windows.WindowPool, "advance", lambda pool, count: None)
+    monkeypatch.setattr(train_dit, "velocity_loss", seen)
+    for loss_of in dit_training(RECIPE, model, encode, compiled=False).losses:
+        for step in range(3):
+            loss_of(step)
+    assert len(set(drawn)) == len(set(noise)) == 6
+
+
 def test_a_run_resumes_to_the_last_bit(model, tmp_path):
     begin = {k: v.clone() for k, v in model.state_dict().items()}
 

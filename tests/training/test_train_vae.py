@@ -143,6 +143,47 @@ def test_the_decoder_learns_alone():
     assert learns == {"conv2", "decoder"}
 
 
+def test_the_decoder_meets_latents_that_are_a_little_off():
+    pixels, weight = torch.zeros(2, 3, 1, 4, 4), torch.ones(2, 1, 1, 4, 4)
+    _, error = decoder_loss(Exact(0.0), pixels, weight, torch.ones(2, 3, 1, 4, 4))
+    assert error.item() == pytest.approx(0.05**2)
+
+
+def test_the_kl_divergence_weighs_little():
+    pixels, weight = torch.zeros(2, 3, 1, 4, 4), torch.ones(2, 1, 1, 4, 4)
+    loss, _ = vae_loss(Exact(-1.4), pixels, weight, torch.zeros(1))
+    kl = (torch.tensor(-1.4).exp() - 1 + 1.4) / 2
+    assert loss.item() == pytest.approx(2e-5 * kl.item())
+
+
+def test_every_other_step_replaces_a_clip():
+    shard = CropShard(RECIPE, 0, compiled=False)
+    made = []
+    for step in range(5):
+        shard.batch(step)
+        made.append(shard.pool.made)
+    assert made == [3, 3, 4, 4, 5]
+
+
+@pytest.mark.parametrize(("world", "shards"), [(1, [[0, 1]]), (2, [[0], [1]])])
+def test_processes_share_the_shards(monkeypatch, world, shards):
+    made = []
+    monkeypatch.setattr(train_vae, "CropShard", lambda recipe, index, compiled: made.append(index))
+    monkeypatch.setattr(train_vae, "FlatOptimizer", lambda *_: None)
+    found = []
+    for rank in range(world):
+        monkeypatch.setattr(train_vae, "place", lambda rank=rank: (rank, world))
+        made.clear()
+        vae_training(RECIPE, compiled=False)
+        found.append(list(made))
+    assert found == shards
+
+
+def test_the_rate_is_of_both_optimizers():
+    rates = vae_training(replace(RECIPE, rate=0.25), compiled=False).optimizer.rates
+    assert rates == pytest.approx((0.0025, 0.0005))
+
+
 def test_latents_are_nearly_free_of_noise_at_first():
     torch.manual_seed(0)
     vae = build_vae(TINY)

@@ -7,6 +7,7 @@ import torch
 
 from training.learning import clips
 from training.learning.clips import ClipPool, as_bytes, corner
+from training.world.captions import sample_scene
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,12 @@ def test_crops_are_pieces_of_the_clips():
         found = pool.pixels.unfold(2, 3, 1).unfold(3, 11, 1).unfold(4, 11, 1)
         equal = found.movedim((5, 6, 7), (2, 3, 4)) == bytes_[:, :, :, :, None, None, None]
         assert equal.flatten(1, 4).all(1).any()
+
+
+def test_a_vae_sees_posts_too():
+    scenes = [sample_scene(Random(k), clips.WORLD) for k in range(300)]
+    assert 0.04 < sum(scene.shots[0].post for scene in scenes) / 300 < 0.13
+    assert any(len(scene.shots) == 2 for scene in scenes)
 
 
 def test_bytes_are_rounded():

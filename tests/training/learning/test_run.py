@@ -9,7 +9,13 @@ from torch import nn
 from longtake.models.errors import CheckpointError, NotFiniteError
 from training.learning import run
 from training.learning.optim import FlatOptimizer
-from training.learning.run import Training, check_resumable, rate_scale, read_checkpoint
+from training.learning.run import (
+    Training,
+    check_resumable,
+    rate_scale,
+    read_checkpoint,
+    state_digest,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -133,6 +139,26 @@ def test_one_wrong_bit_is_refused(checkpoint):
     data[-1] ^= 1
     checkpoint.write_bytes(data)
     assert "its numbers are not those written" in refusal(checkpoint)
+
+
+def test_a_tensor_of_another_name_is_another_state():
+    one = torch.arange(3.0)
+    assert state_digest({"a": one, "b": one + 1}) == state_digest({"b": one + 1, "a": one})
+    assert state_digest({"a": one}) != state_digest({"b": one})
+    assert state_digest({"a": one}) != state_digest({"a": one + 1})
+
+
+def test_a_kill_while_writing_leaves_the_old_checkpoint(checkpoint, monkeypatch):
+    before = checkpoint.read_bytes()
+
+    def killed(state, path, metadata):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training().save(checkpoint)
+    assert checkpoint.read_bytes() == before
 
 
 def test_other_weights_are_refused(tmp_path, checkpoint):

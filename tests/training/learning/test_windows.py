@@ -1,5 +1,6 @@
 """The pool of encoded windows: what it renders, holds and makes batches of."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -16,6 +17,7 @@ from training.learning.windows import (
     world_at,
 )
 from training.world.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
+from training.world.render import Clips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (Form(5, 32, 32, 0.75), Form(3, 32, 48, 0.25))
@@ -70,6 +72,25 @@ def test_the_usual_form_has_cuts_and_beginnings_inside_a_clip():
         assert window.cut == 5 if window.middle else 2 <= window.cut < 5
 
 
+def test_masks_are_of_the_frames_that_latents_are_of(monkeypatch):
+    def noise(scenes, frames, generator, **_):
+        pixels = torch.rand(1, 3, frames, 32, 32, generator=generator)
+        return Clips(pixels, pixels[:, 0], torch.tensor([frames]))
+
+    monkeypatch.setattr(windows, "render", noise)
+    one = WindowPool(
+        SMALL[0],
+        lambda pixels: at_latent_frames(pixels[:, 0], (2, 2))[:, None],
+        30,
+        "a",
+        lambda n: WHOLE_WORLD,
+    )
+    one.advance(30)
+    assert any(window.middle for window in one.windows)
+    for window in one.windows:
+        assert torch.equal(window.latents[0], window.mask)
+
+
 def test_a_cut_is_where_the_picture_changes():
     one = pool(size=12, mix=Mix(cut=1.0, motions=("still",), camera=0.0))
     one.advance(12)
@@ -116,6 +137,14 @@ def test_what_is_known():
     assert 0.77 < nothing / 2000 < 0.84
     assert not any(known.all() for known in begun)
     assert not inside.all(1).any()
+    rest = torch.stack([known for known in begun if known.any()]).tolist()
+    shares = {
+        "first": [row in ([True] + [False] * 4, [True] * 2 + [False] * 3) for row in rest],
+        "last": [row in ([False] * 4 + [True], [False] * 3 + [True] * 2) for row in rest],
+        "ends": [row == [True, False, False, False, True] for row in rest],
+    }
+    found = {name: sum(of) / len(rest) for name, of in shares.items()}
+    assert found == pytest.approx({"first": 0.35, "last": 0.25, "ends": 0.25}, abs=0.07)
     assert inside[:, 0].float().mean() > 0.98  # given away only where all would be known
 
 
@@ -127,6 +156,10 @@ def test_a_step_of_another_form_costs_no_more():
 
 
 def test_the_world_grows():
+    stages = [world_at(k / 100) for k in range(100)]
+    assert [a == b for a, b in pairwise(stages)].count(False) == 2
+    assert stages[9] == EASY_WORLD != stages[10] == stages[74] != stages[75]
+    assert stages[50].post == stages[90].post == 0.08
     assert world_at(0.0) is EASY_WORLD
     early, late = world_at(0.5), world_at(0.9)
     assert (early.two, late.two) == (0.15, WHOLE_WORLD.two)
