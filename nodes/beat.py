@@ -25,7 +25,7 @@ class Beat(io.ComfyNode):
                 SECONDS.widget("How long it lasts."),
                 OFFSET.widget("When the first beat falls, in seconds."),
             ],
-            outputs=[io.Audio.Output(display_name="audio", tooltip="For Storyboard or LongTake.")],
+            outputs=[io.Audio.Output(display_name="audio", tooltip="For Storyboard or Long Take.")],
         )
 
     @classmethod

@@ -37,7 +37,8 @@ class DiffusionForcing(io.ComfyNode):
             outputs=[
                 io.Sampler.Output(
                     display_name="sampler",
-                    tooltip="For core's SamplerCustomAdvanced or SamplerCustom.",
+                    tooltip="For the custom_sampler of Sample and Long Take, or core's "
+                    "SamplerCustomAdvanced.",
                 )
             ],
         )

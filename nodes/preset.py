@@ -15,7 +15,7 @@ class Preset(io.ComfyNode):
             category="Longtake/Load",
             description="The settings that a model was trained for, to connect to Canvas, "
             "Schedule, Sample and Prompt: change the checkpoint, and the graph follows.",
-            inputs=[io.Model.Input("model", tooltip="A MODEL from Longtake's LoadModel.")],
+            inputs=[io.Model.Input("model", tooltip="A MODEL from Longtake's Load Model.")],
             outputs=[
                 io.Int.Output(display_name="steps", tooltip="For Schedule."),
                 io.Float.Output(

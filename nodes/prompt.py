@@ -14,7 +14,7 @@ class PromptNode(io.ComfyNode):
             node_id="LongtakePrompt",
             display_name="Prompt (Longtake)",
             category="Longtake/Prompt",
-            description="Describes what the video should show or, as the negative, what not.",
+            description="Describes what the video should show or, as the negative, should not.",
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
                 TEXT.widget(
