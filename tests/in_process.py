@@ -25,13 +25,22 @@ from environment import comfyui_folder
 
 @dataclass
 class Run:
-    """What became of one prompt."""
+    """What became of one prompt.
+
+    Attributes:
+        success: whether every node ran.
+        error: why not, in the node's words.
+        values: the outputs of each node by its id; one of several values is a list.
+        ui: what an output node showed, by its id.
+        executed: ids of the nodes that ran, as against those still cached.
+        events: what was sent to the browser, in order.
+    """
 
     success: bool
     error: str | None
-    values: dict[str, list]  # node id -> its outputs; one of several values is a list
-    ui: dict[str, dict]  # node id -> what an output node showed
-    executed: set[str]  # ids of the nodes that ran, as against those still cached
+    values: dict[str, list]
+    ui: dict[str, dict]
+    executed: set[str]
     events: list[tuple[str, Any]]
 
 

@@ -37,8 +37,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 class Event(NamedTuple):
     """A message on the websocket.
 
-    Previews come as type "preview", with the encoded picture under "image" and, where the node
-    sent them, the metadata beside it.
+    Attributes:
+        type: "preview" for a picture, else as ComfyUI calls it.
+        data: of a preview the encoded picture under "image" and, where the node sent it, the
+            metadata beside it.
     """
 
     type: str
@@ -47,12 +49,19 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What became of one prompt."""
+    """What became of one prompt.
+
+    Attributes:
+        prompt: as it was queued.
+        history: the server's own record: prompt, outputs, status.
+        events: in order.
+        files: what it saved in the output folder.
+    """
 
     prompt: dict
-    history: dict  # the server's own record: prompt, outputs, status
+    history: dict
     events: list[Event]
-    files: list[Path]  # what it saved in the output folder
+    files: list[Path]
 
     @property
     def outputs(self) -> dict[str, dict]:
