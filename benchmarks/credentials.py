@@ -36,7 +36,7 @@ def flips(folder: Path, count: int) -> dict:
     from longtake.engine.provenance.report import read_report
     from tests.engine.signed import boxes, clip, sign
 
-    path = sign(clip(folder / "flips.mp4", 11), identity_in(folder))
+    path = sign(clip(folder / "flips.mp4", 11), certificate_in(folder))
     data, found = bytearray(path.read_bytes()), boxes(path)
     random, missed, verdicts = np.random.default_rng(7), [], {}
     changed = folder / "flipped.mp4"
@@ -54,10 +54,10 @@ def flips(folder: Path, count: int) -> dict:
     return {"flips": count, "missed": len(missed), "verdicts": verdicts, "where": missed[:9]}
 
 
-def identity_in(folder: Path):
+def certificate_in(folder: Path):
     from longtake.engine.provenance.certificate import find_certificate
 
-    return find_certificate(folder / "identity", {})
+    return find_certificate(folder / "certificate", {})
 
 
 def cost(folder: Path, megabytes: int) -> dict:
@@ -66,15 +66,15 @@ def cost(folder: Path, megabytes: int) -> dict:
     from longtake.engine.provenance.signing import SourceFile
     from tests.engine.signed import clip, sign
 
-    identity = identity_in(folder)
-    read_report(sign(clip(folder / "warm.mp4"), identity))
+    certificate = certificate_in(folder)
+    read_report(sign(clip(folder / "warm.mp4"), certificate))
     path = large(folder / "large.mp4", megabytes)
     size, steps = path.stat().st_size, {}
     calls = {
-        "sign": lambda: sign(path, identity),
+        "sign": lambda: sign(path, certificate),
         "read": lambda: read_report(path),
         "sign_with_parent": lambda: sign(
-            clip(folder / "child.mp4"), identity, SourceFile(path, "1" * 64, "parent")
+            clip(folder / "child.mp4"), certificate, SourceFile(path, "1" * 64, "parent")
         ),
     }
     for name, call in calls.items():
@@ -139,15 +139,17 @@ def network(folder: Path) -> dict:
     from longtake.engine.provenance.signing import SourceFile
     from tests.engine.signed import clip, elsewhere, listening, sign
 
-    identity = identity_in(folder)
+    certificate = certificate_in(folder)
     with listening() as (address, asked):
         for n, embed in enumerate((False, True) * 5):
             source = clip(folder / f"s{n}.mp4", 2)
-            hostile = elsewhere(source, f"{address}/{n}", identity, embed=embed)
+            hostile = elsewhere(source, f"{address}/{n}", certificate, embed=embed)
             read_report(hostile)
             read_report(
                 sign(
-                    clip(folder / f"c{n}.mp4", 2), identity, SourceFile(hostile, "1" * 64, "parent")
+                    clip(folder / f"c{n}.mp4", 2),
+                    certificate,
+                    SourceFile(hostile, "1" * 64, "parent"),
                 )
             )
         ours = len(asked)

@@ -24,10 +24,10 @@ def clip(path: Path, frames: int = 7, seed: int = 3) -> Path:
     return path
 
 
-def sign(path: Path, identity, *sources, generated: bool = True) -> Path:
+def sign(path: Path, certificate, *sources, generated: bool = True) -> Path:
     """The clip signed, in its place."""
     statement = Statement(generated, WORKFLOW, (("dit", "7b" * 32),), sources)
-    signing.sign(path, statement, identity).replace(path)
+    signing.sign(path, statement, certificate).replace(path)
     return path
 
 
@@ -52,13 +52,13 @@ def boxes(path: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def elsewhere(source: Path, address: str, identity, *, embed: bool) -> Path:
+def elsewhere(source: Path, address: str, certificate, *, embed: bool) -> Path:
     """A video that names an address for its credentials; a hostile one may."""
     path = source.with_name(f"elsewhere_{embed}.mp4")
     info = c2pa.C2paSignerInfo(
         alg=c2pa.C2paSigningAlg.ES256,
-        sign_cert=identity.chain.encode(),
-        private_key=identity.key.encode(),
+        sign_cert=certificate.chain.encode(),
+        private_key=certificate.key.encode(),
         ta_url=None,
     )
     definition = signing.manifest(Statement(generated=True))

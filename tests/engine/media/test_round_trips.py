@@ -16,6 +16,7 @@ from longtake.engine.media.still import write_still
 from longtake.engine.media.writer import copy_video, write_video
 from longtake.models.errors import InputError
 from tests.engine.clips import clip, read_sound
+from tests.engine.streams import Stream
 
 RATES = [Fraction(r) for r in ("24000/1001", "24", "25", "30000/1001", "30", "60")]
 QUICK = Quality(preset="ultrafast")
@@ -212,16 +213,9 @@ def test_a_last_step_that_fails_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize(("kind", "size"), [("poster", (58, 34)), ("contact sheet", None)])
 def test_a_still_stands_for_the_video(tmp_path, kind, size):
-    path, closed = tmp_path / "a.png", []
-
-    def chunks():
-        try:
-            for chunk in flashes(Fraction(8), seconds=3, lit=1.5):
-                yield torch_of(chunk)
-        finally:
-            closed.append(True)
-
-    write_still(path, chunks(), 24, Fraction(8), kind, GRAPH)
+    path = tmp_path / "a.png"
+    stream = Stream(map(torch_of, flashes(Fraction(8), seconds=3, lit=1.5)))
+    write_still(path, stream, 24, Fraction(8), kind, GRAPH)
     with Image.open(path) as picture:
         assert json.loads(picture.text["workflow"]) == GRAPH["workflow"]
         if size:
@@ -229,7 +223,7 @@ def test_a_still_stands_for_the_video(tmp_path, kind, size):
             assert np.asarray(picture).min() == 255  # the middle frame is the white one
         else:
             assert picture.width > 6 * 192
-    assert closed
+    assert stream.closed
 
 
 def torch_of(chunk):

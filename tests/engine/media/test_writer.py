@@ -22,6 +22,7 @@ from longtake.engine.media.publish import claim, hidden_file, publish
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
 from pack import ROOT
+from tests.engine.streams import Stream
 
 FPS = Fraction(8)
 RATES = [Fraction(8), Fraction(24000, 1001), Fraction(24), Fraction(30000, 1001), Fraction(60)]
@@ -181,22 +182,6 @@ def test_cancel_leaves_nothing(tmp_path, frames):
     with pytest.raises(Cancelled):
         write_video(tmp_path / "a.mp4", cancelled_after(frames), FPS)
     assert not list(tmp_path.iterdir())
-
-
-class Stream:
-    """Chunks that know whether they were closed, as a stage that has a thread must be."""
-
-    def __init__(self, chunks):
-        self.chunks, self.closed = iter(chunks), False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return next(self.chunks)
-
-    def close(self):
-        self.closed = True
 
 
 def cancel(*_):

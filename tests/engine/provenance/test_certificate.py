@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from longtake.engine.provenance import certificate as identity
+from longtake.engine.provenance import certificate as certificates
 from longtake.models.errors import InputError, OutputError
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -56,21 +56,21 @@ def put(folder, chain: str, key: str) -> None:
 
 
 def test_one_is_made_on_first_use_and_kept(tmp_path):
-    first = identity.find_certificate(tmp_path / "new", {})
-    assert identity.find_certificate(tmp_path / "new", {}) == first
+    first = certificates.find_certificate(tmp_path / "new", {})
+    assert certificates.find_certificate(tmp_path / "new", {}) == first
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["local.pem"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such modes")
 def test_nobody_else_may_read_it(tmp_path):
     folder = tmp_path / "new"
-    identity.find_certificate(folder, {})
+    certificates.find_certificate(folder, {})
     assert (folder / "local.pem").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_made_one_lasts_ten_years_and_names_nobody():
-    text = identity.new_certificate()
+    text = certificates.new_certificate()
     leaf, root = x509.load_pem_x509_certificates(text.encode())
     assert (leaf.not_valid_after_utc - NOW).days >= 3650
     leaf.verify_directly_issued_by(root)
@@ -90,7 +90,7 @@ def test_a_made_one_lasts_ten_years_and_names_nobody():
 )
 def test_ones_own_is_taken_from_the_folder(tmp_path, key, algorithm):
     put(tmp_path, certificate(key), pem(key))
-    assert identity.find_certificate(tmp_path, {}).algorithm == algorithm
+    assert certificates.find_certificate(tmp_path, {}).algorithm == algorithm
 
 
 def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_path):
@@ -100,16 +100,16 @@ def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_pa
     names = {"LONGTAKE_CERTIFICATE": str(chain), "LONGTAKE_KEY": str(secret)}
 
     secret.write_text(pem(key, form="TraditionalOpenSSL"))
-    opened = identity.find_certificate(tmp_path, names).key
+    opened = certificates.find_certificate(tmp_path, names).key
     assert opened == pem(key)
     secret.write_text(pem(key, b"open sesame"))
-    assert identity.find_certificate(
+    assert certificates.find_certificate(
         tmp_path, {**names, "LONGTAKE_KEY_PASSWORD": "open sesame"}
     ).key == pem(key)
     with pytest.raises(InputError, match="LONGTAKE_KEY_PASSWORD"):
-        identity.find_certificate(tmp_path, names)
+        certificates.find_certificate(tmp_path, names)
     with pytest.raises(InputError, match="set both"):
-        identity.find_certificate(tmp_path, {"LONGTAKE_KEY": str(secret)})
+        certificates.find_certificate(tmp_path, {"LONGTAKE_KEY": str(secret)})
 
 
 @pytest.mark.parametrize(
@@ -126,23 +126,23 @@ def test_what_cannot_sign_is_told_before(tmp_path, faults, message):
     key = ec.generate_private_key(ec.SECP256R1())
     put(tmp_path, certificate(key, **faults), pem(key))
     with pytest.raises(InputError, match=message):
-        identity.find_certificate(tmp_path, {})
+        certificates.find_certificate(tmp_path, {})
 
 
 def test_a_key_of_another_certificate_is_told(tmp_path):
     one, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     put(tmp_path, certificate(one), pem(other))
     with pytest.raises(InputError, match="belongs to another certificate"):
-        identity.find_certificate(tmp_path, {})
+        certificates.find_certificate(tmp_path, {})
 
 
 def test_files_that_are_no_pem_are_told(tmp_path):
     put(tmp_path, "hello", "hello")
     with pytest.raises(InputError, match="no PEM certificate"):
-        identity.find_certificate(tmp_path, {})
+        certificates.find_certificate(tmp_path, {})
     (tmp_path / "key.pem").unlink()
     with pytest.raises(InputError, match="key.pem cannot be read"):
-        identity.find_certificate(tmp_path, {})
+        certificates.find_certificate(tmp_path, {})
 
 
 def test_a_key_that_could_not_be_stored_whole_is_not_left_behind(tmp_path, monkeypatch):
@@ -151,21 +151,43 @@ def test_a_key_that_could_not_be_stored_whole_is_not_left_behind(tmp_path, monke
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(OutputError, match="No space left"):
-        identity.find_certificate(tmp_path, {})
+        certificates.find_certificate(tmp_path, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_processes_that_make_one_the_quicker_wins(tmp_path, monkeypatch):
+    """Both go on with the same one: what the quicker has signed stays its installation's own."""
+    theirs, ours = certificates.new_certificate(), certificates.new_certificate()
+
+    def meanwhile():
+        (tmp_path / "local.pem").write_text(theirs)
+        return ours
+
+    monkeypatch.setattr(certificates, "new_certificate", meanwhile)
+    assert certificates.find_certificate(tmp_path, {}).key in theirs
+    assert [file.name for file in tmp_path.iterdir()] == ["local.pem"]
+
+
+def test_ones_own_root_is_the_issuer_and_not_the_signer(tmp_path):
+    signer = x509.load_pem_x509_certificate(
+        certificates.find_certificate(tmp_path, {}).chain.encode()
+    )
+    root = x509.load_pem_x509_certificate(certificates.local_root(tmp_path).encode())
+    assert root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    signer.verify_directly_issued_by(root)
 
 
 def test_a_folder_that_takes_nothing_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be stored"):
-        identity.find_certificate(tmp_path / "file" / "folder", {})
+        certificates.find_certificate(tmp_path / "file" / "folder", {})
 
 
 def test_roots_to_trust_are_ones_own_and_those_in_a_file(tmp_path):
-    assert identity.trust_anchors(tmp_path) == identity.local_root(tmp_path) == ""
-    identity.find_certificate(tmp_path, {})
-    own = identity.local_root(tmp_path)
+    assert certificates.trust_anchors(tmp_path) == certificates.local_root(tmp_path) == ""
+    certificates.find_certificate(tmp_path, {})
+    own = certificates.local_root(tmp_path)
     assert own.count("BEGIN CERTIFICATE") == 1
-    assert "PRIVATE" not in identity.trust_anchors(tmp_path)
+    assert "PRIVATE" not in certificates.trust_anchors(tmp_path)
     (tmp_path / "trusted.pem").write_text("more\n")
-    assert identity.trust_anchors(tmp_path) == own + "more\n"
+    assert certificates.trust_anchors(tmp_path) == own + "more\n"

@@ -22,11 +22,11 @@ from tests.engine.signed import WORKFLOW, boxes, clip, elsewhere, flip, listenin
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("identity")
+    return tmp_path_factory.mktemp("certificate")
 
 
 @pytest.fixture(scope="module")
-def identity(folder):
+def certificate(folder):
     return find_certificate(folder, {})
 
 
@@ -41,8 +41,8 @@ def look(folder):
 
 
 @pytest.fixture
-def made(tmp_path, identity) -> Path:
-    return sign(clip(tmp_path / "made.mp4"), identity)
+def made(tmp_path, certificate) -> Path:
+    return sign(clip(tmp_path / "made.mp4"), certificate)
 
 
 @pytest.fixture
@@ -81,10 +81,10 @@ def test_the_version_is_that_of_the_pack():
     assert pack[1] == VERSION
 
 
-def test_nothing_personal_is_in_the_manifest(tmp_path, identity):
+def test_nothing_personal_is_in_the_manifest(tmp_path, certificate):
     source = clip(tmp_path / "holiday_of_jane_doe.mp4", seed=5)
     where = SourceFile(source, "11" * 32, "parent")
-    data = sign(clip(tmp_path / "secret_title.mp4"), identity, where).read_bytes()
+    data = sign(clip(tmp_path / "secret_title.mp4"), certificate, where).read_bytes()
     for word in (b"jane", b"holiday", b"secret", str(tmp_path).encode(), Path.home().name.encode()):
         assert word not in data
 
@@ -145,7 +145,7 @@ def test_a_file_without_credentials_proves_nothing(tmp_path, look):
     assert "proves nothing" in describe_report(report)
 
 
-def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, identity, look):
+def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, certificate, look):
     Image.new("RGB", (37, 41)).save(tmp_path / "start.png")
     (tmp_path / "old.mkv").write_bytes(b"not read")
     sources = (
@@ -153,7 +153,7 @@ def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, identity
         SourceFile(tmp_path / "start.png", "22" * 32, "input"),
         SourceFile(tmp_path / "old.mkv", "33" * 32, "input"),
     )
-    report = look(sign(clip(tmp_path / "longer.mp4", 11), identity, *sources))
+    report = look(sign(clip(tmp_path / "longer.mp4", 11), certificate, *sources))
     assert (report.verdict, report.ai) == ("own", "part")
     found = {one.title: (one.role, one.signed, one.ai, one.faults) for one in report.ingredients}
     assert found == {
@@ -165,11 +165,13 @@ def test_a_carried_on_video_names_its_parent_and_inputs(tmp_path, made, identity
     assert [a["action"] for a in actions["data"]["actions"]] == ["c2pa.opened", "c2pa.edited"]
 
 
-def test_a_tampered_parent_is_seen_through_two_generations(tmp_path, made, identity, look):
+def test_a_tampered_parent_is_seen_through_two_generations(tmp_path, made, certificate, look):
     spoiled = flip(made, boxes(made)["mdat"][0] + 997)
-    child = sign(clip(tmp_path / "child.mp4"), identity, SourceFile(spoiled, "11" * 32, "parent"))
+    child = sign(
+        clip(tmp_path / "child.mp4"), certificate, SourceFile(spoiled, "11" * 32, "parent")
+    )
     grandchild = sign(
-        clip(tmp_path / "grandchild.mp4"), identity, SourceFile(child, "22" * 32, "parent"),
+        clip(tmp_path / "grandchild.mp4"), certificate, SourceFile(child, "22" * 32, "parent"),
         generated=False,
     )  # fmt: skip
     for path in (child, grandchild):
@@ -180,14 +182,14 @@ def test_a_tampered_parent_is_seen_through_two_generations(tmp_path, made, ident
     assert "one of its sources was" in describe_report(look(grandchild))
 
 
-def test_a_copy_of_what_a_model_made_stays_partly_ai(tmp_path, made, identity, look):
+def test_a_copy_of_what_a_model_made_stays_partly_ai(tmp_path, made, certificate, look):
     """Made by a model, then twice saved anew without one."""
     copy = sign(
-        clip(tmp_path / "copy.mp4"), identity, SourceFile(made, "11" * 32, "parent"),
+        clip(tmp_path / "copy.mp4"), certificate, SourceFile(made, "11" * 32, "parent"),
         generated=False,
     )  # fmt: skip
     again = sign(
-        clip(tmp_path / "again.mp4"), identity, SourceFile(copy, "22" * 32, "parent"),
+        clip(tmp_path / "again.mp4"), certificate, SourceFile(copy, "22" * 32, "parent"),
         generated=False,
     )  # fmt: skip
     report = look(again)
@@ -195,20 +197,22 @@ def test_a_copy_of_what_a_model_made_stays_partly_ai(tmp_path, made, identity, l
 
 
 @pytest.mark.parametrize("embed", [True, False])
-def test_nobody_is_asked_over_the_network(tmp_path, identity, look, listener, embed):
+def test_nobody_is_asked_over_the_network(tmp_path, certificate, look, listener, embed):
     address, asked = listener
-    hostile = elsewhere(clip(tmp_path / "a.mp4"), address, identity, embed=embed)
+    hostile = elsewhere(clip(tmp_path / "a.mp4"), address, certificate, embed=embed)
     report = look(hostile)
     assert report.verdict == ("own" if embed else "remote")
-    child = sign(clip(tmp_path / "child.mp4"), identity, SourceFile(hostile, "11" * 32, "parent"))
+    child = sign(
+        clip(tmp_path / "child.mp4"), certificate, SourceFile(hostile, "11" * 32, "parent")
+    )
     assert look(child).verdict == "own"
     assert asked == []
 
 
-def test_the_listener_would_have_heard(tmp_path, identity, listener):
+def test_the_listener_would_have_heard(tmp_path, certificate, listener):
     """Without our settings c2pa does ask; so they are what stops it."""
     address, asked = listener
-    hostile = elsewhere(clip(tmp_path / "a.mp4"), address, identity, embed=False)
+    hostile = elsewhere(clip(tmp_path / "a.mp4"), address, certificate, embed=False)
     with (
         c2pa.Context.from_dict({"version": 1}) as careless,
         hostile.open("rb") as opened,
@@ -218,9 +222,9 @@ def test_the_listener_would_have_heard(tmp_path, identity, listener):
     assert asked == ["/m.c2pa"]
 
 
-def test_the_settings_take_effect(tmp_path, identity):
+def test_the_settings_take_effect(tmp_path, certificate):
     """c2pa takes unknown names in silence: a slip of the pen would switch protection off."""
-    (tree,) = bmff_hash(sign(clip(tmp_path / "x.mp4"), identity))["merkle"]
+    (tree,) = bmff_hash(sign(clip(tmp_path / "x.mp4"), certificate))["merkle"]
     assert tree["fixedBlockSize"] == 2**20  # by default there is no tree
     assert SETTINGS["verify"]["remote_manifest_fetch"] is False  # see the listener
 
@@ -231,8 +235,8 @@ def bmff_hash(path: Path) -> dict:
     return next(a["data"] for a in assertions if a["label"].startswith("c2pa.hash.bmff"))
 
 
-def test_a_key_that_does_not_fit_is_found_out_and_leaves_no_file(made, identity, stranger):
-    mixed = identity._replace(key=stranger.key)
+def test_a_key_that_does_not_fit_is_found_out_and_leaves_no_file(made, certificate, stranger):
+    mixed = certificate._replace(key=stranger.key)
     before = made.read_bytes()
     with pytest.raises(OutputError, match="could not be signed"):
         signing.sign(made, Statement(generated=True), mixed)
@@ -240,23 +244,42 @@ def test_a_key_that_does_not_fit_is_found_out_and_leaves_no_file(made, identity,
     assert made.read_bytes() == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_whatever_interrupts_it_leaves_no_copy(made, certificate, monkeypatch, error):
+    def interrupted(file, signed, *_):
+        signed.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(signing, "_sign", interrupted)
+    with pytest.raises(error):
+        signing.sign(made, Statement(generated=True), certificate)
+    assert list(made.parent.iterdir()) == [made]
+
+
+def test_a_model_or_a_source_is_something_to_declare(tmp_path):
+    source = SourceFile(tmp_path / "a.mp4", "11" * 32, "parent")
+    assert Statement(generated=False, workflow=WORKFLOW).empty
+    assert not Statement(generated=True).empty
+    assert not Statement(generated=False, sources=(source,)).empty
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_animations_are_signed_and_still_move(tmp_path, identity, look, suffix):
+def test_animations_are_signed_and_still_move(tmp_path, certificate, look, suffix):
     path = tmp_path / f"moving{suffix}"
     pictures = [Image.new("RGB", (37, 41), (30 * n, 0, 0)) for n in range(5)]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
-    report = look(sign(path, identity))
+    report = look(sign(path, certificate))
     assert (report.verdict, report.ai) == ("own", "all")
     with Image.open(path) as shown:
         assert shown.n_frames == 5
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
-def test_what_cannot_be_signed_is_told(tmp_path, identity, suffix):
+def test_what_cannot_be_signed_is_told(tmp_path, certificate, suffix):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(b"whatever")
     with pytest.raises(InputError, match="cannot carry Content Credentials"):
-        signing.sign(path, Statement(generated=True), identity)
+        signing.sign(path, Statement(generated=True), certificate)
 
 
 @pytest.mark.parametrize("package", ["c2pa", "cryptography"])
@@ -275,21 +298,21 @@ def test_a_missing_package_is_told_with_what_to_do(monkeypatch, package):
     assert "pip install c2pa-python" in told
 
 
-def test_hostile_text_stays_on_its_line(tmp_path, identity, look, monkeypatch):
+def test_hostile_text_stays_on_its_line(tmp_path, certificate, look, monkeypatch):
     agent = {"name": "evil\x1b[2J\nMade by AI: no " + "x" * 999, "version": "1"}
     monkeypatch.setattr(signing, "_agent", lambda: agent)
-    report = look(sign(clip(tmp_path / "x.mp4"), identity))
+    report = look(sign(clip(tmp_path / "x.mp4"), certificate))
     (line,) = [line for line in describe_report(report).split("\n") if "evil" in line]
     assert line.startswith("Made with: ")
     assert "\x1b" not in line
     assert len(line) < 300
 
 
-def test_a_long_line_of_sources_is_carried_along(tmp_path, identity, look):
-    path = sign(clip(tmp_path / "0.mp4", 2), identity)
+def test_a_long_line_of_sources_is_carried_along(tmp_path, certificate, look):
+    path = sign(clip(tmp_path / "0.mp4", 2), certificate)
     for n in range(1, 7):
         source = SourceFile(path, "11" * 32, "parent")
-        path = sign(clip(tmp_path / f"{n}.mp4", 2), identity, source)
+        path = sign(clip(tmp_path / f"{n}.mp4", 2), certificate, source)
     report = look(path)
     assert (report.verdict, report.ingredients[0].ai) == ("own", "part")
     assert len(report.details["manifests"]) == 7

@@ -1,12 +1,16 @@
 """Previews that move, and Cancel."""
 
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
+from longtake.engine.frames.prefetch import prefetch
 from longtake.engine.sampling.preview import Colours
+from tests.engine.streams import Stream
 from tests.host.runs import SHAPE, prompt, sample
 
 
@@ -147,3 +151,92 @@ def test_playback_does_not_swallow_a_cancel(pack, execute):
     run = execute(work)
     assert not run.success
     assert run.error is None
+
+
+@pytest.mark.parametrize("error", [None, ValueError], ids=["at its end", "after an error"])
+def test_playback_has_ended_when_its_block_has(pack, execute, monkeypatch, error):
+    """Even where the browser is slow to take a picture."""
+    left = []
+
+    class Slow:
+        def update_progress(self, *_):
+            time.sleep(0.5)
+
+    registry = SimpleNamespace(get_progress_state=Slow)
+    monkeypatch.setattr(pack.progress, "host_progress", registry)
+
+    def work():
+        before = set(threading.enumerate())
+        try:
+            with pack.progress.Playback(3) as playback:
+                playback.show(1, [Image.new("RGB", (4, 4)) for _ in range(3)])
+                time.sleep(0.3)
+                if error:
+                    raise error
+        except ValueError:
+            pass
+        left.append(set(threading.enumerate()) - before)
+        return {}
+
+    assert execute(work).error is None
+    assert left == [set()]
+
+
+def test_a_stream_with_progress_is_closed_however_it_ends(pack, comfyui):
+    import comfy.model_management as mm
+
+    chunks = [torch.zeros(2, 4, 4, 3, dtype=torch.uint8)] * 3
+    stream = Stream(chunks)
+    assert sum(len(chunk) for chunk in pack.progress.with_progress(stream, 6)) == 6
+    assert stream.closed
+
+    stream = Stream(chunks)
+    left = pack.progress.with_progress(stream, 6)
+    next(left)
+    left.close()
+    assert stream.closed
+
+    stream = Stream(chunks)
+    mm.interrupt_current_processing(True)
+    with pytest.raises(mm.InterruptProcessingException) as cancelled:
+        list(pack.progress.with_progress(stream, 6))
+    assert stream.closed
+    assert cancelled.value.__traceback__
+
+
+@pytest.mark.parametrize("error", [None, ValueError], ids=["at its end", "after an error"])
+def test_networks_are_watched_no_longer_than_asked(pack, comfyui, error):
+    from torch.nn.modules import module
+
+    before = dict(module._global_forward_pre_hooks)
+    try:
+        with pack.progress.cancel_within_networks():
+            assert len(module._global_forward_pre_hooks) == len(before) + 1
+            if error:
+                raise error
+    except ValueError:
+        pass
+    assert dict(module._global_forward_pre_hooks) == before
+
+
+def test_what_is_prefetched_hears_that_its_user_is_gone(pack, comfyui):
+    """Cancel itself is raised in one thread only."""
+    import comfy.model_management as mm
+
+    heard = []
+
+    def items():
+        yield 1
+        try:
+            for _ in range(1000):
+                pack.progress.check_cancelled()
+                time.sleep(0.005)
+        except mm.InterruptProcessingException:
+            heard.append("cancelled")
+            raise
+
+    stream = prefetch(items())
+    next(stream)
+    stream.close()
+    assert heard == ["cancelled"]
+    pack.progress.check_cancelled()  # whoever goes on is not cancelled

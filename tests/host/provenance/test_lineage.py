@@ -90,7 +90,7 @@ def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
     assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
     lineage.remember_saved(prompt, "2", saved)
     assert roles(lineage.statement_of(prompt, "9")) == [("old.mp4", "parent")]
-    lineage.remember_saved(prompt, "2", clips["one.mp4"])  # a batch: a second file in the same run
+    lineage.remember_saved(prompt, "2", clips["two.webm"])  # a batch: a second file in the same run
     assert roles(lineage.statement_of(prompt, "9")) == [("one.mp4", "parent")]
     again = {**prompt}  # another run of the same graph
     lineage.remember_saved(again, "2", saved)
@@ -232,3 +232,11 @@ def test_a_hash_that_cannot_be_stored_leaves_no_part_behind(lineage, tmp_path, m
         found = hashing.sha256_of(file)
     assert found == hashlib.sha256(b"weights of another model").hexdigest()
     assert not list(store.parent.iterdir())
+
+
+def test_the_name_under_which_a_video_is_saved_is_no_source(lineage, clips):
+    prompt = {
+        "1": node("EmptyImage"),
+        "9": node("LongtakeSaveVideo", video=["1", 0], filename_prefix="one.mp4"),
+    }
+    assert roles(lineage.statement_of(prompt, "9")) == []
