@@ -18,10 +18,7 @@ ALLOWED = {
     "Encoder",
     "build",
     "convolution",
-    "linear",
-    "listed",
     "parse",
-    "shifted",
 }
 
 
