@@ -1,4 +1,4 @@
-"""Turns checkpoints of training into the files that the pack ships.
+"""Turns a run's checkpoint into the files that the pack ships.
 
 python -m training.export vae
 python -m training.export dit --run elsewhere/dit.safetensors
@@ -28,7 +28,7 @@ from .world.render import render
 
 
 def write_weights(path: Path, kind: str, config: dict, weights: dict[str, Tensor], **notes) -> None:
-    """Write bfloat16 weights (a tokenizer stays bytes); the metadata say what they are."""
+    """Write weights in bfloat16 (a tokenizer as bytes), with their config in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = {
         k: (v if v.dtype == torch.uint8 else v.bfloat16()).contiguous() for k, v in weights.items()
@@ -39,9 +39,9 @@ def write_weights(path: Path, kind: str, config: dict, weights: dict[str, Tensor
 
 @torch.inference_mode()
 def fold_statistics(vae: WanVAE, clips: int = 96) -> None:
-    """Make latents of the world unit normal, channel by channel, inside the VAE's own ends.
+    """Give latents zero mean and unit variance, channel by channel, inside the VAE's own ends.
 
-    Both ends are 1x1x1 convolutions, so scaling the latent changes nothing but its units.
+    Both ends are 1x1x1 convolutions, so only the latents' units change.
     """
     rng, sums = Random(1), []
     for _ in range(clips // 8):
@@ -59,27 +59,27 @@ def fold_statistics(vae: WanVAE, clips: int = 96) -> None:
 
 
 def export_vae(run: Path) -> None:
-    """The averaged weights of a VAE's run, its latents brought to unit size."""
+    """Export the averaged weights of a VAE's run, with latents of unit variance."""
     vae = read_vae(run)
     fold_statistics(vae)
     write_weights(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
 def export_decoder(run: Path) -> None:
-    """The decoder trained on, beside the encoder that the transformer knows."""
+    """Export a decoder's run, with the encoder that the transformer knows."""
     vae = read_vae(run)
     write_weights(WEIGHTS / "vae.safetensors", "vae", vae.config.to_json(), vae.state_dict())
 
 
 def read_vae(run: Path) -> WanVAE:
-    """The averaged weights in a VAE's checkpoint, in float32."""
+    """The averaged weights of a VAE's checkpoint, in float32."""
     state, recipe = read_checkpoint(run)
     return averaged_vae(VAERecipe.from_json(recipe), state["ema"])
 
 
 @torch.inference_mode()
 def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
-    """Colours of latents, by which the host shows a video while it is sampled."""
+    """The colours of latents, for the preview while a video is sampled."""
     rng, latents, pixels = Random(2), [], []
     for _ in range(clips // 8):
         scenes = [sample_scene(rng) for _ in range(8)]
@@ -90,7 +90,7 @@ def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
 
 
 def export_dit(run: Path) -> None:
-    """The averaged weights of a transformer's run and its text encoder's."""
+    """Export the averaged weights of a transformer's run: two files."""
     model = build_networks()
     load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
     dit, text = model["dit"], model["text"]
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     exporters = {"vae": export_vae, "decoder": export_decoder, "dit": export_dit}
     parser.add_argument("what", choices=tuple(exporters))
-    parser.add_argument("--run", type=Path, help="a checkpoint that is not in training/runs")
+    parser.add_argument("--run", type=Path, help="a checkpoint outside training/runs")
     args = parser.parse_args()
     try:
         exporters[args.what](args.run or RUNS / f"{args.what}.safetensors")

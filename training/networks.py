@@ -1,4 +1,4 @@
-"""Transformer and text encoder of the built-in model before any training."""
+"""The transformer and the text encoder of the built-in model, untrained."""
 
 from torch import nn
 
@@ -10,14 +10,14 @@ from .shipped import RUNS
 from .text import TextEncoder, train_tokenizer
 
 TOKENIZER = RUNS / "tokenizer.model"
-# Parts of names that Adam trains although they are matrices, which else are Muon's.
+# Parts of the names of matrices that Adam trains; all others are Muon's.
 ADAM = ("patch_embedding", "head.head", "shared", "relative_attention_bias", "time_embedding.0")
 
 
 def build_networks() -> nn.ModuleDict:
     """Transformer ("dit") and text encoder ("text") with random weights, in float32.
 
-    The tokenizer is trained when it is first needed.
+    The tokenizer is trained the first time.
     """
     if not TOKENIZER.exists():
         TOKENIZER.parent.mkdir(parents=True, exist_ok=True)

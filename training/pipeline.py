@@ -1,4 +1,4 @@
-"""Prompt to pixels with the built-in model and no ComfyUI: what the evaluation looks at."""
+"""Prompt to pixels with the built-in model, without ComfyUI: what the evaluation judges."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -54,7 +54,7 @@ class Pipeline:
     def watch(
         cls, run: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
     ) -> "Pipeline":
-        """The averaged weights of a training run's checkpoint, and the shipped VAE."""
+        """The averaged weights of a run's checkpoint, with the shipped VAE."""
         model = build_networks()
         load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
         model = model.to(dtype).eval()
@@ -77,7 +77,7 @@ class Pipeline:
     def noise(
         self, seeds: list[int], frames: int, height: int, width: int, first: int = 0
     ) -> Tensor:
-        """(b, c, t, h, w): for each seed what the nodes would draw from latent frame `first` on."""
+        """(b, c, t, h, w): the noise that the nodes would draw, from latent frame `first` on."""
         config = self.vae.config
         size = (config.latent_channels, height // config.stride_hw, width // config.stride_hw)
         latent_frames = range(first, first + (frames - 1) // config.stride_t + 1)
@@ -133,7 +133,7 @@ class Pipeline:
         return velocity
 
     def _velocity(self, prompts: list[str], known: Tensor) -> Callable[[Tensor, float], Tensor]:
-        """What the network says, in float32, for a batch with these prompts."""
+        """The network's velocity, in float32, for a batch with these prompts."""
         dtype = next(self.dit.parameters()).dtype
         text = self._read(prompts, len(known))
 
@@ -145,7 +145,7 @@ class Pipeline:
         return velocity
 
     def _read(self, prompts: list[str], latent_frames: int) -> list[Segment]:
-        """What each latent frame listens to: as in the pack, the shots of a prompt share a clip."""
+        """The text for each latent frame: as in the pack, a prompt's shots share the clip."""
         shots = [shots_of(prompt) for prompt in prompts]
         count = max(map(len, shots))  # shots of one prompt go on where others have a cut
         edges = [*even_starts(count, latent_frames), latent_frames]

@@ -1,4 +1,4 @@
-"""How well a VAE gives back clips that it was not trained on.
+"""How well a VAE reconstructs clips that it was not trained on.
 
     python -m training.reconstruction                       the shipped VAE
     python -m training.reconstruction path/to/vae.safetensors
@@ -22,11 +22,15 @@ from .shipped import WEIGHTS, shipped_vae
 from .world.captions import sample_scene
 from .world.render import Clips, render
 
-HARD = ("spins", "bounces")  # what comes out worst
+HARD = ("spins", "bounces")  # reconstructed worst
 
 
 class Psnr(NamedTuple):
-    """In dB, of signals that span 2: the mean over clips; `objects` counts masked pixels only."""
+    """In dB, of signals with a range of 2.
+
+    Attributes:
+        whole: of all pixels, the mean over clips. objects: of the pixels on objects.
+    """
 
     whole: float
     objects: float
@@ -44,7 +48,7 @@ def hard_clips(count: int = 12, seed: int = 77) -> Clips:
 
 @torch.inference_mode()
 def reconstruction(vae: WanVAE, clips: Clips) -> Psnr:
-    """PSNR of the VAE's round trip, in its own dtype, one clip at a time."""
+    """PSNR after a round trip through the VAE, in its own dtype, clip by clip."""
     dtype = next(vae.parameters()).dtype
     whole, objects = [], []
     for pixels, mask in zip(clips.pixels, clips.masks, strict=True):
@@ -56,7 +60,7 @@ def reconstruction(vae: WanVAE, clips: Clips) -> Psnr:
 
 
 def decibels(error: Tensor | float) -> float:
-    """Mean square error of a signal that spans 2 -> dB."""
+    """Mean square error, of a signal with a range of 2 -> PSNR in dB."""
     return 10 * log10(4 / max(float(error), 1e-9))
 
 

@@ -1,6 +1,6 @@
-"""The built-in weights as files: where they lie, and how training reads them.
+"""The built-in weights: where they are, and how to read them.
 
-`training.export` writes them; the trainers and the evaluation read them here.
+`training.export` writes them.
 """
 
 import json
@@ -12,18 +12,18 @@ from longtake.models.wan.config import VAEConfig
 from longtake.models.wan.vae import WanVAE
 from pack import ROOT
 
-WEIGHTS = ROOT / "models" / "nano"  # what the pack ships
-RUNS = ROOT / "training" / "runs"  # checkpoints, which it does not
+WEIGHTS = ROOT / "models" / "nano"  # shipped
+RUNS = ROOT / "training" / "runs"  # checkpoints, which are not
 
 
 def read_config(path: Path) -> dict:
-    """The numbers of the network in a file that `training.export` wrote."""
+    """The network's sizes, from a file that `training.export` wrote."""
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["longtake"])["config"]
 
 
 def shipped_vae(path: Path = WEIGHTS / "vae.safetensors") -> WanVAE:
-    """The VAE in a file that `training.export` wrote, in float32."""
+    """The VAE, in float32, from a file that `training.export` wrote."""
     vae = WanVAE(VAEConfig.from_json(read_config(path)))
     with safe_open(path, "pt") as file:
         vae.load_state_dict({k: file.get_tensor(k).float() for k in file.keys()})  # noqa: SIM118

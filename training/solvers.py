@@ -1,4 +1,4 @@
-"""Ways through the noise levels, and the settings a clip is sampled with.
+"""Samplers, and the settings that a clip is sampled with.
 
 The network gives velocities (noise minus clip). Names are those of the samplers in ComfyUI that do
 the same on flow models: `lms` is Adams and Bashforth's method over uneven steps.
@@ -40,7 +40,7 @@ class Settings:
     rescale: float = 0.0
 
     def guided(self, sigma: float) -> bool:
-        """Whether guidance is asked for at this noise level."""
+        """Whether guidance is used at this noise level."""
         low, high = self.guide
         return self.cfg != 1 and low <= sigma <= high
 
@@ -51,7 +51,7 @@ class Settings:
 
 @dataclass
 class History:
-    """Noise levels and velocities so far, the latest first."""
+    """Noise levels and velocities so far, latest first."""
 
     sigmas: list[float] = field(default_factory=list)
     velocities: list[Tensor] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The built-in text encoder: a small UMT5 with a vocabulary of its own, as training uses it.
+"""The built-in text encoder, as training uses it: a small UMT5 with its own vocabulary.
 
 In ComfyUI the same weights run in the host's own T5; here transformers' does the work.
 """
@@ -35,7 +35,7 @@ def train_tokenizer(captions: int = 20_000) -> bytes:
     lines = [caption(sample_scene(rng), rng) for _ in range(captions)] + all_words()
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
-        # The stock normalisers weigh 240 kB; 26 rules of our own weigh nothing.
+        # The stock normalizers take 240 kB; 26 rules of our own take nothing.
         rules = Path(folder) / "lower_case.tsv"
         rules.write_text("".join(f"{up:X}\t{up + 32:X}\n" for up in range(ord("A"), ord("Z") + 1)))
         sentencepiece.SentencePieceTrainer.train(
@@ -55,7 +55,7 @@ def train_tokenizer(captions: int = 20_000) -> bytes:
 
 
 class TextEncoder(nn.Module):
-    """Prompts -> context (b, m, 192), zero beyond each prompt's end."""
+    """Prompts -> context (b, m, 192), zero past each prompt's end."""
 
     def __init__(self, tokenizer: bytes, sizes: dict[str, int] = SIZES):
         super().__init__()
@@ -75,7 +75,7 @@ class TextEncoder(nn.Module):
 
 
 def shipped_text_encoder(path: Path) -> TextEncoder:
-    """The text encoder in a file that `training.export` wrote."""
+    """The text encoder, from a file that `training.export` wrote."""
     with safe_open(path, "pt") as file:
         weights = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
     tokenizer = weights.pop("spiece_model").numpy().tobytes()

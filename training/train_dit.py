@@ -1,9 +1,9 @@
-"""Trains the built-in transformer together with its text encoder, in the exported VAE's latents.
+"""Trains the built-in transformer and its text encoder together, on the exported VAE's latents.
 
     python -m training.train_dit --steps 17000 --fresh 2
 
-It writes a checkpoint every few minutes into training/runs/dit.safetensors, and goes on from there
-when it is called again (`training.learning.run`).
+It writes a checkpoint to training/runs/dit.safetensors every few minutes, and resumes from it when
+run again (`training.learning.run`).
 """
 
 import argparse
@@ -28,22 +28,23 @@ from .shipped import RUNS, WEIGHTS, shipped_vae
 from .world.captions import Mix
 
 RUN = RUNS / "dit.safetensors"
-SHIFT = 2.5  # noise levels lean towards 1, where text decides what goes where
-# Objects weigh more only below this noise level. Above it their place is still open, and a loss
-# that weighs them more there is least when one is expected everywhere: two lumps for one object.
+SHIFT = 2.5  # noise levels lean towards 1, where the text decides what goes where
+# Objects weigh more only below this noise level. Above it their place is still undecided, and to
+# weigh them more there teaches the network to expect one everywhere: two lumps for one object.
 SETTLED = 0.6
-HEAD_START = 300  # steps' worth of windows that a pool begins with
+HEAD_START = 300  # steps' worth of windows that a pool starts with
 
 
 @dataclass(frozen=True)
 class DiTRecipe:
-    """All that decides on the weights of a transformer and its text encoder.
+    """Everything that determines the weights of a transformer and its text encoder.
 
     Attributes:
-        steps: of the whole run; the learning rate falls over the last 60 % of them.
-        windows: of a shard in a step. fresh: rendered for them. pool: held by a shard's pool.
+        steps: length of the run; the learning rate falls over the last 60 %.
+        windows: per shard and step. fresh: how many of them are newly rendered.
+        pool: windows that a shard's pool holds.
         seed: of weights, windows, captions and noise.
-        further: begin from the shipped weights.
+        further: start from the shipped weights.
     """
 
     steps: int = 17_000
@@ -55,17 +56,17 @@ class DiTRecipe:
 
 
 def shipped_networks() -> nn.ModuleDict:
-    """The weights that the pack ships, to train them further."""
+    """The shipped networks, ready to be trained further."""
     pipeline = Pipeline.load(WEIGHTS)
     pipeline.dit.attention = exact
     return nn.ModuleDict({"dit": pipeline.dit, "text": pipeline.text}).requires_grad_().train()
 
 
 class WindowShard:
-    """A part of every batch of windows. All parts of a batch are of one form.
+    """One part of every batch of windows. All parts of a batch have the same form.
 
     Args:
-        index: of this part. encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
+        index: of this shard. encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
         compiled: render with torch.compile.
     """
 
@@ -113,7 +114,7 @@ class WindowShard:
         return max(least, round(HEAD_START * self.recipe.fresh * form.share))
 
     def _world(self, form: Form, n: int) -> Mix:
-        """What may happen in window n of a form, by when it is rendered, about."""
+        """What may happen in window n of a form, from roughly when it is rendered."""
         rendered = self.recipe.fresh * form.share * self.recipe.steps
         return world_at(max(0.0, (n - self._head_start(form)) / rendered))
 
@@ -121,14 +122,14 @@ class WindowShard:
 def draw_levels(known: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """known: (b, t) -> (b, t) noise levels: one for each window, 0 where frames are given.
 
-    A level is u moved towards 1 by the flow schedule's shift, for u even in [0, 1).
+    A level is a uniform u in [0, 1), pushed towards 1 by the flow schedule's shift.
     """
     u = torch.rand(len(known), 1, generator=generator)
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
 def read_prompts(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
-    """What the transformer listens to before and after the batch's cuts."""
+    """The text that each latent frame attends to: before the batch's cut, and after it."""
     dtype = model["dit"].patch_embedding.weight.dtype
     double = [i for i, shots in enumerate(batch.prompts) if len(shots) == 2]
     prompts = [shots[0] for shots in batch.prompts]
@@ -143,7 +144,7 @@ def read_prompts(model: nn.ModuleDict, batch: Batch) -> list[Segment]:
 
 
 def velocity_loss(model: nn.ModuleDict, batch: Batch, generator: torch.Generator) -> Tensor:
-    """Weighted mean square error of the velocity, noise - clean, over what is not given."""
+    """Weighted mean square error of the velocity, noise - clean, over the unknown frames."""
     clean = batch.latents.float()
     sigma = draw_levels(batch.known, generator)
     level = sigma[:, None, :, None, None]
@@ -174,12 +175,12 @@ def dit_training(
     *,
     compiled: bool = True,
 ) -> Training:
-    """The run of this recipe, at its first step.
+    """This recipe's run, at step 0.
 
     Args:
         model: "dit" and "text", to train in bfloat16.
         encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
-        compiled: compile blocks and renderer: a third faster, after some minutes.
+        compiled: use torch.compile on blocks and renderer: a third faster, after a few minutes.
     """
     model = model.bfloat16()
     optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
@@ -199,7 +200,7 @@ def dit_training(
 
 
 def train_transformer(recipe: DiTRecipe) -> None:
-    """Train to the end in this process."""
+    """Train to the end, as one of the processes."""
     torch.manual_seed(recipe.seed)
     training = dit_training(
         recipe, shipped_networks() if recipe.further else build_networks(), shipped_encoder()
@@ -209,17 +210,17 @@ def train_transformer(recipe: DiTRecipe) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=17_000, help="of the whole run")
-    parser.add_argument("--batch", type=int, default=24, help="windows of half a step")
-    parser.add_argument("--fresh", type=int, default=1, help="windows rendered for them")
-    parser.add_argument("--pool", type=int, default=6000, help="windows held for them")
-    parser.add_argument("--further", action="store_true", help="begin from the shipped weights")
+    parser.add_argument("--steps", type=int, default=17_000, help="length of the run")
+    parser.add_argument("--batch", type=int, default=24, help="windows per shard and step")
+    parser.add_argument("--fresh", type=int, default=1, help="of them newly rendered")
+    parser.add_argument("--pool", type=int, default=6000, help="windows held per shard")
+    parser.add_argument("--further", action="store_true", help="start from the shipped weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
     args = parser.parse_args()
     sizes = (args.steps, args.batch, args.fresh, args.pool)
     recipe = DiTRecipe(*sizes, args.seed, args.further)
-    build_networks()  # the tokenizer, before two processes want to make it
+    build_networks()  # trains the tokenizer, before two processes try to
     try:
         check_resumable(RUN, asdict(recipe))
         spawn(train_transformer, args.processes, recipe)

@@ -3,9 +3,8 @@
     python -m training.train_vae --steps 2200
     python -m training.train_vae --steps 1300 --part decoder    after the VAE was exported
 
-It writes a checkpoint every few minutes into training/runs, and goes on from there when it is
-called again (`training.learning.run`). Beside the checkpoint a log grows, with the PSNR of clips
-that it was not trained on.
+It writes a checkpoint to training/runs every few minutes, and resumes from it when run again
+(`training.learning.run`). A log beside the checkpoint records the PSNR on held-out clips.
 """
 
 import argparse
@@ -29,28 +28,28 @@ from .learning.run import SHARDS, Training, check_resumable, spawn
 from .reconstruction import decibels, hard_clips, reconstruction
 from .shipped import RUNS, shipped_vae
 
-# Parts of names that Adam trains although they are matrices, which else are Muon's.
+# Parts of the names of matrices that Adam trains; all others are Muon's.
 ADAM = ("encoder.conv1", "decoder.head", "conv1.", "conv2.")
-LOG_VARIANCE = -5.0  # of a latent at first: near what training finds, and noise drowns nothing
-FRAMES, LONG = 9, 17  # of a crop; long ones for the last fifth of a run, half as many
-CROPS, SIDE = 6, 64  # crops of a shard in a step, and their rows and columns
-OBJECT_WEIGHT = 3  # of a pixel on an object, over one elsewhere
-EDGE_WEIGHT = 0.5  # the decoder's last layer draws blocks of 4 pixels, which should not show
-LATENT_NOISE = 0.05  # the decoder should not depend on the last digit of a sampled latent
-KL_WEIGHT = 2e-5  # keeps latents near unit size; an order below what the decoder could use
+LOG_VARIANCE = -5.0  # of latents at the start: close to where training ends, and hardly any noise
+FRAMES, LONG = 9, 17  # of a crop; in the last fifth of a run crops are long, and half as many
+CROPS, SIDE = 6, 64  # crops per shard and step; their height and width
+OBJECT_WEIGHT = 3  # what a pixel on an object weighs in addition to 1
+EDGE_WEIGHT = 0.5  # the decoder's last layer draws blocks of 4 x 4 pixels, which must not show
+LATENT_NOISE = 0.05  # the decoder must not depend on the last digits of a sampled latent
+KL_WEIGHT = 2e-5  # keeps latents near unit size, at a tenth of what would cost detail
 
 
 @dataclass(frozen=True)
 class VAERecipe:
-    """All that decides on a VAE's weights.
+    """Everything that determines a VAE's weights.
 
     Attributes:
         config: its sizes.
-        part: "whole", or "decoder" to train the shipped VAE's decoder on its own.
-        steps: of the whole run; the learning rate falls over the last 60 % of them.
+        part: "whole", or "decoder" to train only the decoder of the shipped VAE.
+        steps: length of the run; the learning rate falls over the last 60 %.
         seed: of weights, clips, crops and noise.
-        rate: factor of both learning rates; below 1 to polish what is good.
-        clips: held by each shard's pool.
+        rate: factor on both learning rates; below 1 to polish.
+        clips: that each shard's pool holds.
     """
 
     config: VAEConfig = VAE_PRESETS["nano"]
@@ -71,7 +70,7 @@ class VAERecipe:
 
 
 def build_vae(config: VAEConfig) -> WanVAE:
-    """A VAE with random weights, in float32, whose latents are nearly free of noise at first."""
+    """A VAE with random weights, in float32, whose latents start out nearly free of noise."""
     vae = WanVAE(config)
     with torch.no_grad():
         vae.conv1.bias[config.latent_channels :] += LOG_VARIANCE
@@ -98,8 +97,12 @@ def decoder_of(vae: WanVAE) -> nn.ModuleDict:
 
 
 def averaged_vae(recipe: VAERecipe, ema: Tensor) -> WanVAE:
-    """The VAE of a run, in float32, with the running average of its weights, flat as it is in a
-    checkpoint; the encoder of a decoder's run is the shipped one."""
+    """A run's VAE, in float32, with the running average of its weights.
+
+    Args:
+        ema: the average, flat, as a checkpoint has it. Of a decoder's run it has no encoder; that
+            is the shipped one.
+    """
     whole = recipe.part == "whole"
     vae = WanVAE(recipe.config) if whole else shipped_vae()
     load_average(vae if whole else decoder_of(vae), ADAM, ema)
@@ -107,10 +110,10 @@ def averaged_vae(recipe: VAERecipe, ema: Tensor) -> WanVAE:
 
 
 class CropShard:
-    """A part of every batch of crops.
+    """One part of every batch of crops.
 
     Args:
-        index: of this part; compiled: render with torch.compile.
+        index: of this shard. compiled: render with torch.compile.
     """
 
     def __init__(self, recipe: VAERecipe, index: int, *, compiled: bool):
@@ -123,7 +126,7 @@ class CropShard:
 
         Returns:
             pixels (b, 3, frames, h, w) in [-1, 1]; the weight of each in the loss (b, 1, frames,
-            h, w), for objects are small, but what moves; noise of the latents' shape.
+            h, w), because objects are small but matter most; noise in the latents' shape.
         """
         recipe, config = self.recipe, self.recipe.config
         self.pool.advance(recipe.clips + step // 2)
@@ -150,7 +153,7 @@ def vae_loss(vae: WanVAE, pixels: Tensor, weight: Tensor, noise: Tensor) -> tupl
 def decoder_loss(
     vae: WanVAE, pixels: Tensor, weight: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same for the decoder alone; latents stay what a transformer has learned."""
+    """The same for the decoder alone: latents stay as the transformer knows them."""
     with torch.no_grad():
         latents = vae.encode_distribution(pixels)[0] + LATENT_NOISE * noise
     return pixel_error(vae.decode(latents.to(pixels.dtype)), pixels, weight)
@@ -164,16 +167,15 @@ def pixel_error(back: Tensor, pixels: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 
 def edge_error(off: Tensor) -> Tensor:
-    """How unevenly the error runs from pixel to pixel, which is worst at the borders of blocks."""
+    """How abruptly the error changes from pixel to pixel: most of all at block borders."""
     return off.diff(dim=-1).square().mean() + off.diff(dim=-2).square().mean()
 
 
 def vae_training(recipe: VAERecipe, *, compiled: bool = True) -> Training:
-    """The run of this recipe, at its first step.
+    """This recipe's run, at step 0.
 
     Args:
-        compiled: compile loss and renderer, which takes a minute or two at first and then makes a
-            step a quarter shorter.
+        compiled: use torch.compile on loss and renderer: a quarter faster, after a minute or two.
     """
     torch.manual_seed(recipe.seed)
     whole = recipe.part == "whole"
@@ -193,7 +195,7 @@ def vae_training(recipe: VAERecipe, *, compiled: bool = True) -> Training:
 
 
 def train_autoencoder(recipe: VAERecipe, path: Path, every: int) -> None:
-    """Train to the end in this process."""
+    """Train to the end, as one of the processes."""
     clips = hard_clips()
 
     def scores(training: Training) -> dict:
@@ -207,19 +209,19 @@ def train_autoencoder(recipe: VAERecipe, path: Path, every: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2200, help="of the whole run")
+    parser.add_argument("--steps", type=int, default=2200, help="length of the run")
     parser.add_argument("--part", choices=("whole", "decoder"), default="whole")
-    parser.add_argument("--rate", type=float, default=1.0, help="below 1 to polish what is good")
+    parser.add_argument("--rate", type=float, default=1.0, help="below 1 to polish")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clips", type=int, default=480, help="held by each of two pools")
+    parser.add_argument("--clips", type=int, default=480, help="held per shard")
     parser.add_argument("--width", type=int, help="channels of the encoder's first stage")
     parser.add_argument("--decoder-width", type=int, help="channels of the decoder's last stage")
-    parser.add_argument("--multipliers", type=int, nargs=3, help="of both widths, by stage")
+    parser.add_argument("--multipliers", type=int, nargs=3, help="of either width, stage by stage")
     parser.add_argument("--latent-channels", type=int)
     parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
     parser.add_argument("--folder", type=Path, default=RUNS, help="for checkpoints and logs")
-    parser.add_argument("--run", help="name of the checkpoint; vae or decoder if not given")
-    parser.add_argument("--evaluate-every", type=int, default=250, help="steps")
+    parser.add_argument("--run", help="name of the checkpoint; by default vae or decoder")
+    parser.add_argument("--evaluate-every", type=int, default=250, help="how many steps")
     args = parser.parse_args()
     recipe = recipe_of(args)
     name = args.run or ("vae" if args.part == "whole" else "decoder")
@@ -234,7 +236,7 @@ def main() -> None:
 
 
 def recipe_of(args: argparse.Namespace) -> VAERecipe:
-    """The recipe that the command line asks for: the shipped sizes, but for those given."""
+    """The recipe that the command line asks for; sizes not given are the shipped ones."""
     names = ("width", "decoder_width", "multipliers", "latent_channels")
     given = {k: v for k in names if (v := getattr(args, k)) is not None}
     if "multipliers" in given:

@@ -1,4 +1,4 @@
-"""What the camera does: cuts, pans and zooms, found without learning anything."""
+"""What the camera does: cuts, pans and zooms, found by classical vision."""
 
 import numpy as np
 from scipy import ndimage
@@ -30,10 +30,10 @@ def find_cut(clip: np.ndarray, threshold: float = 0.1) -> int | None:
 
 
 def camera_of(levels: np.ndarray, things: np.ndarray, time: str) -> str:
-    """The move that carries each frame best into the one half a second later.
+    """The move that best takes each frame to the one half a second later.
 
-    Every move the camera may make, at several speeds, is tried on what does not belong to an
-    object, the ground in the renderer's own perspective.
+    Every move that the camera may make is tried at several speeds, on pixels off the objects, with
+    the ground in the renderer's own perspective.
 
     Args:
         levels: (frames, h, w, 3) in [0, 1]; things: (frames, h, w), true on objects.
@@ -91,4 +91,4 @@ def motion_error(grey: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarra
         moved = ndimage.map_coordinates(grey[then], here, order=1)
         total += ((grey[now][inside] - moved)[good] ** 2).sum()
         count += good.sum()
-    return total / max(count, 1) + 1e-7  # so that nothing to see is no reason to move
+    return total / max(count, 1) + 1e-7  # so that an empty region does not count as motion

@@ -1,9 +1,9 @@
 """Measures what stays the same over time: `python -m training.exam.evaluate --continuity`.
 
-The network is given frames of rendered clips and goes on; what it makes is held against what the
-world would have done. Every question is also put to the rendered clip itself, to what the VAE
-leaves of it, to the trivial answer (the last known frame for ever, or a cross-fade), and to what
-the network made for another clip.
+The network is given frames of rendered clips and continues them; the result is compared with what
+the world would have done. Every question is also asked of the rendered clip itself, of the same
+clip after the VAE, of the trivial answer (the last known frame repeated, or a cross-fade), and of
+what the network made for another clip.
 """
 
 import json
@@ -137,7 +137,7 @@ def _against_truth(trial: Trial, pixels: Tensor) -> Numbers:
 
 
 def _seam(trial: Trial, pixels: Tensor) -> Numbers:
-    """How much more happens at the border of known and new frames than in the frames around."""
+    """How much more changes where known and new frames meet than in the frames around."""
     at, levels = trial.first_new, (pixels + 1) * 127.5
     steps = levels.diff(dim=1).abs().mean((0, 2, 3))  # between frame k and k + 1
     around = torch.cat((steps[max(0, at - 4) : at - 1], steps[at : at + 3]))
@@ -150,7 +150,7 @@ def _seam(trial: Trial, pixels: Tensor) -> Numbers:
 
 
 def _colour_drift(trial: Trial, pixels: Tensor) -> Numbers:
-    """Sky and ground of the last window against the first, and how much detail is left."""
+    """Sky and ground in the last window against the first, and how much detail is left."""
     levels, half = (pixels + 1) * 127.5, pixels.shape[2] // 2
     parts = [levels[:, :, : half - 16], levels[:, :, half + 30 :]]
     colour = torch.stack([part.flatten(2).median(2).values for part in parts])  # (2, 3, frames)

@@ -4,10 +4,10 @@
     python -m training.exam.evaluate --continuity          # what stays the same over time
     python -m training.exam.evaluate --threads 1 --weights training/runs/dit.safetensors
 
-Prints each score with its 95 % interval and the clips it counts and, beside it, what clips made for
-other prompts of the same kind would score, and how often the detector itself is right on rendered
-clips, as they are and after the VAE. Writes the report as Markdown and JSON, and contact sheets;
-the last line printed is the report as JSON.
+Prints each score with its 95 % interval and number of clips. Beside it: what clips made for other
+prompts of the same kind would score, and how often the detector itself is right on rendered clips,
+as they are and after the VAE. Writes the report as Markdown and JSON, and contact sheets; the last
+line printed is the report as JSON.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def questions(count: int, seed: int) -> list[ExamPrompt]:
 def evaluate_clips(
     make_clips: MakeClips, asked: list[ExamPrompt], seed: int, batch: int = 6
 ) -> Iterator[Answer]:
-    """Make a clip for each prompt and judge it; a few clips are enough to watch a training run."""
+    """Make a clip for each prompt and judge it."""
     others: dict[int, Scene] = {}
     for at in range(0, len(asked), batch):
         part = asked[at : at + batch]
@@ -140,7 +140,7 @@ def calibrate(
 
 
 def block_grid(pixels: Tensor, period: int) -> float:
-    """How much steeper the picture is across the borders of `period`-pixel blocks than elsewhere.
+    """How much steeper pictures are across the borders of blocks of `period` pixels than elsewhere.
 
     pixels: (..., h, w). About 1 where no block grid shows.
     """
@@ -154,7 +154,7 @@ def block_grid(pixels: Tensor, period: int) -> float:
 
 @torch.inference_mode()
 def round_trip(vae, pixels: Tensor) -> Tensor:
-    """What is left of pixels after encoding and decoding."""
+    """Pixels after encoding and decoding."""
     dtype = next(vae.parameters()).dtype
     return vae.decode(vae.encode(pixels.to(dtype))).float().clamp(-1, 1)
 
@@ -198,7 +198,7 @@ def table(answers: list[Answer], rendered: Scorecard, decoded: Scorecard) -> dic
 
 
 def save_sheets(answers: list[Answer], folder: Path, each: int = 12) -> None:
-    """Contact sheets of `each` clips, worst clips not hidden: in the order they were made."""
+    """Save contact sheets of `each` clips, in the order they were made: no clip is left out."""
     for at in range(0, len(answers), each):
         part = answers[at : at + each]
         clips = [answer.clip for answer in part]

@@ -34,7 +34,7 @@ Verdicts = dict[str, bool]
 
 
 class View:
-    """A clip, uint8 (frames, h, w, 3), and what the detectors say of it: each is asked once."""
+    """A clip, uint8 (frames, h, w, 3), and what the detectors say about it, each run once."""
 
     def __init__(self, clip: np.ndarray):
         self.clip, self.cut = clip, find_cut(clip)
@@ -45,7 +45,7 @@ class View:
 
     @cached_property
     def before(self) -> Reading:
-        """The first shot; half of the clip where no cut was found."""
+        """The first shot; half of the clip if no cut was found."""
         return read(self.clip[: self.cut or len(self.clip) // 2])
 
     @cached_property
@@ -57,7 +57,7 @@ def judge(scene: Scene, clip: np.ndarray | View) -> Verdicts:
     """Verdicts on a clip, uint8 (frames, h, w, 3), by the keys of SCORES that apply to its scene.
 
     With a cut, colours, ground and time are judged on the first shot; shape, motion and camera are
-    not judged, for a shot may last half a second.
+    not judged, because a shot may last half a second.
     """
     view = clip if isinstance(clip, View) else View(clip)
     if len(scene.shots) == 1:
@@ -98,7 +98,7 @@ def _one_shot(shot: Shot, reading: Reading, uncut: bool) -> Verdicts:
 
 
 def _thing(shot: Shot, thing: Thing, track: Trajectory | None) -> Verdicts:
-    """Shape, and under a camera at rest motion, of one object."""
+    """Shape of one object, and its motion where the camera is at rest."""
     sideways = thing.motion in ("left", "right")
     if track is None:
         wrong = {"shape": False}
@@ -118,7 +118,7 @@ def _thing(shot: Shot, thing: Thing, track: Trajectory | None) -> Verdicts:
 
 
 def way_of(track: Trajectory) -> str:
-    """Where the object is later against where it was before, however fast."""
+    """Which way the object went, however slowly."""
     x = track.x[np.isfinite(track.x)]
     third = max(1, len(x) // 3)
     step = x[-third:].mean() - x[:third].mean() if len(x) else 0.0
@@ -126,7 +126,7 @@ def way_of(track: Trajectory) -> str:
 
 
 def interval(right: int, asked: int) -> tuple[float, float]:
-    """Between which percentages the true share lies, with 95 % confidence.
+    """The percentages between which the true share lies, with 95 % confidence.
 
     Source:
         Wilson 1927, "Probable inference, the law of succession, and statistical inference".
@@ -140,7 +140,7 @@ def interval(right: int, asked: int) -> tuple[float, float]:
 
 @dataclass
 class Scorecard:
-    """Right answers out of how many, by the keys of SCORES."""
+    """Right answers, and out of how many, by the keys of SCORES."""
 
     right: Counter = field(default_factory=Counter)
     asked: Counter = field(default_factory=Counter)
@@ -163,5 +163,5 @@ class Scorecard:
 
 
 def without(verdicts: Verdicts, names: Container[str]) -> Verdicts:
-    """Verdicts that are not to be counted left out."""
+    """The verdicts, without those of these names."""
     return {name: ok for name, ok in verdicts.items() if name not in names}

@@ -54,7 +54,7 @@ def _cell(percent: float | None) -> str:
 
 
 def show(report: dict) -> None:
-    """The table for people, on the terminal."""
+    """Print the table."""
     for cells in (HEADS, *rows(report)):
         print("{:<44}{:>8}{:>15}{:>5}{:>12}{:>15}{:>10}{:>11}".format(*cells))
     print(_vae(report["vae"]))
@@ -101,7 +101,7 @@ judged by the prompt before it of the same kind: what a model scores that does n
 
 
 def _command(report: dict) -> str:
-    """What was called, with the settings that are not the nodes' own."""
+    """The command that was run, with the settings that differ from the nodes' own."""
     from ..solvers import Settings  # pages are written without the networks
 
     usual, used = vars(Settings()), report["settings"]
@@ -112,13 +112,13 @@ def _command(report: dict) -> str:
 
 
 def write_report(path: Path, page: str, report: dict) -> None:
-    """`path` with .md and .json."""
+    """Write `path` with .md and with .json."""
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def pooled(reports: list[dict]) -> dict[str, tuple[float, int]]:
-    """Percent right of all prompts of several reports, and how many those are, by score."""
+    """By score: percent right over several reports, and their number of prompts."""
     found = {}
     for name in reports[0]["scores"]:
         rows = [report["scores"][name] for report in reports]

@@ -1,9 +1,9 @@
-"""What becomes of sizes the model was not trained at.
+"""How the model does at other sizes and lengths.
 
     python -m training.exam.sizes --clips 20 --threads 1 --dtype bfloat16
 
-The same prompts of one object at each size and length: what is still right, by the detectors that
-`training.exam.evaluate` uses, with their own scores on rendered clips of that size in brackets.
+The same one-object prompts at each size and length: percent right, by the detectors that
+`training.exam.evaluate` uses, and in brackets their own scores on rendered clips of that size.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the network makes of a clip of which it knows a part, and the trivial answers beside it."""
+"""What the network makes of a partly known clip, and the trivial answers to compare it with."""
 
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def complete(
 
 
 def pipeline_noise(pipeline: "Pipeline", seeds: list[int], x: Tensor, span: slice) -> Tensor:
-    """What the nodes would draw for these latent frames."""
+    """The noise that the nodes would draw for these latent frames."""
     stride = pipeline.vae.config.stride_hw
     frames = 4 * (span.stop - span.start) - 3
     return pipeline.noise(seeds, frames, x.shape[3] * stride, x.shape[4] * stride, span.start)

@@ -1,7 +1,7 @@
 """Situations for which the little world knows what comes next: the questions of `continuity`.
 
 A trial is a rendered clip of which the network is given some latent frames. Where things are is
-computed before anything is rendered, so trials of a kind cost no more than their pictures.
+computed before anything is rendered, so finding trials of a kind costs next to nothing.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
-"""A pool of rendered clips, refreshed slowly, and crops of them: what the VAE learns from.
+"""A slowly refreshed pool of rendered clips, and crops of them: what the VAE learns from.
 
-Rendering a clip costs as much as half a training step, so each is used several times. Clip n is a
-function of the pool's seed and n alone, and the pool holds the last so many: a run that resumes
-renders them again and goes on exactly where it was.
+Rendering a clip takes a good part of a training step, so each is used several times. Clip n depends
+only on the pool's seed and n, and the pool holds the latest ones: a run that resumes renders them
+again and is exactly where it was.
 """
 
 from random import Random
@@ -18,12 +18,12 @@ WORLD = Mix(post=0.08)
 
 
 class ClipPool:
-    """Clips as bytes, the oldest giving way to new ones.
+    """Clips as bytes; new ones replace the oldest.
 
     Args:
-        seed: pools of different seeds share no clip.
-        size: clips held; a megabyte and a bit each.
-        compiled: render with torch.compile, worth it from about a hundred clips.
+        seed: pools with different seeds share no clip.
+        size: clips held, of 1.1 MB each.
+        compiled: render with torch.compile, worth it for a hundred clips and more.
     """
 
     def __init__(self, seed: str, size: int, *, compiled: bool = False):
@@ -33,7 +33,7 @@ class ClipPool:
         self.made = 0
 
     def advance(self, count: int) -> None:
-        """Hold the last `size` of the first `count` clips; `count` is at least `size`."""
+        """Hold the last `size` of the first `count` clips; `count` must be at least `size`."""
         for n in range(max(self.made, count - self.size), count):
             rng = Random(f"{self.seed} clip {n}")
             generator = torch.Generator().manual_seed(rng.randrange(2**31))
@@ -45,7 +45,7 @@ class ClipPool:
         self.made = max(self.made, count)
 
     def crops(self, rng: Random, count: int, frames: int, side: int) -> tuple[Tensor, Tensor]:
-        """Pieces of random clips, three in four of them around an object.
+        """Cut pieces out of random clips, three in four of them around an object.
 
         Returns:
             pixels (count, 3, frames, side, side) in [-1, 1], and masks (count, 1, frames, side,
@@ -67,8 +67,10 @@ def as_bytes(values: Tensor) -> Tensor:
 
 
 def corner(rng: Random, mask: Tensor, side: int) -> tuple[int, int]:
-    """Row and column of a crop's top left: around a random spot of an object, or one time in
-    four anywhere. mask: (h, w) bytes."""
+    """Row and column of a crop's top left, around a random spot on an object.
+
+    One time in four, or where there is none, it is anywhere. mask: (h, w) bytes.
+    """
     height, width = mask.shape
     spots = (mask > 127).nonzero()
     if len(spots) == 0 or rng.random() < 0.25:

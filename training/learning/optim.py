@@ -1,6 +1,6 @@
 """Muon on the matrices, Adam on the rest, for a bfloat16 model with float32 masters.
 
-All parameters lie in one flat buffer, all gradients in another: one all-reduce a step, and a
+All parameters are in one flat buffer and all gradients in another: one all-reduce per step, and a
 checkpoint is a handful of tensors.
 """
 
@@ -14,10 +14,10 @@ from longtake.models.errors import NotFiniteError
 
 
 def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
-    """matrix: (n, rows, columns) with every singular value pushed towards 1, in bfloat16.
+    """matrix: (n, rows, columns) -> the same, each singular value pushed towards 1, in bfloat16.
 
-    Each step is x <- (a + b·x xᵀ + c·(x xᵀ)²) x. All of it is a polynomial of the first x xᵀ, the
-    small side squared: that is iterated, and the large matrix multiplied twice in all.
+    A step is x <- (a + b·x xᵀ + c·(x xᵀ)²) x. All steps together are a polynomial in the first
+    x xᵀ, which is small: that is iterated, and the large matrix is multiplied only twice.
 
     Source: Jordan et al. 2024, Muon, the quintic Newton-Schulz iteration and its coefficients.
     """
@@ -39,7 +39,7 @@ def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
 def ordered(
     model: nn.Module, adam_names: tuple[str, ...]
 ) -> tuple[list[tuple[str, nn.Parameter]], int]:
-    """Parameters in the order of the flat buffers, matrices first, and how many are matrices."""
+    """Parameters in the flat buffers' order, matrices first, and how many those are."""
 
     def is_matrix(name: str, p: Tensor) -> bool:
         big = p.ndim > 1 and min(p.shape[0], p[0].numel()) > 8
@@ -51,7 +51,7 @@ def ordered(
 
 @torch.no_grad()
 def load_average(model: nn.Module, adam_names: tuple[str, ...], flat: Tensor) -> None:
-    """Give a model the running average of weights that an optimizer of its like kept."""
+    """Load the average that the optimizer of a model like this one kept, flat."""
     at = 0
     for _, p in ordered(model, adam_names)[0]:
         p.copy_(flat[at : at + p.numel()].view(p.shape))
@@ -59,13 +59,13 @@ def load_average(model: nn.Module, adam_names: tuple[str, ...], flat: Tensor) ->
 
 
 class FlatOptimizer:
-    """Steps all parameters of a model, of whose batch each process saw one part or more.
+    """Steps all parameters of a model; each process computes one part of the batch or more.
 
     Args:
         model: its parameters become views of one flat buffer of their own dtype.
         muon_rate: learning rate of the matrices (linear and convolution weights of the body).
         adam_rate: learning rate of everything else: norms, biases, embeddings, ends.
-        adam_names: parts of names that go to Adam although they are matrices.
+        adam_names: parts of the names of matrices that go to Adam all the same.
         ema: decay of the running average of the weights, which is what is shipped.
     """
 
@@ -95,7 +95,7 @@ class FlatOptimizer:
         self.groups = self._by_shape()
 
     def _adopt(self) -> None:
-        """Make every parameter and its gradient a view of the flat buffers."""
+        """Make every parameter and its gradient views of the flat buffers."""
         self.spans, at = [], 0
         for p in self.parameters:
             span = (at, at + p.numel())
@@ -105,7 +105,7 @@ class FlatOptimizer:
             at = span[1]
 
     def _by_shape(self) -> list[tuple[tuple[int, int], list[slice]]]:
-        """Matrices of one shape are orthogonalised together; each process takes its share."""
+        """Matrices of one shape are orthogonalized together; each process takes its share."""
         groups: dict[tuple[int, int], list[slice]] = {}
         for span, p in zip(self.spans[: self.matrices], self.parameters, strict=False):
             groups.setdefault((p.shape[0], p[0].numel()), []).append(slice(*span))
@@ -114,22 +114,22 @@ class FlatOptimizer:
         return [(shape, spans) for shape, spans in shares if spans]
 
     def gather(self) -> None:
-        """Add the gradient of one part of the batch, which `backward` has just left."""
+        """Add up the gradient of one part of the batch, after its `backward`."""
         self.total += self.grads
         self.parts += 1
         self.grads.zero_()
 
     def step(self, scale: float, clip: float = 1.0) -> float:
-        """One step at `scale` times the learning rates, along the mean of what was gathered.
+        """One step, at `scale` times the learning rates, along the mean of the parts gathered.
 
-        Every process must have gathered as many parts. In how many processes they were computed
-        makes no difference to the sum.
+        All processes must have gathered the same number. Their sum does not depend on how the
+        parts were distributed.
 
         Returns:
             the gradient's norm.
 
         Raises:
-            NotFiniteError: if that is NaN or infinite; nothing has moved then.
+            NotFiniteError: if that is NaN or infinite; then nothing has changed.
         """
         grads = self.total
         if place()[1] > 1:
@@ -158,7 +158,7 @@ class FlatOptimizer:
         self.master[self.boundary :].addcdiv_(momentum, root, value=-rate)
 
     def _muon(self, grads: Tensor, rate: float) -> None:
-        """Orthogonalised Nesterov momentum; each process moves its share of the matrices."""
+        """Orthogonalized Nesterov momentum; each process computes its share of the matrices."""
         momentum = self.momentum[: self.boundary].lerp_(grads, 0.05)
         ahead = grads.lerp_(momentum, 0.95)
         update = torch.zeros_like(ahead, dtype=torch.bfloat16)
@@ -172,12 +172,12 @@ class FlatOptimizer:
         self.master[: self.boundary].add_(update, alpha=-rate)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on, by name."""
+        """Everything needed to resume, by name."""
         keep = ("master", "ema", "momentum", "square")
         return {k: getattr(self, k) for k in keep} | {"step": torch.tensor(self.step_count)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         for k in ("master", "ema", "momentum", "square"):
             getattr(self, k).copy_(state[k])
         self.step_count = int(state["step"])

@@ -1,8 +1,8 @@
 """A training run: its steps, its log, the checkpoints it resumes from, and its processes.
 
-Everything that a step sees is a function of the run's recipe and the step's number, so a run that
-was killed goes on to the same weights, to the last bit, in one process or in two. Its length
-counts steps, so a pause or a busy machine changes nothing either.
+Everything that a step sees is a function of the recipe and the step's number, so a run that was
+killed resumes to the same weights, bit for bit, whether in one process or two. Its length is given
+in steps, so neither a pause nor a busy machine changes anything.
 """
 
 import json
@@ -25,28 +25,28 @@ from longtake.models.errors import CheckpointError
 
 from .optim import FlatOptimizer, place
 
-SHARDS = 2  # parts of every batch; as many processes can share them
+SHARDS = 2  # parts of every batch, for up to as many processes
 SAVE_EVERY = 180.0  # seconds
-Loss = Callable[[int], tuple[Tensor, Tensor]]  # step -> a shard's loss, and what the log shows
+Loss = Callable[[int], tuple[Tensor, Tensor]]  # step -> a shard's loss, and a number to log
 
 
 class Training:
-    """A run at some step.
+    """A run, at some step.
 
     Args:
-        recipe: all that decides on its weights, for JSON; `steps` is its length.
-        optimizer: of the network that learns.
-        losses: one for each shard of the batch that is this process's.
+        recipe: everything that determines its weights, for JSON; `steps` is its length.
+        optimizer: of the network being trained.
+        losses: one for each of this process's shards.
     """
 
     def __init__(self, recipe: dict, optimizer: FlatOptimizer, losses: Sequence[Loss]):
         self.recipe, self.optimizer, self.losses = recipe, optimizer, losses
-        self.average: float | None = None  # running mean of what the losses show
+        self.average: float | None = None  # running mean of the numbers to log
         self.gradient = 0.0  # its norm in the last step
 
     @property
     def done(self) -> bool:
-        """Whether the run is at its end."""
+        """Whether the run has ended."""
         return self.optimizer.step_count >= self.recipe["steps"]
 
     def step(self) -> None:
@@ -61,17 +61,17 @@ class Training:
         self.gradient = self.optimizer.step(rate_scale(step / self.recipe["steps"], step))
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; of several processes the first one does."""
+        """Write a checkpoint, from the first process only."""
         if place()[0] == 0:
             write_checkpoint(path, self.optimizer.state(), self.recipe)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
+        """Resume from a checkpoint, if there is one."""
         if path.exists():
             self.optimizer.load(read_checkpoint(path)[0])
 
     def finish(self, path: Path, scores: Callable[["Training"], dict], every: int) -> None:
-        """Train to the end, with checkpoints, and every so many steps a line of the log."""
+        """Train to the end, saving checkpoints; every `every` steps a line goes to the log."""
         self.resume(path)
         saved = time.monotonic()
         while not self.done:
@@ -86,8 +86,8 @@ class Training:
     def log(self, path: Path, scores: Callable[["Training"], dict]) -> None:
         """Append a line of JSON to a file, and print it.
 
-        A step that was made again after a kill is there twice, with the same numbers. The minutes
-        are of work since this process began: suspended, it counts none.
+        A step repeated after a kill is there twice, with the same numbers. `core_minutes` is the
+        work of this process so far; while suspended, it does none.
         """
         if place()[0]:
             return
@@ -103,17 +103,17 @@ class Training:
 
 
 def rate_scale(progress: float, step: int, decay: float = 0.6, warm_up: int = 40) -> float:
-    """Factor of the learning rate: a short rise, a plateau, a straight fall over the last part.
+    """Factor on the learning rate: a short rise, a plateau, and a linear fall.
 
     Args:
-        progress: fraction of the run that is over; step: counted from 0.
-        decay: fraction of the run over which the rate falls, to a fiftieth of its plateau.
+        progress: fraction of the run that is done. step: counted from 0.
+        decay: fraction of the run over which the rate falls, to a fiftieth of the plateau.
     """
     return min(1.0, (step + 1) / warm_up) * max(0.02, min(1.0, (1 - progress) / decay))
 
 
 def write_checkpoint(path: Path, state: dict[str, Tensor], recipe: dict) -> None:
-    """Write a checkpoint beside the old one, then put it in the old one's place."""
+    """Write a checkpoint beside the old one, then replace that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     save_file(state, new, {"run": json.dumps({"recipe": recipe, "sha256": state_digest(state)})})
@@ -126,7 +126,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     """The optimizer's state and the recipe that `write_checkpoint` was given.
 
     Raises:
-        CheckpointError: if the file is not there, damaged or something else.
+        CheckpointError: if the file is missing, damaged or of another kind.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -136,12 +136,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}.") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}. Delete it to begin anew.") from None
+        raise CheckpointError(f"{path} is damaged: {error}. Delete it to start over.") from None
     except (KeyError, ValueError, TypeError):
         raise CheckpointError(f"{path} is not a checkpoint of this trainer.") from None
     if state_digest(state) != expected:
         raise CheckpointError(
-            f"{path} is damaged: its numbers are not those written. Delete it to begin anew."
+            f"{path} is damaged: its checksum does not match. Delete it to start over."
         )
     return state, recipe
 
@@ -156,9 +156,9 @@ def state_digest(state: dict[str, Tensor]) -> str:
 
 
 def check_resumable(path: Path, recipe: dict) -> None:
-    """Raises CheckpointError if a run with this recipe cannot go on from `path`.
+    """Raises CheckpointError if a run with this recipe cannot resume from `path`.
 
-    Only its length may change on the way; until the rate falls, that changes nothing else.
+    Only its length may have changed; until the rate falls, that changes nothing else.
     """
     if not path.exists():
         return
@@ -169,15 +169,15 @@ def check_resumable(path: Path, recipe: dict) -> None:
         name = min(other)
         raise CheckpointError(
             f"{path} is of a run with {name} {stored.get(name)}, not {asked.get(name)}. "
-            "Ask for the same, or name another run."
+            "Ask for the same, or give the run another name."
         )
 
 
 def spawn(worker: Callable[..., None], processes: int, *args: object) -> None:
-    """`worker(*args)` in each of several single-threaded processes that average gradients.
+    """Run `worker(*args)` in several single-threaded processes, which average their gradients.
 
-    On a CPU two processes of one thread each beat one process of two threads: small operations
-    do not pay for waking a second thread.
+    On a CPU, two processes of one thread each beat one process of two threads: for small
+    operations it does not pay to wake a second thread.
     """
     if processes == 1:
         torch.set_num_threads(1)
@@ -190,7 +190,7 @@ def spawn(worker: Callable[..., None], processes: int, *args: object) -> None:
 def _enter(rank: int, world: int, meet: str, worker: Callable[..., None], args: tuple) -> None:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    # A process may be suspended for long without being dead.
+    # A process may be suspended for a long time without being dead.
     dist.init_process_group(
         "gloo", init_method=meet, rank=rank, world_size=world, timeout=timedelta(days=7)
     )

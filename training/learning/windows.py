@@ -1,7 +1,7 @@
 """A pool of encoded windows, refreshed all the time: rendering costs more than a training step.
 
-Window n is a function of the pool's seed and n alone, and the pool holds the last so many: a run
-that resumes renders them again and goes on exactly where it was.
+Window n depends only on the pool's seed and n, and the pool holds the latest ones: a run that
+resumes renders them again and is exactly where it was.
 
 Axes:  b window   c latent channel   t latent frame   h w latent row, column
 """
@@ -21,14 +21,14 @@ from longtake.engine.take.cut_prompts import shots_of
 from ..world.captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
 from ..world.render import render
 
-LEAD = 2  # latent frames rendered before a window from the middle, for the VAE's memory
-# Left and right are told apart last of all: their words also belong to the camera, and to both
-# ends of "from right to left".
+LEAD = 2  # latent frames rendered ahead of a window from the middle, for the VAE's memory
+# Left and right are learned last of all: the words also describe the camera, and both are in "from
+# right to left".
 OFTEN = (*MOTIONS, "left", "right")
 
 
 class Form(NamedTuple):
-    """A size of windows: latent frames, pixels, and the share of steps made of such."""
+    """A size of windows: latent frames, pixels, and the share of steps that use it."""
 
     latent_frames: int
     height: int
@@ -36,7 +36,7 @@ class Form(NamedTuple):
     share: float
 
     def fewer(self, count: int) -> int:
-        """Windows of this form that cost as much as `count` of the usual one."""
+        """How many windows of this form cost as much as `count` of the usual one."""
         usual = FORMS[0]
         cells = self.latent_frames * self.height * self.width
         return max(2, count * usual.latent_frames * usual.height * usual.width // cells)
@@ -67,7 +67,7 @@ class EncodedWindow(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Windows to learn from in one step.
+    """Windows for one step.
 
     Attributes:
         latents: (b, c, t, h, w). known: (b, t) bool, which latent frames are given.
@@ -84,15 +84,15 @@ class Batch(NamedTuple):
 
 
 class WindowPool:
-    """Windows of one form; the oldest give way to new ones.
+    """Windows of one form; new ones replace the oldest.
 
     Args:
-        form: of the windows; cuts and beginnings inside a clip are for the usual one.
+        form: of the windows; only the usual one has cuts, and windows from inside a clip.
         encode: pixels (b, 3, f, h, w) in [-1, 1] -> latents.
         size: windows held.
-        seed: pools of different seeds share no window.
+        seed: pools with different seeds share no window.
         world: what may happen in window n.
-        compiled: render with torch.compile, worth it from about a hundred windows.
+        compiled: render with torch.compile, worth it for a hundred windows and more.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class WindowPool:
         self.made = max(self.made, count)
 
     def _render(self, n: int) -> EncodedWindow:
-        """Window n; one in six is from the middle of a longer clip."""
+        """Window n. One in six is from the middle of a longer clip."""
         rng, usual = Random(f"{self.seed} window {n}"), self.form is FORMS[0]
         middle = usual and rng.random() < 1 / 6
         scene = sample_scene(rng, self.world(n))
@@ -161,9 +161,9 @@ class WindowPool:
 
 
 def draw_known(rng: Random, length: int, middle: bool) -> Tensor:
-    """(length,) which latent frames are given: none, first, some at either end, or any; never all.
+    """(length,) which latent frames are given: none, some at either end, or any; never all.
 
-    Of a window from the middle of a clip the first ones always are.
+    Of a window from the middle of a clip, the first ones always are.
     """
     known = torch.zeros(length, dtype=torch.bool)
     if middle:
@@ -185,7 +185,7 @@ def draw_known(rng: Random, length: int, middle: bool) -> Tensor:
 
 
 def world_at(progress: float) -> Mix:
-    """An easy world first, the whole one for the last quarter of the run."""
+    """An easy world first, and the whole one in the last quarter of a run."""
     if progress < 0.1:
         return EASY_WORLD
     if progress < 0.75:
@@ -196,7 +196,7 @@ def world_at(progress: float) -> Mix:
 
 
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """masks: (b, frames, h, w) -> (b, t, *size): how much of a cell an object covers at most."""
+    """masks: (b, frames, h, w) -> (b, t, *size): the largest part of a cell that is covered."""
     cells = adaptive_avg_pool2d(masks, size)
     rest = max_pool2d(cells[:, 1:].flatten(2).transpose(1, 2), (1, 4)).transpose(1, 2)
     return torch.cat((cells[:, :1], rest.unflatten(2, size)), dim=1)

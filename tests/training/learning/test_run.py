@@ -121,7 +121,7 @@ def refusal(path, recipe=RECIPE):
 def test_a_checkpoint_that_was_cut_short_is_refused(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-3])
     assert "run.safetensors is damaged" in refusal(checkpoint)
-    assert refusal(checkpoint).endswith("Delete it to begin anew.")
+    assert refusal(checkpoint).endswith("Delete it to start over.")
 
 
 def test_an_empty_checkpoint_is_refused(checkpoint):
@@ -138,7 +138,7 @@ def test_one_wrong_bit_is_refused(checkpoint):
     data = bytearray(checkpoint.read_bytes())
     data[-1] ^= 1
     checkpoint.write_bytes(data)
-    assert "its numbers are not those written" in refusal(checkpoint)
+    assert "its checksum does not match" in refusal(checkpoint)
 
 
 def test_a_tensor_of_another_name_is_another_state():
