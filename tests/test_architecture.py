@@ -226,6 +226,14 @@ def test_a_room_imports_only_the_rooms_it_may(file):
     assert not set(arrows(tree(file), file)) - ROOMS[room]
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_arrow_that_nobody_draws_any_more_is_struck_out(room):
+    files = [file for file in FILES if file.parent.as_posix() == room]
+    drawn = {other for file in files for other in arrows(tree(file), file)}
+    assert files, f"there is no room {room}/"
+    assert ROOMS[room] <= drawn
+
+
 def test_rooms_import_each_other_in_no_circle():
     assert list(TopologicalSorter(ROOMS).static_order())  # raises CycleError for a circle
     assert not [(room, other) for room, others in ROOMS.items() for other in others
