@@ -5,28 +5,28 @@ A class ends in Node where the thing itself (a Canvas, a Shot) has a class of it
 
 from comfy_api.latest import ComfyExtension, io
 
-from .beat import Beat
-from .cache import ModelCacheNode
-from .canvas import CanvasNode
-from .credentials import ReadCredentials, ReadMark
-from .decode import Decode, DecodeFrames
-from .encode import Encode
-from .experts import ExpertsNode
-from .extend import ExtendVideo
-from .forcing import DiffusionForcing
-from .interpolate import Interpolate
-from .join import Bridge, FillGap, Loop
-from .load import LoadModel, LoadTextEncoder, LoadVAE
-from .long_take import LongTake
-from .lora import LoadLora
-from .pin import PinImage, PinVideo
-from .preset import Preset
-from .prompt import PromptNode
-from .remix import Remix
-from .sample import Sample
-from .save import SaveVideo
-from .schedule import Schedule
-from .storyboard import ShotNode, Storyboard
+from .load.cache import ModelCacheNode
+from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
+from .load.lora import LoadLora
+from .load.preset import Preset
+from .output.credentials import ReadCredentials, ReadMark
+from .output.decode import Decode, DecodeFrames
+from .output.interpolate import Interpolate
+from .output.save import SaveVideo
+from .prompt.beat import Beat
+from .prompt.prompt import PromptNode
+from .prompt.storyboard import ShotNode, Storyboard
+from .sample.experts import ExpertsNode
+from .sample.forcing import DiffusionForcing
+from .sample.long_take import LongTake
+from .sample.sample import Sample
+from .sample.schedule import Schedule
+from .timeline.canvas import CanvasNode
+from .timeline.encode import Encode
+from .timeline.extend import ExtendVideo
+from .timeline.join import Bridge, FillGap, Loop
+from .timeline.pin import PinImage, PinVideo
+from .timeline.remix import Remix
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,

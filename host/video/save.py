@@ -14,7 +14,14 @@ from torch import Tensor
 from ...engine.frames.prefetch import prefetch
 from ...engine.media.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
 from ...engine.media.names import safe_name
-from ...engine.media.publish import Finish, check_space, claim, hidden_file, publish, writing_bytes
+from ...engine.media.publish import (
+    Finish,
+    check_space,
+    claim,
+    hidden_file,
+    publish,
+    writing_bytes,
+)
 from ...engine.media.reader import MOV, crf_in
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, write_still

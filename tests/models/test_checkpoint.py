@@ -12,12 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from longtake.models import checkpoint
-from longtake.models.checkpoint import (
-    is_finite,
-    load_into,
-    load_weights,
-    refuse_broken_numbers,
-)
+from longtake.models.checkpoint import is_finite, load_into, load_weights, refuse_broken_numbers
 from longtake.models.errors import CheckpointError
 from longtake.models.wan.config import VAEConfig
 from longtake.models.wan.detect import detect

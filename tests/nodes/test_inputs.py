@@ -12,7 +12,7 @@ from longtake.models.errors import InputError
 @pytest.fixture(scope="module")
 def inputs(host):
     """Imported late, because longtake.nodes imports ComfyUI."""
-    return importlib.import_module("longtake.nodes.inputs")
+    return importlib.import_module("longtake.nodes.inputs.kinds")
 
 
 @pytest.mark.parametrize("value", [1, 1.0, 2.5, 9])

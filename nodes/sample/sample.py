@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io
 
-from ..host.comfyui.conditioning import Prompts
-from ..host.comfyui.latent import to_canvas, with_latents
-from ..host.sampling.experts import cfg_for
-from ..host.sampling.sample import Sampling, sample
-from .inputs import verdict
-from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input
+from ...host.comfyui.conditioning import Prompts
+from ...host.comfyui.latent import to_canvas, with_latents
+from ...host.sampling.experts import cfg_for
+from ...host.sampling.sample import Sampling, sample
+from ..inputs.kinds import verdict
+from ..inputs.shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input
 
 
 class Sample(io.ComfyNode):

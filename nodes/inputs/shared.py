@@ -5,12 +5,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..engine.canvas.canvas import Canvas
-from ..engine.canvas.timeline import LONGEST
-from ..host.comfyui.latent import to_latent
-from ..host.comfyui.node_text import show_text
-from ..host.sampling.sample import SAMPLERS
-from .inputs import Choice, Number, Whole
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.timeline import LONGEST
+from ...host.comfyui.latent import to_latent
+from ...host.comfyui.node_text import show_text
+from ...host.sampling.sample import SAMPLERS
+from .kinds import Choice, Number, Whole
 
 TIMELINE = "Longtake/Timeline"  # a category
 

@@ -3,13 +3,13 @@
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..engine.canvas.grid import frame_rate
-from ..host.comfyui.node_text import show_text
-from ..host.networks.rife import RIFE_BUILT_IN, RIFE_DTYPES, find_rife, load_rife, rife_menu
-from ..host.video.footage import open_footage
-from ..host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
-from ..models.errors import InputError
-from .inputs import Choice, File, Flag, Number, Whole, verdict
+from ...engine.canvas.grid import frame_rate
+from ...host.comfyui.node_text import show_text
+from ...host.networks.rife import RIFE_BUILT_IN, RIFE_DTYPES, find_rife, load_rife, rife_menu
+from ...host.video.footage import open_footage
+from ...host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
+from ...models.errors import InputError
+from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)

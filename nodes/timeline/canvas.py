@@ -4,12 +4,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..engine.canvas.aspect import ASPECTS, FREE, chosen_size
-from ..engine.canvas.canvas import Canvas
-from ..engine.canvas.grid import CausalGrid, frame_rate
-from ..host.networks.codec import codec_for
-from .inputs import Choice, Number, Whole, verdict
-from .shared import latent_output
+from ...engine.canvas.aspect import ASPECTS, FREE, chosen_size
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.grid import CausalGrid, frame_rate
+from ...host.networks.codec import codec_for
+from ..inputs.kinds import Choice, Number, Whole, verdict
+from ..inputs.shared import latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)

@@ -4,15 +4,15 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ..engine.canvas.grid import frame_rate
-from ..engine.take.layout import check_end
-from ..engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
-from ..engine.take.storyboard_text import parse
-from ..host.comfyui.conditioning import MEET
-from ..host.comfyui.node_text import show_text
-from ..host.take.storyboards import board_of, in_one_window
-from .inputs import Choice, Number, TextBox, Whole, verdict
-from .shared import SEED
+from ...engine.canvas.grid import frame_rate
+from ...engine.take.layout import check_end
+from ...engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
+from ...engine.take.storyboard_text import parse
+from ...host.comfyui.conditioning import MEET
+from ...host.comfyui.node_text import show_text
+from ...host.take.storyboards import board_of, in_one_window
+from ..inputs.kinds import Choice, Number, TextBox, Whole, verdict
+from ..inputs.shared import SEED
 
 CATEGORY = "Longtake/Storyboard"
 ShotsType = io.Custom("LONGTAKE_SHOTS")

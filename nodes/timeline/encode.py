@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..engine.canvas.canvas import Canvas
-from ..engine.canvas.grid import frame_rate
-from ..engine.canvas.masked import MaskedLatents
-from ..host.comfyui.latent import to_latent
-from ..host.networks.codec import codec_for
-from .inputs import Number
-from .shared import vae_input
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.grid import frame_rate
+from ...engine.canvas.masked import MaskedLatents
+from ...host.comfyui.latent import to_latent
+from ...host.networks.codec import codec_for
+from ..inputs.kinds import Number
+from ..inputs.shared import vae_input
 
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
 

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..host.comfyui.node_text import show_text
-from ..host.networks import lora
-from .inputs import File, Number, verdict
+from ...host.comfyui.node_text import show_text
+from ...host.networks import lora
+from ..inputs.kinds import File, Number, verdict
 
 FILE = File("file", lora.menu, lora.find, default=lora.NONE, none=lora.NONE)
 STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.05)

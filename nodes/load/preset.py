@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.comfyui.node_text import show_text
-from ..host.networks.settings import described, preset
+from ...host.comfyui.node_text import show_text
+from ...host.networks.settings import described, preset
 
 
 class Preset(io.ComfyNode):

@@ -4,17 +4,25 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ..engine.canvas.grid import frame_rate
-from ..engine.take.anchor import ANCHORS
-from ..host.sampling.experts import cfg_for
-from ..host.sampling.sample import Sampling
-from ..host.take.long_take import film_take
-from ..host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
-from ..host.take.storyboards import one_shot, with_audio
-from ..models.errors import InputError
-from .inputs import Choice, Number, Whole, verdict
-from .shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input, vae_input
-from .storyboard import StoryboardType, to_fraction
+from ...engine.canvas.grid import frame_rate
+from ...engine.take.anchor import ANCHORS
+from ...host.sampling.experts import cfg_for
+from ...host.sampling.sample import Sampling
+from ...host.take.long_take import film_take
+from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
+from ...host.take.storyboards import one_shot, with_audio
+from ...models.errors import InputError
+from ..inputs.kinds import Choice, Number, Whole, verdict
+from ..inputs.shared import (
+    CFG,
+    SAMPLER,
+    SEED,
+    cfg_input,
+    custom_sampler_input,
+    sampler_input,
+    vae_input,
+)
+from ..prompt.storyboard import StoryboardType, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)

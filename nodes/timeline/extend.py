@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..engine.canvas.canvas import DIRECTIONS, check_overlap_seconds
-from ..host.video.onto_canvas import clip_canvas
-from .inputs import Choice, Number, verdict
-from .shared import (
+from ...engine.canvas.canvas import DIRECTIONS, check_overlap_seconds
+from ...host.video.onto_canvas import clip_canvas
+from ..inputs.kinds import Choice, Number, verdict
+from ..inputs.shared import (
     ADDED,
     CLIP_FPS,
     TIMELINE,

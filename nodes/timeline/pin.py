@@ -2,14 +2,14 @@
 
 from comfy_api.latest import io
 
-from ..engine.canvas.canvas import EDGES
-from ..engine.canvas.picture import FITS
-from ..engine.canvas.timeline import LONGEST
-from ..host.comfyui.latent import to_canvas
-from ..host.networks.codec import codec_for
-from ..host.video.onto_canvas import pin_clip
-from .inputs import Choice, Number, verdict
-from .shared import CLIP_FPS, TIMELINE, canvas_output, latent_output, vae_input
+from ...engine.canvas.canvas import EDGES
+from ...engine.canvas.picture import FITS
+from ...engine.canvas.timeline import LONGEST
+from ...host.comfyui.latent import to_canvas
+from ...host.networks.codec import codec_for
+from ...host.video.onto_canvas import pin_clip
+from ..inputs.kinds import Choice, Number, verdict
+from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, latent_output, vae_input
 
 AT = Number("at", 0.0, LONGEST, default=0.0)
 FIT = Choice("fit", FITS, default="crop")

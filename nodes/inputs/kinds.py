@@ -12,8 +12,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..models.errors import InputError, LongtakeError
-from ..models.weights_file import shards
+from ...models.errors import InputError, LongtakeError
+from ...models.weights_file import shards
 
 LONGEST_PROMPT = 20_000  # characters
 

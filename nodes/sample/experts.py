@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..host.comfyui.conditioning import Prompts
-from ..host.comfyui.latent import to_canvas
-from ..host.comfyui.node_text import show_text
-from ..host.sampling.experts import experts_of, guider, pair
-from .inputs import Number
-from .shared import CFG
+from ...host.comfyui.conditioning import Prompts
+from ...host.comfyui.latent import to_canvas
+from ...host.comfyui.node_text import show_text
+from ...host.sampling.experts import experts_of, guider, pair
+from ..inputs.kinds import Number
+from ..inputs.shared import CFG
 
 CFG_HIGH = replace(CFG, name="cfg_high", default=0.0)
 CFG_LOW = replace(CFG, name="cfg_low", default=0.0)

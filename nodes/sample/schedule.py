@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS
-from ..host.comfyui.node_text import show_text
-from ..host.sampling.levels import levels_for
-from .inputs import Choice, Number, Whole, verdict
+from ...engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS
+from ...host.comfyui.node_text import show_text
+from ...host.sampling.levels import levels_for
+from ..inputs.kinds import Choice, Number, Whole, verdict
 
 STEPS = Whole("steps", 0, MAX_STEPS, default=24)
 SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0)

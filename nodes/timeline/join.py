@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..engine.canvas.canvas import check_gap
-from ..engine.canvas.timeline import LONGEST
-from ..host.video.onto_canvas import clip_canvas
-from .inputs import Number
-from .shared import (
+from ...engine.canvas.canvas import check_gap
+from ...engine.canvas.timeline import LONGEST
+from ...host.video.onto_canvas import clip_canvas
+from ..inputs.kinds import Number
+from ..inputs.shared import (
     ADDED,
     CLIP_FPS,
     TIMELINE,

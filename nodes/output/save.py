@@ -2,16 +2,16 @@
 
 from comfy_api.latest import InputImpl, io
 
-from ..engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
-from ..engine.media.still import PICTURES
-from ..host.comfyui.node_text import show_text
-from ..host.comfyui.output import check_prefix
-from ..host.provenance.credentials import CHOICES, check_choice
-from ..host.provenance.saving import save_with_origin
-from ..host.video.footage import sound_from
-from ..host.video.preview import preview_of
-from ..host.video.save import SaveOptions
-from .inputs import Choice, Flag, Whole, verdict
+from ...engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
+from ...engine.media.still import PICTURES
+from ...host.comfyui.node_text import show_text
+from ...host.comfyui.output import check_prefix
+from ...host.provenance.credentials import CHOICES, check_choice
+from ...host.provenance.saving import save_with_origin
+from ...host.video.footage import sound_from
+from ...host.video.preview import preview_of
+from ...host.video.save import SaveOptions
+from ..inputs.kinds import Choice, Flag, Whole, verdict
 
 AS_IT_IS = -1
 FORMAT = Choice("format", tuple(FORMATS), default="mp4 h264", optional=True)

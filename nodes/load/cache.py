@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.comfyui.cache import models
-from ..host.comfyui.node_text import show_text
-from ..models.errors import InputError
-from .inputs import Choice, verdict
+from ...host.comfyui.cache import models
+from ...host.comfyui.node_text import show_text
+from ...models.errors import InputError
+from ..inputs.kinds import Choice, verdict
 
 ACTION = Choice("action", ("show", "drop", "drop all"), default="show")
 

@@ -2,15 +2,15 @@
 
 from comfy_api.latest import io, ui
 
-from ..engine.frames.watermark import describe_mark
-from ..engine.provenance.report import describe_report
-from ..engine.provenance.signing import MIME
-from ..host.comfyui.media_folders import find_media, media_menu
-from ..host.comfyui.node_text import show_text
-from ..host.provenance.credentials import file_behind, report_on
-from ..host.provenance.mark import find_mark_in
-from ..models.errors import InputError
-from .inputs import File, verdict
+from ...engine.frames.watermark import describe_mark
+from ...engine.provenance.report import describe_report
+from ...engine.provenance.signing import MIME
+from ...host.comfyui.media_folders import find_media, media_menu
+from ...host.comfyui.node_text import show_text
+from ...host.provenance.credentials import file_behind, report_on
+from ...host.provenance.mark import find_mark_in
+from ...models.errors import InputError
+from ..inputs.kinds import File, verdict
 
 CATEGORY = "Longtake/Save"
 NONE = ""  # not a word: the browser would try to preview a file of that name

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from comfy_api.latest import io
 
-from ..host.video.onto_canvas import clip_canvas
-from .inputs import Choice, Number, verdict
-from .shared import (
+from ...host.video.onto_canvas import clip_canvas
+from ..inputs.kinds import Choice, Number, verdict
+from ..inputs.shared import (
     CLIP_FPS,
     TIMELINE,
     canvas_output,

@@ -3,8 +3,8 @@
 import torch
 from comfy_api.latest import io
 
-from ..engine.take.drums import RATE, TEMPI, drum_beat
-from .inputs import Number
+from ...engine.take.drums import RATE, TEMPI, drum_beat
+from ..inputs.kinds import Number
 
 TEMPO = Number("tempo", *TEMPI, default=120.0, step=1.0, round=0.01)
 SECONDS = Number("seconds", 0.1, 3600.0, default=10.0)

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from .inputs import TextBox
+from ..inputs.kinds import TextBox
 
 TEXT = TextBox("text", "What to show and how it moves; as the negative, what not to show.")
 

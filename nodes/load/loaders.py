@@ -4,12 +4,12 @@ from functools import partial
 
 from comfy_api.latest import io
 
-from ..engine.sampling.presets import AUTO, TITLES
-from ..host.comfyui import folders
-from ..host.comfyui.node_text import show_text
-from ..host.networks import load
-from ..host.networks.settings import described
-from .inputs import Choice, File, verdict
+from ...engine.sampling.presets import AUTO, TITLES
+from ...host.comfyui import folders
+from ...host.comfyui.node_text import show_text
+from ...host.networks import load
+from ...host.networks.settings import described
+from ..inputs.kinds import Choice, File, verdict
 
 CATEGORY = "Longtake/Load"
 SHARED = (

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..engine.sampling.forcing import MOST_NOISE
-from ..host.sampling.forcing import forcing
-from .inputs import Number, Whole
+from ...engine.sampling.forcing import MOST_NOISE
+from ...host.sampling.forcing import forcing
+from ..inputs.kinds import Number, Whole
 
 LAG = Whole("lag", 0, 1000, default=5)
 BLOCK = Whole("block", 1, 64, default=1)

@@ -3,14 +3,14 @@
 import torch
 from comfy_api.latest import io
 
-from ..engine.canvas.grid import frame_rate
-from ..engine.media.formats import MP4, Quality
-from ..host.comfyui.latent import to_canvas
-from ..host.networks.codec import codec_for
-from ..host.networks.vae import decode_frames
-from ..host.video.decode import decode_to_video
-from .inputs import Number, Whole
-from .shared import vae_input
+from ...engine.canvas.grid import frame_rate
+from ...engine.media.formats import MP4, Quality
+from ...host.comfyui.latent import to_canvas
+from ...host.networks.codec import codec_for
+from ...host.networks.vae import decode_frames
+from ...host.video.decode import decode_to_video
+from ..inputs.kinds import Number, Whole
+from ..inputs.shared import vae_input
 
 CATEGORY = "Longtake/Decode"
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)

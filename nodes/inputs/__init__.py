@@ -1,0 +1,1 @@
+"""Inputs of nodes: declared once, and those that several nodes have."""

@@ -1,0 +1,1 @@
+"""Files become MODEL, CLIP and VAE."""

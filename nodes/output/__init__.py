@@ -1,0 +1,1 @@
+"""Latents become VIDEO and IMAGE, files, and their origin."""

@@ -1,0 +1,1 @@
+"""What the video shows: prompts, storyboards, music."""
