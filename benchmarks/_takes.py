@@ -45,12 +45,12 @@ class Studio:
 
     def board(self, text: str, seconds: float, fps: int, sound=None, most: float = 0.5):
         from longtake.engine.take.storyboard import checked
-        from longtake.engine.take.storyboard_text import parse
+        from longtake.engine.take.storyboard_text import parse_storyboard
         from longtake.host.comfyui.conditioning import MEET
         from longtake.host.take.storyboards import encoded, on_beats
 
         end = Fraction(str(seconds))
-        shots = checked(parse(text))
+        shots = checked(parse_storyboard(text))
         if sound is not None:
             shots, sound, _ = on_beats(shots, sound, most, end)
         with torch.inference_mode():

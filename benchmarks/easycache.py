@@ -38,12 +38,14 @@ def nano(dtype: str) -> tuple:
 
 def wide(dtype: str) -> tuple:
     from longtake.host.networks.latent_format import format_for
-    from longtake.host.networks.transformer import build
+    from longtake.host.networks.transformer import build_model
 
     config = replace(DIT_PRESETS["1.3b"], depth=2)
     weights = randomised(WanDiT(config), torch.Generator().manual_seed(0)).state_dict()
     weights = {name: weight.to(DTYPES[dtype]) for name, weight in weights.items()}
-    model = build(config, weights, format_for(config, built_in=False), DTYPES[dtype], "random")
+    model = build_model(
+        config, weights, format_for(config, built_in=False), DTYPES[dtype], "random"
+    )
     settings = {"latent_image": {"samples": torch.zeros(1, 16, 3, 6, 10)}, "steps": 20, "cfg": 1.0}
     settings |= {"positive": prompt(model, 1, tokens=512), "negative": prompt(model, 2, tokens=512)}
     return model, settings, None

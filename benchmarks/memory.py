@@ -36,10 +36,12 @@ def reduced(studio: Studio) -> Studio:
     config = replace(nano, width=64, depth=2, heads=1, mlp_width=128)
     weights = randomised(WanDiT(config), rng).state_dict()
     latents = host["latent_format"].format_for(config, built_in=True)
-    studio.model = host["transformer"].build(config, weights, latents, torch.float32, "narrow")
+    studio.model = host["transformer"].build_model(
+        config, weights, latents, torch.float32, "narrow"
+    )
     sizes = replace(VAE_PRESETS["nano"], width=8, decoder_width=8)
     weights = randomised(WanVAE(sizes), rng).state_dict()
-    studio.vae = host["vae"].build(sizes, weights, torch.float32, "narrow")
+    studio.vae = host["vae"].build_vae(sizes, weights, torch.float32, "narrow")
     return studio
 
 

@@ -71,12 +71,12 @@ def pair(config: DiTConfig, dtype: torch.dtype) -> tuple:
     import comfy.sd
 
     from longtake.host.networks.latent_format import format_for
-    from longtake.host.networks.transformer import build
+    from longtake.host.networks.transformer import build_model
 
     network = randomised(WanDiT(config), torch.Generator().manual_seed(0))
     weights = {name: weight.to(dtype) for name, weight in network.state_dict().items()}
     core = comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options={"dtype": dtype})
-    ours = build(config, weights, format_for(config, built_in=False), dtype, "random")
+    ours = build_model(config, weights, format_for(config, built_in=False), dtype, "random")
     return core, ours
 
 

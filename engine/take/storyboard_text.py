@@ -44,7 +44,7 @@ class Word(NamedTuple):
         return StoryboardError(self.where, what)
 
 
-def parse(text: str) -> tuple[Shot, ...]:
+def parse_storyboard(text: str) -> tuple[Shot, ...]:
     """The shots that are written in `text`; their order and times are looked at by `checked`.
 
     Text without any block is a single shot from 0s on; blank text is none.

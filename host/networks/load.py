@@ -55,7 +55,7 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
     )
 
     def load(disable_dynamic: bool = False) -> ModelPatcher:
-        model = transformer.build(
+        model = transformer.build_model(
             config,
             dtypes.read_weights(header, found, stored_as, scaled),
             format_for(config, found.built_in, preview_colours(header)),
@@ -88,7 +88,7 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
 
     def load(disable_dynamic: bool = False) -> comfy.sd.VAE:
         weights = load_weights(header, found.names, dtype=chosen)
-        made = vae.build(found.config, weights, chosen, header.name, not disable_dynamic)
+        made = vae.build_vae(found.config, weights, chosen, header.name, not disable_dynamic)
         reloadable(made.patcher, patcher_from(load))
         return made
 
@@ -110,7 +110,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
             clip = text_encoder.load_umt5_xxl(str(header.path), not disable_dynamic)
         else:
             weights = load_weights(header, found.names)
-            clip = text_encoder.build(found.config, weights, header.name, not disable_dynamic)
+            clip = text_encoder.build_clip(found.config, weights, header.name, not disable_dynamic)
         reloadable(clip.patcher, patcher_from(load))
         return clip
 

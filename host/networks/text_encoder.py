@@ -29,7 +29,7 @@ UMT5: Mapping[str, Any] = {  # what the shapes in a file do not show
 PADDED_TO = 64  # tokens; as the built-in model was trained
 
 
-def build(
+def build_clip(
     sizes: Mapping[str, Any], weights: Mapping[str, Tensor], source: str, dynamic: bool = True
 ) -> comfy.sd.CLIP:
     """A CLIP from a UMT5 encoder of any size.

@@ -143,7 +143,7 @@ def check_channels(noise: Tensor | None, config: DiTConfig) -> None:
     )
 
 
-def build(
+def build_model(
     config: DiTConfig,
     weights: Mapping[str, Tensor],
     latent_format: latent_formats.LatentFormat,

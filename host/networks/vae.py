@@ -141,7 +141,7 @@ def best_dtype() -> torch.dtype:
     return mm.vae_dtype(mm.vae_device(), WORKING)
 
 
-def build(
+def build_vae(
     config: VAEConfig,
     weights: Mapping[str, Tensor],
     dtype: torch.dtype,

@@ -37,7 +37,7 @@ PIXELS = 2048  # of the result; below, the weights cost more than is saved
 CHANNELS = 64  # below, the additions cost more than is saved
 
 
-def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+def fastest_convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """conv(x), for what `onednn.convolution_serves`, by the faster of two ways."""
     if not pays(conv, x):
         return onednn.convolution(conv, x)

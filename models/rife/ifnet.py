@@ -40,7 +40,7 @@ class ResConv(nn.Module):
         return self.relu(self.sum(x, self.conv(x), self.beta))
 
 
-class Encoder(nn.Module):
+class FrameEncoder(nn.Module):
     """Frames (n, 3, h, w) -> features of the same size. Named as in 4.13 and later."""
 
     def __init__(self, config: RifeConfig, operations: ModuleType | type, **where):
@@ -127,7 +127,7 @@ class IFNet(nn.Module):
         for number in range(len(config.widths)):
             self.add_module(f"block{number}", IFBlock(config, number, operations, **where))
         if config.features:
-            self.encode = Encoder(config, operations, **where)
+            self.encode = FrameEncoder(config, operations, **where)
 
     @property
     def blocks(self) -> list[IFBlock]:

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...engine.canvas.grid import frame_rate
 from ...engine.take.layout import check_end
 from ...engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
-from ...engine.take.storyboard_text import parse
+from ...engine.take.storyboard_text import parse_storyboard
 from ...host.comfyui.conditioning import MEET
 from ...host.comfyui.node_text import show_text
 from ...host.take.storyboards import board_of, in_one_window
@@ -80,7 +80,7 @@ class Storyboard(io.ComfyNode):
     ) -> io.NodeOutput:
         board, in_words = board_of(
             clip,
-            merged(parse(TEXT.read(text)), shots or ()),
+            merged(parse_storyboard(TEXT.read(text)), shots or ()),
             to_fraction(SECONDS.read(seconds)),
             frame_rate(FPS.read(fps)),
             meet=MEET_LEVEL.read(meet),
@@ -198,6 +198,6 @@ def to_fraction(seconds: float) -> Fraction:
 def _check_shots(text, seconds, shots: str) -> None:
     """Refuse what can be seen to be wrong before anything runs; shots from nodes come later."""
     end = to_fraction(SECONDS.read(seconds))
-    written = parse(TEXT.read(text))
+    written = parse_storyboard(TEXT.read(text))
     if shots == "none":
         check_end(checked(written), end)

@@ -17,7 +17,7 @@ from longtake.engine.take.layout import (
     shots_in,
 )
 from longtake.engine.take.storyboard import Shot, StoryboardError, checked
-from longtake.engine.take.storyboard_text import parse
+from longtake.engine.take.storyboard_text import parse_storyboard
 from longtake.models.errors import InputError
 
 GRID = CausalGrid(channels=24, stride_t=4, stride_hw=16)
@@ -25,7 +25,7 @@ WINDOWING = Windowing(length=5, overlap=2)
 
 
 def plan(text, frames, fps=8, **settings):
-    shots = checked(parse(text))
+    shots = checked(parse_storyboard(text))
     return plan_take(shots, frames, Fraction(fps), GRID, WINDOWING._replace(**settings))
 
 
@@ -84,7 +84,7 @@ def test_each_window_knows_the_shots_in_it():
 def test_dissolves_and_images_do_not_share():
     text = "[0s] a\n[1s dissolve] b\n[2s cut] c"
     assert len(plan(text, 25, together=True).clips) == 2
-    shots = [*parse("[0s] a"), Shot(Fraction(1), "b", image="a picture")]
+    shots = [*parse_storyboard("[0s] a"), Shot(Fraction(1), "b", image="a picture")]
     assert (
         len(plan_take(shots, 25, Fraction(8), GRID, WINDOWING._replace(together=True)).clips) == 2
     )
@@ -119,7 +119,7 @@ def test_clips_show_every_frame_and_paint_enough(starts, frames, soft, together)
 
 
 def test_noise_is_the_takes_or_the_shots_own():
-    shots = checked(parse("[0s] a\n[1s cut seed 5] b\n[2s cut] c"))
+    shots = checked(parse_storyboard("[0s] a\n[1s cut seed 5] b\n[2s cut] c"))
     take = plan_take(shots, 25, Fraction(8), GRID, WINDOWING)
     assert [noise_frames(clip, shots, 9, GRID) for clip in take.clips] == [
         [(9, 0), (9, 1), (9, 2)],
@@ -141,7 +141,7 @@ def test_noise_is_the_takes_or_the_shots_own():
 )
 def test_shots_that_fall_on_no_frame_of_their_own_are_named(text, frames, told):
     with pytest.raises(StoryboardError, match=told):
-        frame_starts(checked(parse(text)), frames, Fraction(8))
+        frame_starts(checked(parse_storyboard(text)), frames, Fraction(8))
 
 
 def test_shots_too_short_to_share_a_window_are_named():

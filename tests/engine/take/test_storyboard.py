@@ -16,7 +16,7 @@ from longtake.engine.take.storyboard import (
     merged,
     moved,
 )
-from longtake.engine.take.storyboard_text import parse
+from longtake.engine.take.storyboard_text import parse_storyboard
 
 TEXT = """
 # the opening
@@ -34,7 +34,7 @@ def facts(shot: Shot) -> tuple:
 
 
 def test_blocks_become_shots():
-    assert [facts(shot) for shot in checked(parse(TEXT))] == [
+    assert [facts(shot) for shot in checked(parse_storyboard(TEXT))] == [
         (0, "a red ball bounces on the grass at sunset", "cut", 0, None),
         (4, "a blue cube on the snow", "cut", 0, None),
         (Fraction(131, 2), "the cube again, closer", "dissolve", Fraction(1, 2), 7),
@@ -56,17 +56,17 @@ def test_blocks_become_shots():
 def test_the_forms_of_a_block(block, read):
     if read is None:
         with pytest.raises(StoryboardError, match="closing bracket"):
-            parse(block)
+            parse_storyboard(block)
         return
-    (shot,) = parse(f"{block} x")
+    (shot,) = parse_storyboard(f"{block} x")
     assert (shot.start, shot.transition, shot.dissolve, shot.seed) == read
 
 
 def test_text_without_blocks_is_one_shot_and_blank_text_none():
-    assert [facts(shot) for shot in parse("a ball\nbounces")] == [
+    assert [facts(shot) for shot in parse_storyboard("a ball\nbounces")] == [
         (0, "a ball bounces", "cut", 0, None)
     ]
-    assert parse(" \n# nothing\n") == ()
+    assert parse_storyboard(" \n# nothing\n") == ()
 
 
 BAD = [  # text, where, what is told
@@ -104,7 +104,7 @@ BAD = [  # text, where, what is told
 @pytest.mark.parametrize(("text", "where", "what"), BAD)
 def test_a_mistake_is_told_where_it_is(text, where, what):
     with pytest.raises(StoryboardError) as error:
-        check_end(checked(parse(text)), Fraction(10))
+        check_end(checked(parse_storyboard(text)), Fraction(10))
     assert str(error.value).startswith(f"{where}: ")
     assert what in str(error.value)
     assert "\n" not in str(error.value)
@@ -114,7 +114,7 @@ def test_a_mistake_is_told_where_it_is(text, where, what):
 def test_any_text_is_shots_or_a_mistake_with_its_place(text):
     told = ""
     try:
-        shots = checked(parse(text))
+        shots = checked(parse_storyboard(text))
         check_end(shots, Fraction(10))
     except StoryboardError as error:
         told = str(error)
@@ -141,12 +141,12 @@ def test_written_out_and_read_again_it_is_the_same(parts):
         dissolve = Fraction(1, 100) if soft else Fraction(0)
         kind = "dissolve" if soft else "cut"
         shots.append(Shot(start, " ".join(prompt.split()), kind, dissolve, seed))
-    again = parse("\n".join(block(shot) for shot in shots))
+    again = parse_storyboard("\n".join(block(shot) for shot in shots))
     assert [facts(shot) for shot in again] == [facts(shot) for shot in shots]
 
 
 def test_what_an_editor_puts_in_front_is_no_part_of_it():
-    assert [shot.prompt for shot in parse("\ufeff[0s] a\r\n[1s] b\r\n")] == ["a", "b"]
+    assert [shot.prompt for shot in parse_storyboard("\ufeff[0s] a\r\n[1s] b\r\n")] == ["a", "b"]
 
 
 def test_shots_that_are_no_text_are_looked_at_too():
@@ -162,12 +162,12 @@ def test_shots_that_are_no_text_are_looked_at_too():
 
 
 def test_shots_from_text_and_nodes_are_sorted_together():
-    shots = merged(parse("[0s] a\n[6s] c"), [Shot(Fraction(3), "b")])
+    shots = merged(parse_storyboard("[0s] a\n[6s] c"), [Shot(Fraction(3), "b")])
     assert [shot.prompt for shot in shots] == ["a", "b", "c"]
     assert joint_prompt(shots) == "a, then cut to b, then cut to c"
 
 
 def test_moved_shots_keep_dissolves_that_fit():
-    shots = parse("[0s] a\n[4s dissolve 2s] b\n[9s] c")
+    shots = parse_storyboard("[0s] a\n[4s dissolve 2s] b\n[9s] c")
     starts = [Fraction(0), Fraction(5), Fraction(6)]
     assert [shot.dissolve for shot in checked(moved(shots, starts))] == [0, 1, 0]

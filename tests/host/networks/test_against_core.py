@@ -27,7 +27,7 @@ def pair(pack, config):
     weights = random_weights(WanDiT(config), 7)
     core = comfy.sd.load_diffusion_model_state_dict(dict(weights))
     latent_format = pack.latent_format.format_for(config, built_in=False)
-    ours = pack.transformer.build(config, weights, latent_format, torch.float32, "test")
+    ours = pack.transformer.build_model(config, weights, latent_format, torch.float32, "test")
     return core, ours
 
 

@@ -111,7 +111,9 @@ def model_there(pack, config):
     with torch.device("meta"):
         weights = WanDiT(config, dtype=torch.bfloat16).state_dict()
     latent_format = pack.latent_format.format_for(config, built_in=True)
-    model = pack.transformer.build(config, weights, latent_format, torch.bfloat16, "test").model
+    model = pack.transformer.build_model(
+        config, weights, latent_format, torch.bfloat16, "test"
+    ).model
     model.manual_cast_dtype = None  # as on a GPU, whatever this CPU would compute in
     moved(model.diffusion_model)
     return model

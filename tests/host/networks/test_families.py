@@ -175,7 +175,7 @@ def scaled(weights: dict, spelling: str) -> tuple[dict, dict]:
 def same_weights(pack, weights):
     """A MODEL of plain float32 weights."""
     latent_format = pack.latent_format.format_for(T2V, built_in=False)
-    return pack.transformer.build(T2V, weights, latent_format, torch.float32, "plain")
+    return pack.transformer.build_model(T2V, weights, latent_format, torch.float32, "plain")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

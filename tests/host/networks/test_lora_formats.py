@@ -87,7 +87,7 @@ def both(pack):
     weights = random_weights(WanDiT(SIZES), 7)
     core = comfy.sd.load_diffusion_model_state_dict(dict(weights))
     latent_format = pack.latent_format.format_for(SIZES, built_in=False)
-    return core, pack.transformer.build(SIZES, weights, latent_format, torch.float32, "test")
+    return core, pack.transformer.build_model(SIZES, weights, latent_format, torch.float32, "test")
 
 
 def painted(model, ours, lora=None, strength=0.8):
@@ -121,7 +121,9 @@ def test_modulation_is_changed_though_core_passes_over_it(pack, both):
     for name, delta in lora.items():
         key = name.removeprefix("diffusion_model.").removesuffix(".diff")
         weights[key] += 0.8 * delta
-    summed = pack.transformer.build(SIZES, weights, ours.model.latent_format, torch.float32, "sum")
+    summed = pack.transformer.build_model(
+        SIZES, weights, ours.model.latent_format, torch.float32, "sum"
+    )
     expected = painted(summed, ours)
     assert (expected - before).norm() > 0.01 * before.norm()
     assert (got - expected).norm() < 1e-4 * (expected - before).norm()

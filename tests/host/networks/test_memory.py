@@ -41,7 +41,7 @@ def test_a_step_at_published_sizes_takes_what_is_said(pack, name, dtype):
     latent_format = pack.latent_format.format_for(config, built_in=False)
     with torch.device("meta"):
         weights = WanDiT(config, dtype=dtype).state_dict()
-    model = pack.transformer.build(config, weights, latent_format, dtype, "test").model
+    model = pack.transformer.build_model(config, weights, latent_format, dtype, "test").model
     model.manual_cast_dtype = None  # as on a GPU, whatever this CPU would compute in
     said = model.memory_required((size[0], config.out_channels, *size[1:]))
     text = text_bytes(config, size[0], dtype.itemsize)

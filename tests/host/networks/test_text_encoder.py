@@ -104,14 +104,14 @@ def test_a_file_without_its_tokenizer(pack, nano):
     weights = load_weights(read_header(nano / "text_encoder.safetensors"))
     del weights["spiece_model"]
     with pytest.raises(CheckpointError, match="no tokenizer"):
-        pack.text_encoder.build(TEXT, weights, "te.safetensors")
+        pack.text_encoder.build_clip(TEXT, weights, "te.safetensors")
 
 
 def test_a_file_with_a_hole(pack, nano):
     weights = load_weights(read_header(nano / "text_encoder.safetensors"))
     del weights["encoder.block.1.layer.0.SelfAttention.q.weight"]
     with pytest.raises(CheckpointError, match=r"missing.*block\.1\.layer\.0\.SelfAttention\.q"):
-        pack.text_encoder.build(TEXT, weights, "te.safetensors")
+        pack.text_encoder.build_clip(TEXT, weights, "te.safetensors")
 
 
 def test_umt5_xxl_is_left_to_core(pack, comfyui, monkeypatch):
@@ -133,7 +133,7 @@ def test_umt5_xxl_is_left_to_core(pack, comfyui, monkeypatch):
     def load_clip(paths, embedding_directory, clip_type):
         made.append((Path(paths[0]).name, clip_type))
         weights = load_weights(read_header(pack.folders.built_in_weights("text_encoder")))
-        return pack.text_encoder.build(TEXT, weights, "")
+        return pack.text_encoder.build_clip(TEXT, weights, "")
 
     monkeypatch.setattr(comfy.sd, "load_clip", load_clip)
     clip = pack.load.load_text_encoder("umt5_xxl.safetensors")

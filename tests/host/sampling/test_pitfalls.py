@@ -70,7 +70,7 @@ def test_context_windows_with_image_channels(pack):
     )
     weights = random_weights(WanDiT(config), 4)
     latent_format = pack.latent_format.format_for(config, built_in=False)
-    model = pack.transformer.build(config, weights, latent_format, torch.float32, "test")
+    model = pack.transformer.build_model(config, weights, latent_format, torch.float32, "test")
     patched = windowed(model)
     shape = (1, 16, 7, 4, 6)
     image = {"concat_latent_image": latents(4, shape), "concat_mask": torch.zeros(1, 1, 7, 4, 6)}

@@ -33,7 +33,7 @@ def built(pack, path, config):
 
     weights = load_weights(path, dtype=torch.float32)
     form = pack.latent_format.format_for(config, built_in=True)
-    return pack.transformer.build(config, weights, form, torch.float32, path.name)
+    return pack.transformer.build_model(config, weights, form, torch.float32, path.name)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_layers_take_it_where_it_pays(conv, rng, eager, monkeypatch):
     )
     x = numbers(rng, 1, 7, 5, 6, 9) if isinstance(conv, nn.Conv3d) else numbers(rng, 5, 7, 6, 9)
     with torch.inference_mode():
-        assert relative_error(winograd.convolution(conv, x), conv(x)) < EXACT_TO
+        assert relative_error(winograd.fastest_convolution(conv, x), conv(x)) < EXACT_TO
     assert taken
 
 
@@ -114,9 +114,9 @@ def test_what_pays(rng):
 def test_weights_changed_in_place_count_at_once(rng, eager):
     conv, x = nn.Conv3d(7, 11, 3, padding=(0, 1, 1)), numbers(rng, 1, 7, 4, 6, 9)
     with torch.inference_mode():
-        before = winograd.convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
+        before = winograd.fastest_convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
         conv.weight.mul_(2)
-        after = winograd.convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
+        after = winograd.fastest_convolution(conv, x) - conv.bias.view(-1, 1, 1, 1)
     assert relative_error(after, 2 * before) < EXACT_TO
 
 
@@ -132,7 +132,7 @@ def test_a_torch_in_which_it_fails_or_errs_goes_the_plain_way(broken, rng, monke
     conv, x = layer(), numbers(rng, 1, 64, 4, 32, 32)
     try:
         with torch.inference_mode():
-            assert relative_error(winograd.convolution(conv, x), conv(x)) < 1e-6
+            assert relative_error(winograd.fastest_convolution(conv, x), conv(x)) < 1e-6
     finally:
         onednn.works.cache_clear()
 
@@ -142,7 +142,7 @@ def test_a_first_frame_is_convolved_without_the_zeros_before_it(videos, rng, mon
     conv = video_layers(nn).CausalConv3d(5, 7, 3, padding=(0, 1, 1))
     x = numbers(rng, videos, 5, 1, 6, 4)
     seen = []
-    convolution = winograd.convolution
+    convolution = winograd.fastest_convolution
     monkeypatch.setattr(
         winograd, "convolution", lambda conv, x: seen.append(x) or convolution(conv, x)
     )
