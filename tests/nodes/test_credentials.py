@@ -86,7 +86,7 @@ def test_nothing_but_hashes_is_in_it(graph, host, monkeypatch):
 
 
 def test_a_loaded_clip_that_goes_in_is_the_parent(graph, host, video):
-    """Load Video, its frames encoded and painted anew, decoded, saved."""
+    """Load Video, its frames encoded and sampled anew, decoded, saved."""
     longer = graph.add(
         load=("LoadVideo", {"file": "parent.mp4"}),
         parts=("GetVideoComponents", {"video": ["load", 0]}),
@@ -275,7 +275,7 @@ def media(path: Path) -> list[bytes]:
 
 
 def test_an_extended_clip_is_the_parent(graph, host, video):
-    """Load Video, extended, painted, decoded, saved: the graph is what carries the origin along."""
+    """Load Video, extended, sampled, decoded, saved: the graph is what carries the origin along."""
     extended = graph.add(
         load=("LoadVideo", {"file": "parent.mp4"}),
         longer=(

@@ -95,8 +95,10 @@ def test_presets_outputs_are_what_they_are_called(graph, host):
     assert run.values["preset"] == [24, 3.0, 4.0, 8.0, 17 / 8, 128, 128, ""]
 
 
-def test_replaced_vaes_and_text_encoders_are_noticed(graph, folder, host, pack):
+def test_any_replaced_file_is_noticed(graph, folder, host, pack):
     """Their fingerprint is the file's size and time."""
+    from longtake.host.networks.rife import find_rife
+
     nodes = host.nodes.NODE_CLASS_MAPPINGS
     for kind, name, more in (
         ("vae", "LongtakeLoadVAE", {"dtype": "auto"}),
@@ -106,3 +108,6 @@ def test_replaced_vaes_and_text_encoders_are_noticed(graph, folder, host, pack):
         size, time = file.stat().st_size, file.stat().st_mtime_ns
         print_of = nodes[name].fingerprint_inputs(file="nano (built in)", **more)
         assert print_of == f"{size} bytes, {time}"
+    file = find_rife("RIFE 4.0 (built in)").stat()
+    print_of = nodes["LongtakeInterpolate"].fingerprint_inputs(file="RIFE 4.0 (built in)")
+    assert print_of == f"{file.st_size} bytes, {file.st_mtime_ns}"

@@ -64,7 +64,7 @@ def board(graph):
 
 @pytest.fixture
 def windows(host):
-    """The folder of painted windows, empty."""
+    """The folder of finished windows, empty."""
     folder = host.base / "output" / "longtake" / "windows"
     for path in folder.glob("*.safetensors"):
         path.unlink()
@@ -112,7 +112,7 @@ def test_shots_together_share_windows(board, host, windows, runs):
     assert runs == [(3, 0), (3, 1), (3, 2), (3, 0)]
 
 
-def test_the_same_again_paints_nothing_and_is_the_same(take, host, windows, runs):
+def test_the_same_again_samples_nothing_and_is_the_same(take, host, windows, runs):
     first = made(host, take)
     runs.clear()
     again = made(host, take.but(save={"filename_prefix": "takes/b"}))
@@ -120,7 +120,7 @@ def test_the_same_again_paints_nothing_and_is_the_same(take, host, windows, runs
     assert np.array_equal(first, again)
 
 
-def test_another_shot_paints_itself_only(board, host, windows, runs):
+def test_another_shot_is_sampled_and_no_other(board, host, windows, runs):
     before = made(host, board)
     runs.clear()
     text = STORYBOARD["text"].replace("blue cube", "green ball")
@@ -169,7 +169,7 @@ def test_another_number_of_windows_goes_on_from_what_is_the_same(take, host, win
     assert runs == [(3, 1)]
 
 
-def test_damaged_windows_are_painted_anew_to_the_same_bits(take, host, windows, runs):
+def test_damaged_windows_are_sampled_anew_to_the_same_bits(take, host, windows, runs):
     before = made(host, take)
     first, second, third = sorted(windows.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)
     data = bytearray(second.read_bytes())
@@ -200,9 +200,9 @@ def test_known_frames_of_the_canvas_stay_and_decide(take, host, windows, runs):
     assert frames_of(saved(host, run)).shape == (25, 48, 32, 3)
     known = run.values["last"][0]["samples"]
     assert runs == [(3, 1), (3, 1), (3, 2)]
-    painted = [unpacked_window(path) for path in sorted(windows.glob("*.safetensors"), key=written)]
-    assert torch.equal(painted[0][:, :, 0], known[:, :, 0])
-    assert torch.equal(painted[2][:, :, 0], known[:, :, 5])
+    sampled = [unpacked_window(path) for path in sorted(windows.glob("*.safetensors"), key=written)]
+    assert torch.equal(sampled[0][:, :, 0], known[:, :, 0])
+    assert torch.equal(sampled[2][:, :, 0], known[:, :, 5])
     runs.clear()
     made(host, pinned.but(last={"at": 3.0}))  # two windows are as before
     assert runs == [(3, 2)]

@@ -11,7 +11,7 @@ from tests.nodes.conftest import ksampler
 
 @pytest.fixture
 def clips(graph):
-    """The graph with a painted clip of 9 frames, pictures and a VIDEO beside it."""
+    """The graph with a sampled clip of 9 frames, pictures and a VIDEO beside it."""
     return graph.add(
         picture=("EmptyImage", {"width": 70, "height": 50, "batch_size": 1, "color": 0xC86432}),
         frames=("EmptyImage", {"width": 32, "height": 48, "batch_size": 6, "color": 0x3264C8}),
@@ -83,8 +83,8 @@ def test_a_video_is_taken_by_its_times(host, clips, shown):
 
 
 def test_known_frames_come_through_sample_to_the_bit(host, clips):
-    painted = clips.add(made=pin_video(at=0.125)).but(sample={"latent": ["made", 0]})
-    made, sample = canvas(host, painted, "sample")
+    sampled = clips.add(made=pin_video(at=0.125)).but(sample={"latent": ["made", 0]})
+    made, sample = canvas(host, sampled, "sample")
     assert torch.equal(sample["samples"][:, :, 1], made["samples"][:, :, 1])
     assert (sample["samples"] - made["samples"])[:, :, 0].abs().max() > 0.1
 
@@ -119,9 +119,9 @@ def test_sample_samples_all_windows_and_keeps_what_is_known(host, clips):
         made=extend(seconds=3.0),
         longer=("LongtakeSample", {**clips["sample"]["inputs"], "latent": ["made", 0]}),
     )
-    made, painted = canvas(host, longer, "longer")
-    assert torch.equal(painted["samples"][:, :, :3], made["samples"][:, :, :3])
-    assert painted["samples"][:, :, 3:].std(dim=(1, 3, 4)).min() > 0.1
+    made, sampled = canvas(host, longer, "longer")
+    assert torch.equal(sampled["samples"][:, :, :3], made["samples"][:, :, :3])
+    assert sampled["samples"][:, :, 3:].std(dim=(1, 3, 4)).min() > 0.1
 
 
 def test_a_gap_is_emptied_and_nothing_else(host, clips, shown):
@@ -147,9 +147,9 @@ def test_a_loop_leaves_out_what_belongs_to_a_beginning(host, clips, shown):
     loop = {"clip": ["sample", 0], "vae": ["vae", 0], "seconds": 1.0}
     graph = long.add(
         made=("LongtakeLoop", loop),
-        painted=("LongtakeSample", {**long["sample"]["inputs"], "latent": ["made", 0]}),
-        images=("LongtakeDecodeFrames", {"latent": ["painted", 0], "vae": ["vae", 0]}),
-    ).but(decode={"latent": ["painted", 0]})
+        sampled=("LongtakeSample", {**long["sample"]["inputs"], "latent": ["made", 0]}),
+        images=("LongtakeDecodeFrames", {"latent": ["sampled", 0], "vae": ["vae", 0]}),
+    ).but(decode={"latent": ["sampled", 0]})
     made, images, video = canvas(host, graph, "images", "decode")
     assert made["longtake"]["skip"] == 13
     assert torch.equal(made["samples"][:, :, -2:], made["samples"][:, :, 2:4])
