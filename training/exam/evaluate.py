@@ -23,9 +23,11 @@ from torch import Tensor
 
 from pack import ROOT
 
+from ..solvers import Settings
 from ..world.captions import WHOLE_WORLD, Mix, Scene, caption, held_out_scenes
 from ..world.render import render
 from ..world.sheet import clip_sheet, to_frames
+from .continuity import examine_continuity
 from .judge import SCORES, Scorecard, Verdicts, View, judge, without
 from .report import scores_page, show, write_report
 
@@ -255,8 +257,7 @@ def arguments() -> argparse.Namespace:
 
 def load_pipeline(args: argparse.Namespace):
     """The networks and settings that the command line names."""
-    from ..pipeline import Pipeline  # renders and detectors do not need the networks
-    from ..solvers import Settings
+    from ..pipeline import Pipeline  # slow to import, and the detectors do without
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -272,8 +273,6 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     pipeline = load_pipeline(args)
     if args.continuity:
-        from .continuity import examine_continuity
-
         clips = 50 if args.clips == 200 else args.clips
         examine_continuity(pipeline, clips, args.seed, args.only, args.out, args.sheets)
         return

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ..solvers import Settings
 from .judge import SCORES
 
 # Percent asked for where a GPU trained the model, and (in brackets) on CPUs alone.
@@ -102,8 +103,6 @@ judged by the prompt before it of the same kind: what a model scores that does n
 
 def _command(report: dict) -> str:
     """The command that was run, with the settings that differ from the nodes' own."""
-    from ..solvers import Settings  # pages are written without the networks
-
     usual, used = vars(Settings()), report["settings"]
     options = {"clips": "clips", "calibrate": "calibration_clips", "seed": "seed"}
     given = {option: report[key] for option, key in options.items()}
