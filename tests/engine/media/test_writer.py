@@ -18,7 +18,13 @@ import torch
 
 from longtake.engine.media import writer
 from longtake.engine.media.formats import FORMATS
-from longtake.engine.media.publish import claim, hidden_file, publish
+from longtake.engine.media.publish import (
+    claim,
+    hidden_file,
+    publish,
+    video_bytes,
+    writing_bytes,
+)
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
 from pack import ROOT
@@ -257,6 +263,12 @@ def test_a_signed_copy_is_removed_if_it_cannot_get_the_name(tmp_path):
         publish(whole, path, finish)
     assert sorted(file.name for file in tmp_path.iterdir()) == [".whole.mp4", "a.mp4"]
     assert path.read_bytes() == b"somebody's"
+
+
+def test_a_minute_of_720p_is_estimated_at_forty_megabytes():
+    """And takes twice that while its index is put first."""
+    assert video_bytes(1441, 1280, 720) == 41_500_800
+    assert writing_bytes(1441, 1280, 720) == 2 * video_bytes(1441, 1280, 720)
 
 
 def test_of_names_the_first_free_one_is_claimed(tmp_path):

@@ -3,7 +3,9 @@
 from fractions import Fraction
 
 import pytest
+import torch
 
+from longtake.models.errors import OutputError
 from tests.host.video.conftest import files
 
 
@@ -36,3 +38,26 @@ def test_cancel_does_not_wait_for_the_piece(decode, vae, latents, comfyui):
     assert not ran
     assert {file for file in files(temp) - before if file.is_file()} == set()
     assert decode(vae, latents, Fraction(8)).get_dimensions()
+
+
+def test_a_full_disk_is_found_before_anything_is_decoded(decode, vae, latents, monkeypatch):
+    class Full:
+        free = 0
+
+    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda _: Full)
+    monkeypatch.setattr("longtake.host.video.decode.decoder", None)
+    with pytest.raises(OutputError, match="has 0 MiB free"):
+        decode(vae, latents, Fraction(8))
+
+
+def test_so_is_one_before_anything_is_interpolated(pack, monkeypatch):
+    from longtake.host.video.footage import footage_of
+    from longtake.host.video.interpolate import InterpolateOptions, interpolate_video
+
+    class Full:
+        free = 0
+
+    footage = footage_of(torch.zeros(3, 16, 16, 3), Fraction(8))
+    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda _: Full)
+    with pytest.raises(OutputError, match="has 0 MiB free"):
+        interpolate_video(footage, None, InterpolateOptions(None), images=False)
