@@ -118,20 +118,20 @@ def convert_rate(
         tally: updated as the stream is consumed.
     """
     tally = Tally() if tally is None else tally
-    plan = planned(chunks, timing, sensitivity, tally)
+    plan = _planned(chunks, timing, sensitivity, tally)
     ready: list[Tensor | Inbetween] = []
     for item in plan:
         ready.append(item)
         tally.frames += 1
         tally.drawn += isinstance(item, Inbetween)
         if len(ready) == CHUNK or sum(isinstance(item, Inbetween) for item in ready) == batch:
-            yield rendered(ready, draw)
+            yield _rendered(ready, draw)
             ready = []
     if ready:
-        yield rendered(ready, draw)
+        yield _rendered(ready, draw)
 
 
-def planned(
+def _planned(
     chunks: Iterable[Tensor], timing: Timing, sensitivity: float, tally: Tally
 ) -> Iterator[Tensor | Inbetween]:
     """The output frame by frame: one of the source, or what to draw."""
@@ -144,7 +144,7 @@ def planned(
         else:
             tally.cuts += cut
             while timing.position(done) < tally.sources:
-                yield frame_at(timing.position(done) - (tally.sources - 1), last, frame, cut)
+                yield _frame_at(timing.position(done) - (tally.sources - 1), last, frame, cut)
                 done += 1
         last = frame
         tally.sources += 1
@@ -153,18 +153,18 @@ def planned(
     cut = not timing.loop or seam_is_cut(last, first, sensitivity)
     tally.cuts += timing.loop and cut
     while done < timing.frames(tally.sources):
-        yield frame_at(timing.position(done) - (tally.sources - 1), last, first, cut)
+        yield _frame_at(timing.position(done) - (tally.sources - 1), last, first, cut)
         done += 1
 
 
-def frame_at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Inbetween:
+def _frame_at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Inbetween:
     """The frame at a time from 0 (the first of two) to just below 1 (the second)."""
     if time == 0 or cut or torch.equal(first, second):
         return first
     return Inbetween(first, second, float(time))
 
 
-def rendered(items: list[Tensor | Inbetween], draw: Draw) -> Tensor:
+def _rendered(items: list[Tensor | Inbetween], draw: Draw) -> Tensor:
     """A chunk of frames, with the inbetweens among them drawn."""
     to_draw = [item for item in items if isinstance(item, Inbetween)]
     drawn = iter(draw(to_draw) if to_draw else ())

@@ -10,14 +10,14 @@ import torch
 
 T = TypeVar("T")
 POLL = 0.05  # seconds between looks whether the other side has ended
-_STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
+STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
     "longtake_prefetch_stops", default=()
 )
 
 
 def abandoned() -> bool:
     """Whether this thread works for a `prefetch` that was closed; long work should ask and stop."""
-    return any(stop.is_set() for stop in _STOPS.get())
+    return any(stop.is_set() for stop in STOPS.get())
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
@@ -42,7 +42,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
             _produce(items, queue, stop)
 
     context = contextvars.copy_context()
-    context.run(_STOPS.set, (*_STOPS.get(), stop))
+    context.run(STOPS.set, (*STOPS.get(), stop))
     thread = threading.Thread(
         target=context.run, args=(make,), daemon=True, name="longtake-prefetch"
     )

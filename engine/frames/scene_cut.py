@@ -65,7 +65,7 @@ def detect_cuts(
     if limits is None:
         yield from ((frame, False) for frame in frames)
         return
-    detector, delayed, count = CutDetector(limits), deque(), 0
+    detector, delayed, count = _CutDetector(limits), deque(), 0
     for frame in frames:
         detector.add(frame)
         delayed.append(frame)
@@ -77,7 +77,7 @@ def detect_cuts(
         count += 1
 
 
-class CutDetector:
+class _CutDetector:
     """Compares small copies of the latest frames, which it knows by their numbers."""
 
     def __init__(self, limits: Thresholds):
@@ -88,7 +88,7 @@ class CutDetector:
 
     def add(self, frame: Tensor) -> None:
         """Take the next frame, uint8 (h, w, 3), and forget those that are no longer compared."""
-        self.copies[self.count] = small_copy(frame)
+        self.copies[self.count] = _small_copy(frame)
         self.count += 1
         oldest = self.count - 2 * (NEAR + 2)
         self.copies = {n: copy for n, copy in self.copies.items() if n >= oldest}
@@ -126,28 +126,28 @@ class CutDetector:
         return frame in self.copies and frame - 1 in self.copies
 
     def difference(self, a: int, b: int) -> float:
-        """Of two frames in grey levels, motion included; never below `residual`, and quicker."""
+        """Of two frames in grey levels, motion included; never below `_residual`, and quicker."""
         return (self.copies[a] - self.copies[b]).abs().mean().item()
 
     def residual(self, a: int, b: int) -> float:
         """The difference of two frames that motion does not explain, in grey levels."""
         if (a, b) not in self.residuals:
-            self.residuals[a, b] = residual(self.copies[a], self.copies[b])
+            self.residuals[a, b] = _residual(self.copies[a], self.copies[b])
         return self.residuals[a, b]
 
 
-def small_copy(frame: Tensor) -> Tensor:
+def _small_copy(frame: Tensor) -> Tensor:
     """uint8 (h, w, 3) -> float (3, ROWS, COLUMNS), in grey levels."""
     pixels = rearrange(frame, "h w c -> 1 c h w").float()
     return F.interpolate(pixels, size=(ROWS, COLUMNS), mode="area")[0]
 
 
-def residual(one: Tensor, other: Tensor) -> float:
+def _residual(one: Tensor, other: Tensor) -> float:
     """How far blocks of two small copies are from their best matches in the other, on average."""
-    return (block_residual(one, other) + block_residual(other, one)) / 2
+    return (_block_residual(one, other) + _block_residual(other, one)) / 2
 
 
-def block_residual(one: Tensor, other: Tensor) -> float:
+def _block_residual(one: Tensor, other: Tensor) -> float:
     """How far the blocks of one small copy are from their best matches in the other."""
     around = F.pad(other, (REACH,) * 4, value=torch.inf)
     shifted = around.unfold(1, ROWS, 1).unfold(2, COLUMNS, 1)  # (c, y, x, rows, columns)
@@ -159,4 +159,4 @@ def block_residual(one: Tensor, other: Tensor) -> float:
 def seam_is_cut(last: Tensor, first: Tensor, sensitivity: float) -> bool:
     """Whether a clip that is played in a loop jumps at its seam; frames: uint8 (h, w, 3)."""
     limits = thresholds(sensitivity)
-    return limits is not None and residual(small_copy(last), small_copy(first)) >= limits.sure
+    return limits is not None and _residual(_small_copy(last), _small_copy(first)) >= limits.sure

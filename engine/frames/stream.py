@@ -56,10 +56,10 @@ def frame_stream(decode_piece: DecodePiece, pieces: Iterable[Tensor]) -> Iterato
 
     Memory holds the decoder's state, one piece and its frames, however long the video.
     """
-    return decoded_pieces(decode_piece, map(one_video, pieces), to_bytes)
+    return decoded_pieces(decode_piece, map(_one_video, pieces), to_bytes)
 
 
-def one_video(latents: Tensor) -> Tensor:
+def _one_video(latents: Tensor) -> Tensor:
     """The latents themselves. Raises InputError if they are not those of one video."""
     if latents.shape[0] != 1:
         raise InputError(f"a frame stream is one video, but these latents are {latents.shape[0]}.")

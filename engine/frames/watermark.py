@@ -32,8 +32,8 @@ CERTAIN = 2 * PRESENT  # at which no other scale is tried
 SCALES = np.exp(np.arange(np.log(0.45), np.log(2.2), 0.008))  # of a cell, against its usual size
 FINE_SCALES = (0.996, 0.998, 1.002, 1.004)  # tried around the best of these
 FRAMES = 64  # that the detector needs
-_SEED = 0x10_47_AE
-_LUMA = (0.2126, 0.7152, 0.0722)
+SEED = 0x10_47_AE
+LUMA = (0.2126, 0.7152, 0.0722)
 
 
 class Mark(NamedTuple):
@@ -70,7 +70,7 @@ class _Pattern(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _pattern() -> _Pattern:
-    random = np.random.default_rng(_SEED)  # PCG64: the same on every machine
+    random = np.random.default_rng(SEED)  # PCG64: the same on every machine
     signs = random.integers(0, 2, (TILE, TILE)) * 2 - 1
     bits = random.integers(0, BITS, (TILE, TILE))
     bits[random.random((TILE, TILE)) < SYNC] = BITS
@@ -98,7 +98,7 @@ def _plane(id: int, height: int, width: int) -> Tensor:
     """The pattern for frames of this size, (h, w), about -1 … 1."""
     values = torch.cat((_bits_of(id), torch.ones(1)))
     signs, bits = _pattern()
-    cell = cell_size(height, width)
+    cell = _cell_size(height, width)
     tile = signs * values[bits]
     rows, columns = (int(side / cell) + 3 for side in (height, width))
     cells = tile.repeat(-(-rows // TILE), -(-columns // TILE))[:rows, :columns]
@@ -107,7 +107,7 @@ def _plane(id: int, height: int, width: int) -> Tensor:
 
 def _boost(height: int, width: int) -> float:
     """A factor for frames with room for few cells only. At twice as much it would be visible."""
-    return min(1.45, cell_size(height, width) * CELLS / min(height, width))
+    return min(1.45, _cell_size(height, width) * CELLS / min(height, width))
 
 
 def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:
@@ -119,20 +119,20 @@ def _sampled(image: Tensor, height: int, width: int, step: float) -> Tensor:
     return F.grid_sample(image[None, None], at[None], align_corners=False)[0, 0]
 
 
-def cell_size(height: int, width: int) -> float:
+def _cell_size(height: int, width: int) -> float:
     """Pixels of a cell in frames of this size, when they are marked."""
     return max(SMALLEST, min(height, width) / CELLS)
 
 
 def _mark(frame: Tensor, plane: Tensor) -> Tensor:
     """Mark a frame, uint8 (1, h, w, 3), more strongly where texture hides it."""
-    delta = plane * (0.6 + _texture(luma(frame)[0]) / 6).clamp_(0.6, 2.2)
+    delta = plane * (0.6 + _texture(_luma(frame)[0]) / 6).clamp_(0.6, 2.2)
     return (frame.float() + delta[None, :, :, None]).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def luma(frames: Tensor) -> Tensor:
+def _luma(frames: Tensor) -> Tensor:
     """uint8 (frames, h, w, 3) -> float (frames, h, w)."""
-    return frames.float() @ torch.tensor(_LUMA)
+    return frames.float() @ torch.tensor(LUMA)
 
 
 def _texture(y: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     """
     residual, frames = torch.zeros(()), 0
     for chunk in chunks:
-        for y in luma(chunk):
+        for y in _luma(chunk):
             residual = residual + _residual(y)
             frames += 1
     if not frames:
@@ -191,7 +191,7 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
 
 def _at_detail(residual: Tensor) -> Tensor:
     """The residual resized so that a cell of the usual size has SMALLEST pixels."""
-    cell = cell_size(*residual.shape)
+    cell = _cell_size(*residual.shape)
     size = [round(side * SMALLEST / cell) for side in residual.shape]
     return F.interpolate(residual[None, None], size, mode="bilinear", antialias=True)[0, 0]
 
@@ -202,7 +202,7 @@ def _strength(mark: Mark) -> float:
 
 def _residual(y: Tensor) -> Tensor:
     """Detail finer than a cell, divided by its local strength: (h, w) -> (h, w), about -1 … 1."""
-    size = 2 * round(cell_size(*y.shape)) + 1
+    size = 2 * round(_cell_size(*y.shape)) + 1
     fine = y - _blurred(y, size)
     return fine / (_blurred(fine * fine, size).sqrt_() + 1.0)
 

@@ -42,7 +42,7 @@ def contact_sheet(
         columns, rows: of the grid.
     """
     wanted = set(evenly_spaced(total, columns * rows))
-    shown = [(float(n / fps), thumbnail(frame)) for n, frame in pick_frames(chunks, wanted)]
+    shown = [(float(n / fps), _thumbnail(frame)) for n, frame in pick_frames(chunks, wanted)]
     columns = min(columns, len(shown))
     wide, high = TILE + GAP, shown[0][1].height + CAPTION
     size = (columns * wide + GAP, -(-len(shown) // columns) * high + GAP)
@@ -55,7 +55,7 @@ def contact_sheet(
     return sheet
 
 
-def thumbnail(picture: Image.Image) -> Image.Image:
+def _thumbnail(picture: Image.Image) -> Image.Image:
     size = (TILE, max(1, round(TILE * picture.height / picture.width)))
     return picture.resize(size, Image.Resampling.LANCZOS)
 

@@ -9,8 +9,8 @@ import av
 from ...models.errors import InputError
 
 PRESETS = ("ultrafast", "veryfast", "fast", "medium", "slow", "veryslow")  # of x264
-_SVT = dict(zip(PRESETS, ("10", "9", "8", "6", "4", "2"), strict=True))
-_VPX = dict(zip(PRESETS, ("5", "4", "3", "2", "1", "0"), strict=True))
+SVT_PRESETS = dict(zip(PRESETS, ("10", "9", "8", "6", "4", "2"), strict=True))
+VPX_SPEEDS = dict(zip(PRESETS, ("5", "4", "3", "2", "1", "0"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,21 @@ class Format:
 
 
 # Matroska cannot store AAC's priming samples before time 0, and would start the video later.
-_MP4, _MKV, _WEBM = ("aac", "mp3", "ac3"), ("opus", "flac"), ("opus", "vorbis")
-_X264, _X265, _VP9 = ("libx264",), ("libx265",), ("libvpx-vp9",)
-_AV1 = ("libsvtav1", "libaom-av1")
+MP4_SOUND, MKV_SOUND, WEBM_SOUND = ("aac", "mp3", "ac3"), ("opus", "flac"), ("opus", "vorbis")
+X264, X265, VP9 = ("libx264",), ("libx265",), ("libvpx-vp9",)
+AV1 = ("libsvtav1", "libaom-av1")
+QUICKTIME = "hvc1"  # the tag by which QuickTime plays h265
 
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("mp4 h264", ".mp4", "h264", _X264, 16, 51, _MP4),
-        Format("mp4 h265", ".mp4", "hevc", _X265, 18, 51, _MP4, codec_tag="hvc1"),  # for QuickTime
-        Format("mp4 av1", ".mp4", "av1", _AV1, 20, 63, _MP4),
-        Format("mkv h264", ".mkv", "h264", _X264, 16, 51, _MKV),
-        Format("mkv h265", ".mkv", "hevc", _X265, 18, 51, _MKV),
-        Format("webm vp9", ".webm", "vp9", _VP9, 18, 63, _WEBM),
-        Format("webm av1", ".webm", "av1", _AV1, 20, 63, _WEBM),
+        Format("mp4 h264", ".mp4", "h264", X264, 16, 51, MP4_SOUND),
+        Format("mp4 h265", ".mp4", "hevc", X265, 18, 51, MP4_SOUND, QUICKTIME),
+        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND),
+        Format("mkv h264", ".mkv", "h264", X264, 16, 51, MKV_SOUND),
+        Format("mkv h265", ".mkv", "hevc", X265, 18, 51, MKV_SOUND),
+        Format("webm vp9", ".webm", "vp9", VP9, 18, 63, WEBM_SOUND),
+        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND),
         Format("gif", ".gif", "gif", ("gif",), 16, 51, animation=True),
         Format("webp", ".webp", "webp", ("libwebp_anim",), 16, 51, animation=True),
     )
@@ -124,8 +125,8 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings at every start
         delay = "lookahead=0:hierarchical-levels=2"
-        return {**options, "preset": _SVT[quality.preset], "svtav1-params": delay}
-    speed = {"cpu-used": _VPX[quality.preset], "row-mt": "1", "b": "0"}
+        return {**options, "preset": SVT_PRESETS[quality.preset], "svtav1-params": delay}
+    speed = {"cpu-used": VPX_SPEEDS[quality.preset], "row-mt": "1", "b": "0"}
     if encoder == "libvpx-vp9":
         return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, lookahead))}
     return {**options, **speed}

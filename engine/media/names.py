@@ -8,8 +8,8 @@ from ...models.errors import InputError
 
 LONGEST = 120  # bytes of one part; a counter and a suffix are added to it
 DEEPEST = 8  # folders
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # on Windows
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # on Windows
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 
 
 def safe_name(prefix: str) -> PurePosixPath:
@@ -40,13 +40,13 @@ def safe_name(prefix: str) -> PurePosixPath:
 def _check(prefix: str, part: str) -> None:
     if part == "..":
         raise _refused(prefix, "'..' would leave the output folder")
-    if found := _FORBIDDEN.search(part):
+    if found := FORBIDDEN.search(part):
         raise _refused(prefix, f"{found[0]!r} cannot be in a file's name on every system")
     if part != part.strip() or part.endswith("."):
         raise _refused(prefix, "no part of it may begin with a space, or end with a space or a dot")
     if part.startswith("."):
         raise _refused(prefix, "a part that begins with a dot would be hidden")
-    if _RESERVED.fullmatch(part):
+    if RESERVED.fullmatch(part):
         raise _refused(prefix, f"{part!r} is the name of a device on Windows")
     try:
         length = len(part.encode())

@@ -25,8 +25,8 @@ from ...models.errors import InputError
 from ..rounding import nearest
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
-_CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
-_COLOURS = {  # by their number in the file (ISO/IEC 23091-2, matrix coefficients)
+CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
+COLOURS = {  # by their number in the file (ISO/IEC 23091-2, matrix coefficients)
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
     5: Colorspace.ITU601,
@@ -35,7 +35,7 @@ _COLOURS = {  # by their number in the file (ISO/IEC 23091-2, matrix coefficient
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-_MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
+MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
 MAX_RATE = 240  # frames per second
 SEEK_BACK = 3  # seconds before a frame from which to decode, so that a keyframe comes first
@@ -114,7 +114,7 @@ def container_of(path: Path) -> str:
         raise InputError(f"{path.name} does not exist, or is not a file.")
     with path.open("rb") as file:
         head = file.read(12)
-    if head[4:8] in _MOV_BOXES:
+    if head[4:8] in MOV_BOXES:
         return MOV
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return MATROSKA
@@ -272,7 +272,7 @@ def crf_in(path: Path) -> int | None:
     """The crf that x264 or x265 recorded in a file; None if there is none."""
     with open_media(path) as container:
         packet = next(container.demux(container.streams.video[0]))
-        found = _CRF.search(bytes(packet)[:4096]) if packet.size else None
+        found = CRF.search(bytes(packet)[:4096]) if packet.size else None
     return round(float(found[1])) if found and float(found[1]).is_integer() else None
 
 
@@ -369,4 +369,4 @@ def _colours(frame: av.VideoFrame) -> Colorspace | None:
     if frame.format.is_rgb or frame.format.has_palette:
         return None
     usual = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
-    return _COLOURS.get(int(frame.colorspace), usual)
+    return COLOURS.get(int(frame.colorspace), usual)

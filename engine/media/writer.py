@@ -30,14 +30,14 @@ from .verify import check_complete
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
-_FRAGMENTED = {
+FRAGMENTED = {
     "movflags": "frag_keyframe+delay_moov+use_metadata_tags",
     "frag_duration": "125000",  # microseconds
     "flush_packets": "1",
 }
 BT709 = 1  # the number of this standard in each of a stream's three colour tags
-_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-_INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
+CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
 
 
 class VideoFacts(NamedTuple):
@@ -169,9 +169,9 @@ def _encode(
     sound: Sound | Path | None,
 ) -> int:
     if form.animation:
-        form, quality = MP4, _INTERMEDIATE
+        form, quality = MP4, INTERMEDIATE
     with ExitStack() as stack:
-        container = stack.enter_context(av.open(part, "w", format="mp4", options=_FRAGMENTED))
+        container = stack.enter_context(av.open(part, "w", format="mp4", options=FRAGMENTED))
         _tag(container, metadata)
         stream = _video_stream(container, frames, form, quality)
         tracks = [Track(stream, frames.packets(stream))]
@@ -246,7 +246,7 @@ def _text(value: Any) -> str:
 
 def _tags_of(source: Path) -> dict[str, str]:
     with open_media(source) as old:
-        return {k: v for k, v in old.metadata.items() if k not in _CONTAINER_TAGS}
+        return {k: v for k, v in old.metadata.items() if k not in CONTAINER_TAGS}
 
 
 def _remux(

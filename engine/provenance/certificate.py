@@ -19,7 +19,7 @@ TRUSTED = "trusted.pem"  # roots that the user trusts
 CERTIFICATE_VARIABLE, KEY_VARIABLE = "LONGTAKE_CERTIFICATE", "LONGTAKE_KEY"
 PASSWORD_VARIABLE = "LONGTAKE_KEY_PASSWORD"
 YEARS = 10  # there is no timestamp, so a signature lapses with its certificate
-_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
 class Certificate(NamedTuple):
@@ -237,7 +237,7 @@ def _algorithm(private: Any) -> str | None:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(private, ec.EllipticCurvePrivateKey):
-        return _CURVES.get(private.curve.name)
+        return CURVES.get(private.curve.name)
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return "ED25519"
     return "PS256" if isinstance(private, rsa.RSAPrivateKey) else None

@@ -109,7 +109,7 @@ class LoadedModels:
         """All loaded models, the largest first."""
         with self._lock:
             live = list(self._alive.items())
-            entries = [entry_of(key, root, key in self._retained) for key, root in live]
+            entries = [_entry_of(key, root, key in self._retained) for key, root in live]
         return sorted(entries, key=lambda entry: -entry.bytes)
 
     def drop(self, key: Key) -> bool:
@@ -122,7 +122,7 @@ class LoadedModels:
             self._retained.pop(key, None)
         if root is None:
             return False
-        unload(patcher_of(root))
+        _unload(patcher_of(root))
         return True
 
     def drop_named(self, part: str) -> list[Entry]:
@@ -168,13 +168,13 @@ def share(root: Any) -> Any:
     return clone
 
 
-def entry_of(key: Key, root: Any, retained: bool) -> Entry:
+def _entry_of(key: Key, root: Any, retained: bool) -> Entry:
     patcher = patcher_of(root)
     device = str(patcher.load_device)
     return Entry(key, patcher.model_size(), patcher.loaded_size(), device, retained)
 
 
-def unload(patcher: ModelPatcher) -> None:
+def _unload(patcher: ModelPatcher) -> None:
     """Take a model's weights off their device, whichever of its clones they were loaded for."""
     loaded = mm.current_loaded_models
     for at in reversed(range(len(loaded))):

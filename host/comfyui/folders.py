@@ -26,10 +26,10 @@ def weights_menu(kind: str) -> list[str]:
     """
     files = folder_paths.get_filename_list(FOLDERS[kind])
     readable = [name for name in files if name.lower().endswith(READABLE)]
-    return [BUILT_IN, *dict.fromkeys(checkpoint_entry(FOLDERS[kind], name) for name in readable)]
+    return [BUILT_IN, *dict.fromkeys(_checkpoint_entry(FOLDERS[kind], name) for name in readable)]
 
 
-def checkpoint_entry(folder: str, name: str) -> str:
+def _checkpoint_entry(folder: str, name: str) -> str:
     """The menu entry of the checkpoint that a file is, or is a part of."""
     match = SHARD.fullmatch(name)
     if match is None:
@@ -55,7 +55,7 @@ def find_weights(kind: str, name: str) -> Path:
     path = folder_paths.get_full_path(folder, name) if name in names else None
     if path is None and name.endswith(INDEX):  # ComfyUI lists no .json: it lies beside its parts
         part = next(
-            (n for n in names if SHARD.fullmatch(n) and checkpoint_entry(folder, n) == name), None
+            (n for n in names if SHARD.fullmatch(n) and _checkpoint_entry(folder, n) == name), None
         )
         path = part and Path(folder_paths.get_full_path(folder, part)).parent / Path(name).name
     if path is None:

@@ -10,7 +10,7 @@ import folder_paths
 from ...models.errors import InputError
 
 NEWEST = 100  # files of the output folder that are in a menu
-_FOLDER = re.compile(r"(.+) ?\[(input|output|temp)\]")
+IN_FOLDER = re.compile(r"(.+) ?\[(input|output|temp)\]")
 
 
 def folders() -> dict[str, Path]:
@@ -30,7 +30,7 @@ def in_media_folders(file: Path) -> bool:
 
 def media_named(name: str) -> Path | None:
     """The file that a graph calls "clip.mp4" or "takes/clip.mp4 [output]", if it exists."""
-    match = _FOLDER.fullmatch(name)
+    match = IN_FOLDER.fullmatch(name)
     text, where = (match[1].rstrip(), match[2]) if match else (name, "input")
     folder = folders()[where]
     try:

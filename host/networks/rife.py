@@ -73,7 +73,7 @@ def load_rife(name: str, dtype: str = "auto") -> ModelPatcher:
     header = read_header(find_rife(name))
     config, names = detect_rife(header)
     device = mm.get_torch_device()
-    chosen = RIFE_DTYPES[dtype] or rife_dtype(device)
+    chosen = RIFE_DTYPES[dtype] or _rife_dtype(device)
 
     def load() -> ModelPatcher:
         weights = load_weights(header, names, dtype=chosen)
@@ -88,7 +88,7 @@ def load_rife(name: str, dtype: str = "auto") -> ModelPatcher:
     return models.get(Key.of(header.path, "rife", short(chosen)), load)
 
 
-def rife_dtype(device: torch.device) -> torch.dtype:
+def _rife_dtype(device: torch.device) -> torch.dtype:
     """float16 on a GPU that ComfyUI would use it on. CPUs stay exact unless asked otherwise."""
     half = not mm.is_device_cpu(device) and mm.should_use_fp16(device)
     return torch.float16 if half else torch.float32

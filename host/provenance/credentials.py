@@ -19,7 +19,7 @@ CHOICES = ("auto", "off", "required")
 _warned: set[str] = set()
 
 
-def certificates_folder() -> Path:
+def _certificates_folder() -> Path:
     """The folder of keys and certificates, in ComfyUI's user folder, which it does not serve."""
     return Path(folder_paths.get_system_user_directory("longtake")) / "credentials"
 
@@ -55,7 +55,7 @@ class Signing:
             if self.choice == "required":
                 raise
             self.note = f"not signed: {error}"
-            warn_once(self.note)
+            _warn_once(self.note)
             return whole
         self.note = "signed with Content Credentials"
         return signed
@@ -70,8 +70,8 @@ class Signing:
                 "there is nothing to declare: no model in this graph made the video, and no file "
                 "from ComfyUI's folders went into it."
             )
-        certificate = find_certificate(certificates_folder(), os.environ)
-        anchors = trust_anchors(certificates_folder())
+        certificate = find_certificate(_certificates_folder(), os.environ)
+        anchors = trust_anchors(_certificates_folder())
         return signing.sign(whole, statement, certificate, anchors)
 
     def saved(self, file: Path) -> None:
@@ -109,7 +109,7 @@ def report_on(file: Path) -> Report:
     problem = signing.why_unavailable()
     if problem:
         raise InputError(f"credentials cannot be read: {problem}.")
-    folder = certificates_folder()
+    folder = _certificates_folder()
     return report.read_report(file, trust_anchors(folder), local_root(folder))
 
 
@@ -132,7 +132,7 @@ def file_behind(video: Any) -> Path:
     return Path(source)
 
 
-def warn_once(note: str) -> None:
+def _warn_once(note: str) -> None:
     """Log a warning the first time; the node shows it every time."""
     if note not in _warned:
         _warned.add(note)

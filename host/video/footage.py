@@ -60,7 +60,7 @@ def open_video(video: Input.Video) -> Iterator[Footage]:
     if isinstance(video, InputImpl.VideoFromComponents):
         yield _in_memory(video.get_components())
         return
-    with video_file(video) as path:
+    with _video_file(video) as path:
         facts = media_facts(path)
         yield Footage(
             facts.frames,
@@ -97,7 +97,7 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
 
 
 @contextmanager
-def video_file(video: Input.Video) -> Iterator[Path]:
+def _video_file(video: Input.Video) -> Iterator[Path]:
     """The file behind a VIDEO; a VIDEO without one is written to one for the time of the block."""
     source = _source_of(video)
     if isinstance(source, str) and Path(source).is_file():

@@ -86,7 +86,7 @@ def interpolate_video(
     total = timing.frames(footage.frames)
     path = temporary_file("interpolated")
     check_space(path.parent, writing_bytes(total, footage.width, footage.height))
-    draw, batch = load_for(footage, network, options)
+    draw, batch = _load_for(footage, network, options)
     chunks = convert_rate(
         prefetch(footage.stream()),
         timing,
@@ -96,26 +96,26 @@ def interpolate_video(
         tally=tally,
     )
     kept: list[Tensor] = []
-    chunks = collected(chunks, kept) if images else chunks
+    chunks = _collected(chunks, kept) if images else chunks
     frames = with_progress(prefetch(with_even_sides(chunks)), total)
     write_video(path, frames, timing.target, sound=footage.sound, check=check_cancelled)
     whole = torch.cat(kept).float().div_(255) if images else None
-    return InputImpl.VideoFromFile(str(path)), whole, summary(timing, tally)
+    return InputImpl.VideoFromFile(str(path)), whole, _summary(timing, tally)
 
 
-def collected(chunks: Iterable[Tensor], into: list[Tensor]) -> Iterator[Tensor]:
+def _collected(chunks: Iterable[Tensor], into: list[Tensor]) -> Iterator[Tensor]:
     """The chunks themselves, each also appended to a list."""
     for chunk in chunks:
         into.append(chunk)
         yield chunk
 
 
-def load_for(
+def _load_for(
     footage: Footage, patcher: ModelPatcher, options: InterpolateOptions
 ) -> tuple[Draw, int]:
     """Move the network to its device; returns how it draws, and how many frames at once."""
     network, device, pixels = patcher.model, patcher.load_device, footage.width * footage.height
-    scale = flow_scale(options, pixels)
+    scale = _flow_scale(options, pixels)
     each = 400 + 60 * network.config.features  # bytes per pixel, estimated
     mm.load_models_gpu([patcher], memory_required=each * pixels, force_full_load=True)
     room = SHARE * mm.get_free_memory(device) / each  # pixels
@@ -136,14 +136,14 @@ def load_for(
     return draw, int(min(MAX_BATCH, max(1, at_once // pixels)))
 
 
-def flow_scale(options: InterpolateOptions, pixels: int) -> float:
+def _flow_scale(options: InterpolateOptions, pixels: int) -> float:
     """The scale of a frame at which its motion is estimated."""
     if options.flow_scale == "auto":
         return 0.5 if pixels > LARGE else 1.0
     return float(options.flow_scale)
 
 
-def summary(timing: Timing, tally: Tally) -> str:
+def _summary(timing: Timing, tally: Tally) -> str:
     """What was done, in a line."""
     cuts = f"{tally.cuts} cut{'' if tally.cuts == 1 else 's'} kept"
     return (

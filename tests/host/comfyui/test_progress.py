@@ -84,11 +84,20 @@ def pictures(run):
 
 
 def test_a_step_that_takes_long_plays_the_video(pack, execute):
+    drawn = []
+
+    class Counted(pack.progress.Playback):
+        def _picture(self):
+            drawn.append(super()._picture())
+            return drawn[-1]
+
     def work():
-        with pack.progress.Playback(3) as playback:
+        with Counted(3) as playback:
             shades = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (10, 20, 30)]
             playback.show(1, shades)
-            time.sleep(0.9)
+            deadline = time.monotonic() + 20
+            while len(drawn) < 5 and time.monotonic() < deadline:
+                time.sleep(0.05)
         return {}
 
     run = execute(work)
