@@ -2,6 +2,8 @@
 
 Arguments are checked when the node runs, because much reaches it unseen: ComfyUI does not check a
 number that comes over a link, nor NaN, nor (before 2026) what was chosen in a menu.
+
+`advanced` inputs are those that few people touch; newer hosts fold them away.
 """
 
 import math
@@ -12,6 +14,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...host.comfyui.offers import offered
 from ...models.errors import InputError, LongtakeError
 from ...models.weights_file import shards
 
@@ -34,6 +37,7 @@ class Number:
     step: float = 0.1
     round: float | None = 0.001
     optional: bool = False
+    advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Float.Input:
         return io.Float.Input(
@@ -45,6 +49,7 @@ class Number:
             round=self.round,
             optional=self.optional,
             tooltip=tooltip,
+            **offered(io.Float.Input, advanced=self.advanced or None),
         )
 
     def read(self, value: Any) -> float:
@@ -72,6 +77,7 @@ class Whole:
     step: int | None = None
     control_after_generate: bool | None = None
     optional: bool = False
+    advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Int.Input:
         return io.Int.Input(
@@ -83,6 +89,7 @@ class Whole:
             control_after_generate=self.control_after_generate,
             optional=self.optional,
             tooltip=tooltip,
+            **offered(io.Int.Input, advanced=self.advanced or None),
         )
 
     def read(self, value: Any) -> int:
@@ -103,10 +110,15 @@ class Flag:
     name: str
     default: bool = False
     optional: bool = False
+    advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Boolean.Input:
         return io.Boolean.Input(
-            self.name, default=self.default, optional=self.optional, tooltip=tooltip
+            self.name,
+            default=self.default,
+            optional=self.optional,
+            tooltip=tooltip,
+            **offered(io.Boolean.Input, advanced=self.advanced or None),
         )
 
 
@@ -118,6 +130,7 @@ class Choice:
     options: Sequence[str]
     default: str
     optional: bool = False
+    advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Combo.Input:
         return io.Combo.Input(
@@ -126,6 +139,7 @@ class Choice:
             default=self.default,
             optional=self.optional,
             tooltip=tooltip,
+            **offered(io.Combo.Input, advanced=self.advanced or None),
         )
 
     def read(self, value: Any) -> str:

@@ -9,6 +9,7 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_latent
 from ...host.comfyui.node_text import show_text
+from ...host.comfyui.offers import offered
 from ...host.sampling.sample import SAMPLERS
 from .kinds import Choice, Number, Whole
 
@@ -19,6 +20,11 @@ CFG = Number("cfg", 0.0, 100.0, default=4.0)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01, optional=True)
+
+
+def found_by(words: str) -> dict[str, list[str]]:
+    """For a Schema: other words, "a, b", under which newer hosts' search finds the node."""
+    return offered(io.Schema, search_aliases=words.split(", "))
 
 
 def cfg_input() -> io.Float.Input:

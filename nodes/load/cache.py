@@ -6,6 +6,7 @@ from ...host.comfyui.cache import models
 from ...host.comfyui.node_text import show_text
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, verdict
+from ..inputs.shared import found_by
 
 ACTION = Choice("action", ("show", "drop", "drop all"), default="show")
 
@@ -17,6 +18,7 @@ class ModelCacheNode(io.ComfyNode):
             node_id="LongtakeModelCache",
             display_name="Model Cache (Longtake)",
             category="Longtake/Load",
+            **found_by("free vram, unload models, memory"),
             description="Lists the models that Longtake has loaded: file, kind, dtype, size and "
             "where the weights are. Can drop them from memory. Runs every time.",
             inputs=[

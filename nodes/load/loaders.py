@@ -10,6 +10,7 @@ from ...host.comfyui.node_text import show_text
 from ...host.networks import load
 from ...host.networks.settings import described
 from ..inputs.kinds import Choice, File, verdict
+from ..inputs.shared import found_by
 
 CATEGORY = "Longtake/Load"
 SHARED = (
@@ -35,9 +36,9 @@ def _weights_file(kind: str) -> File:
 MODEL_FILE = _weights_file("dit")
 TEXT_ENCODER_FILE = _weights_file("text_encoder")
 VAE_FILE = _weights_file("vae")
-DTYPE = Choice("dtype", tuple(load.DTYPES), default="auto")
-VAE_DTYPE = Choice("dtype", load.VAE_DTYPES, default="auto")
-FAMILY = Choice("family", TITLES, default=AUTO, optional=True)
+DTYPE = Choice("dtype", tuple(load.DTYPES), default="auto", advanced=True)
+VAE_DTYPE = Choice("dtype", load.VAE_DTYPES, default="auto", advanced=True)
+FAMILY = Choice("family", TITLES, default=AUTO, optional=True, advanced=True)
 
 
 class LoadModel(io.ComfyNode):
@@ -47,6 +48,7 @@ class LoadModel(io.ComfyNode):
             node_id="LongtakeLoadModel",
             display_name="Load Model (Longtake)",
             category=CATEGORY,
+            **found_by("load diffusion model, unet loader, checkpoint loader, wan, skyreels"),
             description="Loads a video model of the Wan family as MODEL, and shows what it is and "
             "what it was trained for." + SHARED,
             inputs=[
@@ -92,6 +94,7 @@ class LoadTextEncoder(io.ComfyNode):
             node_id="LongtakeLoadTextEncoder",
             display_name="Load Text Encoder (Longtake)",
             category=CATEGORY,
+            **found_by("clip loader, load clip, umt5, t5"),
             description="Loads the text encoder of a video model as CLIP." + SHARED,
             inputs=[
                 TEXT_ENCODER_FILE.widget(
@@ -124,6 +127,7 @@ class LoadVAE(io.ComfyNode):
             node_id="LongtakeLoadVAE",
             display_name="Load VAE (Longtake)",
             category=CATEGORY,
+            **found_by("vae loader, wan vae"),
             description="Loads the VAE that decodes a video model's latents into frames and "
             "encodes frames into latents." + SHARED,
             inputs=[

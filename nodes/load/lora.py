@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ...host.comfyui.node_text import show_text
 from ...host.networks import lora
 from ..inputs.kinds import File, Number, verdict
+from ..inputs.shared import found_by
 
 FILE = File("file", lora.menu, lora.find, default=lora.NONE, none=lora.NONE)
 STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.05)
@@ -17,6 +18,7 @@ class LoadLora(io.ComfyNode):
             node_id="LongtakeLoadLora",
             display_name="Load LoRA (Longtake)",
             category="Longtake/Load",
+            **found_by("lora loader, load lora"),
             description="Applies a LoRA to a video model. Like core's loader, but also reads the "
             "key names that diffusers and PEFT write, and says when a file fits nowhere.",
             inputs=[

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ...host.comfyui.node_text import show_text
 from ...host.networks.settings import described, preset
+from ..inputs.shared import found_by
 
 
 class Preset(io.ComfyNode):
@@ -13,6 +14,7 @@ class Preset(io.ComfyNode):
             node_id="LongtakePreset",
             display_name="Preset (Longtake)",
             category="Longtake/Load",
+            **found_by("checkpoint settings, defaults"),
             description="The settings that a model was trained for, to connect to Canvas, "
             "Schedule, Sample and Prompt: change the checkpoint, and the graph follows.",
             inputs=[io.Model.Input("model", tooltip="A MODEL from Longtake's Load Model.")],

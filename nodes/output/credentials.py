@@ -11,6 +11,7 @@ from ...host.provenance.credentials import file_behind, report_on
 from ...host.provenance.mark import find_mark_in
 from ...models.errors import InputError
 from ..inputs.kinds import File, verdict
+from ..inputs.shared import found_by
 
 CATEGORY = "Longtake/Save"
 NONE = ""  # not a word: the browser would try to preview a file of that name
@@ -31,6 +32,7 @@ class ReadCredentials(io.ComfyNode):
             node_id="LongtakeReadCredentials",
             display_name="Read Credentials (Longtake)",
             category=CATEGORY,
+            **found_by("c2pa, provenance, content credentials"),
             description="Reads the Content Credentials in a video or picture file: whether AI made "
             "it, with what, and whether it has been changed since. Never uses the network.",
             inputs=[
@@ -79,6 +81,7 @@ class ReadMark(io.ComfyNode):
             node_id="LongtakeReadMark",
             display_name="Read Mark (Longtake)",
             category=CATEGORY,
+            **found_by("watermark, made by ai"),
             description="Looks for the invisible watermark that Save Video can put into frames, "
             "and says how sure it is. It informs; it proves nothing, because anybody can remove or "
             "forge it.",

@@ -10,11 +10,11 @@ from ...host.networks.codec import codec_for
 from ...host.networks.vae import decode_frames
 from ...host.video.decode import decode_to_video
 from ..inputs.kinds import Number, Whole
-from ..inputs.shared import vae_input
+from ..inputs.shared import found_by, vae_input
 
 CATEGORY = "Longtake/Decode"
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
-CRF = Whole("crf", 0, MP4.max_crf, default=MP4.visually_lossless, optional=True)
+CRF = Whole("crf", 0, MP4.max_crf, default=MP4.visually_lossless, optional=True, advanced=True)
 
 
 class Decode(io.ComfyNode):
@@ -24,6 +24,7 @@ class Decode(io.ComfyNode):
             node_id="LongtakeDecode",
             display_name="Decode (Longtake)",
             category=CATEGORY,
+            **found_by("vae decode, create video"),
             description="Decodes latents into a VIDEO, frame by frame straight into a file, so "
             "that a long video needs no more memory than a short one.",
             inputs=[
@@ -69,6 +70,7 @@ class DecodeFrames(io.ComfyNode):
             node_id="LongtakeDecodeFrames",
             display_name="Decode Frames (Longtake)",
             category=CATEGORY,
+            **found_by("vae decode, frames"),
             description="Decodes latents into an IMAGE batch, for nodes that work on frames. All "
             "frames are in memory at once; for a long video, use Decode.",
             inputs=[

@@ -10,6 +10,7 @@ from ...host.video.footage import open_footage
 from ...host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
+from ..inputs.shared import found_by
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
@@ -19,7 +20,7 @@ CUT_SENSITIVITY = Number("cut_sensitivity", 0.0, 1.0, default=0.5, step=0.05)
 LOOP = Flag("loop")
 ENDING = Choice("ending", (HOLD, STOP), default=HOLD)
 FLOW_SCALE = Choice("flow_scale", FLOW_SCALES, default="auto")
-DTYPE = Choice("dtype", tuple(RIFE_DTYPES), default="auto")
+DTYPE = Choice("dtype", tuple(RIFE_DTYPES), default="auto", advanced=True)
 TILE = Whole("tile", 0, 8192, default=0, step=64)
 IMAGES = Flag("images")
 IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0, step=0.01)
@@ -35,6 +36,7 @@ class Interpolate(io.ComfyNode):
             node_id="LongtakeInterpolate",
             display_name="Interpolate (Longtake)",
             category="Longtake/Video",
+            **found_by("rife, frame interpolation, fps, frame rate, slow motion, upscale rate"),
             description="Changes a video's frame rate: a network draws the frames in between, "
             "with exact timing. Cuts stay cuts: nothing is blended across them. A long video "
             "needs no more memory than a short one.",

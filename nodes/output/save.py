@@ -12,11 +12,12 @@ from ...host.video.footage import sound_from
 from ...host.video.preview import preview_of
 from ...host.video.save import SaveOptions
 from ..inputs.kinds import Choice, Flag, Whole, verdict
+from ..inputs.shared import found_by
 
 AS_IT_IS = -1
 FORMAT = Choice("format", tuple(FORMATS), default="mp4 h264", optional=True)
-CRF = Whole("crf", AS_IT_IS, 63, default=AS_IT_IS, optional=True)
-PRESET = Choice("preset", PRESETS, default="medium", optional=True)
+CRF = Whole("crf", AS_IT_IS, 63, default=AS_IT_IS, optional=True, advanced=True)
+PRESET = Choice("preset", PRESETS, default="medium", optional=True, advanced=True)
 PICTURE = Choice("picture", PICTURES, default=PICTURES[0], optional=True)
 CREDENTIALS = Choice("credentials", CHOICES, default="auto", optional=True)
 MARK = Flag("mark", optional=True)
@@ -29,6 +30,7 @@ class SaveVideo(io.ComfyNode):
             node_id="LongtakeSaveVideo",
             display_name="Save Video (Longtake)",
             category="Longtake/Save",
+            **found_by("save mp4, video combine, export, webm, gif, watermark"),
             description="Saves a VIDEO in ComfyUI's output folder, with its sound and with the "
             "workflow embedded. The file appears only once it is complete, and no file is ever "
             "overwritten.",

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ...engine.take.drums import RATE, TEMPI, drum_beat
 from ..inputs.kinds import Number
+from ..inputs.shared import found_by
 
 TEMPO = Number("tempo", *TEMPI, default=120.0, step=1.0, round=0.01)
 SECONDS = Number("seconds", 0.1, 3600.0, default=10.0)
@@ -18,6 +19,7 @@ class Beat(io.ComfyNode):
             node_id="LongtakeBeat",
             display_name="Beat (Longtake)",
             category="Longtake/Storyboard",
+            **found_by("drum, music, metronome"),
             description="A plain drum beat, for trying out music videos before there is any "
             "music. For a song of your own, use ComfyUI's LoadAudio instead.",
             inputs=[

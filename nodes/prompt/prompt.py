@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..inputs.kinds import TextBox
+from ..inputs.shared import found_by
 
 TEXT = TextBox("text", "What to show and how it moves; as the negative, what not to show.")
 
@@ -14,6 +15,7 @@ class PromptNode(io.ComfyNode):
             node_id="LongtakePrompt",
             display_name="Prompt (Longtake)",
             category="Longtake/Prompt",
+            **found_by("clip text encode, text prompt, t2v, text to video"),
             description="Describes what the video should show or, as the negative, should not.",
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),

@@ -12,7 +12,7 @@ from ...host.comfyui.conditioning import MEET
 from ...host.comfyui.node_text import show_text
 from ...host.take.storyboards import board_of, in_one_window
 from ..inputs.kinds import Choice, Number, TextBox, Whole, verdict
-from ..inputs.shared import SEED
+from ..inputs.shared import SEED, found_by
 
 CATEGORY = "Longtake/Storyboard"
 ShotsType = io.Custom("LONGTAKE_SHOTS")
@@ -28,8 +28,8 @@ TEXT = TextBox(
 )
 SECONDS = Number("seconds", 0.1, 36_000.0, default=6.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
-SNAP = Number("snap", 0.0, 10.0, default=0.5, step=0.05)
-MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05)
+SNAP = Number("snap", 0.0, 10.0, default=0.5, step=0.05, advanced=True)
+MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05, advanced=True)
 
 PROMPT = TextBox("prompt", placeholder="What this shot shows and how it moves.")
 START = Number("start", 0.0, SECONDS.high, default=0.0)
@@ -45,6 +45,7 @@ class Storyboard(io.ComfyNode):
             node_id="LongtakeStoryboard",
             display_name="Storyboard (Longtake)",
             category=CATEGORY,
+            **found_by("multi shot, scenes, shot list, script, timeline, music video"),
             description="Several shots, each with its own prompt, written as text: [0s] what is "
             "seen first, [4s cut] what comes next, [9s dissolve 0.5s] and so on. With music, cuts "
             "move to its beats.",
@@ -98,6 +99,7 @@ class ShotNode(io.ComfyNode):
             node_id="LongtakeShot",
             display_name="Shot (Longtake)",
             category=CATEGORY,
+            **found_by("scene, cut"),
             description="One shot of a storyboard. Chain several; the last goes into Storyboard.",
             inputs=[
                 PROMPT.widget("What the shot shows."),

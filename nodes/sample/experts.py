@@ -9,7 +9,7 @@ from ...host.comfyui.latent import to_canvas
 from ...host.comfyui.node_text import show_text
 from ...host.sampling.experts import experts_of, guider, pair
 from ..inputs.kinds import Number
-from ..inputs.shared import CFG
+from ..inputs.shared import CFG, found_by
 
 CFG_HIGH = replace(CFG, name="cfg_high", default=0.0)
 CFG_LOW = replace(CFG, name="cfg_low", default=0.0)
@@ -23,6 +23,7 @@ class ExpertsNode(io.ComfyNode):
             node_id="LongtakeExperts",
             display_name="Experts (Longtake)",
             category="Longtake/Sample",
+            **found_by("wan 2.2, a14b, high noise, low noise"),
             description="Two models that share one sampling run: the first decides layout and "
             "motion while the video is mostly noise, the second adds the detail. For Wan 2.2 A14B, "
             "whose checkpoint is such a pair. Known frames stay exactly as they were.",

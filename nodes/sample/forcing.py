@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ...engine.sampling.forcing import MOST_NOISE
 from ...host.sampling.forcing import forcing
 from ..inputs.kinds import Number, Whole
+from ..inputs.shared import found_by
 
 LAG = Whole("lag", 0, 1000, default=5)
 BLOCK = Whole("block", 1, 64, default=1)
@@ -18,6 +19,7 @@ class DiffusionForcing(io.ComfyNode):
             node_id="LongtakeDiffusionForcing",
             display_name="Diffusion Forcing (Longtake)",
             category="Longtake/Sample",
+            **found_by("skyreels, asynchronous sampler"),
             description="A sampler that denoises earlier frames ahead of later ones, to guide "
             "them. For SkyReels-V2 DF and other models that take a noise level for each frame.",
             inputs=[

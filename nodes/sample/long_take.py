@@ -19,6 +19,7 @@ from ..inputs.shared import (
     SEED,
     cfg_input,
     custom_sampler_input,
+    found_by,
     sampler_input,
     vae_input,
 )
@@ -28,12 +29,12 @@ SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
 WIDTH = Whole("width", 0, 8192, default=0, step=16)
 HEIGHT = Whole("height", 0, 8192, default=0, step=16)
-WINDOW = Whole("window", 0, 4001, default=0)
-OVERLAP = Whole("overlap", 0, 4001, default=0)
+WINDOW = Whole("window", 0, 4001, default=0, advanced=True)
+OVERLAP = Whole("overlap", 0, 4001, default=0, advanced=True)
 SHOTS = Choice("shots", SHARING, default=SEPARATE)
-ANCHOR = Choice("anchor", ANCHORS, default="off")
+ANCHOR = Choice("anchor", ANCHORS, default="off", advanced=True)
 KEPT, DELETED = "keep", "delete when done"
-KEEP = Choice("keep", (KEPT, DELETED), default=KEPT)
+KEEP = Choice("keep", (KEPT, DELETED), default=KEPT, advanced=True)
 SIDES = (
     "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the model was trained "
     "at. A canvas, if connected, decides both."
@@ -47,6 +48,7 @@ class LongTake(io.ComfyNode):
             node_id="LongtakeLongTake",
             display_name="Long Take (Longtake)",
             category="Longtake/Sample",
+            **found_by("long video, text to video, t2v, timeline, minute, context windows"),
             description="Generates a video of any length, window by window, and writes it to disk "
             "as it goes. Cancel leaves what is done as a video; queued again, it resumes there.",
             inputs=[

@@ -7,7 +7,15 @@ from ...host.comfyui.latent import to_canvas, with_latents
 from ...host.sampling.experts import cfg_for
 from ...host.sampling.sample import Sampling, sample
 from ..inputs.kinds import verdict
-from ..inputs.shared import CFG, SAMPLER, SEED, cfg_input, custom_sampler_input, sampler_input
+from ..inputs.shared import (
+    CFG,
+    SAMPLER,
+    SEED,
+    cfg_input,
+    custom_sampler_input,
+    found_by,
+    sampler_input,
+)
 
 
 class Sample(io.ComfyNode):
@@ -17,6 +25,7 @@ class Sample(io.ComfyNode):
             node_id="LongtakeSample",
             display_name="Sample (Longtake)",
             category="Longtake/Sample",
+            **found_by("ksampler, sampler, denoise"),
             description="Samples the video from noise. The same seed gives the same noise on every "
             "machine, and each frame has its own, whatever the video's length.",
             inputs=[

@@ -6,6 +6,7 @@ from ...engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS
 from ...host.comfyui.node_text import show_text
 from ...host.sampling.levels import levels_for
 from ..inputs.kinds import Choice, Number, Whole, verdict
+from ..inputs.shared import found_by
 
 STEPS = Whole("steps", 0, MAX_STEPS, default=24)
 SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0)
@@ -20,6 +21,7 @@ class Schedule(io.ComfyNode):
             node_id="LongtakeSchedule",
             display_name="Schedule (Longtake)",
             category="Longtake/Sample",
+            **found_by("basic scheduler, sigmas, shift, steps"),
             description="The noise levels that Sample steps through from noise to video.",
             inputs=[
                 io.Model.Input("model", tooltip="The model they are for; it decides the shift."),

@@ -9,13 +9,13 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.grid import CausalGrid, frame_rate
 from ...host.networks.codec import codec_for
 from ..inputs.kinds import Choice, Number, Whole, verdict
-from ..inputs.shared import latent_output
+from ..inputs.shared import found_by, latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
 WIDTH = Whole("width", 16, 8192, default=128, step=16)
 HEIGHT = Whole("height", 16, 8192, default=128, step=16)
-BATCH = Whole("batch_size", 1, 64, default=1)
+BATCH = Whole("batch_size", 1, 64, default=1, advanced=True)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.01, round=0.0001, optional=True)
 FINEST = CausalGrid(channels=1)  # of all Wan VAEs
@@ -34,6 +34,9 @@ class CanvasNode(io.ComfyNode):
             node_id="LongtakeCanvas",
             display_name="Canvas (Longtake)",
             category="Longtake/Canvas",
+            **found_by(
+                "empty latent video, t2v, text to video, aspect ratio, resolution, timeline"
+            ),
             description="An empty video of the length and size you want, for Sample to generate. "
             "The number of frames is rounded to one that fits the VAE; the node shows it.",
             inputs=[

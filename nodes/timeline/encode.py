@@ -8,7 +8,7 @@ from ...engine.canvas.masked import MaskedLatents
 from ...host.comfyui.latent import to_latent
 from ...host.networks.codec import codec_for
 from ..inputs.kinds import Number
-from ..inputs.shared import vae_input
+from ..inputs.shared import found_by, vae_input
 
 FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
 
@@ -20,6 +20,7 @@ class Encode(io.ComfyNode):
             node_id="LongtakeEncode",
             display_name="Encode (Longtake)",
             category="Longtake/Canvas",
+            **found_by("vae encode, image to latent"),
             description="Encodes the frames of a clip into latents, a few at a time.",
             inputs=[
                 io.Image.Input(

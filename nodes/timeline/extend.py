@@ -13,13 +13,14 @@ from ..inputs.shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    found_by,
     latent_output,
     vae_input,
 )
 
 DIRECTION = Choice("direction", DIRECTIONS, default="forwards")
-OVERLAP = Number("overlap", 0.0, 60.0, default=0.0)
-WINDOW = Number("window", 0.0, 60.0, default=0.0)
+OVERLAP = Number("overlap", 0.0, 60.0, default=0.0, advanced=True)
+WINDOW = Number("window", 0.0, 60.0, default=0.0, advanced=True)
 
 
 class ExtendVideo(io.ComfyNode):
@@ -29,6 +30,7 @@ class ExtendVideo(io.ComfyNode):
             node_id="LongtakeExtendVideo",
             display_name="Extend Video (Longtake)",
             category=TIMELINE,
+            **found_by("extend, continue video, longer video, video extension"),
             description="A canvas of a clip with more seconds after or before it, for Sample to "
             "generate. If they are more than fit in one window of the model, Sample uses several.",
             inputs=[

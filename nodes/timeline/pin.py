@@ -9,7 +9,7 @@ from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.video.onto_canvas import pin_clip
 from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, latent_output, vae_input
+from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, found_by, latent_output, vae_input
 
 AT = Number("at", 0.0, LONGEST, default=0.0)
 FIT = Choice("fit", FITS, default="crop")
@@ -44,6 +44,9 @@ class PinImage(io.ComfyNode):
             node_id="LongtakePinImage",
             display_name="Pin Image (Longtake)",
             category=TIMELINE,
+            **found_by(
+                "i2v, image to video, first frame, last frame, start image, keyframe, flf2v"
+            ),
             description="Puts an image on the canvas at a given time; Sample generates the rest "
             "to fit. Chain several for keyframes.",
             inputs=[
@@ -82,6 +85,7 @@ class PinVideo(io.ComfyNode):
             node_id="LongtakePinVideo",
             display_name="Pin Video (Longtake)",
             category=TIMELINE,
+            **found_by("v2v, video to video, insert clip, keyframe"),
             description="Puts the frames of a clip on the canvas, starting at a given time; Sample "
             "generates the rest to fit.",
             inputs=[

@@ -13,6 +13,7 @@ from ..inputs.shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    found_by,
     latent_output,
     vae_input,
 )
@@ -30,6 +31,7 @@ class Remix(io.ComfyNode):
             node_id="LongtakeRemix",
             display_name="Remix (Longtake)",
             category=TIMELINE,
+            **found_by("v2v, video to video, restyle, img2img"),
             description="A canvas that starts from a clip instead of from noise: Sample changes it "
             "to fit the prompt, a little or a lot.",
             inputs=[
