@@ -27,10 +27,11 @@ class Stop(Exception):
     """Ends dev.py with one line that says what to do."""
 
 
-def stop_process(process: subprocess.Popen) -> None:
+def stop_process(process: subprocess.Popen, patience: float = 10) -> None:
+    """Ask a process to end, and after so many seconds make it."""
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

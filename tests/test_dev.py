@@ -104,9 +104,16 @@ def test_a_refusal_gives_every_reason_once():
         {"type": "custom_validation_failed", "message": "…", "details": f"{name} - no such shot"}
         for name in ("text", "seconds")
     ]
+    inner = "exception_during_inner_validation"
+    own += [{"type": inner, "message": "…", "details": "80 frames - too many"}]
     body = {"error": {"message": "invalid"}, "node_errors": {"2": {"errors": [error, *own]}}}
+    reasons = (
+        "v1.5 Sample: Value too small (steps)",
+        "v1.5 Sample: no such shot",
+        "v1.5 Sample: 80 frames - too many",
+    )
     for answer, told in [
-        (body, "v1.5 Sample: Value too small (steps); v1.5 Sample: no such shot"),
+        (body, "; ".join(reasons)),
         ({**body, "node_errors": {}}, "invalid"),
     ]:
         file = io.BytesIO(json.dumps(answer).encode())
@@ -120,6 +127,71 @@ def test_a_server_that_dies_is_reported_with_its_last_words(tmp_path):
     with pytest.raises(Stop, match="no such option: --x"), server:
         pass
     assert server.process.poll() is not None
+
+
+COMFYUI = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+asked = []
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(self.path)
+        done = {"1": {"outputs": {}}} if asked.count("/history/1") > 1 else {}
+        self.answer({} if self.path == "/system_stats" else done)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        print("queued", json.dumps(body), flush=True)
+        self.answer({"prompt_id": "1"})
+
+    def answer(self, document):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(document).encode())
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+HTTPServer(("127.0.0.1", port), Answers).serve_forever()
+"""
+
+
+def test_a_server_takes_a_workflow_and_is_asked_until_it_has_run(tmp_path):
+    (tmp_path / "main.py").write_text(COMFYUI)
+    lines = []
+    server = headless.Server(sys.executable, tmp_path, [], tmp_path / "log", lines.append)
+    with server as running:
+        assert running is server
+        assert running.queue(workflow(), client_id="me") == "1"
+        assert running.wait("1") == {"outputs": {}}
+    (queued,) = [line for line in lines if line.startswith("queued")]
+    assert json.loads(queued[7:]) == {"prompt": workflow(), "client_id": "me"}
+    assert queued in (tmp_path / "log").read_text()
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(tmp_path):
+    (tmp_path / "main.py").write_text("import time; time.sleep(60)")
+    server = headless.Server(sys.executable, tmp_path, [], tmp_path / "log")
+    wait = server._wait_until_it_answers
+    server._wait_until_it_answers = lambda: wait(seconds=0.3)
+    with pytest.raises(Stop, match="did not answer within 0 s; see .*log"), server:
+        pass
+    assert server.process.poll() is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize(("on_term", "code"), [("sys.exit(3)", 3), ("None", -9)])
+def test_a_process_is_asked_to_end_and_then_made_to(on_term, code):
+    program = (
+        f"import signal, sys, time\ndef ended(*_):\n    {on_term}\n"
+        "signal.signal(signal.SIGTERM, ended)\nprint(flush=True)\n"
+        "while True:\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        headless.stop_process(process, patience=0.5 if code == -9 else 10)
+        assert process.returncode == code
 
 
 def test_a_server_is_gone_after_the_block_whatever_happens(tmp_path, monkeypatch):
