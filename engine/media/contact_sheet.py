@@ -77,6 +77,7 @@ def pick_frames(chunks: Iterable[Tensor], wanted: set[int]) -> Iterator[tuple[in
 
 
 def write_contact_sheet(video: Path, picture: Path) -> None:
+    """Write the contact sheet of a video file to an image file."""
     facts = media_facts(video)
     contact_sheet(read_frames(video), facts.frames, facts.fps).save(picture)
 

@@ -17,7 +17,12 @@ from .sound import add_sound, sound_packets
 
 
 class Track(NamedTuple):
-    """A stream of the file, and its packets, made lazily."""
+    """A stream of the file, and what goes into it.
+
+    Attributes:
+        stream: of the container that is being written.
+        packets: in order of time, made lazily.
+    """
 
     stream: Any
     packets: Iterator[av.Packet]

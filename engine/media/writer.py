@@ -41,7 +41,12 @@ INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animatio
 
 
 class VideoFacts(NamedTuple):
-    """The number and the size of the frames that were written."""
+    """What was written.
+
+    Attributes:
+        frames: how many.
+        width, height: in pixels.
+    """
 
     frames: int
     width: int
