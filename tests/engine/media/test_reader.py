@@ -7,12 +7,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.video.reformatter import Colorspace
 
 from longtake.engine.media.reader import MediaLimits, crf_in, media_facts, read_frames
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import Quality, write_video
 from longtake.models.errors import InputError, LongtakeError
-from tests.engine.clips import clip, level, read_sound
+from tests.engine.clips import clip, grey, level, read_sound
 
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60)]
 
@@ -257,3 +258,84 @@ def test_sound_of_strange_shapes_is_refused(shape):
         Sound(np.zeros((1, 5), np.float32), 3)
     with pytest.raises(LongtakeError, match="NaN"):
         Sound(np.full((1, 5), np.nan, np.float32), 8000)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.mp4", "mov"), ("a.mkv", "matroska"), ("a.avi", "avi")]
+)
+def test_a_file_is_opened_as_what_it_is_and_may_name_no_other(tmp_path, monkeypatch, name, kind):
+    path = clip(tmp_path / name, codec="ffv1" if kind == "avi" else "libx264")
+    calls, real = [], av.open
+
+    def opened(*args, **options):
+        calls.append(options)
+        return real(*args, **options)
+
+    monkeypatch.setattr(av, "open", opened)
+    list(read_frames(path))
+    assert calls
+    assert all(
+        call == {"format": kind, "options": {"protocol_whitelist": "file"}} for call in calls
+    )
+
+
+def test_a_session_that_begins_like_a_gif_asks_nobody(tmp_path, monkeypatch):
+    """libavformat itself would take it for what it is, and listen on the address."""
+    path = tmp_path / "a.gif"
+    path.write_bytes(b"GIF8\nv=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n" * 9)
+    with pytest.raises(InputError, match="is damaged or cut off"):
+        media_facts(path)
+
+
+def test_frames_too_close_together_count_all_the_same(tmp_path):
+    """A thousand in a second are read at 240, but each is in the file, whose head does not say."""
+    options = {"muxer": "matroska", "options": {"live": "1"}}
+    path = clip(tmp_path / "a", range(60), Fraction(1000), **options)
+    assert media_facts(path).frames < 20
+    with pytest.raises(InputError, match="too long"):
+        media_facts(path, MediaLimits(frames=59))
+
+
+def test_a_day_that_the_head_does_not_tell_of_is_refused(tmp_path):
+    path = clip(
+        tmp_path / "a", [0, 24 * 3600], Fraction(1), muxer="matroska", options={"live": "1"}
+    )
+    with av.open(path) as container:
+        assert not container.duration
+    with pytest.raises(InputError, match="too long"):
+        media_facts(path)
+
+
+@pytest.mark.parametrize(
+    ("height", "matrix"), [(718, Colorspace.ITU601), (720, Colorspace.ITU709)], ids=["sd", "hd"]
+)
+def test_colours_without_a_tag_are_what_players_assume(tmp_path, height, matrix):
+    path, colour = tmp_path / "a.mp4", np.array([200, 40, 60], np.uint8)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 32, height, "yuv420p"
+        rgb = np.broadcast_to(colour, (height, 32, 3)).copy()
+        frame = av.VideoFrame.from_ndarray(rgb).reformat(format="yuv420p", dst_colorspace=matrix)
+        frame.colorspace = 2  # unspecified
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    assert np.abs(frames(path)[0, 8, 8].astype(int) - colour).max() <= 4
+
+
+def test_a_size_that_changes_is_refused(tmp_path):
+    path = tmp_path / "a.mov"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("png", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 38, 22, "rgb24"
+        container.start_encoding()
+        for number, size in enumerate([(38, 22), (38, 22), (20, 24)]):
+            encoder = av.CodecContext.create("png", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = *size, "rgb24"
+            encoder.time_base = Fraction(1, 8)
+            frame = av.VideoFrame.from_ndarray(grey(0, *size), format="rgb24")
+            for packet in (*encoder.encode(frame), *encoder.encode()):
+                packet.stream, packet.time_base = stream, Fraction(1, 8)
+                packet.pts = packet.dts = number
+                container.mux(packet)
+    with pytest.raises(InputError, match="changes from 38×22 to 20×24"):
+        frames(path)

@@ -132,6 +132,40 @@ def test_sound_that_begins_later_is_not_moved(tmp_path):
         assert next(container.decode(video=0)).pts == 0
 
 
+@pytest.mark.parametrize("name", ["mp4 h264", "mkv h264"])
+def test_sound_stays_in_time_where_the_first_frame_is_late(tmp_path, name):
+    """Copied in an mp4; in an mkv encoded anew, as Opus."""
+    fps, form = Fraction(8), FORMATS[name]
+    first, late, path = (tmp_path / name for name in ("a.mp4", "late.mp4", f"b{form.suffix}"))
+    write_video(first, flashes(fps), fps, quality=QUICK, sound=click(fps))
+    with av.open(first) as old, av.open(late, "w") as new:
+        copies = {s.index: new.add_stream_from_template(s, opaque=True) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                by = round(5 / packet.time_base)
+                packet.stream = copies[packet.stream_index]
+                packet.pts, packet.dts = packet.pts + by, packet.dts + by
+                new.mux(packet)
+    assert media_facts(late).start > 0
+    copy_video(late, path, form=form)
+    assert heard_at(read_sound(path)) == pytest.approx(1, abs=0.03)
+    assert seen_at(path) == 1
+
+
+def test_a_copy_stops_at_cancel_and_leaves_nothing(tmp_path):
+    source, packets = clip(tmp_path / "a.mp4", range(40)), []
+
+    def check():
+        packets.append(1)
+        if len(packets) == 5:
+            raise Signed
+
+    with pytest.raises(Signed):
+        copy_video(source, tmp_path / "b.mp4", check=check)
+    assert len(packets) == 5
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_a_turned_video_is_still_turned_in_a_copy(tmp_path):
     source, path = clip(tmp_path / "a.mp4", rotation=90), tmp_path / "b.mp4"
     copy_video(source, path)

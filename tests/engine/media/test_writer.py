@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -269,6 +270,22 @@ def test_a_minute_of_720p_is_estimated_at_forty_megabytes():
     """And takes twice that while its index is put first."""
     assert video_bytes(1441, 1280, 720) == 41_500_800
     assert writing_bytes(1441, 1280, 720) == 2 * video_bytes(1441, 1280, 720)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be flushed")
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """And its folder's entry after that: no power cut leaves a name without its content."""
+    steps, path = [], tmp_path / "a.mp4"
+    fsync, link = os.fsync, os.link
+
+    def flush(number):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "link", lambda *names: steps.append("name") or link(*names))
+    write_video(path, ramp(3), FPS, quality=QUICK)
+    assert steps == ["file", "name", "folder"]
 
 
 def test_of_names_the_first_free_one_is_claimed(tmp_path):
