@@ -12,7 +12,6 @@ from ...models.errors import InputError, NotFiniteError
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
 RATES = (1_000, 768_000)  # lowest and highest, in samples per second
-AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 CHUNK = 8192  # samples in a frame that goes to the encoder
 
 
@@ -62,12 +61,13 @@ class Sound:
 def add_sound(
     container: av.container.OutputContainer, codec: str, rate: int, layout: str
 ) -> av.AudioStream:
-    """A new audio stream; its sample rate is the codec's nearest to `rate` from above."""
+    """A new audio stream, at `rate` or the next higher one that the codec has."""
     encoder = {"opus": "libopus"}.get(codec, codec)
     if codec == "opus":
-        rate = 48_000  # the only one that every player takes
-    elif rate not in AAC_RATES:
-        rate = min((allowed for allowed in AAC_RATES if allowed >= rate), default=48_000)
+        rate = 48_000  # at which Opus is decoded, whatever it was made of
+    else:
+        rates = av.Codec(encoder, "w").audio_rates or [rate]
+        rate = min((allowed for allowed in rates if allowed >= rate), default=48_000)
     stream = container.add_stream(encoder, rate=rate, layout=layout)
     stream.codec_context.bit_rate = 96_000 * max(1, stream.codec_context.layout.nb_channels)
     return stream

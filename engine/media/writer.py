@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
@@ -40,19 +40,6 @@ CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"
 INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
 
 
-class VideoFacts(NamedTuple):
-    """What was written.
-
-    Attributes:
-        frames: how many.
-        width, height: in pixels.
-    """
-
-    frames: int
-    width: int
-    height: int
-
-
 def write_video(
     path: Path,
     chunks: Iterable[Any],
@@ -64,7 +51,7 @@ def write_video(
     sound: Sound | Path | None = None,
     finish: Finish | None = None,
     check: Callable[[], Any] = lambda: None,
-) -> VideoFacts:
+) -> None:
     """Encode a frame stream.
 
     Args:
@@ -97,7 +84,6 @@ def write_video(
     finally:
         if hasattr(chunks, "close"):  # now, not when the traceback of an error is dropped
             chunks.close()
-    return VideoFacts(frames.count, frames.width, frames.height)
 
 
 def copy_video(

@@ -69,11 +69,9 @@ def test_pictures_and_sound_keep_time(tmp_path, fps):
 def test_a_kind_of_file_is_what_it_says(tmp_path, name):
     form, fps = FORMATS[name], Fraction(24000, 1001)
     path = tmp_path / f"a{form.suffix}"
-    told = write_video(
-        path, flashes(fps), fps, quality=QUICK, form=form, sound=click(fps), metadata=GRAPH
-    )
+    write_video(path, flashes(fps), fps, quality=QUICK, form=form, sound=click(fps), metadata=GRAPH)
     facts = media_facts(path)
-    assert told == (facts.frames, facts.width, facts.height) == (72, 58, 34)
+    assert (facts.frames, facts.width, facts.height) == (72, 58, 34)
     assert (facts.codec, facts.fps, facts.constant) == (form.codec, fps, True)
     assert facts.start == 0
     with av.open(path) as container:
@@ -264,3 +262,14 @@ def torch_of(chunk):
     import torch
 
     return torch.from_numpy(chunk)
+
+
+@pytest.mark.parametrize(
+    ("rate", "stored"),
+    [(8000, 8000), (9000, 11025), (44100, 44100), (50000, 64000), (192000, 48000)],
+)
+def test_a_sample_rate_that_aac_lacks_becomes_the_next_higher_one(tmp_path, rate, stored):
+    path = tmp_path / "a.mp4"
+    write_video(path, flashes(Fraction(8)), Fraction(8), quality=QUICK, sound=click(8, rate))
+    assert read_sound(path).rate == stored
+    assert heard_at(read_sound(path)) == pytest.approx(1, abs=2 * 1024 / stored)

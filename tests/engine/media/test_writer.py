@@ -65,10 +65,9 @@ def boxes(path):
 def test_every_frame_arrives_on_time(tmp_path, fps, frames):
     path = tmp_path / "a.mp4"
 
-    facts = write_video(path, ramp(frames), fps, quality=QUICK)
+    write_video(path, ramp(frames), fps, quality=QUICK)
 
     pictures, times = frames_of(path)
-    assert facts == (frames, 58, 34)
     assert pictures.shape == (frames, 34, 58, 3)
     assert np.abs(pictures.mean((1, 2, 3)) - (20 + 3 * np.arange(frames))).max() < 1.5
     assert times == [n / fps for n in range(frames)]
