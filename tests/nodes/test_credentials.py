@@ -138,7 +138,9 @@ def test_off_is_off(graph, host):
     assert report_of(host, path)["verdict"] == "none"
 
 
-def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, monkeypatch, caplog):
+def test_without_the_package_videos_are_saved_and_it_is_reported_once(
+    graph, host, monkeypatch, caplog
+):
     monkeypatch.setattr(
         engine, "why_unavailable", lambda: "the Python package c2pa-python is missing"
     )
@@ -147,10 +149,10 @@ def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, m
     second = host.run(graph.but(save={"filename_prefix": "u2"}))
     assert first.success
     assert second.success
-    told = [
+    message = [
         record.message for record in caplog.records if "c2pa-python is missing" in record.message
     ]
-    assert len(told) == 1
+    assert len(message) == 1
     assert "credentials are required, but the Python package" in host.refusal(
         graph.but(save={"credentials": "required"})
     )
@@ -158,12 +160,12 @@ def test_without_the_package_videos_are_saved_and_it_is_told_once(graph, host, m
     assert "credentials cannot be read: the Python package" in host.run(read).error
 
 
-def test_a_format_without_room_for_credentials_is_told_before(graph, host):
+def test_a_format_without_room_for_credentials_is_reported_before(graph, host):
     formats = host.nodes.NODE_CLASS_MAPPINGS["LongtakeSaveVideo"].INPUT_TYPES()["optional"]
     names = formats["format"][1]["options"]
     webm = next(name for name in names if "webm" in name)
-    told = host.refusal(graph.but(save={"credentials": "required", "format": webm}))
-    assert ".webm files cannot carry any" in told
+    message = host.refusal(graph.but(save={"credentials": "required", "format": webm}))
+    assert ".webm files cannot carry any" in message
     assert host.refusal(graph.but(save={"format": webm})) is None
 
 

@@ -1,4 +1,4 @@
-"""Save Video: any VIDEO, any format, and what the browser is told of it."""
+"""Save Video: any VIDEO, any format, and what the browser shows of it."""
 
 import io
 import json
@@ -79,7 +79,7 @@ def made(host, inputs):
     return files(host, run)[0]
 
 
-def test_what_is_as_wished_is_copied_and_the_rest_is_encoded_once(host, video, tmp_path):
+def test_what_is_as_asked_for_is_copied_and_the_rest_is_encoded_once(host, video, tmp_path):
     from comfy_api.latest import InputImpl
 
     from longtake.engine.media.formats import Quality
@@ -217,7 +217,7 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "message"),
     [
         ({"format": "mp5"}, "format 'mp5': choose from mp4 h264"),
         ({"crf": 64}, "crf 64: choose a whole number from -1 to 63"),
@@ -229,17 +229,17 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
         ({"filename_prefix": "out/a"}, "leads out of the output folder"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_runs(host, inputs, told, tmp_path):
+def test_what_cannot_be_is_refused_before_anything_runs(host, inputs, message, tmp_path):
     output = host.base / "output"
     (output / "taken").write_bytes(b"")
     if not (output / "out").is_symlink():
         (output / "out").symlink_to(tmp_path, target_is_directory=True)
     refusal = host.refusal(node_of(**inputs))
     (output / "taken").unlink()
-    assert refusal is None if told is None else told in refusal
+    assert refusal is None if message is None else message in refusal
 
 
-def test_a_full_disk_is_told_before_anything_runs(host, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_runs(host, monkeypatch):
     class Usage:
         free = 40 * 2**20
 

@@ -1,4 +1,4 @@
-"""A stage ahead gives the same items, keeps to its bound, and ends when it is told to."""
+"""A prefetching stage gives the same items, keeps to its bound, and ends when it is closed."""
 
 import contextvars
 import threading

@@ -138,7 +138,7 @@ def test_an_id_too_long_is_refused(wrong):
         next(embed_mark([torch.zeros(1, 2, 2, 3, dtype=torch.uint8)], wrong))
 
 
-def test_no_frames_are_told():
+def test_no_frames_are_reported():
     with pytest.raises(InputError, match="no frames"):
         find_mark([])
 

@@ -58,7 +58,7 @@ def test_ordinary_names_are_let_through(prefix, name):
         ("x" * 5000, r"^'x{57}\.\.\.' cannot be the name"),
     ],
 )
-def test_other_names_are_refused_and_told_why(prefix, why):
+def test_other_names_are_refused_with_the_reason(prefix, why):
     with pytest.raises(InputError, match=why):
         safe_name(prefix)
 

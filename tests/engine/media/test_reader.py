@@ -164,11 +164,11 @@ DISGUISED = {
 
 @pytest.mark.parametrize("kind", DISGUISED)
 def test_what_only_has_the_name_of_a_video_is_refused(tmp_path, kind):
-    data, told = DISGUISED[kind]
+    data, message = DISGUISED[kind]
     clip(tmp_path / "other.mp4")
     path = tmp_path / "a.mp4"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=told) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         media_facts(path)
     assert "\n" not in str(refused.value)
 
@@ -203,7 +203,7 @@ def test_sound_alone_no_file_and_a_pipe_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"),
+    ("limits", "message"),
     [
         (MediaLimits(side=37), "frames of 38×22: at most 37 pixels a side"),
         (MediaLimits(pixels=38 * 22 - 1), "megapixels"),
@@ -211,11 +211,11 @@ def test_sound_alone_no_file_and_a_pipe_are_refused(tmp_path):
         (MediaLimits(decoded=9 * 38 * 22 * 3 - 1), "would decode to 0.0 TiB"),
     ],
 )
-def test_what_is_too_much_is_refused_before_it_is_decoded(tmp_path, limits, told, monkeypatch):
+def test_what_is_too_much_is_refused_before_it_is_decoded(tmp_path, limits, message, monkeypatch):
     path = clip(tmp_path / "a.mp4")
     assert media_facts(path, MediaLimits(38, 38 * 22, 1, 9, 9 * 38 * 22 * 3)).frames == 9
     monkeypatch.setattr("longtake.engine.media.reader._facts", None)  # would decode
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         media_facts(path, limits)
 
 
@@ -235,7 +235,7 @@ def test_a_lying_head_is_found_out(tmp_path):
 def test_damage_anywhere_is_a_picture_or_a_line(tmp_path):
     whole = clip(tmp_path / "whole.mp4", range(12), sound=True).read_bytes()
     random = np.random.default_rng(5)
-    path, told = tmp_path / "a.mp4", []
+    path, messages = tmp_path / "a.mp4", []
     for _ in range(60):
         data = bytearray(whole)
         for at in random.integers(0, len(data), 3):
@@ -245,9 +245,9 @@ def test_damage_anywhere_is_a_picture_or_a_line(tmp_path):
             for chunk in read_frames(path):
                 assert chunk.dtype == torch.uint8
         except LongtakeError as error:
-            told.append(str(error))
-    assert told
-    assert not any("\n" in line for line in told)
+            messages.append(str(error))
+    assert messages
+    assert not any("\n" in line for line in messages)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (9, 5), (3,)])

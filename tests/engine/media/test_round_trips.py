@@ -185,15 +185,15 @@ def test_an_encoder_that_is_missing_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("quality", "told"),
+    ("quality", "message"),
     [
         (Quality(crf=52), "crf 52: mp4 h264 takes 0 to 51"),
         (Quality(crf=-2), "crf -2"),
         (Quality(preset="slowest"), "preset 'slowest': choose from ultrafast"),
     ],
 )
-def test_qualities_that_there_are_not_are_named(quality, told):
-    with pytest.raises(InputError, match=told):
+def test_qualities_that_there_are_not_are_named(quality, message):
+    with pytest.raises(InputError, match=message):
         check_quality(FORMATS["mp4 h264"], quality)
 
 

@@ -134,7 +134,7 @@ def test_a_finished_mp4_whose_end_is_missing_is_saved_as_well(tmp_path):
     assert 5 < saved.frames < 40
 
 
-def test_what_holds_nothing_is_told(tmp_path):
+def test_what_holds_nothing_is_reported(tmp_path):
     path = tmp_path / "a.part.mp4"
     path.write_bytes(b"\0\0\0\x1cftypiso5\0\0\2\0iso5iso6mp41")
     with pytest.raises(InputError, match="cut off|has no (frames|video)|can be recovered"):

@@ -310,7 +310,7 @@ def test_odd_sides_are_refused_in_words_that_hold_for_every_format(tmp_path, for
 
 
 @pytest.mark.parametrize(
-    ("chunks", "told"),
+    ("chunks", "message"),
     [
         ([], "at least 1 frame"),
         ([np.zeros((0, 4, 4, 3), np.uint8)], "at least 1 frame"),
@@ -321,8 +321,8 @@ def test_odd_sides_are_refused_in_words_that_hold_for_every_format(tmp_path, for
         ([np.zeros((1, 4, 6, 3), np.uint8), np.zeros((1, 6, 4, 3), np.uint8)], "4×6 .* of 6×4"),
     ],
 )
-def test_frames_that_cannot_be_written_are_refused(tmp_path, chunks, told):
-    with pytest.raises(InputError, match=told):
+def test_frames_that_cannot_be_written_are_refused(tmp_path, chunks, message):
+    with pytest.raises(InputError, match=message):
         write_video(tmp_path / "a.mp4", chunks, FPS)
     assert not list(tmp_path.iterdir())
 

@@ -122,21 +122,21 @@ def test_ones_own_is_taken_from_the_environment_with_any_kind_of_key_file(tmp_pa
         ({"start": NOW + DAY / 2}, "is the clock right"),
     ],
 )
-def test_what_cannot_sign_is_told_before(tmp_path, faults, message):
+def test_what_cannot_sign_is_reported_before(tmp_path, faults, message):
     key = ec.generate_private_key(ec.SECP256R1())
     put(tmp_path, certificate(key, **faults), pem(key))
     with pytest.raises(InputError, match=message):
         certificates.find_certificate(tmp_path, {})
 
 
-def test_a_key_of_another_certificate_is_told(tmp_path):
+def test_a_key_of_another_certificate_is_reported(tmp_path):
     one, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     put(tmp_path, certificate(one), pem(other))
     with pytest.raises(InputError, match="belongs to another certificate"):
         certificates.find_certificate(tmp_path, {})
 
 
-def test_files_that_are_no_pem_are_told(tmp_path):
+def test_files_that_are_no_pem_are_reported(tmp_path):
     put(tmp_path, "hello", "hello")
     with pytest.raises(InputError, match="no PEM certificate"):
         certificates.find_certificate(tmp_path, {})
@@ -177,7 +177,7 @@ def test_ones_own_root_is_the_issuer_and_not_the_signer(tmp_path):
     signer.verify_directly_issued_by(root)
 
 
-def test_a_folder_that_takes_nothing_is_told(tmp_path):
+def test_a_folder_that_takes_nothing_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be stored"):
         certificates.find_certificate(tmp_path / "file" / "folder", {})

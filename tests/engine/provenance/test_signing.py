@@ -275,7 +275,7 @@ def test_animations_are_signed_and_still_move(tmp_path, certificate, look, suffi
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
-def test_what_cannot_be_signed_is_told(tmp_path, certificate, suffix):
+def test_what_cannot_be_signed_is_reported(tmp_path, certificate, suffix):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(b"whatever")
     with pytest.raises(InputError, match="cannot carry Content Credentials"):
@@ -283,7 +283,7 @@ def test_what_cannot_be_signed_is_told(tmp_path, certificate, suffix):
 
 
 @pytest.mark.parametrize("package", ["c2pa", "cryptography"])
-def test_a_missing_package_is_told_with_what_to_do(monkeypatch, package):
+def test_a_missing_package_is_reported_with_its_remedy(monkeypatch, package):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -293,9 +293,9 @@ def test_a_missing_package_is_told_with_what_to_do(monkeypatch, package):
 
     assert signing.why_unavailable() is None
     monkeypatch.setattr(builtins, "__import__", without)
-    told = signing.why_unavailable()
-    assert told.startswith(f"the Python package {package} is missing")
-    assert "pip install c2pa-python" in told
+    message = signing.why_unavailable()
+    assert message.startswith(f"the Python package {package} is missing")
+    assert "pip install c2pa-python" in message
 
 
 def test_hostile_text_stays_on_its_line(tmp_path, certificate, look, monkeypatch):

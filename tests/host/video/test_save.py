@@ -21,7 +21,7 @@ def save(pack):
     return importlib.import_module("longtake.host.video.save").save_video
 
 
-def test_a_part_of_the_name_that_is_a_file_is_told(save, made, comfyui):
+def test_a_part_of_the_name_that_is_a_file_is_reported(save, made, comfyui):
     output = comfyui.base / "output"
     (output / "taken").write_bytes(b"")
     before = files(output)
