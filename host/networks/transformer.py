@@ -87,9 +87,13 @@ class OurNetwork:
         **kwargs,
     ):
         options = {} if transformer_options is None else transformer_options
-        # ComfyUI 0.3.75's context windows cut x, but not conditioning with five axes.
+        # ComfyUI 0.3.75's context windows cut x, but not conditioning with five axes. References
+        # follow the video in time, and are the same for every window.
         window = options.get("context_window")
-        kwargs = {name: in_window(value, window, x.shape[2]) for name, value in kwargs.items()}
+        kwargs = {
+            name: value if name == "time_dim_concat" else in_window(value, window, x.shape[2])
+            for name, value in kwargs.items()
+        }
         c_concat = in_window(c_concat, window, x.shape[2])
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 

@@ -41,7 +41,12 @@ class ComfyWanVAE(WanVAE):
     comfy_has_chunked_io = True
 
     def decode_output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """(b, z, t, h, w) of latents -> (b, 3, f, h·s, w·s) of their pixels."""
+        """(b, z, t, h, w) of latents -> (b, 3, f, h·s, w·s) of their pixels.
+
+        Raises:
+            InputError: for latents of another VAE; newer hosts ask this before they decode.
+        """
+        check_video(torch.empty(shape, device="meta"), self.config.latent_channels)
         (b, _, t, h, w), config = shape, self.config
         frames = 1 + (t - 1) * config.stride_t
         return b, 3, frames, h * config.stride_hw, w * config.stride_hw

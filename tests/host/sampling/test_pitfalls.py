@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from longtake.models.wan.config import DiTConfig
+from longtake.models.wan.dit import WanDiT
 from tests.host import runs
+from tests.host.conftest import random_weights
 from tests.host.runs import SHAPE, ksampler, latents, prompt, seen, windowed
 
 FIVE = (1, 6, 7, 4, 6)
@@ -59,31 +62,43 @@ def test_context_windows_with_known_frames(model, schedule):
     torch.testing.assert_close(out[:, :, :1], source[:, :, :1], rtol=0, atol=1e-6)
 
 
-@indexing
-def test_context_windows_with_image_channels(pack):
-    from longtake.models.wan.config import DiTConfig
-    from longtake.models.wan.dit import WanDiT
-    from tests.host.conftest import random_weights
-
+def wan_like(pack, **sizes):
+    """A MODEL of random weights with latents of 16 channels."""
     config = DiTConfig(
-        width=32, depth=1, heads=2, mlp_width=16, in_channels=36, text_width=24, text_length=8
+        width=32, depth=1, heads=2, mlp_width=16, text_width=24, text_length=8, **sizes
     )
     weights = random_weights(WanDiT(config), 4)
     latent_format = pack.latent_format.format_for(config, built_in=False)
-    model = pack.transformer.build_model(config, weights, latent_format, torch.float32, "test")
-    patched = windowed(model)
+    return pack.transformer.build_model(config, weights, latent_format, torch.float32, "test")
+
+
+def empty_windowed(model, **values):
+    """Core's sampler on seven empty latent frames, in context windows, both prompts with values."""
+    prompts = {"positive": prompt(model, 1, **values), "negative": prompt(model, 2, **values)}
+    return ksampler(
+        model, steps=1, latent_image={"samples": torch.zeros(1, 16, 7, 4, 6)}, **prompts
+    )
+
+
+@indexing
+def test_context_windows_with_image_channels(pack):
+    patched = windowed(wan_like(pack, in_channels=36))
     shape = (1, 16, 7, 4, 6)
     image = {"concat_latent_image": latents(4, shape), "concat_mask": torch.zeros(1, 1, 7, 4, 6)}
-
     with seen(patched, lambda x, *_, **__: x.shape) as shapes:
-        ksampler(
-            patched,
-            steps=1,
-            latent_image={"samples": torch.zeros(shape)},
-            positive=prompt(model, 1, **image),
-            negative=prompt(model, 2, **image),
-        )
+        empty_windowed(patched, **image)
     assert set(shapes) == {(2, 36, 3, 4, 6)}
+
+
+@indexing
+def test_context_windows_with_references(pack):
+    """Reference frames, as Phantom's nodes give them, follow every window whole."""
+    patched = windowed(wan_like(pack, in_channels=16))
+    reference = latents(4, (1, 16, 1, 4, 6))
+    with seen(patched, lambda x, t, text, clip, references, *_, **__: references) as calls:
+        empty_windowed(patched, time_dim_concat=reference)
+    assert len(calls) > 1
+    assert all(found.shape == (2, 16, 1, 4, 6) for found in calls)
 
 
 def sample(pack, model, latent, steps=4, sampler="euler", cfg=3.0, **settings):
