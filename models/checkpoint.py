@@ -60,11 +60,11 @@ def load_weights(
     names = {name: name for name in header.tensors} if names is None else names
     whole = sum(header.tensors[name].bytes for name in names) <= SMALL_MODEL
     if not whole:
-        refuse_broken_samples(header, names)
+        _refuse_broken_samples(header, names)
     if prepare is None and dtype is not None:
-        prepare = partial(cast, dtype)
+        prepare = partial(_cast, dtype)
     weights: dict[str, Tensor] = {}
-    for path, wanted in portions(header, names):
+    for path, wanted in _portions(header, names):
         tensors = read_portion(header, path, {old: names[old] for old in wanted})
         if whole:
             refuse_broken_numbers(tensors, header.name)
@@ -74,11 +74,11 @@ def load_weights(
     return weights
 
 
-def cast(dtype: torch.dtype, _name: str, weight: Tensor) -> Tensor:
+def _cast(dtype: torch.dtype, _name: str, weight: Tensor) -> Tensor:
     return weight.to(dtype) if weight.is_floating_point() else weight
 
 
-def portions(header: Header, names: Iterable[str]) -> Iterator[tuple[Path, list[str]]]:
+def _portions(header: Header, names: Iterable[str]) -> Iterator[tuple[Path, list[str]]]:
     """The tensors by file, and within a file in the order of the disk, PORTION bytes at a time.
 
     Mapped pages count as memory of this process once they were read. Of a file that is read
@@ -106,13 +106,13 @@ def read_portion(header: Header, path: Path, names: Mapping[str, str]) -> dict[s
     start *= mmap.ALLOCATIONGRANULARITY
     stop = max(info.offset + info.bytes for info in infos)
     try:
-        data = mapped(path, start, stop) if stop > start else torch.empty(0, dtype=torch.uint8)
+        data = _mapped(path, start, stop) if stop > start else torch.empty(0, dtype=torch.uint8)
     except (OSError, ValueError) as error:
-        raise unreadable(header.name, error) from None
-    return {new: tensor_at(data, header.tensors[old], start) for old, new in names.items()}
+        raise _unreadable(header.name, error) from None
+    return {new: _tensor_at(data, header.tensors[old], start) for old, new in names.items()}
 
 
-def mapped(path: Path, start: int, stop: int) -> Tensor:
+def _mapped(path: Path, start: int, stop: int) -> Tensor:
     """Bytes [start, stop) of a file: (n,) uint8. No more is mapped: Windows reserves all of it."""
     if path.stat().st_size < stop:
         raise OSError("it has become shorter since its header was read")
@@ -122,7 +122,7 @@ def mapped(path: Path, start: int, stop: int) -> Tensor:
     return torch.frombuffer(pages, dtype=torch.uint8)
 
 
-def unreadable(source: str, error: Exception) -> CheckpointError:
+def _unreadable(source: str, error: Exception) -> CheckpointError:
     number = getattr(error, "winerror", None) or getattr(error, "errno", None)
     remedy = "Get another copy of it."
     if number in NO_ROOM:
@@ -130,7 +130,7 @@ def unreadable(source: str, error: Exception) -> CheckpointError:
     return CheckpointError(f"'{source}' cannot be read: {one_line(error)}. {remedy}")
 
 
-def tensor_at(data: Tensor, info: TensorInfo, start: int) -> Tensor:
+def _tensor_at(data: Tensor, info: TensorInfo, start: int) -> Tensor:
     """The tensor that `info` describes in data: (n,) uint8, the file from byte `start` on."""
     first, dtype = info.offset - start, DTYPES[info.dtype]
     part = data[first : first + info.bytes]
@@ -142,10 +142,10 @@ def tensor_at(data: Tensor, info: TensorInfo, start: int) -> Tensor:
 def refuse_broken_numbers(weights: Mapping[str, Tensor], source: str) -> None:
     """Raises CheckpointError if any weight is NaN or infinite; `source` names them to the user."""
     if broken := [name for name, weight in weights.items() if not is_finite(weight)]:
-        raise broken_numbers(broken, len(weights), source)
+        raise _broken_numbers(broken, len(weights), source)
 
 
-def broken_numbers(names: Iterable[str], total: int, source: str) -> CheckpointError:
+def _broken_numbers(names: Iterable[str], total: int, source: str) -> CheckpointError:
     names = list(names)
     return CheckpointError(
         f"'{source}' holds numbers that are NaN or infinite in {len(names)} of {total} tensors: "
@@ -154,7 +154,7 @@ def broken_numbers(names: Iterable[str], total: int, source: str) -> CheckpointE
     )
 
 
-def refuse_broken_samples(header: Header, names: Mapping[str, str]) -> None:
+def _refuse_broken_samples(header: Header, names: Mapping[str, str]) -> None:
     """As `refuse_broken_numbers` for a large checkpoint, of whose matrices samples are checked.
 
     To check every number would take as long as the disk needs for the whole file. The samples
@@ -162,31 +162,33 @@ def refuse_broken_samples(header: Header, names: Mapping[str, str]) -> None:
     """
     broken = [
         new
-        for path, wanted in portions(header, names)
-        for new in broken_in(path, {names[old]: header.tensors[old] for old in wanted}, header.name)
+        for path, wanted in _portions(header, names)
+        for new in _broken_in(
+            path, {names[old]: header.tensors[old] for old in wanted}, header.name
+        )
     ]
     if broken:
-        raise broken_numbers(broken, len(names), header.name)
+        raise _broken_numbers(broken, len(names), header.name)
 
 
-def broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> list[str]:
+def _broken_in(path: Path, tensors: Mapping[str, TensorInfo], source: str) -> list[str]:
     """Names of the tensors that have NaN or infinity among their samples."""
     try:
         with path.open("rb", buffering=0) as file:
-            read = {name: samples(file, info) for name, info in tensors.items()}
+            read = {name: _samples(file, info) for name, info in tensors.items()}
     except OSError as error:
-        raise unreadable(source, error) from None
+        raise _unreadable(source, error) from None
     by_dtype: dict[str, list[str]] = {}
     for name, info in tensors.items():
         by_dtype.setdefault(info.dtype, []).append(name)
     broken = []
     for dtype, names in by_dtype.items():  # all at once: there are many, and hardly ever broken
-        if not is_finite(numbers(bytearray().join(read[name] for name in names), dtype)):
-            broken += [name for name in names if not is_finite(numbers(read[name], dtype))]
+        if not is_finite(_numbers(bytearray().join(read[name] for name in names), dtype)):
+            broken += [name for name in names if not is_finite(_numbers(read[name], dtype))]
     return broken
 
 
-def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
+def _samples(file: BinaryIO, info: TensorInfo) -> bytearray:
     """A tensor's first, middle and last numbers; all of a small one's."""
     size, sample = info.bytes, 4096
     spans = [(0, size)]
@@ -200,7 +202,7 @@ def samples(file: BinaryIO, info: TensorInfo) -> bytearray:
     return found
 
 
-def numbers(data: bytearray, dtype: str) -> Tensor:
+def _numbers(data: bytearray, dtype: str) -> Tensor:
     """The bytes as numbers of a file's dtype: (n,)."""
     whole = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0)
     return whole.view(DTYPES[dtype])
@@ -246,10 +248,10 @@ def load_into(module: nn.Module, weights: Mapping[str, Tensor], source: str = "w
             f"'{source}' does not fit a {type(module).__name__} of {len(expected)} tensors: "
             f"{found}. Choose a checkpoint of this kind, or an undamaged copy."
         )
-    assign(module, weights)
+    _assign(module, weights)
 
 
-def assign(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def _assign(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """What load_state_dict(assign=True) does, in a tenth of its time; every name must be there."""
     owners = dict(module.named_modules())
     for name, weight in weights.items():

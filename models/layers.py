@@ -32,7 +32,7 @@ def transformer_layers(operations: Any) -> Any:
     own = {name: getattr(operations, name) for name in TORCHS if hasattr(operations, name)}
     return SimpleNamespace(
         **own,
-        LinearGELU=linear_gelu(operations.Linear),
+        LinearGELU=_linear_gelu(operations.Linear),
         ModulatedNorm=modulated_norm(operations.LayerNorm),
     )
 
@@ -49,7 +49,7 @@ def video_layers(operations: Any) -> Any:
     )
 
 
-def linear_gelu(linear: type[nn.Module]) -> type[nn.Module]:
+def _linear_gelu(linear: type[nn.Module]) -> type[nn.Module]:
     class LinearGELU(linear):
         """gelu(weight · x + bias), GELU in its tanh form."""
 

@@ -126,7 +126,7 @@ def read_header(path: Path | str) -> Header:
     tensors: dict[str, TensorInfo] = {}
     metadata: dict[str, str] = {}
     for shard in shards(path):
-        new, notes = read_one(shard)
+        new, notes = _read_one(shard)
         if twice := sorted(new.keys() & tensors.keys()):
             raise CheckpointError(
                 f"'{path.name}' is damaged: {shortened(twice)} in more than one of its shards."
@@ -140,9 +140,9 @@ def read_header(path: Path | str) -> Header:
 
 def shards(path: Path) -> list[Path]:
     """The files that make up the checkpoint at `path`; most often that file alone."""
-    check_exists(path)
+    _check_exists(path)
     if path.name.endswith(INDEX):
-        names = index_entries(path)
+        names = _index_entries(path)
     elif match := SHARD.fullmatch(path.name):
         stem, digits, count = match["stem"], len(match["number"]), int(match["count"])
         names = [
@@ -159,7 +159,7 @@ def shards(path: Path) -> list[Path]:
     return [path.parent / name for name in names]
 
 
-def check_exists(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     if path.is_file():
         return
     if path.is_dir():
@@ -172,7 +172,7 @@ def check_exists(path: Path) -> None:
     raise CheckpointError(f"There is no file '{path}'. {hint}")
 
 
-def index_entries(path: Path) -> list[str]:
+def _index_entries(path: Path) -> list[str]:
     """File names that an index lists, sorted; each must be a plain name in the same folder."""
     try:
         index = json.loads(path.read_text("utf-8"))
@@ -188,45 +188,45 @@ def index_entries(path: Path) -> list[str]:
     return names
 
 
-def read_one(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+def _read_one(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """The header of one file: its tensors by name, and its metadata."""
-    header, room = parse(path)
+    header, room = _parse(path)
     metadata = header.pop("__metadata__", {})
-    if not is_text_map(metadata):
-        raise damaged(path, "its metadata is not text")
+    if not _is_text_map(metadata):
+        raise _damaged(path, "its metadata is not text")
     spans = []
     tensors = {}
     first = path.stat().st_size - room
     for name, entry in header.items():
-        info, span = read_entry(path, name, entry)
+        info, span = _read_entry(path, name, entry)
         tensors[name] = info._replace(offset=first + span[0])
         spans.append(span)
-    check_layout(path, spans, room)
+    _check_layout(path, spans, room)
     return tensors, metadata
 
 
-def parse(path: Path) -> tuple[dict[str, Any], int]:
+def _parse(path: Path) -> tuple[dict[str, Any], int]:
     """The JSON header of the file at `path`, and how many bytes of tensors follow it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(64)
             length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
-            refuse_impostor(path, start, size, length)
+            _refuse_impostor(path, start, size, length)
             file.seek(8)
             text = file.read(length)
     except OSError as error:
         raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}.") from None
     try:
-        header = json.loads(text, object_pairs_hook=without_repeats)
+        header = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
-        raise damaged(path, f"its header is not valid JSON ({one_line(error)})") from None
+        raise _damaged(path, f"its header is not valid JSON ({one_line(error)})") from None
     if not isinstance(header, dict):
-        raise damaged(path, "its header is not a table of tensors")
+        raise _damaged(path, "its header is not a table of tensors")
     return header, size - 8 - length
 
 
-def refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
+def _refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
     """Raises CheckpointError, saying what it is, for a file that is no safetensors file.
 
     Args:
@@ -242,7 +242,7 @@ def refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
     if size >= 10 and start[8:9] == b"{" and 2 <= length <= HEADER_LIMIT:
         if length <= size - 8:
             return
-        raise cut_short(path, size, 8 + length)
+        raise _cut_short(path, size, 8 + length)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")  # a byte order mark or blank lines before text
     for magic, what in IMPOSTORS:
         if start.startswith(magic) or text.startswith(magic):
@@ -257,12 +257,12 @@ def refuse_impostor(path: Path, start: bytes, size: int, length: int) -> None:
     )
 
 
-def read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
+def _read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int, int]]:
     """One entry of the header: the tensor, and its first and last byte among the tensors."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
-        raise damaged(path, f"its entry for '{name}' is incomplete") from None
+        raise _damaged(path, f"its entry for '{name}' is incomplete") from None
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise CheckpointError(
             f"'{path.name}' holds '{name}' in the number format {dtype!r}, which cannot be read "
@@ -271,13 +271,13 @@ def read_entry(path: Path, name: str, entry: Any) -> tuple[TensorInfo, tuple[int
         )
     counts = (*shape, begin, end)
     if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
-        raise damaged(path, f"the size of '{name}' is not made of whole numbers")
+        raise _damaged(path, f"the size of '{name}' is not made of whole numbers")
     if end - begin != prod(shape) * DTYPES[dtype].itemsize:
-        raise damaged(path, f"'{name}' does not have the bytes that its shape needs")
+        raise _damaged(path, f"'{name}' does not have the bytes that its shape needs")
     return TensorInfo(shape, dtype, path), (begin, end)
 
 
-def check_layout(path: Path, spans: Iterable[tuple[int, int]], room: int) -> None:
+def _check_layout(path: Path, spans: Iterable[tuple[int, int]], room: int) -> None:
     """Raises CheckpointError unless the tensors lie back to back and fill the file.
 
     They do in every file that was downloaded completely.
@@ -286,35 +286,35 @@ def check_layout(path: Path, spans: Iterable[tuple[int, int]], room: int) -> Non
     end = max((end for _, end in spans), default=0)
     if end > room:
         size = path.stat().st_size
-        raise cut_short(path, size, size - room + end)
+        raise _cut_short(path, size, size - room + end)
     whole = [(0, 0), *spans, (room, room)]
     if any(a_end != b_begin for (_, a_end), (b_begin, _) in pairwise(whole)):
-        raise damaged(path, "its tensors overlap or leave gaps")
+        raise _damaged(path, "its tensors overlap or leave gaps")
 
 
-def cut_short(path: Path, size: int, needed: int) -> CheckpointError:
+def _cut_short(path: Path, size: int, needed: int) -> CheckpointError:
     return CheckpointError(
-        f"'{path.name}' is cut short: it holds {megabytes(size)} of {megabytes(needed)}. "
+        f"'{path.name}' is cut short: it holds {_megabytes(size)} of {_megabytes(needed)}. "
         f"Its download or copy did not finish; get the file again."
     )
 
 
-def damaged(path: Path, how: str) -> CheckpointError:
+def _damaged(path: Path, how: str) -> CheckpointError:
     return CheckpointError(f"'{path.name}' is damaged: {how}. Get another copy of it.")
 
 
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("a name appears twice")
     return table
 
 
-def is_text_map(value: Any) -> bool:
+def _is_text_map(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
 
 
-def megabytes(size: int) -> str:
+def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size:,} bytes"
 
 
@@ -324,13 +324,13 @@ def one_line(value: object) -> str:
     return text if len(text) <= 120 else text[:119] + "…"
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key that puts block 2 before block 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def shortened(names: Iterable[str], limit: int = 6) -> str:
     """The first names in order, and how many more there are."""
-    names = sorted(names, key=natural)
+    names = sorted(names, key=_natural)
     shown = ", ".join(one_line(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

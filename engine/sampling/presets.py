@@ -146,7 +146,7 @@ def family_of(config: DiTConfig, file: str = "", chosen: str = AUTO) -> tuple[Fa
     """
     families = alike(config)
     if chosen != AUTO:
-        return chosen_family(families, file, chosen), "your choice"
+        return _chosen_family(families, file, chosen), "your choice"
     plain = next(family for family in families if not family.marks)
     named = [f for f in families if f.marks and re.search(f.marks, file.lower())]
     # SkyReels and the few-step models are built on Wan 2.1 or 2.2 and may name it as well.
@@ -156,7 +156,7 @@ def family_of(config: DiTConfig, file: str = "", chosen: str = AUTO) -> tuple[Fa
     return best, "its tensors" if len(families) == 1 or best is BUILT_IN else GUESS
 
 
-def chosen_family(families: list[Family], file: str, chosen: str) -> Family:
+def _chosen_family(families: list[Family], file: str, chosen: str) -> Family:
     if chosen not in TITLES:
         near = difflib.get_close_matches(chosen, TITLES, n=1, cutoff=0)[0]
         raise InputError(f"unknown family {chosen!r}. Nearest: {near!r}.")

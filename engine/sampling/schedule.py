@@ -18,7 +18,7 @@ SHIFTS = (0.01, 100.0)
 Curve = Callable[[int, float], NDArray[np.float64]]  # (steps, shift) -> (steps,), the 0 left out
 
 
-def shifted(sigma: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
+def _shifted(sigma: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
     """Noise levels moved towards the noisy end; a shift of 1 leaves them, larger ones move more.
 
     Source:
@@ -29,26 +29,26 @@ def shifted(sigma: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
 
 
 def _linear(steps: int, shift: float) -> NDArray[np.float64]:
-    return shifted(np.linspace(1, 1 / LEVELS, steps + 1)[:-1], shift)
+    return _shifted(np.linspace(1, 1 / LEVELS, steps + 1)[:-1], shift)
 
 
 def _wan(steps: int, shift: float) -> NDArray[np.float64]:
-    return shifted(np.linspace(1 - 1 / LEVELS, 0, steps + 1)[:-1], shift)
+    return _shifted(np.linspace(1 - 1 / LEVELS, 0, steps + 1)[:-1], shift)
 
 
 def _simple(steps: int, shift: float) -> NDArray[np.float64]:
     # Multiplied in the original's order: any other rounds some levels differently.
     skipped = (np.arange(steps) * (LEVELS / steps)).astype(int)
-    return shifted((LEVELS - skipped) / LEVELS, shift)
+    return _shifted((LEVELS - skipped) / LEVELS, shift)
 
 
 def _beta(steps: int, shift: float) -> NDArray[np.float64]:
-    return shifted(betaincinv(0.6, 0.6, 1 - np.arange(steps) / steps), shift)
+    return _shifted(betaincinv(0.6, 0.6, 1 - np.arange(steps) / steps), shift)
 
 
 def _flow_match(steps: int, shift: float) -> NDArray[np.float64]:
-    lowest = float(shifted(np.float64(1 / LEVELS), shift))
-    return shifted(np.linspace(1, lowest, steps), shift)
+    lowest = float(_shifted(np.float64(1 / LEVELS), shift))
+    return _shifted(np.linspace(1, lowest, steps), shift)
 
 
 # linear:     evenly spaced, then shifted: diffusers' UniPCMultistepScheduler with flow sigmas.

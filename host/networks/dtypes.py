@@ -47,10 +47,10 @@ def keeps_scales(name: str) -> bool:
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights in `dtype`; of 8 bits only the blocks' matrices, since little else bears it."""
-    return {name: stored(name, weight, dtype) for name, weight in weights.items()}
+    return {name: _stored(name, weight, dtype) for name, weight in weights.items()}
 
 
-def stored(name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
+def _stored(name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """One weight as `stored_as` stores it."""
     matrix = name.startswith("blocks.") and weight.ndim == 2
     return weight.to(dtype if dtype.itemsize > 1 or matrix else torch.bfloat16)
@@ -76,20 +76,20 @@ def read_weights(
     def prepare(name: str, weight: Tensor) -> Tensor:
         scale = factors.get(f"{name.removesuffix('weight')}{SCALE}")
         if scale is None:
-            refuse_lost_scale(name, weight, header.name)
-            return weight if scales and keep_scales else stored(name, weight, dtype)
+            _refuse_lost_scale(name, weight, header.name)
+            return weight if scales and keep_scales else _stored(name, weight, dtype)
         if keep_scales and scale.numel() == 1:
             return weight
         return (weight.float() * scale.float()).to(dtype if dtype.itemsize > 1 else torch.bfloat16)
 
-    weights = load_weights(header, names, prepare=prepare, on_tensor=reporter(len(names)))
+    weights = load_weights(header, names, prepare=prepare, on_tensor=_reporter(len(names)))
     if keep_scales:
         single = {name: scale for name, scale in factors.items() if scale.numel() == 1}
         weights |= {name: scale.float().reshape(()) for name, scale in single.items()}
     return weights
 
 
-def reporter(total: int) -> Callable[[], None]:
+def _reporter(total: int) -> Callable[[], None]:
     """A callback for every tensor: moves the node's bar, a percent at a time; honours Cancel."""
     bar, every, done = comfy.utils.ProgressBar(total), max(1, total // 100), 0
 
@@ -102,7 +102,7 @@ def reporter(total: int) -> Callable[[], None]:
     return on_tensor
 
 
-def refuse_lost_scale(name: str, weight: Tensor, source: str) -> None:
+def _refuse_lost_scale(name: str, weight: Tensor, source: str) -> None:
     """Raises CheckpointError for scaled fp8 without its scale.
 
     Such numbers fill the range of fp8; Wan's own weights are a hundred times smaller.

@@ -88,9 +88,9 @@ class ComfyDiT(WanDiT):
         velocity = partial(
             super().forward,
             fps=fps,
-            attention=attention_with(options),
-            around_block=around_block_with(options, context, timestep, self.config.depth),
-            axes=axes_with(options.get("rope_options") or {}),
+            attention=_attention_with(options),
+            around_block=_around_block_with(options, context, timestep, self.config.depth),
+            axes=_axes_with(options.get("rope_options") or {}),
         )
         if shot_frames is None:
             out = velocity(x, timestep, self.texts.read(self.read_text, context, image))
@@ -102,17 +102,17 @@ class ComfyDiT(WanDiT):
         if timestep.max() <= 1000 * shots_meet:
             return velocity(x, timestep, segments)[:, :, :frames]
         apart = [
-            velocity(x[:, :, s.start : s.stop], timestep_of(s, timestep), s.text) for s in segments
+            velocity(x[:, :, s.start : s.stop], _timestep_of(s, timestep), s.text) for s in segments
         ]
         return torch.cat(apart, dim=2)[:, :, :frames]
 
 
-def timestep_of(segment: Segment, timestep: Tensor) -> Tensor:
+def _timestep_of(segment: Segment, timestep: Tensor) -> Tensor:
     """A segment's part of timestep: (b,) or (b, t)."""
     return timestep if timestep.ndim == 1 else timestep[:, segment.start : segment.stop]
 
 
-def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
+def _axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
     """The positions that core's ScaleROPE sets: scaled and shifted along t, y and x."""
     t, y, x = (
         (rope_options.get(f"shift_{axis}", 0.0), rope_options.get(f"scale_{axis}", 1.0))
@@ -121,7 +121,7 @@ def axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
     return t, y, x
 
 
-def attention_with(options: dict[str, Any]) -> Attention:
+def _attention_with(options: dict[str, Any]) -> Attention:
     """The host's attention, whichever it is set to, or what a node replaces it with."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -143,12 +143,12 @@ def attention_with(options: dict[str, Any]) -> Attention:
 
 def own_kernel(x: Tensor) -> Attention | None:
     """A kernel for a CPU that is faster than core's default; None where the user chose one."""
-    if x.device.type != "cpu" or kernel_is_chosen():
+    if x.device.type != "cpu" or _kernel_is_chosen():
         return None
     return {torch.float32: sdpa, torch.bfloat16: chunked}.get(x.dtype)
 
 
-def kernel_is_chosen() -> bool:
+def _kernel_is_chosen() -> bool:
     """Whether ComfyUI was started with an option for its attention on a CPU."""
     return args.use_split_cross_attention or args.use_quad_cross_attention
 
@@ -156,11 +156,11 @@ def kernel_is_chosen() -> bool:
 def attends_in_parts(device: torch.device) -> bool:
     """Whether the kernel there never holds the attention weights of all tokens at once."""
     if device.type == "cpu":
-        return not kernel_is_chosen()
+        return not _kernel_is_chosen()
     return mm.xformers_enabled() or mm.pytorch_attention_flash_attention()
 
 
-def around_block_with(
+def _around_block_with(
     options: dict[str, Any], context: Tensor, timestep: Tensor, depth: int
 ) -> AroundBlock:
     """Runs what nodes replace blocks with: `patches_replace["dit"]["double_block", i]`.

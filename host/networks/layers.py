@@ -24,23 +24,23 @@ def quicker(operations: Any) -> Any:
     if operations.Linear.forward is not plain.forward:
         if operations.Linear._load_from_state_dict is not plain._load_from_state_dict:
             return operations
-        layers = {"Linear": with_parameters(operations.Linear)}
+        layers = {"Linear": _with_parameters(operations.Linear)}
         return type(f"Longtake_{operations.__name__}", (operations,), layers)
     check = mm.throw_exception_if_processing_interrupted
     conv3d = fast_convolution(operations.Conv3d, before=check)
     layers = {
-        "Linear": fast_linear(operations.Linear, gelu=False),
-        "LinearGELU": fast_linear(operations.Linear, gelu=True),
+        "Linear": _fast_linear(operations.Linear, gelu=False),
+        "LinearGELU": _fast_linear(operations.Linear, gelu=True),
         "Conv2d": fast_convolution(operations.Conv2d, before=check),
         "Conv3d": conv3d,
         "CausalConv3d": causal_convolution(conv3d),
-        "RMSNorm": fast_norm(operations.RMSNorm),
+        "RMSNorm": _fast_norm(operations.RMSNorm),
         "ModulatedNorm": modulated_norm(operations.LayerNorm),
     }
     return type(f"Longtake_{operations.__name__}", (operations,), layers)
 
 
-def with_parameters(core: type[nn.Module]) -> type[nn.Module]:
+def _with_parameters(core: type[nn.Module]) -> type[nn.Module]:
     """Core's Linear, which has its parameters from the start.
 
     With dynamic VRAM, newer hosts leave them out until core's own loader runs, unless a class has
@@ -53,10 +53,10 @@ def with_parameters(core: type[nn.Module]) -> type[nn.Module]:
     return Linear
 
 
-def fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
+def _fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
     """Core's Linear, with GELU in its tanh form after it or without."""
 
-    class Linear(with_parameters(core)):
+    class Linear(_with_parameters(core)):
         def forward(self, x: Tensor) -> Tensor:
             cast = self.comfy_cast_weights or self.weight_function or self.bias_function
             if not cast and onednn.linear_serves(x, self.weight):
@@ -68,7 +68,7 @@ def fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
     return Linear
 
 
-def fast_norm(core: type[nn.Module]) -> type[nn.Module]:
+def _fast_norm(core: type[nn.Module]) -> type[nn.Module]:
     """Core's RMSNorm, in one pass over what is too large for the caches."""
 
     class RMSNorm(core):

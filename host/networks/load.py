@@ -43,7 +43,7 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
         CheckpointError: if the file is damaged, or holds another network.
     """
     dtypes.check_dtype(dtype)
-    header, found = inspect("dit", name)
+    header, found = _inspect("dit", name)
     its_family, evidence = family_of(found.config, name, family)
     config = with_family(found.config, its_family)
     scaled = found.scaled and dtypes.keeps_scales(dtype)
@@ -51,14 +51,14 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
     stored_as = dtypes.dtype_for(
         "auto" if scaled else dtype,
         torch.bfloat16 if found.scaled else found.dtype,
-        parameters_of(header),
+        _parameters_of(header),
     )
 
     def load(disable_dynamic: bool = False) -> ModelPatcher:
         model = transformer.build_model(
             config,
             dtypes.read_weights(header, found, stored_as, scaled),
-            format_for(config, found.built_in, preview_colours(header)),
+            format_for(config, found.built_in, _preview_colours(header)),
             stored_as,
             name,
             family=its_family,
@@ -83,13 +83,13 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     """
     if dtype not in VAE_DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: choose from {', '.join(VAE_DTYPES)}.")
-    header, found = inspect("vae", name)
+    header, found = _inspect("vae", name)
     chosen = DTYPES[dtype] or vae.best_dtype()
 
     def load(disable_dynamic: bool = False) -> comfy.sd.VAE:
         weights = load_weights(header, found.names, dtype=chosen)
         made = vae.build_vae(found.config, weights, chosen, header.name, not disable_dynamic)
-        reloadable(made.patcher, patcher_from(load))
+        reloadable(made.patcher, _patcher_from(load))
         return made
 
     return models.get(Key.of(header.path, "vae", short(chosen)), load)
@@ -103,7 +103,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
 
     Raises: as `load_model`.
     """
-    header, found = inspect("text_encoder", name)
+    header, found = _inspect("text_encoder", name)
 
     def load(disable_dynamic: bool = False) -> comfy.sd.CLIP:
         if found.config["d_model"] == 4096:
@@ -111,25 +111,25 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
         else:
             weights = load_weights(header, found.names)
             clip = text_encoder.build_clip(found.config, weights, header.name, not disable_dynamic)
-        reloadable(clip.patcher, patcher_from(load))
+        reloadable(clip.patcher, _patcher_from(load))
         return clip
 
     return models.get(Key.of(header.path, "text_encoder", short(found.dtype)), load)
 
 
-def inspect(kind: str, name: str) -> tuple[Header, Checkpoint]:
+def _inspect(kind: str, name: str) -> tuple[Header, Checkpoint]:
     """The header of a file, and which network it holds; refuses all but `kind`."""
     path = folders.find_weights(kind, name)
-    return inspect_file(path, Key.of(path, kind, dtype=""))
+    return _inspect_file(path, Key.of(path, kind, dtype=""))
 
 
 @lru_cache(maxsize=8)  # a checkpoint's header lists a thousand tensors; every run asks for it
-def inspect_file(path: Path, key: Key) -> tuple[Header, Checkpoint]:
+def _inspect_file(path: Path, key: Key) -> tuple[Header, Checkpoint]:
     header = read_header(path)
     return header, detect(header, key.kind)
 
 
-def patcher_from(load: Callable[..., comfy.sd.VAE | comfy.sd.CLIP]) -> Callable[..., ModelPatcher]:
+def _patcher_from(load: Callable[..., comfy.sd.VAE | comfy.sd.CLIP]) -> Callable[..., ModelPatcher]:
     """The same loader, but for the patcher inside of what it loads."""
 
     def load_patcher(disable_dynamic: bool = False) -> ModelPatcher:
@@ -138,11 +138,11 @@ def patcher_from(load: Callable[..., comfy.sd.VAE | comfy.sd.CLIP]) -> Callable[
     return load_patcher
 
 
-def parameters_of(header: Header) -> int:
+def _parameters_of(header: Header) -> int:
     return sum(prod(info.shape) for info in header.tensors.values())
 
 
-def preview_colours(header: Header) -> Colours | None:
+def _preview_colours(header: Header) -> Colours | None:
     """The fit from latents to colours that a built-in model's file carries."""
     note = json.loads(header.metadata.get("longtake", "{}")).get("preview")
     return Colours(note["factors"], note["bias"]) if note else None

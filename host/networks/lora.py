@@ -59,7 +59,7 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
     """
     if name == NONE:
         return model.clone(), 0, 0
-    tensors = comfy.lora_convert.convert_lora(official(load_weights(find(name))))
+    tensors = comfy.lora_convert.convert_lora(_official(load_weights(find(name))))
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     found = comfy.lora.load_lora(tensors, known, log_missing=False)
     if not found:
@@ -70,7 +70,7 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
         )
     weights = model.model_state_dict()
     sizes = {
-        key: (changed_by(patch), weights[key].numel() if key in weights else 0)
+        key: (_changed_by(patch), weights[key].numel() if key in weights else 0)
         for key, patch in found.items()
         if isinstance(key, str)  # otherwise it is a part of a parameter
     }
@@ -87,7 +87,7 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
     return changed, len(found) - len(other), len(other) + len(layers - known.keys())
 
 
-def changed_by(patch: Any) -> int:
+def _changed_by(patch: Any) -> int:
     """How many numbers of a parameter one of core's patches changes; 0 if that is unknown."""
     if isinstance(patch, LoRAAdapter):
         up, down, _, middle, _, reshape = patch.weights
@@ -95,12 +95,12 @@ def changed_by(patch: Any) -> int:
     return patch[1][0].numel() if isinstance(patch, tuple) and patch[0] == "diff" else 0
 
 
-def official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A LoRA's tensors under the names that core knows; those it knows already stay."""
-    return {renamed(name): tensor for name, tensor in tensors.items()}
+    return {_renamed(name): tensor for name, tensor in tensors.items()}
 
 
-def renamed(name: str) -> str:
+def _renamed(name: str) -> str:
     """`transformer.blocks.0.attn1.to_q.lora_A.weight` ->
     `diffusion_model.blocks.0.self_attn.q.lora_A.weight`."""
     match = PART.fullmatch(name)

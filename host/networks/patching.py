@@ -62,14 +62,14 @@ def reloadable(patcher: ModelPatcher, load: Callable[..., ModelPatcher]) -> Mode
 def watch(patcher: ModelPatcher) -> None:
     """Set up a patcher of a transformer; its clones inherit the callbacks."""
     for when, what in (
-        (CallbacksMP.ON_LOAD, patch_bare_parameters),
-        (CallbacksMP.ON_PRE_RUN, begin_run),
-        (CallbacksMP.ON_CLEANUP, end_run),
+        (CallbacksMP.ON_LOAD, _patch_bare_parameters),
+        (CallbacksMP.ON_PRE_RUN, _begin_run),
+        (CallbacksMP.ON_CLEANUP, _end_run),
     ):
         patcher.add_callback_with_key(when, OURS, what)
 
 
-def patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
+def _patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
     """Apply LoRAs to the parameters that ModelPatcher has just passed over.
 
     The original goes into the patcher's own backup, from which unpatching restores it. Starting
@@ -84,7 +84,7 @@ def patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
         patcher.patch_weight_to_device(key, device_to=device)
 
 
-def begin_run(patcher: ModelPatcher) -> None:
+def _begin_run(patcher: ModelPatcher) -> None:
     """Keep text keys and values through the run, unless weight hooks switch LoRAs between steps."""
     texts = patcher.model.diffusion_model.texts
     if patcher.hook_patches:
@@ -93,7 +93,7 @@ def begin_run(patcher: ModelPatcher) -> None:
         texts.open()
 
 
-def end_run(patcher: ModelPatcher) -> None:
+def _end_run(patcher: ModelPatcher) -> None:
     """Free what was kept for the steps of a run: the host does not know of it."""
     patcher.model.diffusion_model.texts.close()
     cached_table.cache_clear()

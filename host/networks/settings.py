@@ -83,16 +83,16 @@ def described(model: ModelPatcher) -> str:
     settings = network.family.settings
     size = sum(p.numel() for p in network.diffusion_model.parameters())
     return (
-        f"{network.family.title} ({evidence_of(network)})\n"
-        f"{rounded(size)} weights in {dtypes_of(network.diffusion_model)}\n"
+        f"{network.family.title} ({_evidence_of(network)})\n"
+        f"{_rounded(size)} weights in {_dtypes_of(network.diffusion_model)}\n"
         f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
         f"{settings.fps} fps\n"
-        f"{settings.steps} steps, shift {shifts(settings)}, cfg {cfgs(settings)}, "
+        f"{settings.steps} steps, shift {_shifts(settings)}, cfg {cfgs(settings)}, "
         f"{settings.sampler}"
     )
 
 
-def evidence_of(network: OurNetwork) -> str:
+def _evidence_of(network: OurNetwork) -> str:
     """What its family was recognised by."""
     if network.evidence != GUESS:
         return f"recognised by {network.evidence}"
@@ -102,18 +102,18 @@ def evidence_of(network: OurNetwork) -> str:
     )
 
 
-def rounded(size: int) -> str:
+def _rounded(size: int) -> str:
     """1.4 billion, or 6.2 million."""
     return f"{size / 1e9:.3g} billion" if size >= 1e9 else f"{size / 1e6:.2g} million"
 
 
-def dtypes_of(network: torch.nn.Module) -> str:
+def _dtypes_of(network: torch.nn.Module) -> str:
     """The dtypes of a network's matrices, as "bfloat16"."""
     found = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.ndim == 2}
     return " and ".join(sorted(found))
 
 
-def shifts(settings: SamplingDefaults) -> str:
+def _shifts(settings: SamplingDefaults) -> str:
     small = settings.small_shift
     return f"{settings.shift:g}" + ("" if small is None else f" ({small:g} at 480p)")
 

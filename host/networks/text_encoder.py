@@ -51,7 +51,7 @@ def build_clip(
             f"text encoder that was made for ComfyUI."
         )
     clip = comfy.sd.CLIP(
-        target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
+        _target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         tokenizer_data={VOCABULARY: vocabulary},
         parameters=sum(weight.numel() for weight in weights.values()),
@@ -63,15 +63,15 @@ def build_clip(
             f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "
             f"unexpected {sorted(unexpected) or 'none'}."
         )
-    return without_padding(clip)
+    return _without_padding(clip)
 
 
-def target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
+def _target_for(sizes: Mapping[str, Any], dtype: torch.dtype) -> ClipTarget:
     """Tokenizer and network classes for core's CLIP, which instantiates them itself."""
-    return ClipTarget(tokenizer_for(sizes["d_model"]), network_for(sizes, dtype))
+    return ClipTarget(_tokenizer_for(sizes["d_model"]), _network_for(sizes, dtype))
 
 
-def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.SD1ClipModel]:
+def _network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.SD1ClipModel]:
     class Encoder(sd1_clip.SDClipModel):
         def __init__(self, device, dtype, model_options):
             super().__init__(
@@ -93,14 +93,14 @@ def network_for(sizes: Mapping[str, Any], stored: torch.dtype) -> type[sd1_clip.
         def encode_token_weights(self, tokens):
             encode = super().encode_token_weights
             text, pooled, *extras = encode(tokens)
-            parts = [tokens[key] for key in shot_keys(tokens)]
+            parts = [tokens[key] for key in _shot_keys(tokens)]
             shots = of_cuts(text, [encode({NAME: part})[0] for part in parts]) if parts else {}
             return text, pooled, {**(extras[0] if extras else {}), **shots}
 
     return Network
 
 
-def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
+def _tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
     class Tokens(sd1_clip.SDTokenizer):
         def __init__(self, embedding_directory, tokenizer_data):
             super().__init__(
@@ -137,7 +137,7 @@ def tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
     return Tokenizer
 
 
-def shot_keys(tokens: Mapping[str, Any]) -> list[str]:
+def _shot_keys(tokens: Mapping[str, Any]) -> list[str]:
     """The keys of a prompt's shots, in order; none for a prompt without cuts."""
     return [key for key in tokens if key.startswith(SHOT)]
 
@@ -151,7 +151,7 @@ def load_umt5_xxl(path: str, dynamic: bool = True) -> comfy.sd.CLIP:
             clip_type=comfy.sd.CLIPType.WAN,
             **({} if dynamic else {"disable_dynamic": True}),
         )
-    return without_padding(clip)
+    return _without_padding(clip)
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def weights_taken_over() -> Iterator[None]:
         del T5.load_state_dict
 
 
-def without_padding(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
+def _without_padding(clip: comfy.sd.CLIP) -> comfy.sd.CLIP:
     """Makes a CLIP compute no tokens past the end of the prompt, which come out as zeros anyway.
 
     Core pads a prompt to 512 tokens and computes all of them, masked.

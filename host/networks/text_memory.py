@@ -16,7 +16,7 @@ Read = Callable[[Tensor, Tensor | None], Text]
 LIMIT = 16  # prompts; a run with more of them computes the oldest again
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """One prompt of a batch, and its keys and values.
 
     Attributes:
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     text: Text
 
 
-class Stacked(Sequence[KeysValues]):
+class _Stacked(Sequence[KeysValues]):
     """Keys and values of several prompts, batched for one block at a time, when it asks.
 
     Batched for all blocks they would take as much memory again: gigabytes for 14B.
@@ -54,7 +54,7 @@ class TextMemory:
     """
 
     def __init__(self):
-        self._rows: list[Row] = []
+        self._rows: list[_Row] = []
         self._open = False
 
     def open(self) -> None:
@@ -70,15 +70,15 @@ class TextMemory:
             return read(context, image)
         each = range(context.shape[0])
         texts = [self._row(read, context[i : i + 1], _row(image, i)) for i in each]
-        words = Stacked([text.words for text in texts])
-        return Text(words, None if image is None else Stacked([text.image for text in texts]))
+        words = _Stacked([text.words for text in texts])
+        return Text(words, None if image is None else _Stacked([text.image for text in texts]))
 
     def _row(self, read: Read, context: Tensor, image: Tensor | None) -> Text:
         for row in self._rows:
             if _same(row.context, context) and _same(row.image, image):
                 return row.text
         text = read(context, image)
-        self._rows = [*self._rows, Row(context.clone(), _clone(image), text)][-LIMIT:]
+        self._rows = [*self._rows, _Row(context.clone(), _clone(image), text)][-LIMIT:]
         return text
 
 

@@ -91,10 +91,10 @@ class OurNetwork:
         # follow the video in time, and are the same for every window.
         window = options.get("context_window")
         kwargs = {
-            name: value if name == "time_dim_concat" else in_window(value, window, x.shape[2])
+            name: value if name == "time_dim_concat" else _in_window(value, window, x.shape[2])
             for name, value in kwargs.items()
         }
-        c_concat = in_window(c_concat, window, x.shape[2])
+        c_concat = _in_window(c_concat, window, x.shape[2])
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     def memory_required(self, input_shape, cond_shapes=None) -> float:
@@ -121,7 +121,7 @@ class OneLevel(OurNetwork, model_base.WAN21):
     """Checkpoints with one noise level for the whole video."""
 
 
-def in_window(value: Any, window: Any, frames: int) -> Any:
+def _in_window(value: Any, window: Any, frames: int) -> Any:
     """Five-axis conditioning cut to the latent frames of a context window, unless it already is."""
     if window is None or not torch.is_tensor(value) or value.ndim != 5 or value.shape[2] == frames:
         return value

@@ -79,10 +79,10 @@ class ComfyWanVAE(WanVAE):
         def on_device(frames: Tensor) -> Tensor:
             return frames if device is None else frames.to(device, weight.dtype)
 
-        return torch.cat(list(encoded_pieces(self, pixels, on_device)), dim=2)
+        return torch.cat(list(_encoded_pieces(self, pixels, on_device)), dim=2)
 
 
-def encoded_pieces(
+def _encoded_pieces(
     network: WanVAE, pixels: Tensor, prepare: Callable[[Tensor], Tensor] = lambda frames: frames
 ) -> Iterator[Tensor]:
     """Latents of pixels: (b, 3, f, h, w), a latent frame at a time; `prepare` is applied first."""
@@ -125,18 +125,18 @@ class ComfyVAE(comfy.sd.VAE):
 
 def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
     """Memory for encoding one of pixels: (b, 3, f, h, w), besides weights and pixels."""
-    numbers = ENCODING * widest(config, config.width, pixels[-2] * pixels[-1])
+    numbers = ENCODING * _widest(config, config.width, pixels[-2] * pixels[-1])
     return numbers * mm.dtype_size(dtype)
 
 
 def decode_bytes(config: VAEConfig, latents: Sequence[int], dtype: torch.dtype) -> float:
     """Memory for decoding one of latents: (b, z, t, h, w), besides the weights."""
     pixels = latents[-2] * latents[-1] * config.stride_hw**2
-    numbers = DECODING[config.residual] * widest(config, config.decoder_width, pixels)
+    numbers = DECODING[config.residual] * _widest(config, config.decoder_width, pixels)
     return numbers * mm.dtype_size(dtype)
 
 
-def widest(config: VAEConfig, width: int, pixels: int) -> float:
+def _widest(config: VAEConfig, width: int, pixels: int) -> float:
     """How many numbers the largest tensor of one piece has, a latent frame of `pixels` pixels."""
     return pixels / config.patch**2 * width * max(config.multipliers[:2]) * config.stride_t
 
@@ -191,7 +191,7 @@ def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
     Raises:
         InputError: if the VAE is of another family, or does not fit the latents.
     """
-    check_latents(vae, latents)
+    _check_latents(vae, latents)
     decode_piece = piece_decoder(vae)
     make_room(vae, latents)
     return decode_piece
@@ -233,7 +233,7 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
         FrameCountError, SizeError: off the VAE's grid, with the nearest that fit.
     """
     grid = grid_of(vae)
-    check_image(image, grid)
+    _check_image(image, grid)
     network = streaming(vae)
     pixels = rearrange(image[..., :3], "f h w c -> 1 c f h w")
     load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
@@ -242,11 +242,11 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
         return (frames * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
 
     with torch.inference_mode():
-        pieces = [z.float().cpu() for z in encoded_pieces(network, pixels, on_device)]
+        pieces = [z.float().cpu() for z in _encoded_pieces(network, pixels, on_device)]
     return torch.cat(pieces, dim=2)
 
 
-def check_image(image: Tensor, grid: Grid) -> None:
+def _check_image(image: Tensor, grid: Grid) -> None:
     if image.ndim != 4 or image.shape[-1] < 3:
         raise InputError(
             f"frames of shape {tuple(image.shape)} are not an IMAGE: need "
@@ -260,7 +260,7 @@ def check_image(image: Tensor, grid: Grid) -> None:
             raise SizeError(name, pixels, grid.stride_hw)
 
 
-def check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
+def _check_latents(vae: comfy.sd.VAE, latents: Tensor) -> None:
     """Raises InputError for latents that a VAE cannot decode."""
     check_video(latents, grid_of(vae).channels)
 
@@ -282,7 +282,7 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
         return network
     shared = network.state_dict(keep_vars=True)
     try:
-        config = detect(header_of(shared), "vae").config
+        config = detect(_header_of(shared), "vae").config
     except CheckpointError:
         raise InputError(
             f"this VAE ({type(network).__name__}) cannot be decoded in pieces, only Wan VAEs can: "
@@ -294,7 +294,7 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
     return ours.eval()
 
 
-def header_of(weights: dict[str, Tensor]) -> Header:
+def _header_of(weights: dict[str, Tensor]) -> Header:
     """Weights in memory, described as if they were in a file."""
     names = {dtype: name for name, dtype in FILE_DTYPES.items()}
     path = Path("VAE")

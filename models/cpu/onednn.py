@@ -21,7 +21,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 def linear_serves(x: Tensor, weight: Tensor) -> bool:
     """Whether `linear` can compute x: (..., c) by weight: (c', c), and is worth it."""
     rows = x.numel() // max(1, x.shape[-1])
-    return rows >= ROWS and serves(x, weight) and works(linear_is_right)
+    return rows >= ROWS and serves(x, weight) and works(_linear_is_right)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
@@ -33,7 +33,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -
 def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
     """Whether `convolution` can compute a layer, whose weights then need no cast or patch."""
     cast = getattr(conv, "weight_function", None) or getattr(conv, "bias_function", None)
-    return not cast and serves(x, conv.weight) and works(convolution_is_right)
+    return not cast and serves(x, conv.weight) and works(_convolution_is_right)
 
 
 def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def works(is_right: Callable[[], bool]) -> bool:
 
 
 @torch.no_grad()
-def linear_is_right() -> bool:
+def _linear_is_right() -> bool:
     rng = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(*s, generator=rng) for s in ((3, 5, 17), (11, 17), (11,)))
     expected = F.linear(x, weight, bias)
@@ -80,7 +80,7 @@ def linear_is_right() -> bool:
 
 
 @torch.no_grad()
-def convolution_is_right() -> bool:
+def _convolution_is_right() -> bool:
     conv = nn.Conv3d(5, 7, 3, padding=(0, 1, 1))
     x = torch.randn(1, 3, 4, 6, 5, generator=torch.Generator().manual_seed(0)).movedim(-1, 1)
     return close(convolution(conv, x), conv(x))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from . import onednn
 
-A, B = sqrt(0.5), sqrt(2.0)  # A * B is 1, which `evaluate` relies on
+A, B = sqrt(0.5), sqrt(2.0)  # A * B is 1, which `_evaluate` relies on
 POINTS = (0.0, A, -A, B, -B)  # and infinity
 SIZE, STEP = 6, 4  # of windows, in pixels
 WINDOWS = 64  # in a block, few enough for all intermediate results to stay in the cache
@@ -57,11 +57,11 @@ def pays(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> bool:
     before = min(conv.kernel_size[0], x.shape[2]) - 1 if x.ndim == 5 else 0  # frames
     pixels = x[:, 0, before:].numel()
     large = pixels >= PIXELS and min(conv.weight.shape[:2]) >= CHANNELS
-    return large and x.movedim(1, -1).is_contiguous() and onednn.works(is_right)
+    return large and x.movedim(1, -1).is_contiguous() and onednn.works(_is_right)
 
 
 @torch.no_grad()
-def is_right() -> bool:
+def _is_right() -> bool:
     rng = torch.Generator().manual_seed(0)
     sizes = (1, 5, 4, 7, 9), (3, 5, 3, 3, 3), (3,)
     x, weight, bias = (torch.randn(*size, generator=rng) for size in sizes)
@@ -83,23 +83,23 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x = x.movedim(1, -1)
     b, t, h, w, c = x.shape
     rows, columns = -(-h // STEP), -(-w // STEP)  # of windows
-    wide, lefts = cut(columns, WINDOWS)
-    high, tops = cut(rows, WINDOWS // wide)
+    wide, lefts = _cut(columns, WINDOWS)
+    high, tops = _cut(rows, WINDOWS // wide)
     channels, _, k = weight.shape[:3]
     few = max(16, WEIGHTS // (SIZE * SIZE * k * c) // 16 * 16)
     bias = weight.new_zeros(channels) if bias is None else bias
     parts = zip(weight.split(few), bias.split(few), strict=True)
-    filters = [evaluated_weights(*part, (b, t, high, wide)) for part in parts]
+    filters = [_evaluated_weights(*part, (b, t, high, wide)) for part in parts]
     out = x.new_empty(b, t - k + 1, STEP * rows, STEP * columns, channels)
     for top, left in product(tops, lefts):
         block = out.narrow(2, STEP * top, STEP * high).narrow(3, STEP * left, STEP * wide)
-        points = evaluated(surrounded(x, STEP * top, STEP * left, *block.shape[2:4]))
+        points = _evaluated(_surrounded(x, STEP * top, STEP * left, *block.shape[2:4]))
         for (values, offset), results in zip(filters, block.split(few, dim=-1), strict=True):
-            interpolated(multiplied(points, values, offset), results)
+            _interpolated(_multiplied(points, values, offset), results)
     return out[:, :, :h, :w].contiguous().movedim(-1, 1)
 
 
-def cut(total: int, most: int) -> tuple[int, list[int]]:
+def _cut(total: int, most: int) -> tuple[int, list[int]]:
     """(size, starts) of pieces of equal size, at most `most`; the last may overlap another.
 
     oneDNN orders weights for one size of input, and would slowly reorder them for another.
@@ -109,7 +109,7 @@ def cut(total: int, most: int) -> tuple[int, list[int]]:
     return size, [min(i * size, total - size) for i in range(pieces)]
 
 
-def surrounded(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+def _surrounded(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     """A part of x: (b, t, h, w, c), and one pixel more on every side; outside of x are zeros."""
     above, before = int(top == 0), int(left == 0)
     part = x[:, :, top - 1 + above : top + height + 1, left - 1 + before : left + width + 1]
@@ -117,36 +117,36 @@ def surrounded(x: Tensor, top: int, left: int, height: int, width: int) -> Tenso
     return F.pad(part, (0, 0, before, after, above, below))
 
 
-def evaluated(pixels: Tensor) -> Tensor:
+def _evaluated(pixels: Tensor) -> Tensor:
     """Windows at their points: (b, t, 4·y + 2, 4·x + 2, c) -> (b, t, y, x, j, i, c)."""
     b, t, h, w, c = pixels.shape
     half = pixels.new_empty(b, t, h // STEP, w, SIZE, c)
-    evaluate(pixels.unfold(2, SIZE, STEP).unbind(-1), half.unbind(4))
+    _evaluate(pixels.unfold(2, SIZE, STEP).unbind(-1), half.unbind(4))
     points = pixels.new_empty(b, t, h // STEP, w // STEP, SIZE, SIZE, c)
-    evaluate(half.unfold(3, SIZE, STEP).unbind(-1), points.unbind(4))
+    _evaluate(half.unfold(3, SIZE, STEP).unbind(-1), points.unbind(4))
     return points
 
 
-def multiplied(points: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(b, t, y, x, j, i, c) by `evaluated_weights` -> (b, t - k + 1, y, x, j, i, c')."""
+def _multiplied(points: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(b, t, y, x, j, i, c) by `_evaluated_weights` -> (b, t - k + 1, y, x, j, i, c')."""
     x = points.flatten(4).movedim(-1, 1)
     y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *PLAIN, "none", [], "")
     return y.movedim(1, -1).unflatten(-1, (SIZE, SIZE, -1))
 
 
-def interpolated(products: Tensor, out: Tensor) -> None:
+def _interpolated(products: Tensor, out: Tensor) -> None:
     """(b, t, y, x, j, i, c) -> out: (b, t, 4·y, 4·x, c). The products are overwritten."""
     b, t, y, x, _, _, c = products.shape
     half = products.new_empty(b, t, y, x, STEP, SIZE, c)
-    interpolate(products.unbind(4), half.unbind(4))
-    interpolate(half.flatten(3, 4).unbind(4), out.unflatten(2, (y, STEP)).unbind(3))
+    _interpolate(products.unbind(4), half.unbind(4))
+    _interpolate(half.flatten(3, 4).unbind(4), out.unflatten(2, (y, STEP)).unbind(3))
 
 
-def evaluate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _evaluate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     """Six pixels -> their values at 0, A, -A, B, -B and infinity.
 
     Filtering is polynomial multiplication, transposed, and so is this: the coefficients of each sum
-    are those of the polynomial that is zero at all points but one. It is scaled in `constants`.
+    are those of the polynomial that is zero at all points but one. It is scaled in `_constants`.
     """
     torch.add(x[0] + x[4], x[2], alpha=-(A**2 + B**2), out=out[0])
     for i, point, other in ((1, A, B), (3, B, A)):
@@ -157,7 +157,7 @@ def evaluate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     torch.add(x[1] + x[5], x[3], alpha=-(A**2 + B**2), out=out[5])
 
 
-def interpolate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _interpolate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     """Products at the six points -> four results. x is overwritten."""
     even_a, odd_a = x[1] + x[2], x[1].sub_(x[2]).mul_(A)
     even_b, odd_b = x[3] + x[4], x[3].sub_(x[4]).mul_(B)
@@ -167,10 +167,10 @@ def interpolate(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     torch.add(x[5], odd_a, alpha=A**2, out=out[3]).add_(odd_b, alpha=B**2)
 
 
-def evaluated_weights(
+def _evaluated_weights(
     weight: Tensor, bias: Tensor, block: tuple[int, int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Filters at the points, for `multiplied`.
+    """Filters at the points, for `_multiplied`.
 
     Args:
         weight: (c', c, k, 3, 3).
@@ -181,7 +181,7 @@ def evaluated_weights(
         (j·i·c', c, k, 1, 1), in an order of oneDNN's own, and (j·i·c',).
     """
     _, c, k = weight.shape[:3]
-    at_points, of_one = constants()
+    at_points, of_one = _constants()
     flat = weight.permute(3, 4, 0, 2, 1).reshape(9, -1)
     values = (at_points.to(flat) @ flat).view(-1, k, 1, 1, c).movedim(-1, 1)
     b, *sizes = block
@@ -191,7 +191,7 @@ def evaluated_weights(
 
 
 @lru_cache
-def constants() -> tuple[Tensor, Tensor]:
+def _constants() -> tuple[Tensor, Tensor]:
     """What evaluates filters at the points, (36, 9), and products that interpolate to 1, (36,).
 
     The latter make a bias. By Lagrange's formula they are the weights that the points have for the

@@ -83,7 +83,7 @@ def detect_rife(header: Header) -> tuple[RifeConfig, Mapping[str, str]]:
             f"safetensors file of RIFE 4.0 to 4.26; older ones and FILM are not read."
         ) from None
     if config.features:
-        names = {name: encoder_name(official, config) for name, official in names.items()}
+        names = {name: _encoder_name(official, config) for name, official in names.items()}
     return config, names
 
 
@@ -111,7 +111,7 @@ def layers(found: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
 
 def encoder(found: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """The three numbers of its encoder, if it has one."""
-    weights = [shape for name, shape in sorted(found.items()) if is_encoder_weight(name)]
+    weights = [shape for name, shape in sorted(found.items()) if _is_encoder_weight(name)]
     if not weights:
         return {}
     return {
@@ -121,11 +121,11 @@ def encoder(found: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     }
 
 
-def is_encoder_weight(name: str) -> bool:
+def _is_encoder_weight(name: str) -> bool:
     return name.startswith("encode.") and name.endswith(".weight")
 
 
-def encoder_name(name: str, config: RifeConfig) -> str:
+def _encoder_name(name: str, config: RifeConfig) -> str:
     first, _, rest = name.partition(".")
     layer, _, end = rest.partition(".")
     if first != "encode":

@@ -100,7 +100,7 @@ class IFBlock(nn.Module):
         out = self.lastconv(layers + x if self.kind == "prelu" else layers).float()
         larger = scale * (1 if self.shuffles else 2)
         out = torch.cat((out[:, :4] * larger, out[:, 4:]), 1)  # while it is small
-        return torch.split(resized(out, larger), (4, out.shape[1] - 4), 1)
+        return torch.split(_resized(out, larger), (4, out.shape[1] - 4), 1)
 
 
 class IFNet(nn.Module):
@@ -190,19 +190,19 @@ class IFNet(nn.Module):
         self, warped: Tensor, times: Tensor, rest: Tensor | None, flow: Tensor | None, scale: float
     ) -> Tensor:
         """What a block sees: (b, inputs, h / scale, w / scale)."""
-        colours = resized(rearrange(warped[:, :, :3], "b s c h w -> b (s c) h w"), 1 / scale)
+        colours = _resized(rearrange(warped[:, :, :3], "b s c h w -> b (s c) h w"), 1 / scale)
         parts = [colours]
         if self.config.features:
             features = rearrange(warped[:, :, 3:], "b s c h w -> b (s c) h w")
-            parts.append(resized(features, 1 / scale))
+            parts.append(_resized(features, 1 / scale))
         parts.append(times.expand(-1, 1, *colours.shape[-2:]))
         if flow is not None:
-            parts.append(resized(rest[:, : 1 + self.config.carried], 1 / scale))
-            parts.append(flow if scale == 1 else resized(flow, 1 / scale).div_(scale))
+            parts.append(_resized(rest[:, : 1 + self.config.carried], 1 / scale))
+            parts.append(flow if scale == 1 else _resized(flow, 1 / scale).div_(scale))
         return torch.cat(parts, 1)
 
 
-def resized(x: Tensor, factor: float) -> Tensor:
+def _resized(x: Tensor, factor: float) -> Tensor:
     """x: (b, c, h, w) made larger by `factor`, or smaller if below 1."""
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear")
 

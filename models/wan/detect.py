@@ -76,7 +76,7 @@ def detect(header: Header, want: Kind | None = None) -> Checkpoint:
     if "longtake" in header.metadata:
         found = [built_in(header)]
     else:
-        find = {"dit": find_dit, "vae": find_vae, "text_encoder": find_text_encoder}
+        find = {"dit": _find_dit, "vae": _find_vae, "text_encoder": _find_text_encoder}
         kinds = [want, *(kind for kind in find if kind != want)] if want else list(find)
         found = [hit for kind in kinds if (hit := find[kind](header))]
     if not found:
@@ -106,13 +106,13 @@ def built_in(header: Header) -> Checkpoint:
             f"cannot be read ({one_line(error)}). Get another copy of it."
         ) from None
     names = {name: name for name in header.tensors}
-    return Checkpoint(kind, "Longtake nano", config, names, main_dtype(header, names), True)
+    return Checkpoint(kind, "Longtake nano", config, names, _main_dtype(header, names), True)
 
 
-def find_dit(header: Header) -> Checkpoint | None:
-    names, rename = under(header, "head.modulation"), str
+def _find_dit(header: Header) -> Checkpoint | None:
+    names, rename = _under(header, "head.modulation"), str
     if names is None:
-        names, rename = under(header, "condition_embedder.time_proj.weight"), dit_from_diffusers
+        names, rename = _under(header, "condition_embedder.time_proj.weight"), dit_from_diffusers
         if names is None:
             return None
         names = {old: new for old, new in names.items() if not DIT_UNUSED.fullmatch(new)}
@@ -122,15 +122,15 @@ def find_dit(header: Header) -> Checkpoint | None:
     names = weights | named_scales(header, scales, rename)
     refuse_quantised(header, names, marked)
     config = dit_config(Shapes(header, weights))
-    refuse_unknown_channels(header, config)
-    title, dtype = config.layout.value, main_dtype(header, weights)
+    _refuse_unknown_channels(header, config)
+    title, dtype = config.layout.value, _main_dtype(header, weights)
     return Checkpoint("dit", title, config, names, dtype, scaled=bool(scales))
 
 
-def find_vae(header: Header) -> Checkpoint | None:
-    names = under(header, "decoder.middle.0.residual.0.gamma")
+def _find_vae(header: Header) -> Checkpoint | None:
+    names = _under(header, "decoder.middle.0.residual.0.gamma")
     if names is None:
-        names = under(header, "decoder.mid_block.resnets.0.norm1.gamma")
+        names = _under(header, "decoder.mid_block.resnets.0.norm1.gamma")
         if names is None:
             return None
         rename = vae_from_diffusers(names.values())
@@ -138,13 +138,13 @@ def find_vae(header: Header) -> Checkpoint | None:
     refuse_quantised(header, names, marked=False)
     config = vae_config(Shapes(header, names))
     title = f"Wan {config.layout} VAE"
-    return Checkpoint("vae", title, config, names, main_dtype(header, names))
+    return Checkpoint("vae", title, config, names, _main_dtype(header, names))
 
 
-def find_text_encoder(header: Header) -> Checkpoint | None:
+def _find_text_encoder(header: Header) -> Checkpoint | None:
     """UMT5 under transformers' names, recognised by a position bias in every block."""
     bias = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
-    names = under(header, bias.format(0))
+    names = _under(header, bias.format(0))
     if names is None or not {bias.format(1), "shared.weight"} <= set(names.values()):
         return None
     shapes = Shapes(header, names)
@@ -159,10 +159,10 @@ def find_text_encoder(header: Header) -> Checkpoint | None:
         "num_layers": count_blocks(shapes, r"encoder\.block\.(\d+)\."),
         "vocab_size": vocabulary,
     }
-    return Checkpoint("text_encoder", "UMT5", config, names, main_dtype(header, names))
+    return Checkpoint("text_encoder", "UMT5", config, names, _main_dtype(header, names))
 
 
-def under(header: Header, landmark: str) -> dict[str, str] | None:
+def _under(header: Header, landmark: str) -> dict[str, str] | None:
     """Tensors with the same prefix as `landmark` -> their names without it; None if it is absent.
 
     Files put `model.`, `model.diffusion_model.`, `vae.` and the like before a network's names; in
@@ -177,7 +177,7 @@ def under(header: Header, landmark: str) -> dict[str, str] | None:
     return {name: name.removeprefix(prefix) for name in header.tensors if name.startswith(prefix)}
 
 
-def refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
+def _refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
     """Raises CheckpointError for a transformer that takes or gives other channels than Wan's."""
     channels = config.in_channels, config.out_channels
     if config.frame_rates or (*channels, config.image_width is not None) in CHANNELS:
@@ -190,7 +190,7 @@ def refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
     )
 
 
-def main_dtype(header: Header, names: Iterable[str]) -> torch.dtype:
+def _main_dtype(header: Header, names: Iterable[str]) -> torch.dtype:
     """The dtype in which most of the numbers are stored."""
     sizes: Counter[str] = Counter()
     for name in names:

@@ -53,7 +53,7 @@ AroundBlock = Callable[[int, Callable[[Tensor], Tensor], Tensor], Tensor]
 """(index, block, x) -> block(x), or something else: where to watch, replace or skip a block."""
 
 
-def run_block(_index: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _run_block(_index: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return block(x)
 
 
@@ -288,7 +288,7 @@ class WanDiT(nn.Module):
         fps: float = 24,
         axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
         attention: Attention | None = None,
-        around_block: AroundBlock = run_block,
+        around_block: AroundBlock = _run_block,
     ) -> Tensor:
         """The velocity at x.
 

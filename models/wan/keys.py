@@ -95,32 +95,32 @@ def vae_from_diffusers(names: Iterable[str]) -> Rename:
     an index depends on how many blocks a stage has.
     """
     names = list(names)
-    blocks = count(names, r"decoder\.up_blocks\.0\.resnets\.(\d+)\.")
+    blocks = _count(names, r"decoder\.up_blocks\.0\.resnets\.(\d+)\.")
     nested = any(re.match(r"encoder\.down_blocks\.\d+\.resnets\.", name) for name in names)
 
     def rename(name: str) -> str:
         if not (match := HALF.fullmatch(name)):
             return rename_stem(name, VAE)
         half, rest = match.groups()
-        place = place_nested if nested else place_flat
-        return f"{half}.{rename_half(rest, lambda m: place(half, m, blocks))}"
+        place = _place_nested if nested else _place_flat
+        return f"{half}.{_rename_half(rest, lambda m: place(half, m, blocks))}"
 
     return rename
 
 
-def rename_half(name: str, place: Callable[[re.Match], str]) -> str:
+def _rename_half(name: str, place: Callable[[re.Match], str]) -> str:
     """A name within the encoder or decoder; `place` says where a stage's block belongs."""
-    stem, leaf = split_leaf(name)
+    stem, leaf = _split_leaf(name)
     if stem in VAE_HALF:
         return VAE_HALF[stem] + leaf
     if match := MIDDLE.fullmatch(stem):
-        return f"middle.{2 * int(match[1])}{rename_residual(match[2])}{leaf}"
+        return f"middle.{2 * int(match[1])}{_rename_residual(match[2])}{leaf}"
     if match := STAGE.fullmatch(stem):
-        return f"{place(match)}{rename_residual(match['rest'])}{leaf}"
+        return f"{place(match)}{_rename_residual(match['rest'])}{leaf}"
     return name
 
 
-def place_nested(half: str, match: re.Match, blocks: int) -> str:
+def _place_nested(half: str, match: re.Match, blocks: int) -> str:
     """Layout 2.2: every stage is a list of its own, with the resampling last."""
     stack = "downsamples" if half == "encoder" else "upsamples"
     last = blocks - (half == "encoder")  # a decoder stage has one block more
@@ -128,7 +128,7 @@ def place_nested(half: str, match: re.Match, blocks: int) -> str:
     return f"{stack}.{match['stage']}.{stack}.{index}"
 
 
-def place_flat(half: str, match: re.Match, blocks: int) -> str:
+def _place_flat(half: str, match: re.Match, blocks: int) -> str:
     """Layout 2.1: one list of all stages' blocks; diffusers nests the decoder's only."""
     if half == "encoder":
         return f"downsamples.{match['stage']}"
@@ -136,22 +136,22 @@ def place_flat(half: str, match: re.Match, blocks: int) -> str:
     return f"upsamples.{int(match['stage']) * (blocks + 1) + index}"
 
 
-def rename_residual(rest: str) -> str:
+def _rename_residual(rest: str) -> str:
     """`.conv1` -> `.residual.2`; what is no part of a residual block stays."""
     return f".{VAE_RESIDUAL[rest[1:]]}" if rest[1:] in VAE_RESIDUAL else rest
 
 
 def rename_stem(name: str, table: Mapping[str, str]) -> str:
-    stem, leaf = split_leaf(name)
+    stem, leaf = _split_leaf(name)
     return table.get(stem, stem) + leaf
 
 
-def split_leaf(name: str) -> tuple[str, str]:
+def _split_leaf(name: str) -> tuple[str, str]:
     """`ffn.0.weight` -> (`ffn.0`, `.weight`); a bare parameter has no leaf."""
     match = LEAF.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")
 
 
-def count(names: Iterable[str], pattern: str) -> int:
+def _count(names: Iterable[str], pattern: str) -> int:
     """How many different numbers a pattern's first group takes."""
     return len({match[1] for name in names if (match := re.match(pattern, name))})

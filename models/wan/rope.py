@@ -17,16 +17,16 @@ def rope_table(
     first_frame: int = 0,
     axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
 ) -> Tensor:
-    """Cosine and sine of every token's rotation; arguments and result as of `new_table`.
+    """Cosine and sine of every token's rotation; arguments and result as of `_new_table`.
 
     Every step of a run asks for the same table, so the last few are kept. A compiler would trace
     through the cache, and warn that it does.
     """
-    table = new_table if torch.compiler.is_compiling() else cached_table
+    table = _new_table if torch.compiler.is_compiling() else cached_table
     return table(grid, head_dim, device, first_frame, axes)
 
 
-def new_table(
+def _new_table(
     grid: tuple[int, int, int],
     head_dim: int,
     device: torch.device,
@@ -54,7 +54,7 @@ def new_table(
         dims = (head_dim - 2 * along_hw, along_hw, along_hw)
         starts = (first_frame, 0, 0)
         angles = [
-            torch.outer(shift + scale * torch.arange(start, start + size).double(), speeds(dim))
+            torch.outer(shift + scale * torch.arange(start, start + size).double(), _speeds(dim))
             for start, size, dim, (shift, scale) in zip(starts, grid, dims, axes, strict=True)
         ]
         t, h, w = grid
@@ -70,10 +70,10 @@ def new_table(
         return table.unsqueeze(2).float().to(device)
 
 
-cached_table = lru_cache(maxsize=4)(new_table)
+cached_table = lru_cache(maxsize=4)(_new_table)
 
 
-def speeds(dim: int, base: float = 10_000.0) -> Tensor:
+def _speeds(dim: int, base: float = 10_000.0) -> Tensor:
     """Radians per position of an axis's dim / 2 channel pairs: 1 down to almost 1 / base."""
     return base ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
 

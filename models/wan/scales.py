@@ -80,7 +80,7 @@ def refuse_quantised(header: Header, names: Mapping[str, str], marked: bool) -> 
     bare = [
         old
         for old, new in names.items()
-        if (marked or scaled) and is_fp8_matrix(header, old) and new.removesuffix("weight") not in
+        if (marked or scaled) and _is_fp8_matrix(header, old) and new.removesuffix("weight") not in
         scaled
     ]  # fmt: skip
     if bare:
@@ -91,6 +91,6 @@ def refuse_quantised(header: Header, names: Mapping[str, str], marked: bool) -> 
         )
 
 
-def is_fp8_matrix(header: Header, name: str) -> bool:
+def _is_fp8_matrix(header: Header, name: str) -> bool:
     info = header.tensors[name]
     return info.dtype in FP8 and len(info.shape) == 2 and prod(info.shape) > 1

@@ -65,7 +65,7 @@ def vae_config(shapes: Shapes) -> VAEConfig:
     """A VAE's sizes. Raises CheckpointError where its shapes contradict Wan's."""
     width, channels = shapes.of("encoder.conv1.weight", 5)[:2]
     residual = any(re.match(r"encoder\.downsamples\.\d+\.downsamples\.", name) for name in shapes)
-    stages = nested_stages(shapes) if residual else flat_stages(shapes)
+    stages = _nested_stages(shapes) if residual else _flat_stages(shapes)
     first = stages[0][0]
     if any(len(blocks) != len(first) or not blocks for blocks, _ in stages):
         raise CheckpointError(f"'{shapes.source}' is incomplete: its encoder lacks some blocks.")
@@ -88,7 +88,7 @@ def vae_config(shapes: Shapes) -> VAEConfig:
 Stage = tuple[list[str], str]  # names of an encoder stage's residual blocks, and its downsampling
 
 
-def nested_stages(shapes: Shapes) -> list[Stage]:
+def _nested_stages(shapes: Shapes) -> list[Stage]:
     """Layout 2.2: a list of stages, each a list of blocks with the downsampling last."""
     stages = []
     for i in range(count_blocks(shapes, r"encoder\.downsamples\.(\d+)\.")):
@@ -100,7 +100,7 @@ def nested_stages(shapes: Shapes) -> list[Stage]:
     return stages
 
 
-def flat_stages(shapes: Shapes) -> list[Stage]:
+def _flat_stages(shapes: Shapes) -> list[Stage]:
     """Layout 2.1: one list, where every downsampling ends a stage."""
     stages, blocks = [], []
     for i in range(count_blocks(shapes, r"encoder\.downsamples\.(\d+)\.")):

@@ -54,7 +54,9 @@ class ResidualBlock(nn.Module):
         return self.sum(self.shortcut(x), y)
 
 
-def residual_blocks(in_channels: int, out_channels: int, blocks: int, **kw: Any) -> list[nn.Module]:
+def _residual_blocks(
+    in_channels: int, out_channels: int, blocks: int, **kw: Any
+) -> list[nn.Module]:
     """Blocks in a row; the first changes the number of channels."""
     widths = [in_channels] + [out_channels] * blocks
     return [ResidualBlock(a, b, **kw) for a, b in pairwise(widths)]
@@ -78,7 +80,7 @@ class AttentionBlock(nn.Module):
         return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
 
 
-def each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """What works on pictures, (n, c, h, w), applied to every frame of x: (b, c, t, h, w)."""
     frames = change(rearrange(x, "b c t h w -> (b t) c h w"))
     return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
@@ -96,7 +98,7 @@ class Downsample(nn.Module):
         self.temporal = temporal
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = each_frame(self.resample, x)
+        x = _each_frame(self.resample, x)
         if not self.temporal:
             return x
         if not past.fresh:
@@ -121,7 +123,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         x = self._double_time(x, past) if self.temporal else x
-        return each_frame(self.resample, x)
+        return _each_frame(self.resample, x)
 
     def _double_time(self, x: Tensor, past: Past) -> Tensor:
         if not past.fresh:
@@ -187,14 +189,14 @@ class DownStage(nn.Module):
     ):
         super().__init__()
         temporal, spatial = down
-        stack = residual_blocks(in_channels, out_channels, blocks, **kw)
+        stack = _residual_blocks(in_channels, out_channels, blocks, **kw)
         if spatial:
             stack.append(Downsample(out_channels, temporal, **kw))
         self.downsamples = nn.Sequential(*stack)
         self.avg_shortcut = AverageDown(out_channels, 1 + temporal, 1 + spatial)
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        return through(self.downsamples, x, past) + self.avg_shortcut(x, past)
+        return _through(self.downsamples, x, past) + self.avg_shortcut(x, past)
 
 
 class UpStage(nn.Module):
@@ -205,7 +207,7 @@ class UpStage(nn.Module):
     ):
         super().__init__()
         temporal, spatial = up
-        stack = residual_blocks(in_channels, out_channels, blocks, **kw)
+        stack = _residual_blocks(in_channels, out_channels, blocks, **kw)
         if spatial:
             stack.append(Upsample(out_channels, out_channels, temporal, **kw))
         self.upsamples = nn.Sequential(*stack)
@@ -214,11 +216,11 @@ class UpStage(nn.Module):
         )
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        y = through(self.upsamples, x, past)
+        y = _through(self.upsamples, x, past)
         return y if self.avg_shortcut is None else y + self.avg_shortcut(x, past)
 
 
-def through(stages: nn.Sequential, x: Tensor, past: Past) -> Tensor:
+def _through(stages: nn.Sequential, x: Tensor, past: Past) -> Tensor:
     """x: (b, c, t, h, w) through every stage in turn."""
     for stage in stages:
         x = stage(x, past)
@@ -259,15 +261,15 @@ class Encoder(nn.Module):
             if config.residual:
                 yield DownStage(a, b, config.res_blocks, (temporal, not last), **kw)
                 continue
-            yield from residual_blocks(a, b, config.res_blocks, **kw)
+            yield from _residual_blocks(a, b, config.res_blocks, **kw)
             if not last:
                 yield Downsample(b, temporal, **kw)
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, c, t, h, w), patches folded in -> (b, 2z, t', h', w')."""
         x = self.conv1(x, past)
-        x = through(self.downsamples, x, past)
-        x = through(self.middle, x, past)
+        x = _through(self.downsamples, x, past)
+        x = _through(self.middle, x, past)
         norm, _, conv = self.head
         return conv(x, past, after=norm)
 
@@ -295,15 +297,15 @@ class Decoder(nn.Module):
                 yield UpStage(a, b, blocks, (temporal, not last), **kw)
                 continue
             a = a if i == 0 else a // 2  # 2.1 halves the channels as it upsamples
-            yield from residual_blocks(a, b, blocks, **kw)
+            yield from _residual_blocks(a, b, blocks, **kw)
             if not last:
                 yield Upsample(b, b // 2, temporal, **kw)
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, z, t, h, w) -> (b, c, t', h', w'), patches still folded in."""
         x = self.conv1(x, past)
-        x = through(self.middle, x, past)
-        x = through(self.upsamples, x, past)
+        x = _through(self.middle, x, past)
+        x = _through(self.upsamples, x, past)
         norm, _, conv = self.head
         return conv(x, past, after=norm)
 
