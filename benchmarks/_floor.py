@@ -25,7 +25,7 @@ def floor_of(
     Args:
         network: on the meta device.
         call: runs it there.
-        dtype: in which it shall be timed.
+        dtype: that it is timed in.
 
     Returns:
         gflop: of all products, those of attention among them.

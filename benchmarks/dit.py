@@ -82,9 +82,9 @@ def as_hosted(config: DiTConfig) -> WanDiT:
     """Our transformer with the layers that it has in ComfyUI."""
     import comfy.ops
 
-    from longtake.host.networks.layers import quicker
+    from longtake.host.networks.layers import layers_from
 
-    network = WanDiT(config, operations=quicker(comfy.ops.disable_weight_init))
+    network = WanDiT(config, operations=layers_from(comfy.ops.disable_weight_init))
     return network.requires_grad_(False)
 
 

@@ -1,6 +1,6 @@
 """What core's EasyCache saves and costs on our MODEL: steps skipped, and how far the video strays.
 
-On the built-in model with a real prompt, where the frames' PSNR is told as well, and on a random
+On the built-in model with a real prompt, where the frames' PSNR is given as well, and on a random
 transformer of 1.3B's width with two of its thirty blocks. Milliseconds are those of a whole run of
 KSampler; `core_ms` is the run without the cache, on our MODEL as well.
 """

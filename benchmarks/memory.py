@@ -1,6 +1,6 @@
-"""Peak memory of takes of 5, 10 and 60 seconds at 480p: it shall not grow with their length.
+"""Peak memory of takes of 5, 10 and 60 seconds at 480p: it must not grow with their length.
 
-A take goes the whole way: windows of 81 frames are painted by a transformer, decoded, encoded by
+A take goes the whole way: windows of 81 frames are sampled with a transformer, decoded, encoded by
 x264 and saved. Both networks have the built-in one's layout and a fraction of its width, so that a
 minute of 832x480 at 16 frames a second can be made on a CPU; latents, frames and what lies between
 them have the sizes that they have with any checkpoint of a 16 x 16 VAE. The peaks are those of this

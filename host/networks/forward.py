@@ -17,7 +17,7 @@ from ...models.wan.config import DiTConfig
 from ...models.wan.dit import AroundBlock, Segment, WanDiT
 from ...models.wan.rope import Axis
 from ..comfyui.conditioning import runs_of
-from .layers import quicker
+from .layers import layers_from
 from .text_memory import TextMemory
 
 DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -31,7 +31,7 @@ class ComfyDiT(WanDiT):
     """
 
     def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
-        super().__init__(config, operations=quicker(operations), device=device, dtype=dtype)
+        super().__init__(config, operations=layers_from(operations), device=device, dtype=dtype)
         self.dtype = dtype  # core reads it
         self.patch_size = config.patch  # and other packs this
         self.texts = TextMemory()

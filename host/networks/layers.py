@@ -12,7 +12,7 @@ from ...models.cpu.rms_norm import WORTH, rms_norm
 from ...models.layers import causal_convolution, fast_convolution, modulated_norm
 
 
-def quicker(operations: Any) -> Any:
+def layers_from(operations: Any) -> Any:
     """The layers of one of core's `comfy.ops` classes, and those that our networks add.
 
     Weights that core must cast or patch at every call (fp8, LoRAs on offloaded layers, hooks) go

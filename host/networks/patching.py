@@ -47,9 +47,9 @@ def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) ->
 
 
 def reloadable(patcher: ModelPatcher, load: Callable[..., ModelPatcher]) -> ModelPatcher:
-    """A patcher of which newer hosts can make another, with weights of its own.
+    """A patcher that newer hosts can make another of, with weights of its own.
 
-    They do for LoRAs on hooks, torch.compile, several GPUs, and to choose a device.
+    They do so for LoRAs on hooks, torch.compile, several GPUs, and to choose a device.
 
     Args:
         patcher: the one that it is set on, and that clones inherit it from.

@@ -22,7 +22,7 @@ from ...models.wan.detect import detect
 from ...models.wan.vae import WanVAE
 from ...models.weights_file import DTYPES as FILE_DTYPES
 from ...models.weights_file import Header, TensorInfo
-from .layers import quicker
+from .layers import layers_from
 from .patching import patcher_for, take_over
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
@@ -162,7 +162,7 @@ def build_vae(
         source: the file's name, for messages.
         dynamic: see `patching.patcher_for`.
     """
-    layers = quicker(comfy.ops.disable_weight_init)
+    layers = layers_from(comfy.ops.disable_weight_init)
     network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
     take_over(network, weights, source)
     if mm.vae_device().type == "cpu":
@@ -288,7 +288,7 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
             f"this VAE ({type(network).__name__}) cannot be decoded in pieces, only Wan VAEs can: "
             f"use core's VAEDecode for it."
         ) from None
-    layers = quicker(comfy.ops.manual_cast)
+    layers = layers_from(comfy.ops.manual_cast)
     ours = WanVAE(config, operations=layers, device="meta", dtype=vae.vae_dtype)
     load_into(ours, shared, type(network).__name__)
     return ours.eval()

@@ -1,1 +1,1 @@
-"""Kernels that are quicker on a CPU than torch's own."""
+"""Kernels that are faster on a CPU than torch's own."""

@@ -115,7 +115,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, kept):
     path = tmp_path_factory.mktemp("cut") / "model.safetensors"
     path.write_bytes(WHOLE[:kept])
     message = refusal(path)
-    if kept >= 10:  # from there on it can be told from a file of another kind
+    if kept >= 10:  # from there on it is recognised
         assert "cut short" in message
         assert f"{kept:,} bytes of" in message
 
@@ -186,7 +186,7 @@ def test_an_index_or_any_shard_stands_for_all(sharded, name):
 def test_absent_shards_are_named(sharded, name):
     (sharded / shard_names(3)[1]).unlink()
     message = refusal(sharded / name)
-    assert "one part of a checkpoint of 3 files, of which model-00002-of-00003" in message
+    assert "one part of a checkpoint of 3 files, but model-00002-of-00003" in message
 
 
 def test_a_tensor_in_two_shards_is_refused(sharded):

@@ -1,4 +1,4 @@
-"""Files as people have them, at reduced sizes: loaded by name, run, and compared with core."""
+"""Published kinds of files at reduced sizes: loaded by name, run, and compared with core."""
 
 import json
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ def conditions(config: DiTConfig, model, shape) -> dict:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.name)
-def test_it_paints_what_core_paints(pack, models, file):
+def test_it_samples_what_core_samples(pack, models, file):
     import comfy.sd
 
     name, weights = written(models, file)
@@ -275,11 +275,11 @@ def test_skyreels_is_diffusers_with_its_frame_rate(pack, models):
 def test_the_frame_rate_reaches_skyreels_through_the_prompt(pack, models):
     name, _ = written(models, File("df.safetensors", DF, ""))
     model = pack.load.load_model(name)
-    with seen(model, lambda *_, **kw: kw.get("fps")) as told:
+    with seen(model, lambda *_, **kw: kw.get("fps")) as rates:
         settings = {"latent_image": {"samples": torch.zeros(1, 16, 2, 4, 6)}, "cfg": 1.0}
         ksampler(model, steps=1, positive=prompt(model, 1, frame_rate=16), **settings)
         ksampler(model, steps=1, positive=prompt(model, 1), **settings)
-    assert told == [16.0, None]
+    assert rates == [16.0, None]
 
 
 def test_a_family_chosen_changes_what_it_was_made_for(pack, models):

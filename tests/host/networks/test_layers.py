@@ -17,9 +17,9 @@ def rng():
 def layer(kind, rng, dtype=torch.float32):
     import comfy.ops
 
-    from longtake.host.networks.layers import quicker
+    from longtake.host.networks.layers import layers_from
 
-    layers = quicker(getattr(comfy.ops, kind))
+    layers = layers_from(getattr(comfy.ops, kind))
     linear, with_gelu = (cls(19, 23, dtype=dtype) for cls in (layers.Linear, layers.LinearGELU))
     linear.weight.data.copy_(torch.randn(23, 19, generator=rng))
     linear.bias.data.copy_(torch.randn(23, generator=rng))
@@ -64,7 +64,7 @@ def test_layers_of_another_kind_are_left_alone(pack):
     import comfy.ops
 
     mixed = comfy.ops.mixed_precision_ops()
-    assert pack.layers.quicker(mixed) is mixed
+    assert pack.layers.layers_from(mixed) is mixed
 
 
 def test_our_model_has_them(model):
@@ -75,7 +75,7 @@ def test_our_model_has_them(model):
 def test_convolutions_are_the_hosts(rng, pack):
     import comfy.ops
 
-    conv = pack.layers.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 3, padding=(0, 1, 1))
+    conv = pack.layers.layers_from(comfy.ops.disable_weight_init).Conv3d(5, 7, 3, padding=(0, 1, 1))
     conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
     conv.bias.data.copy_(torch.randn(7, generator=rng))
     x = torch.randn(1, 5, 4, 6, 3, generator=rng)
@@ -92,7 +92,7 @@ def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
 
     from longtake.models.wan.causal import Past
 
-    layers = pack.layers.quicker(getattr(comfy.ops, kind))
+    layers = pack.layers.layers_from(getattr(comfy.ops, kind))
     conv = layers.CausalConv3d(5, 7, 3, padding=(0, 1, 1))
     conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
     conv.bias.data.copy_(torch.randn(7, generator=rng))
@@ -115,7 +115,7 @@ def test_cancel_stops_between_layers(rng, pack):
     mm.interrupt_current_processing()
     with pytest.raises(mm.InterruptProcessingException):
         linear(x)
-    conv = pack.layers.quicker(comfy.ops.disable_weight_init).Conv3d(5, 7, 1)
+    conv = pack.layers.layers_from(comfy.ops.disable_weight_init).Conv3d(5, 7, 1)
     conv.requires_grad_(False)
     mm.interrupt_current_processing()
     with pytest.raises(mm.InterruptProcessingException):
@@ -127,7 +127,7 @@ def test_norms_are_the_hosts_whatever_patches_them(dtype, bound, rng, pack, monk
     import comfy.ops
 
     monkeypatch.setattr(pack.layers, "WORTH", 1)
-    norm = pack.layers.quicker(comfy.ops.disable_weight_init).RMSNorm(19, eps=1e-6, dtype=dtype)
+    norm = pack.layers.layers_from(comfy.ops.disable_weight_init).RMSNorm(19, eps=1e-6, dtype=dtype)
     norm.weight.data.copy_(torch.randn(19, generator=rng))
     norm.requires_grad_(False)
     x = torch.randn(1, 5, 19, generator=rng).to(dtype)

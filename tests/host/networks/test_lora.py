@@ -13,7 +13,7 @@ NORM = "diffusion_model.blocks.0.self_attn.norm_q"
 
 
 def lora(rng) -> dict[str, torch.Tensor]:
-    """A LoRA as it comes in files, one part for each way in which parameters are held."""
+    """A LoRA as it comes in files, one part for each kind of parameter."""
     return {
         f"{MODULATION}.diff": torch.randn(1, 6, 32, generator=rng),
         f"{HEAD}.diff": torch.randn(1, 2, 32, generator=rng),

@@ -1,4 +1,4 @@
-"""LoRAs as people publish them for Wan: each way of naming and writing, on core's model and ours.
+"""LoRAs as they are published for Wan: each way of naming and writing, on core's model and ours.
 
 Core applies them, by the names of parameters; ours must have every parameter where core looks.
 """
@@ -90,7 +90,7 @@ def both(pack):
     return core, pack.transformer.build_model(SIZES, weights, latent_format, torch.float32, "test")
 
 
-def painted(model, ours, lora=None, strength=0.8):
+def sampled(model, ours, lora=None, strength=0.8):
     import comfy.sd
 
     if lora:
@@ -104,8 +104,8 @@ def painted(model, ours, lora=None, strength=0.8):
 def test_it_does_to_ours_what_it_does_to_cores(both, written, caplog):
     core, ours = both
     lora = dict(WRITTEN[written](rng()))
-    expected, got = (painted(model, ours, lora) for model in both)
-    change = (expected - painted(core, ours)).norm()
+    expected, got = (sampled(model, ours, lora) for model in both)
+    change = (expected - sampled(core, ours)).norm()
     assert change > 0.01 * expected.norm(), "the LoRA must count"
     assert (got - expected).norm() < 1e-3 * change
     assert not [r for r in caplog.records if "not loaded" in r.message]
@@ -116,15 +116,15 @@ def test_modulation_is_changed_though_core_passes_over_it(pack, both):
     _, ours = both
     lora = dict(modulation(rng()))
     weights = random_weights(WanDiT(SIZES), 7)
-    before = painted(ours, ours)
-    got = painted(ours, ours, lora)
+    before = sampled(ours, ours)
+    got = sampled(ours, ours, lora)
     for name, delta in lora.items():
         key = name.removeprefix("diffusion_model.").removesuffix(".diff")
         weights[key] += 0.8 * delta
     summed = pack.transformer.build_model(
         SIZES, weights, ours.model.latent_format, torch.float32, "sum"
     )
-    expected = painted(summed, ours)
+    expected = sampled(summed, ours)
     assert (expected - before).norm() > 0.01 * before.norm()
     assert (got - expected).norm() < 1e-4 * (expected - before).norm()
 
@@ -162,8 +162,8 @@ def test_our_loader_reads_them_all(pack, both, loras, written):
     assert used >= len(LAYERS)
     assert unused == 0
     assert pack.lora.add(model, "a.safetensors", 0.0)[1] == used
-    expected = painted(ours, ours, wanted)
-    torch.testing.assert_close(painted(model, ours), expected, rtol=0, atol=1e-5)
+    expected = sampled(ours, ours, wanted)
+    torch.testing.assert_close(sampled(model, ours), expected, rtol=0, atol=1e-5)
 
 
 def test_a_lora_for_another_model_is_refused(pack, both, loras):
@@ -187,7 +187,7 @@ def test_what_has_no_place_is_left_out_and_counted(pack, both, loras, caplog):
     save_file({**wanted, **more}, loras / "wide.safetensors")
     model, used, unused = pack.lora.add(ours, "wide.safetensors", 0.8)
     assert (used, unused) == (len(LAYERS), 2)
-    assert torch.equal(painted(model, ours), painted(ours, ours, wanted))
+    assert torch.equal(sampled(model, ours), sampled(ours, ours, wanted))
     assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
 
 

@@ -1,4 +1,4 @@
-"""The memory that a step is said to take, and what the host makes of that."""
+"""The memory that a step is predicted to take, and what the host does with that."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ ASKED = 1.5  # times what a model says it needs must be free for more in one cal
 
 
 def measured(config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Bytes that a step holds at once, its prompts besides, told on the meta device."""
+    """Peak bytes of a step without its prompts, measured on the meta device."""
     kw = {"device": "meta", "dtype": dtype}
     network, (b, t, h, w) = WanDiT(config, **kw), size
     image = torch.empty(b, 257, config.image_width, **kw) if config.image_width else None

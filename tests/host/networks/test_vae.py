@@ -183,13 +183,13 @@ def test_latents_that_cannot_be_decoded(pack, vae):
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"),
+    ("shape", "words"),
     [((1, 16, 3, 5, 7), "16 channels, but this VAE decodes 6"), ((1, 4, 5, 7), "not a video")],
 )
-def test_core_says_as_well_what_cannot_be_decoded(vae, shape, told):
+def test_core_says_as_well_what_cannot_be_decoded(vae, shape, words):
     import nodes
 
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=words):
         nodes.VAEDecode().decode(vae, {"samples": torch.zeros(shape)})
 
 

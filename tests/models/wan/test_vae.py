@@ -184,7 +184,7 @@ def test_the_state_stays_small_and_holds_nothing_else_alive(config):
 
 
 def owned(state: tuple[Tensor, ...]) -> int:
-    """Bytes of a state, each part of which must be all there is in its storage."""
+    """Bytes of a state; each part must fill its storage."""
     for part in state:
         assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
     return sum(part.untyped_storage().nbytes() for part in state)
