@@ -47,7 +47,7 @@ def read(dit: WanDiT, rng, tokens: int = 7) -> Text:
 
 
 def frame_by_frame(dit: WanDiT, x: Tensor, timestep: Tensor, texts: list[Text]) -> Tensor:
-    """The transformer written out so that each frame attends to its own text in a call of its own."""
+    """The transformer written out, each frame attending to its own text in a call of its own."""
     tokens = dit.patch_embedding(x).movedim(1, -1)
     grid = tuple(tokens.shape[1:4])
     tokens = tokens.flatten(2, 3)
