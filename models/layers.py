@@ -75,7 +75,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, gate: Tensor | None = None) -> Tensor:
         if gate is None:
-            return torch.add(x, y, out=spare(y))
+            return torch.add(y, x, out=spare(y))  # y first: the sum has its layout in memory
         return torch.addcmul(x, gate, y, out=spare(y))
 
 
