@@ -42,17 +42,17 @@ def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     """
     load_into(network, weights, source)
     network.requires_grad_(False)
-    if hasattr(mm, "archive_model_dtypes"):
-        mm.archive_model_dtypes(network)
+    if (archive := getattr(mm, "archive_model_dtypes", None)) is not None:
+        archive(network)
 
 
-def reloadable(patcher: ModelPatcher, load: Callable[..., ModelPatcher]) -> ModelPatcher:
+def reloadable(patcher: Any, load: Callable[..., ModelPatcher]) -> Any:
     """A patcher that newer hosts can make another of, with weights of its own.
 
     They do so for LoRAs on hooks, torch.compile, several GPUs, and to choose a device.
 
     Args:
-        patcher: the one that it is set on, and that clones inherit it from.
+        patcher: a ModelPatcher; its clones inherit what is set here. Older hosts ignore it.
         load: called with `disable_dynamic`; must give a network that nothing else uses.
     """
     patcher.cached_patcher_init = (load, ())
