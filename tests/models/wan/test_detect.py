@@ -193,7 +193,7 @@ def test_a_file_of_our_own_says_what_it_is():
 )
 def test_an_unreadable_note_is_refused(note):
     message = refusal(header({"a": (1,)}, metadata={"longtake": note}))
-    assert "its note on what it is cannot be read" in message
+    assert "its metadata, which says what it is, cannot be read" in message
 
 
 @pytest.mark.parametrize(
