@@ -22,7 +22,7 @@ from ...models.errors import InputError
 ROWS, COLUMNS, BLOCK = 24, 32, 4  # pixels of a small copy, and of its blocks
 REACH = 6  # of the search, in pixels of a small copy: a fifth of the width, a quarter of the height
 NEAR = 3  # differences on either side that a cut must stand out from; enough for tripled frames
-MARGIN = 0.5  # grey levels that are no difference at all
+MARGIN = 0.5  # grey levels that a cut must stand out by, beside `times`
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _CutDetector:
         return frame in self.copies and frame - 1 in self.copies
 
     def difference(self, a: int, b: int) -> float:
-        """Of two frames in grey levels, motion included; never below `_residual`, and quicker."""
+        """Of two frames in grey levels, motion included; never below `residual`, and quicker."""
         return (self.copies[a] - self.copies[b]).abs().mean().item()
 
     def residual(self, a: int, b: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import folder_paths
 
-import nodes
+import nodes  # ComfyUI's module, not the folder of this pack
 
 from ...engine.provenance.signing import SourceFile, Statement
 from ..comfyui.file_hash import sha256_of
