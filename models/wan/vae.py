@@ -81,7 +81,7 @@ class AttentionBlock(nn.Module):
 
 
 def _each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """What works on pictures, (n, c, h, w), applied to every frame of x: (b, c, t, h, w)."""
+    """change, from images (n, c, h, w) to images, of every frame of x: (b, c, t, h, w)."""
     frames = change(rearrange(x, "b c t h w -> (b t) c h w"))
     return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
 
