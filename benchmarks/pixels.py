@@ -9,6 +9,7 @@ machine the same code gives the same hashes; another machine rounds sums in anot
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from hashlib import sha256
@@ -69,6 +70,7 @@ def differing(found: dict[str, list[str]], earlier: str) -> list[str]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends the server as well
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", help="some of the workflows")
     parser.add_argument("--like", type=Path, help="an earlier output, whose hashes must be equal")
