@@ -43,7 +43,7 @@ def digest(file: Path) -> str:
 
 
 def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
-    """By workflow: the hash of each file that it made, in the order of its nodes."""
+    """By workflow: the hash of each file that it made, in the order of their names."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
@@ -57,7 +57,9 @@ def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
                 entry = server.wait(server.queue(workflow))
                 if reason := failure(entry, workflow):
                     raise SystemExit(f"{name}: {reason}")
-                found[name] = [digest(file) for file in saved_files(entry, base / "output")]
+                # By name: nodes that wait for nothing end in any order.
+                files = sorted(saved_files(entry, base / "output"))
+                found[name] = [digest(file) for file in files]
                 print(f"{name:>24}  {' '.join(each[:12] for each in found[name])}", flush=True)
     return found
 
