@@ -1,5 +1,6 @@
 """The dtypes that a transformer's weights are stored in, where they differ from its file's."""
 
+import json
 from collections.abc import Callable, Mapping
 
 import comfy.model_management as mm
@@ -42,7 +43,32 @@ def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
 
 def keeps_scales(name: str) -> bool:
     """Whether scaled fp8 stays as it is under this menu entry; otherwise it is multiplied out."""
-    return name in ("auto", "fp8_e4m3fn") and hasattr(comfy.ops, "scaled_fp8_ops")
+    can = hasattr(comfy.ops, "scaled_fp8_ops") or host_quantises()
+    return can and name in ("auto", "fp8_e4m3fn")
+
+
+def host_quantises() -> bool:
+    """Whether the host has quantised tensors, which newer ones use for scaled fp8."""
+    return hasattr(supported_models.WAN21_T2V, "quant_config")
+
+
+def quantised(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights and scales under the names that the host's quantised layers load them by.
+
+    They multiply in the precision of what they multiply with, as a file's own numbers need: to
+    round activations to fp8 as well would be faster and less exact.
+    """
+    named = {}
+    for name, weight in weights.items():
+        layer = name.removesuffix(SCALE)
+        if layer == name:
+            named[name] = weight
+            continue
+        stored_in = str(weights[f"{layer}weight"].dtype).removeprefix("torch.")
+        note = json.dumps({"format": stored_in, "full_precision_matrix_mult": True})
+        named[f"{layer}weight_scale"] = weight
+        named[f"{layer}comfy_quant"] = torch.tensor(list(note.encode()), dtype=torch.uint8)
+    return named
 
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

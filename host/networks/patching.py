@@ -16,7 +16,9 @@ from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...models.checkpoint import load_into
+from ...models.errors import CheckpointError
 from ...models.wan.rope import cached_table
+from ...models.weights_file import shortened
 
 OURS = "longtake"
 
@@ -44,6 +46,22 @@ def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     network.requires_grad_(False)
     if (archive := getattr(mm, "archive_model_dtypes", None)) is not None:
         archive(network)
+
+
+def load_quantised(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Loads a network of the host's quantised layers, which read their weights themselves.
+
+    Raises:
+        CheckpointError: names missing and unexpected tensors.
+    """
+    lost = network.load_state_dict(dict(weights), strict=False, assign=True)
+    if lost.missing_keys or lost.unexpected_keys:
+        raise CheckpointError(
+            f"'{source}' does not fit a {type(network).__name__}: missing "
+            f"{shortened(lost.missing_keys) or 'none'}; unexpected "
+            f"{shortened(lost.unexpected_keys) or 'none'}. Get another copy of it."
+        )
+    network.requires_grad_(False)
 
 
 def reloadable(patcher: Any, load: Callable[..., ModelPatcher]) -> Any:

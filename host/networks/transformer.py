@@ -40,8 +40,10 @@ class OurNetwork:
 
     def __init__(self, config: DiTConfig, model_config: supported_models.WAN21_T2V):
         def network(dtype=None, operations=None, **_core_sizes: Any) -> ComfyDiT:
-            # On the meta device: it takes over the file's weights instead of copying them.
-            return ComfyDiT(config, operations=operations, device="meta", dtype=dtype)
+            # On the meta device it takes over the file's weights instead of copying them, as the
+            # host's quantised layers do by themselves.
+            device = "cpu" if getattr(model_config, "quant_config", None) else "meta"
+            return ComfyDiT(config, operations=operations, device=device, dtype=dtype)
 
         flow = model_base.ModelType.FLOW
         # Skips WAN21's own __init__, which would build core's network, as core's variants do.
@@ -179,17 +181,24 @@ def build_model(
         # The others keep core's shift, so that a graph made for core's loader stays as it was.
         settings.sampling_settings["shift"] = family.settings.shift
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
-    computing = mm.unet_manual_cast(dtype, device, settings.supported_inference_dtypes)
+    quantised = scaled and dtypes.host_quantises()
+    casts_from = None if quantised else dtype  # quantised weights are cast at any rate
+    computing = mm.unet_manual_cast(casts_from, device, settings.supported_inference_dtypes)
     settings.set_inference_dtype(dtype, computing)
-    if scaled:
+    if quantised:
+        settings.quant_config = {"mixed_ops": True}
+    elif scaled:
         settings.scaled_fp8 = torch.float8_e4m3fn
     else:
         weights = dtypes.stored_as(weights, dtype)
     model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
     model.family, model.evidence, model.source = family, evidence, source
     network = model.diffusion_model
-    weights = dtypes.with_all_scales(weights, network) if scaled else weights
-    patching.take_over(network, weights, source)
+    if quantised:
+        patching.load_quantised(network, dtypes.quantised(weights), source)
+    else:
+        weights = dtypes.with_all_scales(weights, network) if scaled else weights
+        patching.take_over(network, weights, source)
     if offload.type != "cpu":  # where the weights are already
         network.to(offload)
     patcher = patching.patcher_for(model, device, offload, dynamic)

@@ -184,7 +184,8 @@ def test_scaled_fp8_stays_fp8_and_means_its_numbers(pack, models, spelling):
     save_file(stored, models / "scaled.safetensors")
     ours = pack.load.load_model("scaled.safetensors")
     layer = ours.model.diffusion_model.blocks[0].ffn[0]
-    assert layer.weight.dtype is torch.float8_e4m3fn
+    stored_in = getattr(layer.weight, "_qdata", layer.weight)  # of newer hosts' quantised tensors
+    assert stored_in.dtype is torch.float8_e4m3fn
     settings = conditions(T2V, ours, (1, 16, 2, 4, 6))
     got, expected = ksampler(ours, **settings), ksampler(same_weights(pack, meant), **settings)
     assert (got - expected).norm() / expected.norm() < 1e-5
