@@ -95,6 +95,38 @@ def test_each_expert_is_asked_at_its_own_levels(pack, two):
     assert below == pytest.approx(expected[3:])
 
 
+@pytest.mark.parametrize("run", ["whole", "broken"])
+def test_what_each_expert_was_given_is_cleaned_up(pack, two, run, monkeypatch):
+    """A ControlNet in the prompts is loaded for either expert, and let go of after the run."""
+    import comfy.sampler_helpers
+
+    cleaned, real = [], comfy.sampler_helpers.cleanup_models
+
+    def cleanup(prompts, models):
+        cleaned.append(models)
+        real(prompts, models)
+
+    monkeypatch.setattr(comfy.sampler_helpers, "cleanup_models", cleanup)
+    high, low = two
+    ended, own = [], type(low).cleanup
+    monkeypatch.setattr(type(low), "cleanup", lambda model: (ended.append(model), own(model)))
+    pair = pack.experts.pair(high, low, 0.9, 3.0, 1.5)
+    guider = guider_of(pack, pair, prompts_for(high))
+    if run == "broken":
+
+        def fail(*_, **__):
+            raise RuntimeError("the low-noise expert fails")
+
+        low.set_model_sampler_cfg_function(fail)
+        with pytest.raises(RuntimeError, match="low-noise expert fails"):
+            custom(guider)
+    else:
+        custom(guider)
+    # Core cleans up after the high-noise expert, if the run did not fail.
+    assert len(cleaned) == (1 if run == "broken" else 2)
+    assert low in ended
+
+
 def test_core_ksampler_and_our_sample_change_as_well(pack, two):
     high, low = two
     pair = pack.experts.pair(high, low, 0.9, 3.0, 1.5)
