@@ -238,3 +238,10 @@ def test_tiles_cover_everything_and_overlap(length, tile, overlap):
 def test_a_broken_network_is_no_black_frame():
     with pytest.raises(NotFiniteError, match="NaN or infinite"):
         TiledInterpolator(lambda pairs, times: pairs[:, 0] / 0 * 0, multiple=8)([pair(8, 8)])
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_a_loop_lasts_as_long_however_it_is_to_end(hold):
+    """Its last frame leads back to the first, so there is something to draw up to the end."""
+    assert Timing(Fraction(8), Fraction(24), loop=True, hold=hold).frames(17) == 51
+    assert Timing(Fraction(8), Fraction(24), hold=hold).frames(17) == (51 if hold else 49)

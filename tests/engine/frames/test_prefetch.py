@@ -3,6 +3,7 @@
 import contextvars
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -112,3 +113,23 @@ def test_the_thread_works_under_the_callers_circumstances():
     with torch.inference_mode():
         assert list(prefetch(items())) == [(True, "here")]
     assert list(prefetch(items())) == [(False, "here")]
+
+
+def test_an_item_that_was_used_is_let_go_while_the_next_is_made():
+    """A chunk of a large video must not stay in memory beside the next."""
+    released = threading.Event()
+
+    class Item:
+        pass
+
+    def items():
+        first = Item()
+        weakref.finalize(first, released.set)
+        yield first
+        del first
+        yield released.wait(5)
+
+    stream = prefetch(items())
+    item = next(stream)
+    del item
+    assert next(stream) is True
