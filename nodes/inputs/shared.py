@@ -10,7 +10,8 @@ from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_latent
 from ...host.comfyui.node_text import show_text
 from ...host.comfyui.offers import offered
-from ...host.sampling.sample import SAMPLERS
+from ...host.sampling.experts import cfg_for
+from ...host.sampling.sample import SAMPLERS, Sampling
 from .kinds import Choice, Number, Whole
 
 TIMELINE = "Longtake/Timeline"  # a category
@@ -85,4 +86,16 @@ def custom_sampler_input() -> io.Sampler.Input:
         optional=True,
         tooltip="A SAMPLER to use instead of the one chosen above, from Diffusion Forcing, "
         "KSamplerSelect or any other node that makes one.",
+    )
+
+
+def read_sampling(
+    model: Any, sigmas: Any, seed: int, cfg: float, sampler: str, custom: Any
+) -> Sampling:
+    """The arguments of Sample and Long Take; a cfg of 0 is what the checkpoint was made for."""
+    return Sampling(
+        sigmas,
+        SEED.read(seed),
+        CFG.read(cfg) or cfg_for(model),
+        custom or SAMPLER.read(sampler),
     )

@@ -6,20 +6,18 @@ from comfy_api.latest import io
 
 from ...engine.canvas.grid import frame_rate
 from ...engine.take.anchor import ANCHORS
-from ...host.sampling.experts import cfg_for
-from ...host.sampling.sample import Sampling
 from ...host.take.long_take import film_take
 from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
 from ...host.take.storyboards import one_shot, with_audio
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, Number, Whole, verdict
 from ..inputs.shared import (
-    CFG,
     SAMPLER,
     SEED,
     cfg_input,
     custom_sampler_input,
     found_by,
+    read_sampling,
     sampler_input,
     vae_input,
 )
@@ -110,12 +108,7 @@ class LongTake(io.ComfyNode):
     ) -> io.NodeOutput:
         if (positive is None) == (storyboard is None):
             raise InputError("connect a positive prompt or a storyboard: one of the two.")
-        sampling = Sampling(
-            sigmas,
-            SEED.read(seed),
-            CFG.read(cfg) or cfg_for(model),
-            custom_sampler or SAMPLER.read(sampler),
-        )
+        sampling = read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler)
         recipe = recipe_for(
             model,
             vae,

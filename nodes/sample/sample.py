@@ -4,16 +4,15 @@ from comfy_api.latest import io
 
 from ...host.comfyui.conditioning import Prompts
 from ...host.comfyui.latent import to_canvas, with_latents
-from ...host.sampling.experts import cfg_for
-from ...host.sampling.sample import Sampling, sample
+from ...host.sampling.sample import sample
 from ..inputs.kinds import verdict
 from ..inputs.shared import (
-    CFG,
     SAMPLER,
     SEED,
     cfg_input,
     custom_sampler_input,
     found_by,
+    read_sampling,
     sampler_input,
 )
 
@@ -67,11 +66,6 @@ class Sample(io.ComfyNode):
         sampler: str,
         custom_sampler=None,
     ) -> io.NodeOutput:
-        sampling = Sampling(
-            sigmas,
-            SEED.read(seed),
-            CFG.read(cfg) or cfg_for(model),
-            custom_sampler or SAMPLER.read(sampler),
-        )
+        sampling = read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler)
         latents = sample(model, Prompts(positive, negative), to_canvas(latent), sampling)
         return io.NodeOutput(with_latents(latent, latents))
