@@ -2,9 +2,10 @@
 
 Torch gives float32 products to MKL, which on AMD's processors is a fifth slower, and a single small
 float32 video to a convolution of its own, which is many times slower. The operators that call
-oneDNN are private to torch: they are tried once, on small tensors, and not used if they are missing
-or wrong. Weights are read where they are at every call, so that a patched or moved one counts at
-once and none is stored twice; a packed copy would gain another 4 %.
+oneDNN are private to torch: they are tried once for each dtype, on small tensors, and not used if
+they are missing or wrong, or if the processor lacks the dtype (bfloat16 needs AVX-512 or
+AVX-NE-CONVERT). Weights are read where they are at every call, so that a patched or moved one
+counts at once and none is stored twice; a packed copy would gain another 4 %.
 """
 
 from collections.abc import Callable
@@ -15,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROWS = 256  # below, bringing the weight into oneDNN's own order costs more than it saves
-DTYPES = (torch.float32, torch.bfloat16)
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # what two ways of computing may differ by
 
 
 def linear_serves(x: Tensor, weight: Tensor) -> bool:
     """Whether `linear` can compute x: (..., c) by weight: (c', c), and is worth it."""
     rows = x.numel() // max(1, x.shape[-1])
-    return rows >= ROWS and serves(x, weight) and works(_linear_is_right)
+    return rows >= ROWS and serves(x, weight) and works(_linear_is_right, x.dtype)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
@@ -33,7 +34,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -
 def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
     """Whether `convolution` can compute a layer, whose weights then need no cast or patch."""
     cast = getattr(conv, "weight_function", None) or getattr(conv, "bias_function", None)
-    return not cast and serves(x, conv.weight) and works(_convolution_is_right)
+    return not cast and serves(x, conv.weight) and works(_convolution_is_right, x.dtype)
 
 
 def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
@@ -55,24 +56,26 @@ def weight_for(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
 
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Whether these are plain numbers on a CPU, of one dtype, outside of training."""
-    plain = x.is_cpu and weight.is_cpu and x.dtype is weight.dtype and x.dtype in DTYPES
+    plain = x.is_cpu and weight.is_cpu and x.dtype is weight.dtype and x.dtype in ROUNDING
     return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 @lru_cache
-def works(is_right: Callable[[], bool]) -> bool:
+def works(is_right: Callable[[torch.dtype], bool], dtype: torch.dtype) -> bool:
+    """Whether a way through oneDNN, given by its self-test, exists and is right in dtype."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     try:
-        return is_right()
+        return is_right(dtype)
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
-        return False  # another version of torch, with other private operators
+        return False  # a processor without this dtype, or a torch with other private operators
 
 
 @torch.no_grad()
-def _linear_is_right() -> bool:
+def _linear_is_right(dtype: torch.dtype) -> bool:
     rng = torch.Generator().manual_seed(0)
-    x, weight, bias = (torch.randn(*s, generator=rng) for s in ((3, 5, 17), (11, 17), (11,)))
+    sizes = (3, 5, 17), (11, 17), (11,)
+    x, weight, bias = (torch.randn(*s, generator=rng).to(dtype) for s in sizes)
     expected = F.linear(x, weight, bias)
     return close(linear(x, weight, bias), expected) and close(
         linear(x, weight, bias, gelu=True), F.gelu(expected, approximate="tanh")
@@ -80,11 +83,13 @@ def _linear_is_right() -> bool:
 
 
 @torch.no_grad()
-def _convolution_is_right() -> bool:
-    conv = nn.Conv3d(5, 7, 3, padding=(0, 1, 1))
+def _convolution_is_right(dtype: torch.dtype) -> bool:
+    conv = nn.Conv3d(5, 7, 3, padding=(0, 1, 1), dtype=dtype)
     x = torch.randn(1, 3, 4, 6, 5, generator=torch.Generator().manual_seed(0)).movedim(-1, 1)
-    return close(convolution(conv, x), conv(x))
+    return close(convolution(conv, x.to(dtype)), conv(x.to(dtype)))
 
 
 def close(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+    """Whether both are one result, but for their dtype's rounding."""
+    coarse = ROUNDING[a.dtype]
+    return a.shape == b.shape and torch.allclose(a, b, rtol=coarse, atol=coarse / 10)

@@ -57,14 +57,14 @@ def pays(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> bool:
     before = min(conv.kernel_size[0], x.shape[2]) - 1 if x.ndim == 5 else 0  # frames
     pixels = x[:, 0, before:].numel()
     large = pixels >= PIXELS and min(conv.weight.shape[:2]) >= CHANNELS
-    return large and x.movedim(1, -1).is_contiguous() and onednn.works(_is_right)
+    return large and x.movedim(1, -1).is_contiguous() and onednn.works(_is_right, x.dtype)
 
 
 @torch.no_grad()
-def _is_right() -> bool:
+def _is_right(dtype: torch.dtype) -> bool:
     rng = torch.Generator().manual_seed(0)
     sizes = (1, 5, 4, 7, 9), (3, 5, 3, 3, 3), (3,)
-    x, weight, bias = (torch.randn(*size, generator=rng) for size in sizes)
+    x, weight, bias = (torch.randn(*size, generator=rng).to(dtype) for size in sizes)
     expected = F.conv3d(x, weight, bias, padding=(0, 1, 1))
     return onednn.close(filtered(x, weight, bias), expected)
 
