@@ -5,8 +5,10 @@
     network = WanDiT(found.config, device="meta")
     load_into(network, load_weights(header, found.names), header.name)
 
-Weights stay mapped from the disk until they are used or cast, so that loading costs next to
-nothing and the operating system shares one copy among all programs that read the file.
+Weights of a large file stay mapped from the disk until they are used or cast, so that loading costs
+next to nothing and the operating system shares one copy among all programs that read the file. Those
+of a small one are read: on Windows a mapped file cannot be replaced, and so no update of the pack
+could bring new built-in weights while ComfyUI runs.
 
 The file is mapped here and not by the safetensors library, which maps all of it at once: what is
 only read to be cast would then stay in memory for as long as anything else of the file is used.
@@ -28,6 +30,7 @@ from .weights_file import DTYPES, Header, TensorInfo, one_line, read_header, sho
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 PORTION = 2**28  # bytes mapped at a time
+READ = 2**25  # bytes; up to here a checkpoint is read, and only a larger one mapped
 SMALL_MODEL = 2**28  # bytes; up to here every number of a checkpoint is checked
 SMALL_TENSOR = 2**19  # bytes; up to here every number of a larger checkpoint's tensor is checked
 NO_ROOM = (errno.ENOMEM, 1455)  # the second is Windows' "the paging file is too small"
@@ -42,6 +45,7 @@ def load_weights(
     dtype: torch.dtype | None = None,
     prepare: Prepare | None = None,
     on_tensor: Callable[[], None] = lambda: None,
+    mapped: bool = True,
 ) -> dict[str, Tensor]:
     """Tensors of a checkpoint, on the CPU, under the names that its network uses.
 
@@ -49,23 +53,26 @@ def load_weights(
         source: a file, or its header.
         names: name in the file -> name in the result, as `detect` gives it; other tensors are
             not read. None takes all under their own names.
-        dtype: cast floating point tensors to this; None leaves them mapped from the disk.
+        dtype: cast floating point tensors to this; None leaves them as they are.
         prepare: called for each tensor, instead of the cast.
         on_tensor: called after each.
+        mapped: whether what is left as it is may stay mapped from the disk.
 
     Raises:
         CheckpointError: unreadable, or some weights are NaN or infinite.
     """
     header = source if isinstance(source, Header) else read_header(source)
     names = {name: name for name in header.tensors} if names is None else names
-    whole = sum(header.tensors[name].bytes for name in names) <= SMALL_MODEL
+    size = sum(header.tensors[name].bytes for name in names)
+    mapped = mapped and size > READ
+    whole = size <= SMALL_MODEL
     if not whole:
         _refuse_broken_samples(header, names)
     if prepare is None and dtype is not None:
         prepare = partial(_cast, dtype)
     weights: dict[str, Tensor] = {}
     for path, wanted in _portions(header, names):
-        tensors = read_portion(header, path, {old: names[old] for old in wanted})
+        tensors = read_portion(header, path, {old: names[old] for old in wanted}, mapped)
         if whole:
             refuse_broken_numbers(tensors, header.name)
         for name, tensor in tensors.items():
@@ -99,27 +106,38 @@ def _portions(header: Header, names: Iterable[str]) -> Iterator[tuple[Path, list
             yield path, portion
 
 
-def read_portion(header: Header, path: Path, names: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors that `names` asks for, mapped from one file and not copied."""
+def read_portion(
+    header: Header, path: Path, names: Mapping[str, str], mapped: bool = True
+) -> dict[str, Tensor]:
+    """The tensors that `names` asks for: mapped from one file and not copied, or read."""
     infos = [header.tensors[name] for name in names]
     start = min(info.offset for info in infos) // mmap.ALLOCATIONGRANULARITY
     start *= mmap.ALLOCATIONGRANULARITY
     stop = max(info.offset + info.bytes for info in infos)
     try:
-        data = _mapped(path, start, stop) if stop > start else torch.empty(0, dtype=torch.uint8)
+        data = _bytes(path, start, stop, mapped)
     except (OSError, ValueError) as error:
         raise _unreadable(header.name, error) from None
     return {new: _tensor_at(data, header.tensors[old], start) for old, new in names.items()}
 
 
-def _mapped(path: Path, start: int, stop: int) -> Tensor:
-    """Bytes [start, stop) of a file: (n,) uint8. No more is mapped: Windows reserves all of it."""
+def _bytes(path: Path, start: int, stop: int, mapped: bool) -> Tensor:
+    """Bytes [start, stop) of a file: (n,) uint8."""
+    if stop == start:
+        return torch.empty(0, dtype=torch.uint8)
     if path.stat().st_size < stop:
         raise OSError("it has become shorter since its header was read")
     with path.open("rb") as file:
-        # Copy on write: whoever changes a weight in place changes a copy, not the file.
-        pages = mmap.mmap(file.fileno(), stop - start, access=mmap.ACCESS_COPY, offset=start)
-    return torch.frombuffer(pages, dtype=torch.uint8)
+        if mapped:
+            # No more than is wanted: Windows reserves memory for all that is mapped. Copy on write:
+            # whoever changes a weight in place changes a copy, not the file.
+            kind = mmap.ACCESS_COPY
+            data = mmap.mmap(file.fileno(), stop - start, access=kind, offset=start)
+        else:
+            data = bytearray(stop - start)
+            file.seek(start)
+            file.readinto(data)
+    return torch.frombuffer(data, dtype=torch.uint8)
 
 
 def _unreadable(source: str, error: Exception) -> CheckpointError:

@@ -2,7 +2,7 @@
 
 As on a real card, torch's fake tensors refuse an operation on tensors of two devices. They refuse
 as well what asks for a number back from the device, for which all that is queued there would have
-to end first.
+to end first. Apple's and Intel's GPUs also lack some dtypes, and Apple's some operations.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,12 +20,27 @@ from torch.utils._pytree import tree_leaves
 from longtake.models.checkpoint import load_into
 from longtake.models.wan.rope import cached_table
 
-CARD = torch.device("cuda", 0)
+KINDS = ("cuda", "mps", "xpu")
+COMPLETE = (torch.float64, torch.complex64, torch.complex128)  # what only NVIDIA's and AMD's have
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+LACKING = {"cuda": (), "mps": (*COMPLETE, *FP8), "xpu": COMPLETE}
+BORDER = 1  # grid_sample's padding mode, as its operator is told it
+
+_kinds: list[str] = []
+
+
+def card() -> torch.device:
+    """The card that is there now."""
+    return torch.device(_kinds[-1], 0)
 
 
 @contextmanager
-def fake_card() -> Iterator[None]:
-    """Within it, real tensors such as core's schedules count as the CPU tensors that they are."""
+def fake_card(kind: str = "cuda") -> Iterator[None]:
+    """Within it, real tensors such as core's schedules count as the CPU tensors that they are.
+
+    Args:
+        kind: one of KINDS.
+    """
     methods = {
         "__getitem__": get_items,
         "__setitem__": set_items,
@@ -35,13 +51,22 @@ def fake_card() -> Iterator[None]:
     # For these torch's bindings would ask the card's driver before they let anything be faked.
     patched = mock.patch.multiple(FakeTensor, create=True, **methods)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with patched, mock.patch.object(torch, "tensor", new_tensor), mode:
-        yield
-    cached_table.cache_clear()  # it must not hand fake tables to anybody
+    attention = mock.patch.object(F, "scaled_dot_product_attention", products_attention)
+    _kinds.append(kind)
+    try:
+        with patched, mock.patch.object(torch, "tensor", new_tensor), mode:
+            if kind == "cuda":
+                yield
+            else:  # torch's bindings would ask for a build for that device
+                with attention, Lacks(kind):
+                    yield
+    finally:
+        _kinds.pop()
+        cached_table.cache_clear()  # it must not hand fake tables to anybody
 
 
 def there(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device=CARD)
+    return torch.empty(shape, dtype=dtype, device=card())
 
 
 def moved(network: torch.nn.Module) -> torch.nn.Module:
@@ -49,6 +74,27 @@ def moved(network: torch.nn.Module) -> torch.nn.Module:
     weights = network.state_dict()
     load_into(network, {n: there(*w.shape, dtype=w.dtype) for n, w in weights.items()})
     return network.eval().requires_grad_(False)
+
+
+class Lacks(TorchDispatchMode):
+    """Refuses what a kind of card cannot hold or compute."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        there = [
+            x for x in tree_leaves(args) if isinstance(x, Tensor) and x.device.type == self.kind
+        ]
+        if self.kind == "mps" and there and "grid_sampler" in str(function) and args[3] == BORDER:
+            raise RuntimeError("MPS: Unsupported Border padding mode")
+        out = function(*args, **(kwargs or {}))
+        for x in tree_leaves(out):
+            missing = isinstance(x, Tensor) and x.dtype in LACKING[self.kind]
+            if missing and x.device.type == self.kind:
+                raise TypeError(f"{self.kind} has no {x.dtype}: {function}")
+        return out
 
 
 class Copies(TorchDispatchMode):
@@ -64,6 +110,12 @@ class Copies(TorchDispatchMode):
         if isinstance(out, Tensor) and any(x.ndim and x.device != out.device for x in given):
             self.bytes += out.numel() * out.element_size()
         return out
+
+
+def products_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask=None, **_: Any) -> Tensor:
+    """Attention as torch computes it where it has no kernel: all weights at once."""
+    assert attn_mask is None
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v
 
 
 real_tensor = torch.tensor

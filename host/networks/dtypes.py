@@ -47,6 +47,11 @@ def keeps_scales(name: str) -> bool:
     return can and name in ("auto", "fp8_e4m3fn")
 
 
+def may_map() -> bool:
+    """Whether weights may stay mapped from the disk; ComfyUI's --disable-mmap forbids it."""
+    return not comfy.utils.DISABLE_MMAP
+
+
 def host_quantises() -> bool:
     """Whether the host has quantised tensors, which newer ones use for scaled fp8."""
     return hasattr(supported_models.WAN21_T2V, "quant_config")
@@ -108,7 +113,8 @@ def read_weights(
             return weight
         return (weight.float() * scale.float()).to(dtype if dtype.itemsize > 1 else torch.bfloat16)
 
-    weights = load_weights(header, names, prepare=prepare, on_tensor=_reporter(len(names)))
+    report = _reporter(len(names))
+    weights = load_weights(header, names, prepare=prepare, on_tensor=report, mapped=may_map())
     if keep_scales:
         single = {name: scale for name, scale in factors.items() if scale.numel() == 1}
         weights |= {name: scale.float().reshape(()) for name, scale in single.items()}

@@ -87,7 +87,8 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     chosen = DTYPES[dtype] or vae.best_dtype()
 
     def load(disable_dynamic: bool = False) -> comfy.sd.VAE:
-        weights = load_weights(header, found.names, dtype=chosen)
+        mapped = dtypes.may_map()
+        weights = load_weights(header, found.names, dtype=chosen, mapped=mapped)
         made = vae.build_vae(found.config, weights, chosen, header.name, not disable_dynamic)
         reloadable(made.patcher, _patcher_from(load))
         return made

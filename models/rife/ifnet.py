@@ -230,7 +230,8 @@ def warp(sources: Tensor, flow: Tensor) -> Tensor:
     grid = torch.addcmul(
         torch.stack((x, y)), rearrange(flow, "b (s xy) h w -> (b s) xy h w", s=2), step
     )
-    grid = rearrange(grid, "n xy h w -> n h w xy")
+    # Clamped, and not "border" padding, which Apple's GPUs lack: the same to the last bit.
+    grid = rearrange(grid, "n xy h w -> n h w xy").clamp_(-1, 1)
     flat = rearrange(sources, "b s c h w -> (b s) c h w")
-    found = F.grid_sample(flat, grid, padding_mode="border", align_corners=True)
+    found = F.grid_sample(flat, grid, align_corners=True)
     return rearrange(found, "(b s) c h w -> b s c h w", s=2)

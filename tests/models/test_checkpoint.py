@@ -3,6 +3,7 @@ import json
 import math
 import mmap
 import os
+import struct
 
 import pytest
 import torch
@@ -86,6 +87,19 @@ def test_weights_are_mapped_and_not_copied(tmp_path):
     assert private < 16 * 2**20, "a second copy of the weights lies in memory"
 
 
+def mapped_lengths(monkeypatch) -> list[int]:
+    """The bytes of each mapping that is made from now on."""
+    lengths = []
+
+    class Mapped(mmap.mmap):
+        def __new__(cls, fileno, length, **kw):
+            lengths.append(length)
+            return super().__new__(cls, fileno, length, **kw)
+
+    monkeypatch.setattr(mmap, "mmap", Mapped)
+    return lengths
+
+
 def resident() -> int:
     """Bytes of memory that are this process's own, so less what is mapped from files."""
     try:
@@ -94,6 +108,39 @@ def resident() -> int:
     except FileNotFoundError:  # not Linux: the pointers above must do
         return 0
     return (total - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("size", "mapped"), [(4, True), (64 * 2**18, False)])
+def test_small_weights_and_any_on_demand_are_read_and_not_mapped(
+    tmp_path, size, mapped, monkeypatch
+):
+    """Windows does not let a mapped file be replaced, as an update of the pack must."""
+    save_file({"a": torch.arange(size)}, tmp_path / "a.safetensors")
+    monkeypatch.setattr(mmap, "mmap", None)
+    loaded = load_weights(tmp_path / "a.safetensors", mapped=mapped)
+    assert torch.equal(loaded["a"], torch.arange(size))
+
+
+def test_of_a_large_sparse_file_no_more_is_mapped_than_it_has(tmp_path, monkeypatch):
+    """3 GiB of fp8 in portions; Windows reserves memory for all that is mapped privately."""
+    path, count, side = tmp_path / "a.safetensors", 48, 8192
+    entries = {
+        f"blocks.{i}": {
+            "dtype": "F8_E4M3",
+            "shape": [side, side],
+            "data_offsets": [i * side**2, (i + 1) * side**2],
+        }
+        for i in range(count)
+    }
+    text = json.dumps(entries).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + count * side**2)
+    lengths = mapped_lengths(monkeypatch)
+    weights = load_weights(path)
+    assert len(weights) == count
+    assert len(lengths) > 10
+    assert sum(lengths) <= 1.1 * path.stat().st_size
 
 
 def test_changing_loaded_weights_leaves_the_file_alone(tmp_path):
@@ -169,14 +216,8 @@ def test_a_file_is_mapped_once_however_many_portions_it_has(tmp_path, monkeypatc
     """Windows reserves memory for all that is mapped privately, whether it is read or not."""
     tensors = {name: torch.randn(40_000) for name in "cabfed"}
     save_file(tensors, tmp_path / "a.safetensors")
-    lengths = []
-
-    class Mapped(mmap.mmap):
-        def __new__(cls, fileno, length, **kw):
-            lengths.append(length)
-            return super().__new__(cls, fileno, length, **kw)
-
-    monkeypatch.setattr(mmap, "mmap", Mapped)
+    lengths = mapped_lengths(monkeypatch)
+    monkeypatch.setattr(checkpoint, "READ", 0)
     monkeypatch.setattr(checkpoint, "PORTION", 200_000)
     weights = load_weights(tmp_path / "a.safetensors")
     assert all(torch.equal(weights[name], tensor) for name, tensor in tensors.items())
@@ -191,6 +232,7 @@ def test_a_file_too_large_for_memory_is_not_called_damaged(tmp_path, monkeypatch
     def full(*_, **__):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
+    monkeypatch.setattr(checkpoint, "READ", 0)
     monkeypatch.setattr(mmap, "mmap", full)
     text = message(load_weights, tmp_path / "a.safetensors")
     assert "Cannot allocate memory. Close other programs" in text

@@ -1,4 +1,4 @@
-"""Every network on a GPU's tensors, and found to be sound without a GPU: see tests/fake_card.py."""
+"""Every network on a GPU's tensors, of each maker, without a GPU: see tests/fake_card.py."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,7 +13,8 @@ from longtake.models.rife.config import RifeConfig
 from longtake.models.rife.ifnet import IFNet
 from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
-from tests.fake_card import CARD, Copies, fake_card, moved, there
+from tests import fake_card as fake
+from tests.fake_card import Copies, card, fake_card, moved, there
 from tests.host.conftest import DIT, VAE
 from tests.models.tiny import VAE_21, VAE_22
 
@@ -30,14 +31,14 @@ SHAPE = (2, 6, 3, 5, 7)
 ANSWER = SimpleNamespace(all=lambda: True, any=lambda: False)  # to what must be asked back
 
 
-@pytest.fixture(autouse=True)
-def card():
-    with fake_card():
+@pytest.fixture(autouse=True, params=fake.KINDS)
+def there_is_one(request):
+    with fake_card(request.param):
         yield
 
 
 def is_there(x: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> None:
-    assert (x.device, tuple(x.shape), x.dtype) == (CARD, shape, dtype)
+    assert (x.device, tuple(x.shape), x.dtype) == (card(), shape, dtype)
 
 
 def test_devices_do_not_mix_and_numbers_do_not_come_back():
@@ -81,7 +82,7 @@ def test_frames_between_go_and_come_as_bytes(dtype, tile, monkeypatch):
     monkeypatch.setattr("longtake.models.rife.ifnet.is_fast", lambda step: ANSWER)
     monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
     first, second = torch.zeros(2, 70, 170, 3, dtype=torch.uint8)
-    draw = TiledInterpolator(network, 64, CARD, tile, 32)
+    draw = TiledInterpolator(network, 64, card(), tile, 32)
     with Copies() as copies:
         frames = draw([Inbetween(first, second, 0.3), Inbetween(first, second, 0.6)])
     assert (frames.device.type, frames.dtype, frames.shape) == ("cpu", torch.uint8, (2, 70, 170, 3))
@@ -96,7 +97,7 @@ def test_decoded_frames_come_back_as_bytes(monkeypatch):
     with Copies() as copies:
         pieces = list(
             decoded_pieces(
-                lambda z, state: network.decode_piece(z.to(CARD, torch.bfloat16), state),
+                lambda z, state: network.decode_piece(z.to(card(), torch.bfloat16), state),
                 latents.split(1, dim=2),
                 finish=to_bytes,
             )
@@ -123,9 +124,9 @@ def conditioned(model, **given) -> dict:
     """What core's samplers hand to a MODEL for one prompt, on the card."""
     text = torch.zeros(1, 5, model.sizes.text_width)
     conds = model.extra_conds(
-        cross_attn=text, noise=there(1, *SHAPE[1:], dtype=torch.float32), device=CARD, **given
+        cross_attn=text, noise=there(1, *SHAPE[1:], dtype=torch.float32), device=card(), **given
     )
-    how = {"batch_size": 1, "device": CARD, "area": None}
+    how = {"batch_size": 1, "device": card(), "area": None}
     return {name: cond.process_cond(**how).cond for name, cond in conds.items()}
 
 
@@ -175,7 +176,7 @@ def test_a_video_through_cores_vae_calls(pack):
     pixels = network.decode(there(1, 6, 2, 3, 5))
     assert (pixels.device.type, pixels.dtype) == ("cpu", torch.float32)  # where the host keeps them
     with Copies() as copies:
-        latents = network.encode(pixels, device=CARD)
+        latents = network.encode(pixels, device=card())
     is_there(latents, (1, 6, 2, 3, 5))
     assert copies.bytes == 2 * pixels.numel()  # in 16 bits, not in float32
 

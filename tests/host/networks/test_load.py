@@ -1,9 +1,14 @@
 """Names in menus, and what is said of names and files that will not do."""
 
+import mmap
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from longtake.models import checkpoint
 from longtake.models.errors import CheckpointError, InputError
 from tests.host.conftest import write_dit, write_vae
 from tests.host.runs import ksampler
@@ -128,3 +133,26 @@ def test_previews_take_their_colours_from_the_file(pack, models):
     latent_format = pack.load.load_model("rgb.safetensors").model.latent_format
     assert latent_format.latent_rgb_factors == note["factors"]
     assert latent_format.latent_rgb_factors_bias == note["bias"]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="a list of mappings is Linux's own"
+)
+def test_built_in_weights_are_not_left_mapped(pack, nano):
+    """On Windows no update could replace them while ComfyUI runs."""
+    model = pack.load.load_model(pack.folders.BUILT_IN, "bf16")
+    vae = pack.load.load_vae(pack.folders.BUILT_IN, "bf16")
+    assert model
+    assert vae
+    assert str(nano) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_disable_mmap_is_honoured(pack, models, disabled, monkeypatch):
+    write_dit(models / "small.safetensors")
+    monkeypatch.setattr(checkpoint, "READ", 0)
+    monkeypatch.setattr(import_module("comfy.utils"), "DISABLE_MMAP", disabled)
+    made, real = [], mmap.mmap
+    monkeypatch.setattr(checkpoint.mmap, "mmap", lambda *_, **kw: made.append(kw) or real(*_, **kw))
+    pack.load.load_model("small.safetensors")
+    assert bool(made) is not disabled
