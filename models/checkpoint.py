@@ -5,10 +5,10 @@
     network = WanDiT(found.config, device="meta")
     load_into(network, load_weights(header, found.names), header.name)
 
-Weights of a large file stay mapped from the disk until they are used or cast, so that loading costs
-next to nothing and the operating system shares one copy among all programs that read the file. Those
-of a small one are read: on Windows a mapped file cannot be replaced, and so no update of the pack
-could bring new built-in weights while ComfyUI runs.
+Weights of a large file stay mapped from the disk until they are used or cast, so that loading
+costs next to nothing and the operating system shares one copy among all programs that read the
+file. Those of a small one are read: on Windows a mapped file cannot be replaced, and no update of
+the pack could bring new built-in weights while ComfyUI runs.
 
 The file is mapped here and not by the safetensors library, which maps all of it at once: what is
 only read to be cast would then stay in memory for as long as anything else of the file is used.
