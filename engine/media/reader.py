@@ -7,9 +7,10 @@ within limits before a frame is decoded, and frames are counted as they are read
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class MediaFacts:
         pixel_format: FFmpeg's name for it.
         container: MOV (also mp4), MATROSKA (also webm), AVI or GIF.
         sound: whether there is an audio stream.
-        start: time of the first frame, in ticks.
+        times: of the frames in the file, in ticks and in order.
         tick: unit of the stream's times, in seconds.
     """
 
@@ -92,16 +93,37 @@ class MediaFacts:
     pixel_format: str
     container: str
     sound: bool
-    start: int
+    times: tuple[int, ...] = field(repr=False)
     tick: Fraction
 
     @property
     def seconds(self) -> Fraction:
         return self.frames / self.fps
 
+    @property
+    def start(self) -> int:
+        """The time of the first frame, in ticks."""
+        return self.times[0]
+
     def frame_at(self, pts: int) -> int:
         """The number of the frame nearest to a time in ticks."""
         return nearest((pts - self.start) * self.tick * self.fps)
+
+    def frames_between(self, start: float, stop: float | None) -> range:
+        """The numbers of the frames from one time on and before another; None: to the end.
+
+        Times are seconds of the file's own clock, in which its first frame may be late. As ComfyUI
+        does it, they are rounded down to ticks.
+        """
+        first, last = (None if time is None else int(time / self.tick) for time in (start, stop))
+        begin = self._frames_before(first)
+        return range(begin, self.frames if last is None else max(begin, self._frames_before(last)))
+
+    def _frames_before(self, pts: int) -> int:
+        if self.constant:
+            return bisect_left(self.times, pts)
+        due = math.ceil((pts - self.start) * self.tick * self.fps)
+        return min(max(0, due), self.frames)
 
 
 def container_of(path: Path) -> str:
@@ -242,7 +264,7 @@ def _facts(path: Path, container: Any, times: list[int], limits: MediaLimits) ->
         pixel_format=first.format.name,
         container=container_of(path),
         sound=_has_sound(container),
-        start=times[0],
+        times=tuple(times),
         tick=tick,
     )
 

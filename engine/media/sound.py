@@ -51,11 +51,15 @@ class Sound:
     def frames(self) -> Iterator[av.AudioFrame]:
         """The samples as frames for an encoder."""
         for at in range(0, self.samples.shape[1], CHUNK):
-            piece = np.ascontiguousarray(self.samples[:, at : at + CHUNK], dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(piece.clip(-1, 1), "fltp", self.layout)
-            frame.sample_rate, frame.pts = self.rate, at
-            frame.time_base = Fraction(1, self.rate)
-            yield frame
+            yield sound_frame(self.samples[:, at : at + CHUNK], self.layout, self.rate, at)
+
+
+def sound_frame(samples: NDArray[np.float32], layout: str, rate: int, at: int) -> av.AudioFrame:
+    """Samples (channels, n) from sample number `at` on, as a frame for an encoder."""
+    piece = np.ascontiguousarray(samples, dtype=np.float32)
+    frame = av.AudioFrame.from_ndarray(piece.clip(-1, 1), "fltp", layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+    return frame
 
 
 def add_sound(

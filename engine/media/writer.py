@@ -25,6 +25,7 @@ from .formats import MP4, VISUALLY_LOSSLESS, Format, Quality, encoder_of, encode
 from .publish import Finish, hidden_file, publish, refuse_existing
 from .reader import media_facts, open_media, read_frames
 from .sound import Sound
+from .sound_part import SoundPart
 from .tracks import Track, copied_track, encoded_track, mux
 from .verify import check_complete
 
@@ -48,7 +49,7 @@ def write_video(
     quality: Quality = VISUALLY_LOSSLESS,
     metadata: Mapping[str, Any] | None = None,
     form: Format = MP4,
-    sound: Sound | Path | None = None,
+    sound: Sound | SoundPart | Path | None = None,
     finish: Finish | None = None,
     check: Callable[[], Any] = lambda: None,
 ) -> None:
@@ -63,7 +64,8 @@ def write_video(
         metadata: JSON values by name, stored in the file's tags; from the names ComfyUI uses
             ("workflow", "prompt") its front-end restores the graph.
         form: container and codec.
-        sound: samples, cut off at the end of the last frame, or a file to copy the sound from.
+        sound: samples or a part of a file's sound, cut off at the end of the last frame; or a file to
+            copy the sound from.
         finish: see publish.Finish.
         check: called for every frame and packet; an exception from it ends the writing.
 
@@ -157,7 +159,7 @@ def _encode(
     form: Format,
     quality: Quality,
     metadata: Mapping[str, Any],
-    sound: Sound | Path | None,
+    sound: Sound | SoundPart | Path | None,
 ) -> int:
     if form.animation:
         form, quality = MP4, INTERMEDIATE
@@ -170,7 +172,7 @@ def _encode(
             tracks += copied_track(stack, container, sound, "audio", form.sound_codecs)
         elif sound is not None:
             tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
-        return mux(container, tracks, cut=isinstance(sound, Sound))
+        return mux(container, tracks, cut=not isinstance(sound, Path))
 
 
 def _check_frames(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:

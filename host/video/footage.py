@@ -18,8 +18,12 @@ from ...engine.canvas.grid import frame_rate
 from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
+from ...engine.media.sound_part import SoundPart, sound_part
 from ...models.errors import InputError
 from ..comfyui.output import temporary_file
+
+
+WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Footage:
         width, height: in pixels.
         fps: frames per second.
         stream: gives a frame stream from the first frame on, at each call.
-        sound: in memory, or the file that holds it; None without any.
+        sound: in memory, a part of a file's, or the file that holds it; None without any.
         file: with exactly these frames, where there is one.
         facts: of `file`.
     """
@@ -41,7 +45,7 @@ class Footage:
     height: int
     fps: Fraction
     stream: Callable[[], Iterator[Tensor]]
-    sound: Sound | Path | None
+    sound: Sound | SoundPart | Path | None
     file: Path | None = None
     facts: MediaFacts | None = None
 
@@ -60,18 +64,51 @@ def open_video(video: Input.Video) -> Iterator[Footage]:
     if isinstance(video, InputImpl.VideoFromComponents):
         yield _in_memory(video.get_components())
         return
-    with _video_file(video) as path:
-        facts = media_facts(path)
-        yield Footage(
-            facts.frames,
-            facts.width,
-            facts.height,
-            facts.fps,
-            lambda: with_even_sides(read_frames(path)),
-            path if facts.sound else None,
-            path,
-            facts,
+    window = _window_of(video)
+    with _video_file(video, window) as path:
+        whole = _whole_file(path)
+        yield whole if window in (None, WHOLE) else _part_of(whole, *window)
+
+
+def _whole_file(path: Path) -> Footage:
+    facts = media_facts(path)
+    return Footage(
+        facts.frames,
+        facts.width,
+        facts.height,
+        facts.fps,
+        lambda: with_even_sides(read_frames(path)),
+        path if facts.sound else None,
+        path,
+        facts,
+    )
+
+
+def _part_of(whole: Footage, start: float, seconds: float) -> Footage:
+    """The frames that ComfyUI shows of a trimmed file, and the sound from the first of them on.
+
+    It is no file, so it is never copied: it need not begin with a keyframe.
+    """
+    path, facts = whole.file, whole.facts
+    part = facts.frames_between(start, start + seconds if seconds else None)
+    if not part:
+        length = f" for {seconds:g} s" if seconds else ""
+        raise InputError(
+            f"the VIDEO is trimmed to {path.name} from {start:g} s on{length}, where it has no "
+            f"frame: it lasts {float(facts.seconds):.2f} s."
         )
+    sound = None
+    if facts.sound:
+        begins = facts.start * facts.tick + part.start / facts.fps
+        sound = sound_part(path, begins, len(part) / facts.fps)
+    return replace(
+        whole,
+        frames=len(part),
+        stream=lambda: with_even_sides(read_frames(path, part.start, part.stop)),
+        sound=sound,
+        file=None,
+        facts=None,
+    )
 
 
 def open_footage(video: Input.Video | Tensor, fps: Fraction) -> AbstractContextManager[Footage]:
@@ -97,9 +134,9 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
 
 
 @contextmanager
-def _video_file(video: Input.Video) -> Iterator[Path]:
+def _video_file(video: Input.Video, window: tuple[float, float] | None) -> Iterator[Path]:
     """The file behind a VIDEO; a VIDEO without one is written to one for the time of the block."""
-    source = _source_of(video)
+    source = None if window is None else video.get_stream_source()
     if isinstance(source, str) and Path(source).is_file():
         yield Path(source)
         return
@@ -115,15 +152,19 @@ def _video_file(video: Input.Video) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _source_of(video: Input.Video) -> Any:
-    """The path or bytes of a VIDEO that is a whole file; None for any other.
+def _window_of(video: Input.Video) -> tuple[float, float] | None:
+    """Which part of its file a VIDEO is: from when on and how long, in seconds; 0 s is to the end.
 
-    In newer hosts a VIDEO may be a part of its file, which only ComfyUI can cut out.
+    None if it is no part of a file, or one that only ComfyUI can make: newer hosts may crop as well
+    as trim, and do not say how; older ones trim without saying when a negative start is.
     """
     if type(video) is not InputImpl.VideoFromFile or not hasattr(video, "get_stream_source"):
         return None
-    cut = {name: value for name, value in vars(video).items() if not name.endswith("__file")}
-    return None if any(cut.values()) else video.get_stream_source()
+    cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value} - {"file"}
+    if not cut:
+        return WHOLE
+    told = cut <= {"start_time", "duration"} and hasattr(video, "get_active_trim_window")
+    return video.get_active_trim_window() if told else None
 
 
 def sound_from(audio: Mapping[str, Any]) -> Sound:
