@@ -102,11 +102,35 @@ def encoded_track(
 
 def _copied(old: Any, stream: Any, copy: Any, start: Fraction) -> Iterator[av.Packet]:
     shift = round(start / stream.time_base)
-    for packet in old.demux(stream):
-        if packet.dts is not None:  # the last packet only flushes the stream
-            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = copy
+    for packet in _with_decode_times(old.demux(stream)):
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        packet.stream = copy
+        yield packet
+
+
+def _with_decode_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """All packets that hold anything, each with the time at which it is decoded.
+
+    Matroska stores none, and FFmpeg cannot tell that of the first packets where frames are stored
+    out of order: they are decoded one after another before the first of which it can.
+    """
+    early: list[av.Packet] = []
+    for packet in packets:
+        if packet.dts is not None:
+            yield from _decoded_before(packet.dts, early)
             yield packet
+            early = []
+        elif packet.size:  # the last packet is empty and only flushes the stream
+            early.append(packet)
+    if early:  # so few that it could tell of none
+        yield from _decoded_before(min(packet.pts for packet in early) + 1, early)
+
+
+def _decoded_before(dts: int, packets: list[av.Packet]) -> list[av.Packet]:
+    for packet in reversed(packets):
+        dts -= packet.duration or 1
+        packet.dts = dts
+    return packets
 
 
 def _decoded(old: Any, stream: Any, start: Fraction) -> Iterator[av.AudioFrame]:

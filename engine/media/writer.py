@@ -64,8 +64,8 @@ def write_video(
         metadata: JSON values by name, stored in the file's tags; from the names ComfyUI uses
             ("workflow", "prompt") its front-end restores the graph.
         form: container and codec.
-        sound: samples or a part of a file's sound, cut off at the end of the last frame; or a file to
-            copy the sound from.
+        sound: samples or a part of a file's, cut off at the end of the last frame; or a file to
+            copy it from.
         finish: see publish.Finish.
         check: called for every frame and packet; an exception from it ends the writing.
 
@@ -104,8 +104,8 @@ def copy_video(
     """The same video stream, packet for packet, in a new file with its index first.
 
     Args:
-        source: an mp4 or mov whose codec is the format's; of any codec for an animation, which is
-            made from the decoded frames.
+        source: an mp4, mov, mkv or webm whose codec is the format's; of any codec for an animation,
+            which is made from the decoded frames.
         path: of the new file, with the format's suffix; its folder must exist. Never overwritten.
         metadata: tags to add or replace, JSON values by name.
         form: container and codec.

@@ -22,7 +22,6 @@ from ...engine.media.sound_part import SoundPart, sound_part
 from ...models.errors import InputError
 from ..comfyui.output import temporary_file
 
-
 WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
 
 

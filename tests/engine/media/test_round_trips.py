@@ -170,6 +170,21 @@ def test_a_turned_video_is_still_turned_in_a_copy(tmp_path):
     assert media_facts(path).rotation == media_facts(source).rotation != 0
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+@pytest.mark.parametrize("name", ["mp4 h264", "mkv h264"])
+def test_no_frame_of_a_matroska_file_is_lost(tmp_path, count, name):
+    """It does not say when its first packets are decoded, where B-frames come after later ones."""
+    source = clip(tmp_path / "a.mkv", range(count), sound=True)
+    path = tmp_path / f"b{FORMATS[name].suffix}"
+    with av.open(source) as container:
+        assert any(packet.size and packet.dts is None for packet in container.demux(video=0))
+    copy_video(source, path, form=FORMATS[name])
+    with av.open(path) as container:
+        assert sum(1 for _ in container.decode(video=0)) == count
+    assert media_facts(path).frames == count
+    assert same_pictures(source, path)
+
+
 def test_what_cannot_be_copied_is_refused(tmp_path):
     with pytest.raises(InputError, match="is h264, which cannot be copied"):
         copy_video(clip(tmp_path / "a.mp4"), tmp_path / "b.webm", form=FORMATS["webm vp9"])

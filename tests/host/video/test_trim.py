@@ -1,4 +1,4 @@
-"""A VIDEO that ComfyUI has trimmed is read from its source: what ComfyUI shows of it, not encoded."""
+"""A VIDEO that ComfyUI has trimmed is read at its source: what ComfyUI shows, not encoded."""
 
 import importlib
 import io
