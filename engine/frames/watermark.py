@@ -279,7 +279,7 @@ def describe_mark(mark: Mark) -> str:
     """What was found, in words."""
     measure = f"{mark.z:.1f} standard deviations above chance; {PRESENT:g} are needed"
     if not mark.present:
-        return f"No mark found ({measure}). That does not mean that it was not made by AI."
+        return f"No mark found. That does not mean that it was not made by AI.\n{measure}"
     carried = (
         "its id cannot be read"
         if mark.id is None
@@ -287,6 +287,6 @@ def describe_mark(mark: Mark) -> str:
     )
     mirrored = ", mirrored" if mark.flipped else ""
     return (
-        f"Longtake's mark is there ({measure}), {carried}{mirrored}. It informs, and proves "
-        f"nothing: anybody can forge or remove it."
+        f"Longtake's mark is there. That proves nothing: anybody can forge or remove it.\n"
+        f"{measure}\n{carried}{mirrored}"
     )

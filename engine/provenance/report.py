@@ -53,10 +53,8 @@ LONGEST = 120  # characters of a text that comes from the file
 VERDICTS = {
     "none": "No Content Credentials in this file.",
     "unsupported": "Files of this kind cannot carry Content Credentials.",
-    "unreadable": "This file is damaged, or is not what its name says: its credentials cannot be "
-    "read.",
-    "remote": "This file holds no credentials, only a network address where they are stored. That "
-    "address is never contacted.",
+    "unreadable": "This file is damaged, or not what its name says: no credentials can be read.",
+    "remote": "It holds no credentials, only a network address, which is never contacted.",
     "changed": "CHANGED after it was signed. Its credentials no longer apply to it.",
     "invalid": "The credentials are NOT VALID.",
     "valid": "Valid: unchanged since it was signed, by an issuer that is not known here.",

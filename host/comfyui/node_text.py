@@ -1,12 +1,20 @@
-"""Text on the node that is running."""
+"""Text on the node that is running.
+
+Nodes that are drawn on the canvas show two lines of it, and the rest when one scrolls; Nodes 2.0
+read it as Markdown, in which the end of a line is a blank unless two blanks stand before it. So
+what matters most comes first, in `SEEN` characters or less.
+"""
 
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+SEEN = 80  # characters, about two lines on a node of usual width
+BREAK = "  \n"
+
 
 def show_text(text: str) -> None:
-    """Show a text on the running node in the browser, if there is one."""
+    """Show a text on the running node in the browser, if there is one; lines stay lines."""
     context = get_executing_context()
     server = getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
-        server.send_progress_text(text, context.node_id)
+        server.send_progress_text(BREAK.join(text.splitlines()), context.node_id)

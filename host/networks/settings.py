@@ -78,17 +78,17 @@ def preset(model: ModelPatcher) -> dict[str, Any]:
 
 
 def described(model: ModelPatcher) -> str:
-    """What LoadModel shows: the family and how it was recognised, and what it was made for."""
+    """What LoadModel shows: the family, what it was made for, and how it was recognised."""
     network = network_of(model)
     settings = network.family.settings
     size = sum(p.numel() for p in network.diffusion_model.parameters())
     return (
-        f"{network.family.title} ({_evidence_of(network)})\n"
-        f"{_rounded(size)} weights in {_dtypes_of(network.diffusion_model)}\n"
+        f"{network.family.title}, {_evidence_of(network)}\n"
+        f"{settings.steps} steps, shift {_shifts(settings)}, cfg {cfgs(settings)}, "
+        f"{settings.sampler}\n"
         f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
         f"{settings.fps} fps\n"
-        f"{settings.steps} steps, shift {_shifts(settings)}, cfg {cfgs(settings)}, "
-        f"{settings.sampler}"
+        f"{_rounded(size)} weights in {_dtypes_of(network.diffusion_model)}"
     )
 
 
@@ -97,9 +97,7 @@ def _evidence_of(network: OurNetwork) -> str:
     if network.evidence != GUESS:
         return f"recognised by {network.evidence}"
     others = [f.title for f in alike(network.sizes) if f is not network.family]
-    return (
-        f"{GUESS}; its tensors would fit {', '.join(others)} too: if it is one of these, set family"
-    )
+    return f"{GUESS}: set family if that is wrong\nits tensors would fit {', '.join(others)} too"
 
 
 def _rounded(size: int) -> str:

@@ -36,7 +36,8 @@ def save_with_origin(
     prefix = fill_in_values(prefix, hidden.prompt)
     saved = save_video(video, prefix, _graph_metadata(hidden), options, signing)
     signing.saved(saved.path)
-    return saved._replace(summary="\n".join(filter(None, (saved.summary, signing.note))))
+    first = ", ".join(filter(None, (saved.path.name, signing.note)))
+    return saved._replace(summary=f"{first}\n{saved.summary}")
 
 
 def _graph_metadata(hidden: Any) -> dict[str, Any]:

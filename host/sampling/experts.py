@@ -268,8 +268,8 @@ def plan(experts: Experts, sigmas: Tensor) -> str:
     """How the steps are shared out, for the node that samples."""
     steps, high = len(sigmas) - 1, high_steps(sigmas, experts.boundary)
     return (
-        f"{high} of {steps} steps with the high-noise expert, {steps - high} with the low-noise "
-        f"one, from {experts.boundary:g} down"
+        f"{high} steps by the high-noise expert, {steps - high} by the low-noise one, from "
+        f"{experts.boundary:g} down"
     )
 
 

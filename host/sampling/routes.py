@@ -87,6 +87,6 @@ def missing_vision(config: DiTConfig | None, conditioning: Conditioning, clip_vi
     if all("clip_vision_output" in extras for _, extras in conditioning):
         return ""
     return (
-        "this checkpoint was trained to read CLIP vision tokens of its first image and gets none: "
-        "connect CLIPVisionEncode to PinImage's clip_vision_output"
+        "connect CLIPVisionEncode to PinImage's clip_vision_output\n"
+        "this checkpoint was trained to read CLIP vision tokens of its first image and gets none"
     )

@@ -218,7 +218,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
         raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
     if not keep:
         store.forget()
-    show_text(f"{plan}\ndone")
+    show_text(f"done: {plan}")
     return InputImpl.VideoFromFile(str(path))
 
 
@@ -227,10 +227,7 @@ def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None
     if video is not None:
         name = PurePosixPath(FOLDER, "stopped")
         saved = claim(video, numbered_names(folder_for(name), name.name, ".mp4"))
-        show_text(
-            f"stopped after {seconds:.2f} s, which are in {FOLDER}/{saved.name}; queue it again to "
-            f"go on"
-        )
+        show_text(f"stopped after {seconds:.2f} s, saved as {saved.name}; queue it again to go on")
         log.info("longtake: stopped after %.2f s; they are in %s", seconds, saved.name)
     raise by
 
@@ -253,10 +250,8 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     )
     longest = r.codec.grid.frames(shape[2])
     lines = [
-        f"{take.frames} frames of {size}, {seconds:.2f} s at {float(size.fps):g} fps",
-        f"{clips} in {windows} of up to {longest} frames, {counted_noun(steps, 'step')} each",
+        f"{seconds:.2f} s, {take.frames} frames of {size} at {float(size.fps):g} fps",
         work,
-        f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
     ]
     if known := sum(len(clip.latents) for clip in r.known):
         lines.append(f"{counted_noun(known, 'latent frame')} known: they stay as they are")
@@ -266,6 +261,10 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
         lines.append(note)
     if sampler.why_not:
         lines.append(f"cannot be resumed: {sampler.why_not} in the graph cannot be compared")
+    lines += [
+        f"{clips} in {windows} of up to {longest} frames, {counted_noun(steps, 'step')} each",
+        f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
+    ]
     return "\n".join(lines)
 
 

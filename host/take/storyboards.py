@@ -55,7 +55,7 @@ def board_of(
     snap: float,
     audio: Mapping[str, Any] | None = None,
 ) -> tuple[Board, str]:
-    """Shots as a storyboard, and its shots in words, a line each.
+    """Shots as a storyboard, and what to say of it: cuts on beats, then its shots, a line each.
 
     Args:
         clip: CLIP, to encode their prompts.
@@ -75,7 +75,7 @@ def board_of(
         shots, sound, note = on_beats(shots, audio, snap, seconds)
         check_end(checked(shots), seconds)
     board = encoded(clip, shots, seconds, fps, meet, sound)
-    return board, f"{shots_in_words(board)}\n{note}".strip()
+    return board, f"{note}\n{shots_in_words(board)}".strip()
 
 
 def encoded(

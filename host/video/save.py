@@ -26,6 +26,7 @@ from ...engine.media.reader import MOV, crf_in
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, write_still
 from ...engine.media.writer import copy_video, write_video
+from ...engine.take.time_left import bytes_of
 from ...models.errors import OutputError
 from ..comfyui.output import fill_in_dates, folder_for, numbered_names, output_folder
 from ..comfyui.progress import check_cancelled, with_progress
@@ -60,7 +61,7 @@ class SavedVideo(NamedTuple):
         path: of the video.
         name: of the video, relative to the output folder.
         picture: name of the PNG beside it, if any.
-        summary: a line on what is in the file and how it was made.
+        summary: what is in the file and how it was made, a line.
     """
 
     path: Path
@@ -124,7 +125,7 @@ def _save(
         ready.unlink(missing_ok=True)
         still.unlink(missing_ok=True)
     names = (_relative(path), picture and _relative(picture))
-    return SavedVideo(path, *names, f"{path.name}: {summary}")
+    return SavedVideo(path, *names, summary)
 
 
 def _write_still(
@@ -184,9 +185,9 @@ def _write(
 def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:
     silent = options.form.animation or (options.sound is None and footage.sound is None)
     return (
-        f"{footage.frames} frames of {footage.width}×{footage.height}, {footage.seconds:.2f} s at "
+        f"{footage.seconds:.2f} s, {footage.frames} frames of {footage.width}×{footage.height} at "
         f"{float(footage.fps):.6g}/s, {options.form.name}, {how}, {'no' if silent else 'with'} "
-        f"sound, {path.stat().st_size / 2**20:.1f} MiB"
+        f"sound, {bytes_of(path.stat().st_size)}"
     )
 
 

@@ -69,8 +69,8 @@ class ReadCredentials(io.ComfyNode):
             raise InputError("connect a video, or choose a file: one of the two.")
         path = file_behind(video) if video is not None else find_media(file)
         report = report_on(path)
-        words = f"{path.name}: {describe_report(report)}"
-        show_text(words)
+        show_text(said := describe_report(report))
+        words = f"{path.name}: {said}"
         return io.NodeOutput(words, report.as_json(), ui=ui.PreviewText(words))
 
 

@@ -39,13 +39,20 @@ def ksampler(**links) -> tuple[str, dict]:
 
 @pytest.fixture
 def shown(host, monkeypatch) -> list[str]:
-    """What nodes show of themselves in the browser, one after another."""
+    """What nodes show of themselves in the browser, one after another; of each, enough is seen."""
     from server import PromptServer
 
+    from longtake.host.comfyui.node_text import BREAK, SEEN
+
     texts: list[str] = []
-    monkeypatch.setattr(
-        PromptServer.instance, "send_progress_text", lambda text, node, sid=None: texts.append(text)
-    )
+
+    def send(text: str, node: str, sid=None) -> None:
+        first, *rest = text.split(BREAK)
+        assert len(first) <= SEEN, f"{first!r} is cut off: say what matters most first"
+        assert not any("\n" in line for line in (first, *rest))
+        texts.append("\n".join((first, *rest)))
+
+    monkeypatch.setattr(PromptServer.instance, "send_progress_text", send)
     return texts
 
 

@@ -252,9 +252,9 @@ def test_the_plan_is_shown_before_the_first_step(board, host, windows, runs, sho
     made(host, board)
     plan = next(text for text in runs.shown[0] if "windows" in text)
     first, *rest = plan.split("\n")
-    assert first == "25 frames of 32×48, 3.12 s at 8 fps"
-    assert rest[0] == "3 clips in 4 windows of up to 9 frames, 2 steps each"
-    assert rest[1].startswith("8 steps to do, about ")
+    assert first == "3.12 s, 25 frames of 32×48 at 8 fps"
+    assert rest[0].startswith("8 steps to do, about ")
+    assert rest[1] == "3 clips in 4 windows of up to 9 frames, 2 steps each"
     assert "of memory" in rest[2]
     made(host, board.but(save={"filename_prefix": "takes/e"}, take={"fps": 0.0}))
     assert "all windows are on disk already" in shown[-2]

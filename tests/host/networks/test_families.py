@@ -290,7 +290,10 @@ def test_a_family_chosen_changes_what_it_was_made_for(pack, models):
     assert "recognised by your choice" in pack.settings.described(model)
     auto = pack.load.load_model(name)
     assert pack.settings.shift_for(auto) == 8
-    assert "a guess; its tensors would fit Self-Forcing 1.3B" in pack.settings.described(auto)
+    assert (
+        "1.3B, a guess: set family if that is wrong\nits tensors would fit Self-Forcing 1.3B"
+        in (pack.settings.described(auto))
+    )
     with pytest.raises(InputError, match="its tensors are those of Wan 2.1 T2V 1.3B or"):
         pack.load.load_model(name, family="Wan 2.2 TI2V 5B")
 
