@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from .errors import CheckpointError
 from .weights_file import DTYPES, Header, TensorInfo, one_line, read_header, shortened
 
-FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+FP8 = tuple(dtype for name, dtype in DTYPES.items() if name.startswith("F8"))
 PORTION = 2**28  # bytes mapped at a time
 READ = 2**25  # bytes; up to here a checkpoint is read, and only a larger one mapped
 SMALL_MODEL = 2**28  # bytes; up to here every number of a checkpoint is checked

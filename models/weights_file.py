@@ -45,6 +45,8 @@ DTYPES: Mapping[str, torch.dtype] = {
     "U16": torch.uint16,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    # mxfp8's scales, from torch 2.7 on
+    **({"F8_E8M0": torch.float8_e8m0fnu} if hasattr(torch, "float8_e8m0fnu") else {}),
 }
 
 # First bytes of what is most often found in place of a safetensors file.

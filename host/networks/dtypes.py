@@ -1,20 +1,20 @@
 """The dtypes that a transformer's weights are stored in, where they differ from its file's."""
 
-import json
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import comfy.model_management as mm
-import comfy.ops
 import comfy.utils
 import torch
 from comfy import supported_models
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.wan.detect import Checkpoint
 from ...models.wan.scales import SCALE
 from ...models.weights_file import Header
+from .quantised import Storage, multiplied_out, named_for_host, with_notes
 
 DTYPES: Mapping[str, torch.dtype | None] = {
     "auto": None,  # ComfyUI's choice for the device and the file
@@ -41,39 +41,9 @@ def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
     return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
 
 
-def keeps_scales(name: str) -> bool:
-    """Whether scaled fp8 stays as it is under this menu entry; otherwise it is multiplied out."""
-    can = hasattr(comfy.ops, "scaled_fp8_ops") or host_quantises()
-    return can and name in ("auto", "fp8_e4m3fn")
-
-
 def may_map() -> bool:
     """Whether weights may stay mapped from the disk; ComfyUI's --disable-mmap forbids it."""
     return not comfy.utils.DISABLE_MMAP
-
-
-def host_quantises() -> bool:
-    """Whether the host has quantised tensors, which newer ones use for scaled fp8."""
-    return hasattr(supported_models.WAN21_T2V, "quant_config")
-
-
-def quantised(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights and scales under the names that the host's quantised layers load them by.
-
-    They multiply in the precision of what they multiply with, as a file's own numbers need: to
-    round activations to fp8 as well would be faster and less exact.
-    """
-    named = {}
-    for name, weight in weights.items():
-        layer = name.removesuffix(SCALE)
-        if layer == name:
-            named[name] = weight
-            continue
-        stored_in = str(weights[f"{layer}weight"].dtype).removeprefix("torch.")
-        note = json.dumps({"format": stored_in, "full_precision_matrix_mult": True})
-        named[f"{layer}weight_scale"] = weight
-        named[f"{layer}comfy_quant"] = torch.tensor(list(note.encode()), dtype=torch.uint8)
-    return named
 
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -88,18 +58,32 @@ def _stored(name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def read_weights(
-    header: Header, found: Checkpoint, dtype: torch.dtype, keep_scales: bool
+    header: Header, found: Checkpoint, dtype: torch.dtype, storage: Storage
 ) -> dict[str, Tensor]:
     """A transformer's weights, mapped from its file wherever they can stay as they are.
 
     Args:
         header, found: from `read_header` and `detect`.
         dtype: what most of them are stored in.
-        keep_scales: leave scaled fp8 as it is; otherwise it is multiplied out.
+        storage: from `storage_for`; "plain" multiplies out what is scaled or packed.
 
     Raises:
         CheckpointError: unreadable, not finite, or fp8 whose scales were lost.
     """
+    if not found.packed:
+        weights = _read_numbers(header, found, dtype, keep_scales=storage != "plain")
+        return named_for_host(weights) if storage == "quantised" else weights
+    report = _reporter(len(found.names))
+    weights = load_weights(header, found.names, on_tensor=report, mapped=may_map())
+    if storage == "quantised":
+        return with_notes(weights, found.packed)
+    return multiplied_out(weights, found.packed, partial(_stored, dtype=dtype))
+
+
+def _read_numbers(
+    header: Header, found: Checkpoint, dtype: torch.dtype, keep_scales: bool
+) -> dict[str, Tensor]:
+    """Weights that are numbers, of fp8 perhaps with scales, which stay beside them or not."""
     scales = {new: old for old, new in found.names.items() if new.endswith(f".{SCALE}")}
     factors = load_weights(header, {o: n for n, o in scales.items()}) if scales else {}
     names = {old: new for old, new in found.names.items() if new not in scales}
@@ -148,9 +132,3 @@ def _refuse_lost_scale(name: str, weight: Tensor, source: str) -> None:
             f"up to {some.abs().max():.0f}: it was saved without them. Get another copy, or the "
             f"bf16 or fp16 file."
         )
-
-
-def with_all_scales(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The weights, with a scale of 1 for every layer that has none in the file."""
-    expected = (name for name in network.state_dict() if name.endswith(f".{SCALE}"))
-    return {**{name: torch.ones(()) for name in expected}, **weights}

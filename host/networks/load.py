@@ -22,7 +22,7 @@ from ...models.wan.detect import Checkpoint, detect
 from ...models.weights_file import Header, read_header
 from ..comfyui import folders
 from ..comfyui.cache import Key, models
-from . import dtypes, text_encoder, transformer, vae
+from . import dtypes, quantised, text_encoder, transformer, vae
 from .dtypes import DTYPES
 from .latent_format import format_for
 from .patching import reloadable
@@ -46,29 +46,30 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
     header, found = _inspect("dit", name)
     its_family, evidence = family_of(found.config, name, family)
     config = with_family(found.config, its_family)
-    scaled = found.scaled and dtypes.keeps_scales(dtype)
-    # With scaled fp8, of everything but the matrices.
+    storage = quantised.storage_for(found, dtype, header.name)
+    # Where matrices stay packed, of everything else.
     stored_as = dtypes.dtype_for(
-        "auto" if scaled else dtype,
-        torch.bfloat16 if found.scaled else found.dtype,
+        dtype if storage == "plain" else "auto",
+        torch.bfloat16 if found.scaled or found.packed else found.dtype,
         _parameters_of(header),
     )
 
     def load(disable_dynamic: bool = False) -> ModelPatcher:
         model = transformer.build_model(
             config,
-            dtypes.read_weights(header, found, stored_as, scaled),
+            dtypes.read_weights(header, found, stored_as, storage),
             format_for(config, found.built_in, _preview_colours(header)),
             stored_as,
             name,
             family=its_family,
             evidence=evidence,
-            scaled=scaled,
+            storage=storage,
             dynamic=not disable_dynamic,
         )
         return reloadable(model, load)
 
-    numbers = f"scaled {short(found.dtype)}" if scaled else short(stored_as)
+    packed = quantised.formats_of(found) or f"scaled {short(found.dtype)}"
+    numbers = short(stored_as) if storage == "plain" else packed
     return models.get(Key.of(header.path, "dit", numbers, its_family.title), load)
 
 

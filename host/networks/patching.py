@@ -16,9 +16,7 @@ from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...models.checkpoint import load_into
-from ...models.errors import CheckpointError
 from ...models.wan.rope import cached_table
-from ...models.weights_file import shortened
 
 OURS = "longtake"
 
@@ -37,31 +35,20 @@ def patcher_for(
 
 
 def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """`load_into` for networks that the host manages.
+    """`load_into` for networks that the host manages."""
+    load_into(network, weights, source)
+    loaded(network)
+
+
+def loaded(network: nn.Module) -> None:
+    """Finish a network that has got its weights.
 
     With dynamic VRAM, newer hosts note the dtypes of a network when it is made, and cast to them
     whatever they move to the device. Ours gets its weights afterwards.
     """
-    load_into(network, weights, source)
     network.requires_grad_(False)
     if (archive := getattr(mm, "archive_model_dtypes", None)) is not None:
         archive(network)
-
-
-def load_quantised(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Loads a network of the host's quantised layers, which read their weights themselves.
-
-    Raises:
-        CheckpointError: names missing and unexpected tensors.
-    """
-    lost = network.load_state_dict(dict(weights), strict=False, assign=True)
-    if lost.missing_keys or lost.unexpected_keys:
-        raise CheckpointError(
-            f"'{source}' does not fit a {type(network).__name__}: missing "
-            f"{shortened(lost.missing_keys) or 'none'}; unexpected "
-            f"{shortened(lost.unexpected_keys) or 'none'}. Get another copy of it."
-        )
-    network.requires_grad_(False)
 
 
 def reloadable(patcher: Any, load: Callable[..., ModelPatcher]) -> Any:

@@ -106,8 +106,13 @@ def _rounded(size: int) -> str:
 
 
 def _dtypes_of(network: torch.nn.Module) -> str:
-    """The dtypes of a network's matrices, as "bfloat16"."""
-    found = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.ndim == 2}
+    """The dtypes of a network's matrices, or how they are packed, as "bfloat16" or "nvfp4"."""
+    found = {
+        getattr(layer, "quant_format", None) or str(p.dtype).removeprefix("torch.")
+        for layer in network.modules()
+        for p in layer.parameters(recurse=False)
+        if p.ndim == 2
+    }
     return " and ".join(sorted(found))
 
 

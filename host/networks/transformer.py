@@ -21,7 +21,7 @@ from ...models.checkpoint import refuse_broken_numbers
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig, Layout
 from ..comfyui.conditioning import shot_conds, shot_texts
-from . import dtypes, patching
+from . import dtypes, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
 
 
@@ -158,7 +158,7 @@ def build_model(
     *,
     family: Family | None = None,
     evidence: str = "its tensors",
-    scaled: bool = False,
+    storage: quantised.Storage = "plain",
     dynamic: bool = True,
 ) -> comfy.model_patcher.ModelPatcher:
     """A MODEL from the weights of one of our transformers.
@@ -170,7 +170,8 @@ def build_model(
         dtype: of the weights; arithmetic is in what the device can do.
         source: the file's name, for messages.
         family, evidence: from `family_of`; None goes by the sizes.
-        scaled: its fp8 matrices come with scales; dtype is that of the rest.
+        storage: from `quantised.storage_for`; unless it is "plain", dtype is that of what is
+            not packed.
         dynamic: see `patching.patcher_for`.
     """
     kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
@@ -181,24 +182,23 @@ def build_model(
         # The others keep core's shift, so that a graph made for core's loader stays as it was.
         settings.sampling_settings["shift"] = family.settings.shift
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
-    quantised = scaled and dtypes.host_quantises()
-    casts_from = None if quantised else dtype  # quantised weights are cast at any rate
+    casts_from = None if storage == "quantised" else dtype  # quantised weights are cast at any rate
     computing = mm.unet_manual_cast(casts_from, device, settings.supported_inference_dtypes)
     settings.set_inference_dtype(dtype, computing)
-    if quantised:
+    if storage == "quantised":
         settings.quant_config = {"mixed_ops": True}
-    elif scaled:
+    elif storage == "scaled":
         settings.scaled_fp8 = torch.float8_e4m3fn
     else:
         weights = dtypes.stored_as(weights, dtype)
     model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
     model.family, model.evidence, model.source = family, evidence, source
     network = model.diffusion_model
-    if quantised:
-        patching.load_quantised(network, dtypes.quantised(weights), source)
+    if storage == "quantised":
+        quantised.load_quantised(network, weights, source)
+        patching.loaded(network)
     else:
-        weights = dtypes.with_all_scales(weights, network) if scaled else weights
-        patching.take_over(network, weights, source)
+        patching.take_over(network, quantised.with_all_scales(weights, network), source)
     if offload.type != "cpu":  # where the weights are already
         network.to(offload)
     patcher = patching.patcher_for(model, device, offload, dynamic)

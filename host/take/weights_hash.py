@@ -62,13 +62,17 @@ def weights(model: ModelPatcher) -> str:
     """A hash of a model's weights as they were before any LoRA was put in."""
     network = model.model
     if network not in _WEIGHTS:
-        now = network.state_dict()
-        original = {
-            name: model.backup[name].weight if name in model.backup else weight
-            for name, weight in now.items()
-        }
+        original = network.state_dict()
+        for name in original.keys() & model.backup.keys():
+            original |= _stored(name, model.backup[name].weight)
         _WEIGHTS[network] = digest(original, sampled=True)
     return _WEIGHTS[network]
+
+
+def _stored(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A weight as a network lists it: the quantised tensors of newer hosts as what they hold."""
+    parts = getattr(weight, "state_dict", None)
+    return {name: weight} if parts is None else parts(name)
 
 
 def patches(values: list[tuple]) -> Iterator[Any]:

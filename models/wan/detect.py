@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from ..errors import CheckpointError
 from ..weights_file import DTYPES, Header, one_line
 from .config import DiTConfig, VAEConfig
 from .keys import DIT_UNUSED, dit_from_diffusers, vae_from_diffusers
+from .packed import Note, packed_layers, renamed, without_packed
 from .relatives import FUN_CONTROL, refuse_relatives, unknown, unsupported
 from .scales import named_scales, refuse_quantised, without_scales
 from .shapes import Shapes, count_blocks, dit_config, vae_config
@@ -50,6 +51,7 @@ class Checkpoint:
         dtype: in which most of its numbers are stored.
         built_in: trained by this project, so that Wan's latent statistics do not apply.
         scaled: each of its fp8 matrices has a scale, named `….scale_weight`.
+        packed: official name of a layer -> how its weight is packed, in a host's own formats.
     """
 
     kind: Kind
@@ -59,6 +61,7 @@ class Checkpoint:
     dtype: torch.dtype
     built_in: bool = False
     scaled: bool = False
+    packed: Mapping[str, Note] = field(default_factory=dict)
 
 
 def detect(header: Header, want: Kind | None = None) -> Checkpoint:
@@ -116,15 +119,22 @@ def _find_dit(header: Header) -> Checkpoint | None:
         if names is None:
             return None
         names = {old: new for old, new in names.items() if not DIT_UNUSED.fullmatch(new)}
+    notes = packed_layers(header, names)
+    names, packed = without_packed(names, notes)
     weights, scales, marked = without_scales(names)
     weights = {old: rename(new) for old, new in weights.items()}
-    refuse_relatives(header, weights.values())
+    packed = {old: renamed(new, rename) for old, new in packed.items()}
+    notes = {renamed(f"{layer}.", rename)[:-1]: note for layer, note in notes.items()}
+    matrices = {old: new for old, new in packed.items() if new.endswith(".weight")}
+    refuse_relatives(header, [*weights.values(), *matrices.values()])
     names = weights | named_scales(header, scales, rename)
     refuse_quantised(header, names, marked)
-    config = dit_config(Shapes(header, weights))
+    config = dit_config(Shapes(header, weights | matrices, notes))
     _refuse_unknown_channels(header, config)
-    title, dtype = config.layout.value, _main_dtype(header, weights)
-    return Checkpoint("dit", title, config, names, dtype, scaled=bool(scales))
+    title, dtype = config.layout.value, _main_dtype(header, weights | matrices)
+    return Checkpoint(
+        "dit", title, config, names | packed, dtype, scaled=bool(scales), packed=notes
+    )
 
 
 def _find_vae(header: Header) -> Checkpoint | None:

@@ -7,6 +7,7 @@ from math import isqrt, prod
 from ..errors import CheckpointError
 from ..weights_file import Header
 from .config import DiTConfig, VAEConfig
+from .packed import Note, unpacked_shape
 
 HEAD_DIM = 128  # of every published Wan transformer; its shapes do not show it
 
@@ -14,8 +15,13 @@ HEAD_DIM = 128  # of every published Wan transformer; its shapes do not show it
 class Shapes(dict[str, tuple[int, ...]]):
     """Shape by official name; a missing name raises CheckpointError in words for the user."""
 
-    def __init__(self, header: Header, names: Mapping[str, str]):
+    def __init__(
+        self, header: Header, names: Mapping[str, str], packed: Mapping[str, Note] | None = None
+    ):
         super().__init__({new: header.tensors[old].shape for old, new in names.items()})
+        for layer, note in (packed or {}).items():
+            if shape := self.get(f"{layer}.weight"):
+                self[f"{layer}.weight"] = unpacked_shape(shape, note)
         self.source = header.name
 
     def __missing__(self, name: str):
