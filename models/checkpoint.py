@@ -16,7 +16,7 @@ only read to be cast would then stay in memory for as long as anything else of t
 
 import errno
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -110,34 +110,45 @@ def read_portion(
     header: Header, path: Path, names: Mapping[str, str], mapped: bool = True
 ) -> dict[str, Tensor]:
     """The tensors that `names` asks for: mapped from one file and not copied, or read."""
-    infos = [header.tensors[name] for name in names]
-    start = min(info.offset for info in infos) // mmap.ALLOCATIONGRANULARITY
-    start *= mmap.ALLOCATIONGRANULARITY
-    stop = max(info.offset + info.bytes for info in infos)
+    infos = {new: header.tensors[old] for old, new in names.items()}
+    spans = [(info.offset, info.bytes) for info in infos.values()]
     try:
-        data = _bytes(path, start, stop, mapped)
+        if path.stat().st_size < max(start + size for start, size in spans):
+            raise OSError("it has become shorter since its header was read")
+        with path.open("rb") as file:
+            parts = _mapped(file, spans) if mapped else [_read(file, *span) for span in spans]
     except (OSError, ValueError) as error:
         raise _unreadable(header.name, error) from None
-    return {new: _tensor_at(data, header.tensors[old], start) for old, new in names.items()}
+    return {new: _tensor(part, infos[new]) for new, part in zip(infos, parts, strict=True)}
 
 
-def _bytes(path: Path, start: int, stop: int, mapped: bool) -> Tensor:
-    """Bytes [start, stop) of a file: (n,) uint8."""
-    if stop == start:
+def _mapped(file: BinaryIO, spans: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """The bytes at (start, size) each, in a storage of its own: (n,) uint8.
+
+    No more than is wanted is mapped: Windows reserves memory for all that is. Copy on write:
+    whoever changes a weight in place changes a copy, not the file.
+    """
+    first = min(start for start, _ in spans) // mmap.ALLOCATIONGRANULARITY
+    first *= mmap.ALLOCATIONGRANULARITY
+    length = max(start + size for start, size in spans) - first
+    if not length:
+        return [torch.empty(0, dtype=torch.uint8) for _ in spans]
+    pages = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY, offset=first)
+    return [_bytes(pages, start - first, size) for start, size in spans]
+
+
+def _read(file: BinaryIO, start: int, size: int) -> Tensor:
+    """`size` bytes from `start` on: (n,) uint8."""
+    data = bytearray(size)
+    file.seek(start)
+    file.readinto(data)
+    return _bytes(data, 0, size)
+
+
+def _bytes(data: bytearray | mmap.mmap, start: int, size: int) -> Tensor:
+    if not size:
         return torch.empty(0, dtype=torch.uint8)
-    if path.stat().st_size < stop:
-        raise OSError("it has become shorter since its header was read")
-    with path.open("rb") as file:
-        if mapped:
-            # No more than is wanted: Windows reserves memory for all that is mapped. Copy on write:
-            # whoever changes a weight in place changes a copy, not the file.
-            kind = mmap.ACCESS_COPY
-            data = mmap.mmap(file.fileno(), stop - start, access=kind, offset=start)
-        else:
-            data = bytearray(stop - start)
-            file.seek(start)
-            file.readinto(data)
-    return torch.frombuffer(data, dtype=torch.uint8)
+    return torch.frombuffer(data, dtype=torch.uint8, count=size, offset=start)
 
 
 def _unreadable(source: str, error: Exception) -> CheckpointError:
@@ -148,10 +159,9 @@ def _unreadable(source: str, error: Exception) -> CheckpointError:
     return CheckpointError(f"'{source}' cannot be read: {one_line(error)}. {remedy}")
 
 
-def _tensor_at(data: Tensor, info: TensorInfo, start: int) -> Tensor:
-    """The tensor that `info` describes in data: (n,) uint8, the file from byte `start` on."""
-    first, dtype = info.offset - start, DTYPES[info.dtype]
-    part = data[first : first + info.bytes]
+def _tensor(part: Tensor, info: TensorInfo) -> Tensor:
+    """The tensor that `info` describes, of its bytes: (n,) uint8."""
+    dtype = DTYPES[info.dtype]
     if (part.data_ptr() if part.numel() else 0) % dtype.itemsize:
         part = part.clone()  # the format does not promise that tensors are aligned
     return part.view(dtype).view(info.shape)

@@ -4,6 +4,7 @@ import math
 import mmap
 import os
 import struct
+import tracemalloc
 
 import pytest
 import torch
@@ -141,6 +142,26 @@ def test_of_a_large_sparse_file_no_more_is_mapped_than_it_has(tmp_path, monkeypa
     assert len(weights) == count
     assert len(lengths) > 10
     assert sum(lengths) <= 1.1 * path.stat().st_size
+
+
+def test_of_a_large_file_only_what_is_asked_for_is_read(tmp_path):
+    path, between = tmp_path / "a.safetensors", 2**26
+    spans = {"first": (0, 4), "large": (4, 4 + between), "last": (4 + between, 8 + between)}
+    entries = {
+        name: {"dtype": "U8", "shape": [stop - start], "data_offsets": [start, stop]}
+        for name, (start, stop) in spans.items()
+    }
+    text = json.dumps(entries).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + 8 + between)
+    tracemalloc.start()
+    try:
+        loaded = load_weights(path, {"first": "a", "last": "b"})
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert [tuple(w.shape) for w in loaded.values()] == [(4,), (4,)]
 
 
 def test_changing_loaded_weights_leaves_the_file_alone(tmp_path):
