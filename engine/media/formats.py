@@ -60,6 +60,7 @@ class Format:
 MP4_SOUND, MKV_SOUND, WEBM_SOUND = ("aac", "mp3", "ac3"), ("opus", "flac"), ("opus", "vorbis")
 X264, X265, VP9 = ("libx264",), ("libx265",), ("libvpx-vp9",)
 AV1 = ("libsvtav1", "libaom-av1")
+SVT_SIDE = 64  # pixels, the least that SVT-AV1 took before its version 3 (PyAV up to 15.0)
 QUICKTIME = "hvc1"  # the tag by which QuickTime plays h265
 
 FORMATS = {
@@ -79,11 +80,14 @@ FORMATS = {
 MP4 = FORMATS["mp4 h264"]
 
 
-def encoder_of(form: Format) -> str:
-    """The encoder for a format. Raises InputError if the installed PyAV has none."""
-    for name in form.encoders:
-        if name in av.codecs_available:
-            return name
+def encoder_of(form: Format, side: int = SVT_SIDE) -> str:
+    """The encoder for a format, for frames whose shorter side has so many pixels.
+
+    Raises InputError if the installed PyAV has none.
+    """
+    found = [name for name in form.encoders if name in av.codecs_available]
+    if found:
+        return found[-1] if side < SVT_SIDE else found[0]
     available = [
         other.name
         for other in FORMATS.values()
@@ -103,10 +107,9 @@ def check_quality(form: Format, quality: Quality) -> None:
         raise InputError(f"preset {quality.preset!r}: choose from {', '.join(PRESETS)}.")
 
 
-def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, str]:
-    """Options for the encoder of a format, by the encoder's own names."""
+def encoder_options(form: Format, encoder: str, quality: Quality, fps: Fraction) -> dict[str, str]:
+    """Options for one of a format's encoders, by the encoder's own names."""
     check_quality(form, quality)
-    encoder = encoder_of(form)
     options = {
         "crf": str(form.visually_lossless if quality.crf is None else quality.crf),
         "g": str(max(1, round(fps))),  # a keyframe a second: no more is lost in a crash
@@ -127,6 +130,5 @@ def encoder_options(form: Format, quality: Quality, fps: Fraction) -> dict[str, 
         delay = "lookahead=0:hierarchical-levels=2"
         return {**options, "preset": SVT_PRESETS[quality.preset], "svtav1-params": delay}
     speed = {"cpu-used": VPX_SPEEDS[quality.preset], "row-mt": "1", "b": "0"}
-    if encoder == "libvpx-vp9":
-        return {**options, **speed, "deadline": "good", "lag-in-frames": str(min(25, lookahead))}
-    return {**options, **speed}
+    delay = {"lag-in-frames": str(min(25, lookahead))}
+    return {**options, **speed, **delay, **({"deadline": "good"} if form.codec == "vp9" else {})}

@@ -18,7 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,15 +27,10 @@ from ..rounding import nearest
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
 CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
-COLOURS = {  # by their number in the file (ISO/IEC 23091-2, matrix coefficients)
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
+# Colour matrices by their number in the file (ISO/IEC 23091-2): those that FFmpeg converts, by its
+# own number. PyAV has a name for each of them from version 18 on only.
+BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9
+MATRICES = {**{n: n for n in (BT709, FCC, BT601, SMPTE240M, BT2020)}, 6: BT601, 10: BT2020}
 MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
 MAX_RATE = 240  # frames per second
@@ -374,10 +369,15 @@ def _rgb(path: Path, frame: av.VideoFrame, facts: MediaFacts) -> NDArray[np.uint
             f"frames of a video must be of one size."
         )
     alpha = any(component.is_alpha for component in frame.format.components)
+    if (matrix := _colours(frame)) is not None:
+        frame.colorspace = matrix  # PyAV 17 takes BT.2020 from here only
     picture = VideoReformatter().reformat(
         frame,
         format="rgba" if alpha else "rgb24",
-        src_colorspace=_colours(frame),
+        src_colorspace=matrix,
+        src_color_range=frame.color_range,
+        # Nothing to RGB, but up to 16.1 PyAV looks at neither where they are equal.
+        dst_colorspace=matrix and (BT601 if matrix == BT709 else BT709),
     )
     pixels = picture.to_ndarray()
     if alpha:
@@ -386,9 +386,9 @@ def _rgb(path: Path, frame: av.VideoFrame, facts: MediaFacts) -> NDArray[np.uint
     return np.ascontiguousarray(np.rot90(pixels, turned))
 
 
-def _colours(frame: av.VideoFrame) -> Colorspace | None:
+def _colours(frame: av.VideoFrame) -> int | None:
     """The colour matrix of a frame; where it does not say, the one that players assume."""
     if frame.format.is_rgb or frame.format.has_palette:
         return None
-    usual = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
-    return COLOURS.get(int(frame.colorspace), usual)
+    usual = BT709 if frame.height >= 720 else BT601
+    return MATRICES.get(int(frame.colorspace), usual)

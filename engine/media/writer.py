@@ -16,14 +16,14 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from ...models.errors import InputError
 from .animation import write_animation
 from .formats import MP4, VISUALLY_LOSSLESS, Format, Quality, encoder_of, encoder_options
 from .publish import Finish, hidden_file, publish, refuse_existing
-from .reader import media_facts, open_media, read_frames
+from .reader import BT709, media_facts, open_media, read_frames
 from .sound import Sound
 from .sound_part import SoundPart
 from .tracks import Track, copied_track, encoded_track, mux
@@ -36,7 +36,6 @@ FRAGMENTED = {
     "frag_duration": "125000",  # microseconds
     "flush_packets": "1",
 }
-BT709 = 1  # the number of this standard in each of a stream's three colour tags
 CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
 
@@ -200,8 +199,9 @@ def _check_frames(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int
 def _video_stream(
     container: av.container.OutputContainer, frames: _Frames, form: Format, quality: Quality
 ) -> av.VideoStream:
-    options = encoder_options(form, quality, frames.fps)
-    stream = container.add_stream(encoder_of(form), rate=frames.fps)
+    encoder = encoder_of(form, min(frames.width, frames.height))
+    options = encoder_options(form, encoder, quality, frames.fps)
+    stream = container.add_stream(encoder, rate=frames.fps)
     stream.width, stream.height, stream.pix_fmt = frames.width, frames.height, "yuv420p"
     stream.time_base = 1 / frames.fps
     context = stream.codec_context
@@ -223,7 +223,7 @@ def _yuv_frames(
             yield convert.reformat(
                 av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
                 format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
+                dst_colorspace=BT709,
                 dst_color_range=ColorRange.MPEG,
             )
 

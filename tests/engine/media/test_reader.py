@@ -93,6 +93,14 @@ def test_ten_bits_become_eight(tmp_path):
     assert levels(frames(path)) == list(range(9))
 
 
+def test_a_camera_s_jpegs_use_all_levels(tmp_path):
+    path = clip(tmp_path / "a.mov", codec="mjpeg", pixels="yuvj420p")
+    assert media_facts(path).pixel_format == "yuvj420p"
+    pictures = frames(path)
+    assert levels(pictures) == list(range(9))
+    assert pictures[:, 2, 2].min() > 250
+
+
 def test_what_is_transparent_becomes_black(tmp_path):
     path = clip(tmp_path / "a.mov", codec="png", pixels="rgba", alpha=0)
     assert not frames(path).any()
@@ -320,6 +328,33 @@ def test_colours_without_a_tag_are_what_players_assume(tmp_path, height, matrix)
         for packet in (*stream.encode(frame), *stream.encode()):
             container.mux(packet)
     assert np.abs(frames(path)[0, 8, 8].astype(int) - colour).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("tag", "red", "blue"),
+    [(1, 0.2126, 0.0722), (4, 0.30, 0.11), (5, 0.299, 0.114), (6, 0.299, 0.114),
+     (7, 0.212, 0.087), (9, 0.2627, 0.0593), (10, 0.2627, 0.0593)],
+)  # fmt: skip
+@pytest.mark.parametrize("full", [False, True], ids=["16 to 235", "0 to 255"])
+def test_colours_are_read_by_the_matrix_that_the_file_names(tmp_path, tag, red, blue, full):
+    """Y'CbCr by its definition (ISO/IEC 23091-2): Kr and Kb are what the tag stands for."""
+    path, colour = tmp_path / "a.mp4", np.array([200, 40, 60])
+    r, g, b = colour / 255
+    y = red * r + (1 - red - blue) * g + blue * b
+    cb, cr = (b - y) / 2 / (1 - blue), (r - y) / 2 / (1 - red)
+    low, luma, chroma = (0, 255, 255) if full else (16, 219, 224)
+    planes = round(low + luma * y), round(128 + chroma * cb), round(128 + chroma * cr)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv444p"
+        stream.codec_context.colorspace = tag
+        stream.codec_context.color_range = 2 if full else 1
+        pixels = np.repeat(np.array(planes, np.uint8), 32 * 32).reshape(3, 32, 32)
+        frame = av.VideoFrame.from_ndarray(pixels, format="yuv444p")
+        frame.colorspace, frame.color_range = tag, 2 if full else 1
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    assert np.abs(frames(path)[0, 8, 8].astype(int) - colour).max() <= 3
 
 
 def test_a_size_that_changes_is_refused(tmp_path):

@@ -200,6 +200,20 @@ def test_an_encoder_that_is_missing_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("available", "side", "encoder"),
+    [
+        ({"libsvtav1", "libaom-av1"}, 64, "libsvtav1"),
+        ({"libsvtav1", "libaom-av1"}, 62, "libaom-av1"),
+        ({"libsvtav1"}, 62, "libsvtav1"),
+        ({"libaom-av1"}, 64, "libaom-av1"),
+    ],
+)
+def test_what_an_older_encoder_refuses_goes_to_the_other(monkeypatch, available, side, encoder):
+    monkeypatch.setattr(av, "codecs_available", available)
+    assert encoder_of(FORMATS["mp4 av1"], side) == encoder
+
+
+@pytest.mark.parametrize(
     ("quality", "message"),
     [
         (Quality(crf=52), "crf 52: mp4 h264 takes 0 to 51"),
