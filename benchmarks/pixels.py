@@ -1,7 +1,9 @@
 """A hash of every frame that the workflows make: what a change of structure must leave as it is.
 
 Each workflow in workflows/api/ runs once, in one server, and what it saved is decoded. On one
-machine the same code gives the same hashes; another machine rounds sums in another order.
+machine the same code gives the same hashes; another machine rounds sums in another order. Another
+ComfyUI gives those of `core_nodes` anew: its frames are the same to the bit, but core's Save Video
+stores them by BT.709 in 0.33, with tags that say so, and by BT.601 without any in 0.3.75.
 
     python dev.py bench pixels > before        and, after the change,
     python dev.py bench pixels --like before   which fails where a workflow's frames differ

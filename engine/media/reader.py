@@ -31,6 +31,7 @@ CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
 # own number. PyAV has a name for each of them from version 18 on only.
 BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9
 MATRICES = {**{n: n for n in (BT709, FCC, BT601, SMPTE240M, BT2020)}, 6: BT601, 10: BT2020}
+HDR = {16: "PQ", 18: "HLG"}  # by their number in the file (the same, transfer)
 MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
 MAX_RATE = 240  # frames per second
@@ -72,6 +73,7 @@ class MediaFacts:
             180 or 270.
         codec: of the video stream: h264, hevc, av1, vp9...
         pixel_format: FFmpeg's name for it.
+        hdr: "PQ" or "HLG" if its colours are those of HDR; else None.
         container: MOV (also mp4), MATROSKA (also webm), AVI or GIF.
         sound: whether there is an audio stream.
         times: of the frames in the file, in ticks and in order.
@@ -86,6 +88,7 @@ class MediaFacts:
     rotation: int
     codec: str
     pixel_format: str
+    hdr: str | None
     container: str
     sound: bool
     times: tuple[int, ...] = field(repr=False)
@@ -257,6 +260,7 @@ def _facts(path: Path, container: Any, times: list[int], limits: MediaLimits) ->
         rotation=turned * 90,
         codec=codec_of(stream),
         pixel_format=first.format.name,
+        hdr=HDR.get(int(stream.codec_context.color_trc or 0)),
         container=container_of(path),
         sound=_has_sound(container),
         times=tuple(times),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
 
 from ...engine.canvas.grid import frame_rate
+from ...engine.canvas.picture import opaque
 from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
@@ -37,6 +39,8 @@ class Footage:
         sound: in memory, a part of a file's, or the file that holds it; None without any.
         file: with exactly these frames, where there is one.
         facts: of `file`.
+        images: the frames, where they are an IMAGE in memory.
+        notes: what there is to say about how it is read.
     """
 
     frames: int
@@ -47,10 +51,19 @@ class Footage:
     sound: Sound | SoundPart | Path | None
     file: Path | None = None
     facts: MediaFacts | None = None
+    images: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
         return float(self.frames / self.fps)
+
+    def pictures(self) -> Iterator[Tensor]:
+        """The frames as exactly as they are known: (n, h, w, 3) in [0, 1], a few at a time."""
+        if self.images is None:
+            yield from (chunk.float() / 255 for chunk in self.stream())
+        else:
+            yield from (opaque(piece.float().cpu()) for piece in self.images.split(8))
 
 
 @contextmanager
@@ -71,6 +84,9 @@ def open_video(video: Input.Video) -> Iterator[Footage]:
 
 def _whole_file(path: Path) -> Footage:
     facts = media_facts(path)
+    notes = () if facts.constant else ("its frame rate varies: frames are taken by their times",)
+    if facts.hdr:
+        notes += (f"its {facts.hdr} colours are read as if they were SDR, and look flat",)
     return Footage(
         facts.frames,
         facts.width,
@@ -80,6 +96,7 @@ def _whole_file(path: Path) -> Footage:
         path if facts.sound else None,
         path,
         facts,
+        notes=notes,
     )
 
 
@@ -110,9 +127,17 @@ def _part_of(whole: Footage, start: float, seconds: float) -> Footage:
     )
 
 
-def open_footage(video: Input.Video | Tensor, fps: Fraction) -> AbstractContextManager[Footage]:
-    """A VIDEO, or an IMAGE batch at `fps` frames per second, as footage. Raises InputError."""
-    return nullcontext(footage_of(video, fps)) if torch.is_tensor(video) else open_video(video)
+def open_footage(clip: Any, fps: Fraction) -> AbstractContextManager[Footage]:
+    """A VIDEO, or an IMAGE batch at `fps` frames per second, as footage.
+
+    Raises:
+        InputError: if it is neither, or has no frames.
+    """
+    if torch.is_tensor(clip):
+        return nullcontext(footage_of(clip, fps))
+    if isinstance(clip, Input.Video):
+        return open_video(clip)
+    raise InputError(f"need an IMAGE or a VIDEO, not {type(clip).__name__}.")
 
 
 def _in_memory(video: Types.VideoComponents) -> Footage:
@@ -123,13 +148,16 @@ def _in_memory(video: Types.VideoComponents) -> Footage:
 
 def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Footage:
     """An IMAGE batch as footage. Raises InputError if there are no frames in it."""
-    if images.ndim != 4 or not images.numel() or images.shape[-1] < 3:
+    if images.ndim != 4 or not images.numel() or images.shape[-1] not in (1, 3, 4):
         raise InputError(
             f"an IMAGE of shape {tuple(images.shape)} is not a video: need (frames, height, width, "
             f"3) with at least 1 frame."
         )
+    if images.shape[-1] == 1:
+        images = images.expand(-1, -1, -1, 3)
     frames, height, width = images.shape[:3]
-    return Footage(frames, width, height, fps, lambda: image_stream(images), sound)
+    stream = partial(image_stream, images)
+    return Footage(frames, width, height, fps, stream, sound, images=images)
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def interpolate_video(
     frames = with_progress(prefetch(with_even_sides(chunks)), total)
     write_video(path, frames, timing.target, sound=footage.sound, check=check_cancelled)
     whole = torch.cat(kept).float().div_(255) if images else None
-    return InputImpl.VideoFromFile(str(path)), whole, _summary(timing, tally)
+    note = ", ".join((_summary(timing, tally), *footage.notes))
+    return InputImpl.VideoFromFile(str(path)), whole, note
 
 
 def _collected(chunks: Iterable[Tensor], into: list[Tensor]) -> Iterator[Tensor]:

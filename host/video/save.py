@@ -175,11 +175,8 @@ def _write(
     marked = frames if options.mark is None else options.mark(frames)
     sound = footage.sound if options.sound is None else options.sound
     write_video(path, with_progress(marked, footage.frames), footage.fps, sound=sound, **common)
-    crf = options.quality.crf
-    return (
-        f"encoded at crf {options.form.visually_lossless if crf is None else crf}, "
-        f"{options.quality.preset}"
-    )
+    crf = options.form.visually_lossless if options.quality.crf is None else options.quality.crf
+    return ", ".join((f"encoded at crf {crf}", options.quality.preset, *footage.notes))
 
 
 def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:
