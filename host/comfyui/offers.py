@@ -1,4 +1,4 @@
-"""What newer hosts take in a node's definition, passed only to those that do."""
+"""What newer hosts take, in a node's definition or a call, passed only to those that do."""
 
 import inspect
 from collections.abc import Callable

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import comfy.lora
 import comfy.lora_convert
+import comfy.utils
 import folder_paths
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter.lora import LoRAAdapter
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
@@ -68,9 +70,8 @@ def add(model: ModelPatcher, name: str, strength: float) -> tuple[ModelPatcher, 
             f"'{name}' fits nowhere in this model: it holds {first} and so on. Choose a LoRA that "
             f"was made for it, or check that this file is a LoRA."
         )
-    weights = model.model_state_dict()
     sizes = {
-        key: (_changed_by(patch), weights[key].numel() if key in weights else 0)
+        key: (_changed_by(patch), _numbers_in(model.model, key))
         for key, patch in found.items()
         if isinstance(key, str)  # otherwise it is a part of a parameter
     }
@@ -93,6 +94,14 @@ def _changed_by(patch: Any) -> int:
         up, down, _, middle, _, reshape = patch.weights
         return 0 if middle is not None or reshape is not None else len(up) * down[0].numel()
     return patch[1][0].numel() if isinstance(patch, tuple) and patch[0] == "diff" else 0
+
+
+def _numbers_in(network: nn.Module, key: str) -> int:
+    """How many numbers a parameter stands for, however they are packed; 0 if there is none."""
+    try:
+        return prod(comfy.utils.get_attr(network, key).shape)
+    except AttributeError:
+        return 0
 
 
 def _official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

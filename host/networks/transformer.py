@@ -21,6 +21,7 @@ from ...models.checkpoint import refuse_broken_numbers
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig, Layout
 from ..comfyui.conditioning import shot_conds, shot_texts
+from ..comfyui.offers import offered
 from . import dtypes, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
 
@@ -99,16 +100,20 @@ class OurNetwork:
         c_concat = _in_window(c_concat, window, x.shape[2])
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
-    def memory_required(self, input_shape, cond_shapes=None) -> float:
+    def memory_required(self, input_shape, cond_shapes=None, **more: Any) -> float:
         """Bytes that a step needs besides the weights, including the text kept for the run.
 
         Args:
             input_shape: (b, c, t, h, w) of latents.
             cond_shapes: of conditioning, by name; references add their frames.
+            more: what newer hosts tell, such as whether the attention chosen for this MODEL is
+                `memory_efficient_attention`.
         """
         cond_shapes = cond_shapes or {}
-        if not attends_in_parts(mm.get_torch_device()):
-            return super().memory_required(input_shape, cond_shapes)
+        in_parts = more.get("memory_efficient_attention")
+        if not (attends_in_parts(mm.get_torch_device()) if in_parts is None else in_parts):
+            estimate = super().memory_required
+            return estimate(input_shape, cond_shapes, **offered(estimate, **more))
         b, c, t, h, w = input_shape
         t += max((shape[2] for shape in cond_shapes.get("time_dim_concat", ())), default=0)
         computing = self.manual_cast_dtype or self.get_dtype()

@@ -1,6 +1,7 @@
 """What a sampled window depends on besides its own inputs: the weights, and what acts on them."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -62,17 +63,19 @@ def weights(model: ModelPatcher) -> str:
     """A hash of a model's weights as they were before any LoRA was put in."""
     network = model.model
     if network not in _WEIGHTS:
-        original = network.state_dict()
-        for name in original.keys() & model.backup.keys():
-            original |= _stored(name, model.backup[name].weight)
+        # Not from its state_dict, in which GGUF loaders list weights without their numbers.
+        original = {}
+        for name, weight in chain(network.named_parameters(), network.named_buffers()):
+            patched = model.backup.get(name)
+            original |= _stored(name, weight if patched is None else patched.weight)
         _WEIGHTS[network] = digest(original, sampled=True)
     return _WEIGHTS[network]
 
 
 def _stored(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A weight as a network lists it: the quantised tensors of newer hosts as what they hold."""
+    """What a weight holds, as packed: a quantised tensor of newer hosts is several."""
     parts = getattr(weight, "state_dict", None)
-    return {name: weight} if parts is None else parts(name)
+    return {name: weight.detach().as_subclass(torch.Tensor)} if parts is None else parts(name)
 
 
 def patches(values: list[tuple]) -> Iterator[Any]:

@@ -75,3 +75,23 @@ def test_kernels_that_hold_all_weights_get_cores_estimate(model, monkeypatch):
     monkeypatch.setattr(args, "use_quad_cross_attention", True)
     core = super(model_base.WAN21, model.model).memory_required(SHAPE)
     assert model.model.memory_required(SHAPE) == core
+
+
+def test_what_newer_hosts_tell_is_taken_and_passed_on(model, monkeypatch):
+    from comfy import model_base
+
+    network, known = model.model, {"memory_efficient_attention": False}
+    own = network.memory_required(SHAPE)
+    assert network.memory_required(input_shape=SHAPE, memory_efficient_attention=True) == own
+    assert network.memory_required(SHAPE, {}, something_of_tomorrow=1) == own
+    core = super(model_base.WAN21, network).memory_required(SHAPE)
+    assert network.memory_required(SHAPE, **known) == core  # a core that does not know it yet
+    told = []
+
+    def of_tomorrow(self, input_shape, cond_shapes=None, memory_efficient_attention=None):
+        told.append(memory_efficient_attention)
+        return 7
+
+    monkeypatch.setattr(model_base.BaseModel, "memory_required", of_tomorrow)
+    assert network.memory_required(SHAPE, **known, something_of_tomorrow=1) == 7
+    assert told == [False]
