@@ -46,11 +46,11 @@ def another_core(node_type: str) -> bool:
     return not node_type.startswith("Longtake") and version_of(comfyui_folder()) != VERSION
 
 
-def inputs_of(host, graph: dict, node: dict) -> dict:
-    """A node's inputs as the API form has them."""
+def inputs_of(host, graph: dict, node: dict, older: bool = False) -> dict:
+    """A node's inputs as the API form has them; an older graph lacks widgets that came since."""
     names = list(widgets_of(host, node["type"]))
     values = node.get("widgets_values") or []
-    if another_core(node["type"]):
+    if older or another_core(node["type"]):
         both = min(len(names), len(values))
         names, values = names[:both], values[:both]
     assert len(values) == len(names), f"{node['title']}: {values} for {names}"
