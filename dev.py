@@ -8,6 +8,8 @@
     python dev.py bench [NAME [options]]    the last line is one JSON document
     python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
+    python dev.py archive [FILE]            what the registry would ship, as a zip
+    python dev.py freeze                    what saved graphs rely on, kept for a release
 
 Results go to stdout, everything else to stderr. All of them take --comfyui: the folder of a ComfyUI
 of your own (as COMFYUI_PATH does), a version to clone (v0.38.1) or "newest", instead of the 0.3.75
@@ -27,6 +29,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from archive import write_archive
 from environment import (
     ROOT,
     call,
@@ -184,6 +187,20 @@ def measure(name: str, options: list[str]) -> dict:
     return json.loads(last)
 
 
+def archive(argv: list[str]) -> int:
+    target = Path(argv[0] if argv else ROOT / "output" / "longtake.zip").expanduser().resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_archive(target)
+    print(target)
+    return 0
+
+
+def freeze(argv: list[str]) -> int:
+    set_up_python()
+    set_up_comfyui()
+    return call([python(), ROOT / "tests" / "released" / "freeze.py", *argv], cwd=ROOT)
+
+
 COMMANDS = {
     "demo": demo,
     "run": run,
@@ -192,6 +209,8 @@ COMMANDS = {
     "test": test,
     "bench": bench,
     "check": check,
+    "archive": archive,
+    "freeze": freeze,
 }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # Beside the pack, not in it.
-NEIGHBOURS = ("benchmarks", "dev", "environment", "headless", "tests", "training")
+NEIGHBOURS = ("archive", "benchmarks", "dev", "environment", "headless", "tests", "training")
 
 
 class Finder:

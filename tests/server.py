@@ -85,10 +85,10 @@ class Run:
 class ComfyUI(Server):
     """The server of a test session; its folders are its own."""
 
-    def __init__(self, comfyui: Path, base: Path, *options: str):
+    def __init__(self, comfyui: Path, base: Path, *options: str, install=link_pack):
         for folder in ("custom_nodes", "input", "output", "models"):
             (base / folder).mkdir(parents=True, exist_ok=True)
-        link_pack(base / "custom_nodes")
+        install(base / "custom_nodes")
         self.input, self.output, self.models = base / "input", base / "output", base / "models"
         words = ["--cpu", "--base-directory", base, *options]
         super().__init__(Path(sys.executable), comfyui, words, base / "comfyui.log")
@@ -139,6 +139,12 @@ class ComfyUI(Server):
         self.check_alive()
         raise ConnectionError("ComfyUI closed the websocket")
 
+    def check_loaded(self) -> None:
+        """Fails the test if the pack could not be loaded."""
+        log = self.log.read_text(encoding="utf-8")
+        if "(IMPORT FAILED)" in log:  # "IMPORT FAILED:" is one of core's own, which can be missed
+            pytest.fail(f"ComfyUI could not load the pack:\n{log}")
+
     def interrupt(self) -> None:
         self.ask("/interrupt", {})
 
@@ -175,7 +181,5 @@ def parse(message: aiohttp.WSMessage) -> Event:
 def server(tmp_path_factory) -> Iterator[ComfyUI]:
     """One server for all tests, because it takes ten seconds to start."""
     with ComfyUI(comfyui_folder(), tmp_path_factory.mktemp("server")) as running:
-        log = running.log.read_text(encoding="utf-8")
-        if "(IMPORT FAILED)" in log:  # "IMPORT FAILED:" is one of core's own, which can be missed
-            pytest.fail(f"ComfyUI could not load the pack:\n{log}")
+        running.check_loaded()
         yield running

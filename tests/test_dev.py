@@ -228,7 +228,7 @@ def test_dev_runs_without_anything_installed():
     command = [sys.executable, "-S", "dev.py", "no-such-command"]  # -S hides site-packages
     told = subprocess.run(command, cwd=dev.ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1
-    assert told.stderr.startswith("dev.py: no command 'no-such-command'; there are: bench, check")
+    assert told.stderr.startswith("dev.py: no command 'no-such-command'; there are: archive, bench")
 
 
 def test_a_benchmark_ends_with_one_json_document(tmp_path, monkeypatch, capfd):

@@ -4,16 +4,18 @@ c2pa-python does the signing and is optional: `why_unavailable` says what it lac
 the network, where by default it would fetch addresses that strangers write into their videos.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...models.errors import InputError, OutputError
 from .certificate import Certificate
 
-VERSION = "0.1.0"
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"  # which has the version
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 MIME = {
     ".mp4": "video/mp4", ".m4v": "video/x-m4v", ".mov": "video/quicktime", ".avi": "video/avi",
@@ -239,8 +241,15 @@ def _kind(name: str) -> dict[str, str]:
     return {"digitalSourceType": IPTC + name}
 
 
+@cache
+def version() -> str:
+    """Of the pack. There is no reader of TOML in Python 3.10, which people still have."""
+    found = re.search(r'^version = "(.+)"$', PROJECT.read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else "unknown"
+
+
 def _agent() -> dict[str, str]:
-    return {"name": "Longtake", "version": VERSION}
+    return {"name": "Longtake", "version": version()}
 
 
 def _line(error: Exception) -> str:

@@ -2,20 +2,20 @@
 
 import builtins
 import json
-import re
 from pathlib import Path
 
 import av
 import c2pa
 import numpy as np
 import pytest
+import tomllib
 from PIL import Image
 
 from dev import ROOT
 from longtake.engine.provenance import signing
 from longtake.engine.provenance.certificate import find_certificate, local_root, trust_anchors
 from longtake.engine.provenance.report import describe_report, read_report
-from longtake.engine.provenance.signing import SETTINGS, VERSION, SourceFile, Statement
+from longtake.engine.provenance.signing import SETTINGS, SourceFile, Statement, version
 from longtake.models.errors import InputError, OutputError
 from tests.engine.signed import WORKFLOW, boxes, clip, elsewhere, flip, listening, sign
 
@@ -59,7 +59,7 @@ def packets(path: Path) -> list[bytes]:
 def test_a_signed_file_says_what_it_is(made, look):
     report = look(made)
     assert (report.verdict, report.ai, report.intact) == ("own", "all", True)
-    assert report.made_with == (f"Longtake {VERSION}",)
+    assert report.made_with == (f"Longtake {version()}",)
     assert report.workflow == WORKFLOW
     assert report.models == ("dit " + "7b" * 32,)
     assert "unchanged since it was signed" in describe_report(report)
@@ -77,8 +77,8 @@ def test_signing_leaves_nothing_beside_it(made):
 
 
 def test_the_version_is_that_of_the_pack():
-    pack = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert pack[1] == VERSION
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert version() == project["version"]
 
 
 def test_nothing_personal_is_in_the_manifest(tmp_path, certificate):
