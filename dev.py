@@ -5,6 +5,8 @@
                                             any workflow in workflows/api/
     python dev.py comfy [ComfyUI's options] ComfyUI with the pack, for the browser
     python dev.py test [pytest's options]
+    python dev.py matrix [SET]... [pytest's options]
+                                            tests with older PyAVs, and the oldest of everything
     python dev.py bench [NAME [options]]    the last line is one JSON document
     python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
@@ -41,6 +43,7 @@ from environment import (
     set_up_python,
 )
 from headless import Server, Stop, failure, known_names, saved_files, set_input, stop_process
+from matrix import matrix as run_matrix
 
 WORKFLOWS = ROOT / "workflows" / "api"
 BENCHMARKS = ROOT / "benchmarks"
@@ -150,6 +153,12 @@ def test(argv: list[str]) -> int:
     return call([python(), "-m", "pytest", *argv], cwd=ROOT)
 
 
+def matrix(argv: list[str]) -> int:
+    set_up_python()
+    set_up_comfyui()
+    return run_matrix(argv)
+
+
 def check(argv: list[str]) -> int:
     set_up_python()
     formatted = call([python(), "-m", "ruff", "format", "--check", *argv], cwd=ROOT)
@@ -207,6 +216,7 @@ COMMANDS = {
     "comfy": comfy,
     "salvage": salvage,
     "test": test,
+    "matrix": matrix,
     "bench": bench,
     "check": check,
     "archive": archive,

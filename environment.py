@@ -235,14 +235,16 @@ def install() -> None:
             compiled.unlink()
 
 
-def ask_python(program: str) -> str:
+def ask_python(program: str, **options) -> str:
     """What a one-line program prints there."""
     command = [str(python()), "-c", program]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
+    return done.stdout.strip()
 
 
-def installed_version(name: str) -> str:
-    return ask_python(f"from importlib.metadata import version; print(version({name!r}))")
+def installed_version(name: str, **options) -> str:
+    program = f"from importlib.metadata import version; print(version({name!r}))"
+    return ask_python(program, **options)
 
 
 def pip(*words: object) -> None:

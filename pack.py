@@ -19,7 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # Beside the pack, not in it.
-NEIGHBOURS = ("archive", "benchmarks", "dev", "environment", "headless", "tests", "training")
+NEIGHBOURS = (
+    *("archive", "benchmarks", "dev", "environment", "headless", "matrix", "tests", "training"),
+)
 
 
 class Finder:

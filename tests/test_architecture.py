@@ -29,7 +29,7 @@ ROOMS = {
     "engine/canvas": {"engine"},
     "engine/frames": {"engine"},
     "engine/media": {"engine"},
-    "engine/provenance": set(),
+    "engine/provenance": {"engine"},
     "engine/sampling": {"engine/canvas"},
     "engine/take": {"engine", "engine/canvas"},
     "host": set(),

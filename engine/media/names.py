@@ -8,7 +8,9 @@ from ...models.errors import InputError
 
 LONGEST = 120  # bytes of one part; a counter and a suffix are added to it
 DEEPEST = 8  # folders
-RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # on Windows
+RESERVED = re.compile(  # on Windows
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
+)
 FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 
 

@@ -1,5 +1,6 @@
 """Files that are complete or not there: written under a hidden name, then given their own."""
 
+import errno
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 import av
 
 from ...models.errors import LongtakeError, OutputError
+from ..files import discard, patiently
 
 Finish = Callable[[Path], Path]
 """Called with a complete file before it gets its name; returns it, or another in its folder.
@@ -47,7 +49,7 @@ def hidden_file(path: Path, stage: str, suffix: str) -> Iterator[Path]:
         reason = error.strerror or error
         raise OutputError(f"{display_name(path)} cannot be written: {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def display_name(path: Path) -> str:
@@ -71,7 +73,7 @@ def publish(whole: Path, path: Path, finish: Finish | None = None) -> None:
         _rename(final, path)
     finally:
         if final != whole:
-            final.unlink(missing_ok=True)
+            discard(final)
 
 
 def _flush(file: Path) -> None:
@@ -82,12 +84,14 @@ def _flush(file: Path) -> None:
 def _rename(whole: Path, path: Path) -> None:
     """Give a file its name, in one step and only if the name is free."""
     try:
-        os.link(whole, path)  # unlike a rename, this fails if the name is taken
-    except FileExistsError:
-        refuse_existing(path)
-    except OSError:  # a file system without hard links
-        refuse_existing(path)
-        whole.rename(path)
+        _link(whole, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with hidden_file(path, "whole", path.suffix) as near:  # on the disk of the name
+            shutil.copyfile(whole, near)
+            _flush(near)
+            _link(near, path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -96,8 +100,20 @@ def _rename(whole: Path, path: Path) -> None:
             os.close(folder)
 
 
+def _link(whole: Path, path: Path) -> None:
+    try:
+        patiently(lambda: os.link(whole, path))  # unlike a rename, it fails if the name is taken
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError as error:
+        refuse_existing(path)
+        if error.errno == errno.EXDEV:
+            raise
+        patiently(lambda: whole.rename(path))  # a file system without hard links
+
+
 def claim(file: Path, names: Iterable[Path]) -> Path:
-    """Give a file that is on disk already the first of some names that is free."""
+    """Give a file that is on disk already, on any disk, the first of some names that is free."""
     for path in names:
         try:
             _rename(file, path)
@@ -105,7 +121,7 @@ def claim(file: Path, names: Iterable[Path]) -> Path:
             if not os.path.lexists(path):  # else another process was quicker
                 raise
         else:
-            file.unlink(missing_ok=True)
+            discard(file)
             return path
     raise OutputError(f"every name for {file.name} is taken.")
 

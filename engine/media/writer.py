@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from ...models.errors import InputError
+from ..files import hide
 from .animation import write_animation
 from .formats import MP4, VISUALLY_LOSSLESS, Format, Quality, encoder_of, encoder_options
 from .publish import Finish, hidden_file, publish, refuse_existing
@@ -171,6 +172,8 @@ def _encode(
             tracks += copied_track(stack, container, sound, "audio", form.sound_codecs)
         elif sound is not None:
             tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
+        container.start_encoding()
+        hide(part)
         return mux(container, tracks, cut=not isinstance(sound, Path))
 
 

@@ -7,11 +7,11 @@ import datetime
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...models.errors import InputError, OutputError
+from ..files import discard, patiently
 
 LOCAL = "local.pem"  # key, certificate and root, made here
 CERTIFICATE, KEY = "certificate.pem", "key.pem"  # the user's own
@@ -156,15 +156,14 @@ def _store(file: Path, text: str) -> None:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
             opened.write(text)
         if not file.exists():
-            part.replace(file)
+            patiently(lambda: part.replace(file))
     except OSError as error:
         raise OutputError(
             f"the key for Content Credentials cannot be stored in {file.parent}: "
             f"{error.strerror or error}. Set credentials to off, or make the folder writable."
         ) from error
     finally:  # it holds a private key
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        discard(part)
 
 
 def _text(file: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.errors import InputError, OutputError
+from ..files import discard
 from .certificate import Certificate
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"  # which has the version
@@ -125,13 +126,13 @@ def sign(file: Path, statement: Statement, certificate: Certificate, anchors: st
     try:
         _sign(file, signed, statement, certificate, anchors)
     except c2pa.C2paError as error:
-        signed.unlink(missing_ok=True)
+        discard(signed)
         raise OutputError(
             f"the video could not be signed with the certificate from {certificate.source}: "
             f"{_line(error)}. Set credentials to off to save it unsigned."
         ) from error
     except BaseException:
-        signed.unlink(missing_ok=True)
+        discard(signed)
         raise
     return signed
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from ..files import discard, patiently
 
 ENDING = ".safetensors"
 ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
@@ -50,7 +53,7 @@ class WindowStore:
     def __init__(self, folder: Path, limits: Limits = LIMITS):
         self.folder, self.limits = folder, limits
         self._ours: set[str] = set()
-        self._failed = False
+        self._told = False  # that a window could not be kept
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}{ENDING}"
@@ -58,32 +61,35 @@ class WindowStore:
     def load(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
         """The window with this key: float32 of `shape`, or None.
 
-        A file that is damaged, or says it is another window, is deleted and not used.
+        A file that is damaged, or says it is another window, is deleted and not used. One that
+        cannot be read now stays.
         """
         path = self.path(key)
         try:
-            latents = unpacked(path.read_bytes(), key, shape)
-            os.utime(path)  # what was used last goes last
+            latents = unpacked(patiently(path.read_bytes), key, shape)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
             log.warning("longtake: %s is sampled again: %s", path.name[:16], error)
-            path.unlink(missing_ok=True)
+            if isinstance(error, ValueError):
+                discard(path)
             return None
+        with suppress(OSError):  # another user's
+            os.utime(path)  # what was used last goes last
         self._ours.add(path.name)
         return latents
 
     def save(self, key: str, latents: Tensor) -> None:
         """Put a window on disk: whole or not at all. A disk that is full is no reason to stop."""
-        if self._failed:
-            return
         try:
             self._write(self.path(key), packed(key, latents))
         except OSError as error:
-            self._failed = True
-            log.warning(
-                "longtake: windows cannot be kept in %s (%s): the take goes on, but could not be "
-                "resumed",
+            level = logging.DEBUG if self._told else logging.WARNING
+            self._told = True
+            log.log(
+                level,
+                "longtake: a window cannot be kept in %s (%s): the take goes on, but what is not "
+                "kept would be sampled again",
                 self.folder,
                 error.strerror or error,
             )
@@ -98,9 +104,9 @@ class WindowStore:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            patiently(lambda: part.replace(path))
         finally:
-            part.unlink(missing_ok=True)
+            discard(part)
         self._ours.add(path.name)
 
     def has(self, key: str) -> bool:
@@ -110,19 +116,19 @@ class WindowStore:
         """Delete the oldest windows beyond the limits, and what a crash left unfinished."""
         for part in self.folder.glob(".*.part"):
             if now() - modified(part) > ABANDONED:
-                part.unlink(missing_ok=True)
+                discard(part)
         kept = sorted(self.folder.glob(f"*{ENDING}"), key=modified, reverse=True)
         total = 0
         for number, path in enumerate(kept, start=1):
             total += size(path)
             beyond = total > self.limits.bytes or number > self.limits.files
             if beyond and path.name not in self._ours:
-                path.unlink(missing_ok=True)
+                discard(path)
 
     def forget(self) -> None:
         """Delete the windows that this run has used or made."""
         for name in self._ours:
-            (self.folder / name).unlink(missing_ok=True)
+            discard(self.folder / name)
         self._ours.clear()
 
 

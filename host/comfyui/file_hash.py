@@ -8,6 +8,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...engine.files import discard, patiently
 from .node_text import show_text
 from .progress import check_cancelled
 
@@ -59,6 +60,6 @@ def _store(key: str, value: str) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps({**_stored(), key: value}, indent=1), encoding="utf-8")
-            part.replace(file)
+            patiently(lambda: part.replace(file))
         finally:
-            part.unlink(missing_ok=True)
+            discard(part)

@@ -11,6 +11,7 @@ from typing import Any
 
 import folder_paths
 
+from ...engine.files import LONGEST_PATH, is_too_long, is_writable
 from ...engine.media.names import safe_name
 from ...engine.media.publish import check_space
 from ...models.errors import InputError, OutputError
@@ -30,6 +31,7 @@ PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
 VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
 NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
 MAX_VALUE = 40  # bytes
+HIDDEN_NAME = "." * 45  # as much as is added to a name while its file is written
 
 
 def output_folder() -> Path:
@@ -85,12 +87,19 @@ def check_prefix(prefix: str) -> None:
         InputError: for a name that is not allowed, or with a link out of the output folder.
         OutputError: if its folder cannot be written to, or the disk is full.
     """
-    folder = _inside(safe_name(fill_in_dates(prefix, 8192, 8192)))
+    name = safe_name(fill_in_dates(prefix, 8192, 8192))
+    folder = _inside(name)
+    if is_too_long(folder / (name.name + HIDDEN_NAME)):
+        raise InputError(
+            f"'{prefix}' cannot be the name of a file: with its folder it would be longer than the "
+            f"{LONGEST_PATH} characters that Windows takes. Shorten it, or move ComfyUI's output "
+            f"folder (--output-directory) nearer to the root of its drive."
+        )
     while not folder.is_dir():
         if os.path.lexists(folder):
             raise OutputError(f"'{prefix}' cannot be saved: '{folder.name}' is not a folder.")
         folder = folder.parent
-    if not os.access(folder, os.W_OK):
+    if not is_writable(folder):
         raise OutputError(f"'{prefix}' cannot be saved: its folder is not writable.")
     check_space(folder)
 

@@ -28,7 +28,7 @@ from ...engine.take.layout import noise_frames
 from ...engine.take.splice import spliced
 from ...engine.take.time_left import bytes_of, duration
 from ...engine.take.window_store import WindowStore
-from ...models.errors import InputError
+from ...models.errors import InputError, OutputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
@@ -196,7 +196,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
     step_seconds = guessed_step(recipe.model, recipe.window_shape, recipe.sampling.cfg)
     sampler = TakeSampler(recipe, store, step_seconds)
     show_text(plan := plan_in_words(sampler, step_seconds))
-    log.info("longtake: %s", plan.replace("\n", "; "))
+    log.info("longtake: %s", ascii_of(plan.replace("\n", "; ")))
     path, stopped, frames = temporary_file("longtake"), Stopped(), 0
     check_space(path.parent, writing_bytes(total, size.width, size.height))
 
@@ -226,7 +226,13 @@ def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None
     """Put what there is of a cancelled take where people find it, and cancel for good."""
     if video is not None:
         name = PurePosixPath(FOLDER, "stopped")
-        saved = claim(video, numbered_names(folder_for(name), name.name, ".mp4"))
+        try:
+            saved = claim(video, numbered_names(folder_for(name), name.name, ".mp4"))
+        except OSError as error:
+            raise OutputError(
+                f"stopped after {seconds:.2f} s, but it cannot be moved to the output folder "
+                f"({error.strerror or error}). Until ComfyUI starts again it is here: {video}"
+            ) from by
         show_text(f"stopped after {seconds:.2f} s, saved as {saved.name}; queue it again to go on")
         log.info("longtake: stopped after %.2f s; they are in %s", seconds, saved.name)
     raise by
@@ -266,6 +272,11 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
         f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
     ]
     return "\n".join(lines)
+
+
+def ascii_of(text: str) -> str:
+    """Text for the log, which on Windows may be a pipe in a code page that lacks "×"."""
+    return text.replace("×", "x").encode("ascii", "replace").decode()
 
 
 def counted_noun(count: int, noun: str) -> str:

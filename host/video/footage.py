@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...engine.canvas.grid import frame_rate
 from ...engine.canvas.picture import opaque
+from ...engine.files import discard
 from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
@@ -176,7 +177,7 @@ def _video_file(video: Input.Video, window: tuple[float, float] | None) -> Itera
             video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        discard(path)
 
 
 def _window_of(video: Input.Video) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ from comfy.cli_args import args
 from comfy_api.latest import Input
 from torch import Tensor
 
+from ...engine.files import discard
 from ...engine.frames.prefetch import prefetch
 from ...engine.media.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
 from ...engine.media.names import safe_name
@@ -122,8 +123,8 @@ def _save(
         path = claim(ready, numbered_names(folder, stem, suffix))
         picture = claim(still, _names_beside(path)) if still.exists() else None
     finally:
-        ready.unlink(missing_ok=True)
-        still.unlink(missing_ok=True)
+        discard(ready)
+        discard(still)
     names = (_relative(path), picture and _relative(picture))
     return SavedVideo(path, *names, summary)
 

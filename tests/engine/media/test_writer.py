@@ -300,6 +300,79 @@ def test_of_names_the_first_free_one_is_claimed(tmp_path):
     assert file.exists()
 
 
+@pytest.fixture
+def disks(tmp_path, monkeypatch):
+    """Two folders on different disks: neither links nor renames lead from one to the other."""
+    folders = tmp_path / "temp", tmp_path / "output"
+    for folder in folders:
+        folder.mkdir()
+
+    def apart(real):
+        def call(source, target, **more):
+            if Path(source).parent != Path(target).parent:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return real(source, target, **more)
+
+        return call
+
+    for name in ("link", "rename", "replace"):
+        monkeypatch.setattr(os, name, apart(getattr(os, name)))
+    return folders
+
+
+def test_a_file_is_claimed_across_disks(disks, monkeypatch):
+    temp, output = disks
+    synced, real = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd)), real(fd)))
+    (temp / "film.mp4").write_bytes(b"film")
+    (output / "a_1.mp4").write_bytes(b"another")
+    path = claim(temp / "film.mp4", [output / "a_1.mp4", output / "a_2.mp4"])
+    assert {file.name: file.read_bytes() for file in output.iterdir()} == {
+        "a_1.mp4": b"another",
+        "a_2.mp4": b"film",
+    }
+    assert path == output / "a_2.mp4"
+    assert not list(temp.iterdir())
+    assert any(stat.S_ISREG(found.st_mode) and found.st_size == 4 for found in synced)
+
+
+def test_a_full_disk_leaves_the_film_on_the_other(disks, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    temp, output = disks
+    (temp / "film.mp4").write_bytes(b"film")
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(OutputError, match=r"a\.mp4 cannot be written: No space left"):
+        claim(temp / "film.mp4", [output / "a.mp4"])
+    assert (temp / "film.mp4").exists()
+    assert not list(output.iterdir())
+
+
+def test_a_name_is_waited_for_while_another_program_holds_the_file(tmp_path, held):
+    for name in ("link", "unlink"):
+        held(name, times=3)
+    write_video(tmp_path / "a.mp4", ramp(3), FPS, quality=QUICK)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_hidden_file_that_cannot_be_deleted_costs_no_video(tmp_path, held):
+    held("unlink")
+    write_video(tmp_path / "a.mp4", ramp(3), FPS, quality=QUICK)
+    assert (tmp_path / "a.mp4").exists()
+
+
+def test_a_hidden_file_that_cannot_be_deleted_hides_no_error(tmp_path, held):
+    def write():
+        with hidden_file(tmp_path / "a.mp4", "part", ".mp4") as file:
+            file.touch()
+            raise OSError(errno.EIO, "the first error")
+
+    held("unlink")
+    with pytest.raises(OutputError, match="cannot be written: the first error"):
+        write()
+
+
 @pytest.mark.parametrize("form", ["mp4 h264", "mp4 av1", "webm vp9", "gif"])
 def test_odd_sides_are_refused_in_words_that_hold_for_every_format(tmp_path, form):
     form = FORMATS[form]

@@ -1,5 +1,6 @@
 """Windows come back to the bit, or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtake.engine.files import TRIES
 from longtake.engine.take.window_store import Limits, WindowStore, packed, unpacked
 
 SHAPE = (1, 3, 2, 5, 7)
@@ -94,4 +96,49 @@ def test_a_disk_that_takes_nothing_does_not_stop_the_take(tmp_path, caplog):
     store.save(KEY, window())
     store.save(OTHER, window())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "could not be resumed" in caplog.text
+    assert "would be sampled again" in caplog.text
+
+
+def test_a_window_that_another_program_holds_is_waited_for(store, held):
+    held("replace", times=3)
+    store.save(KEY, window())
+    assert store.has(KEY)
+
+
+def test_one_window_that_cannot_be_kept_costs_no_other(store, held, caplog):
+    held("replace", times=TRIES + 1)
+    store.save(KEY, window())
+    store.save(OTHER, window())
+    assert not store.has(KEY)
+    assert torch.equal(store.load(OTHER, SHAPE), window())
+    assert len(caplog.records) == 1
+
+
+def test_a_window_that_cannot_be_read_now_stays(store, held):
+    store.save(KEY, window())
+    held("read_bytes", times=3)
+    assert torch.equal(store.load(KEY, SHAPE), window())
+    held("read_bytes")
+    assert store.load(KEY, SHAPE) is None
+    assert store.has(KEY)
+
+
+def test_another_users_window_is_used_and_stays(store, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    store.save(KEY, window())
+    monkeypatch.setattr(os, "utime", refused)
+    assert torch.equal(store.load(KEY, SHAPE), window())
+    assert store.has(KEY)
+
+
+def test_what_cannot_be_deleted_now_ends_no_take(tmp_path, held):
+    store = WindowStore(tmp_path, Limits(files=0))
+    store.save(KEY, window())
+    WindowStore(tmp_path).save(OTHER, window())
+    (tmp_path / ".abc.part").write_bytes(b"x")
+    held("unlink")
+    store.tidy(now=lambda: 9e9)
+    store.forget()
+    assert {path.name for path in tmp_path.iterdir()} >= {".abc.part", f"{KEY}.safetensors"}

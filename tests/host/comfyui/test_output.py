@@ -1,7 +1,9 @@
 """No name, however it is put together, leads out of the output folder."""
 
+import errno
 import importlib
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +82,40 @@ def test_values_of_widgets_are_filled_in_by_title_or_class(output):
     for unknown in ("%Sample.latent%", "%Gone.seed%", "%Sample.gone%", "%year%", "50%.%"):
         assert output.fill_in_values(unknown, graph) == unknown
     assert output.fill_in_values("%Sample.seed%", None) == "%Sample.seed%"
+
+
+def test_a_folder_that_takes_no_files_is_found_before_anything_is_made(
+    output, tmp_path, monkeypatch
+):
+    """As on Windows, where os.access says that every folder may be written to."""
+    real = Path.open
+
+    def refusing(path, mode="r", **more):
+        if path.parent == tmp_path / "output" / "a" and "r" not in mode:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return real(path, mode, **more)
+
+    monkeypatch.setattr(output.os, "access", lambda *_: True)
+    monkeypatch.setattr(Path, "open", refusing)
+    with pytest.raises(LongtakeError, match="'a/take' cannot be saved: its folder is not writable"):
+        output.check_prefix("a/take")
+    output.check_prefix("take")
+    assert not [path for path in (tmp_path / "output").rglob("*") if path.suffix == ".part"]
+
+
+def test_a_path_too_long_for_windows_is_found_before_anything_is_made(
+    output, tmp_path, monkeypatch
+):
+    folders = tmp_path / "output" / "a" / ("x" * 60)
+    prefix = f"a/{folders.name}/" + "y" * (259 - 45 - len(str(folders)))  # one too many
+    output.check_prefix(prefix)
+    monkeypatch.setattr("longtake.engine.files.WINDOWS", True)
+    monkeypatch.setattr("longtake.engine.files._has_long_paths", lambda: False)
+    output.check_prefix(prefix[:-1])
+    with pytest.raises(LongtakeError, match="longer than the 259 characters that Windows takes"):
+        output.check_prefix(prefix)
+    monkeypatch.setattr("longtake.engine.files._has_long_paths", lambda: True)
+    output.check_prefix(prefix)
 
 
 def test_a_folder_that_is_a_file_is_named(output):
