@@ -8,7 +8,7 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...models.checkpoint import load_into, load_weights
+from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.rife.config import detect_rife
 from ...models.rife.ifnet import IFNet
@@ -17,7 +17,7 @@ from ..comfyui.cache import Key, models
 from ..comfyui.folders import READABLE, no_such_file
 from ..comfyui.progress import check_cancelled
 from .load import short
-from .patching import patcher_for
+from .patching import patcher_for, reloadable, take_over
 
 RIFE_BUILT_IN = "RIFE 4.0 (built in)"
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "rife" / "rife_4.0.safetensors"
@@ -75,15 +75,16 @@ def load_rife(name: str, dtype: str = "auto") -> ModelPatcher:
     device = mm.get_torch_device()
     chosen = RIFE_DTYPES[dtype] or _rife_dtype(device)
 
-    def load() -> ModelPatcher:
+    def load(disable_dynamic: bool = False) -> ModelPatcher:
         weights = load_weights(header, names, dtype=chosen)
         layers = comfy.ops.disable_weight_init
         network = IFNet(config, operations=layers, device="meta", dtype=chosen)
-        load_into(network, weights, header.name)
+        take_over(network, weights, header.name)
         for block in network.blocks:  # so that Cancel need not wait for a whole frame
             block.register_forward_pre_hook(lambda *_: check_cancelled())
-        network.eval().requires_grad_(False)
-        return patcher_for(network, device, mm.vae_offload_device())
+        offload = mm.vae_offload_device()
+        patcher = patcher_for(network.eval(), device, offload, not disable_dynamic)
+        return reloadable(patcher, load)
 
     return models.get(Key.of(header.path, "rife", short(chosen)), load)
 

@@ -9,9 +9,10 @@ wrappers around its run, which core's samplers and ours call alike.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import comfy.hooks
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.sampler_helpers
@@ -247,16 +248,37 @@ def around_run(experts: Experts) -> Callable:
 
     def wrapper(executor, model, sigmas, extra_args, callback, noise, *rest):
         latent, mask = rest[0], rest[1]
-        run = Run(experts, model, noise, latent, mask, sigmas, extra_args.get("seed"))
+        run = Run(
+            fit_for(experts, model.original_conds),
+            model,
+            noise,
+            latent,
+            mask,
+            sigmas,
+            extra_args.get("seed"),
+        )
         extra_args["model_options"]["transformer_options"][KEY] = run
         show_text(plan(experts, sigmas))
-        with Prefetch(experts.low, run):
+        with Prefetch(run.experts.low, run):
             try:
                 return executor(model, sigmas, extra_args, callback, noise, *rest)
             finally:
                 run.leave()
 
     return wrapper
+
+
+def fit_for(experts: Experts, prompts: dict[str, list]) -> Experts:
+    """Experts that can sample these prompts.
+
+    LoRAs on hooks need weights that stay where they are: the host's guider exchanges its own MODEL
+    for one without dynamic VRAM, and here that is done for the second.
+    """
+    hooks = comfy.hooks.HookGroup()
+    for conds in prompts.values():
+        comfy.sampler_helpers.get_hooks_from_cond(conds, hooks)
+    delegate = getattr(experts.low, "get_non_dynamic_delegate", None)
+    return replace(experts, low=delegate()) if len(hooks) and delegate else experts
 
 
 def ask_the_right_one(executor, x, timestep, model_options, seed):

@@ -8,9 +8,11 @@ Where the host has such layers they are used, and only the patcher, which needs 
 """
 
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 CARD = torch.device("cpu:0")  # another than "cpu", on which text encoders are made
@@ -25,6 +27,8 @@ def switch_on(monkeypatch) -> None:
     monkeypatch.setattr(mm, "text_encoder_device", lambda: CARD)
     if find_spec("comfy.memory_management"):
         monkeypatch.setattr("comfy.memory_management.aimdo_enabled", True)
+        # The host's own mapping of files is part of a library that does nothing without a card.
+        monkeypatch.setattr("comfy.utils.load_safetensors", lambda path: (load_file(path), {}))
         return
     make_parameters_late(monkeypatch)
     monkeypatch.setattr(mm, "archive_model_dtypes", archive, raising=False)
@@ -88,12 +92,21 @@ def dynamic_patcher() -> type:
             return True
 
         def clone(self, disable_dynamic: bool = False, **kw: Any) -> ModelPatcher:
-            if not disable_dynamic:
-                clone = super().clone(**kw)
-                clone.cached_patcher_init = self.cached_patcher_init
-                return clone
-            load, args = self.cached_patcher_init
-            return load(*args, disable_dynamic=True)
+            if "disable_dynamic" in signature(ModelPatcher.clone).parameters:
+                return super().clone(disable_dynamic=disable_dynamic, **kw)
+            clone = super().clone(**kw)
+            clone.cached_patcher_init = self.cached_patcher_init
+            if disable_dynamic:
+                load, args = self.cached_patcher_init
+                clone.__class__, clone.backup = ModelPatcher, {}
+                clone.model = load(*args, disable_dynamic=True).model
+            return clone
+
+        def get_non_dynamic_delegate(self) -> ModelPatcher:
+            return self.clone(disable_dynamic=True)
+
+        def patch_hook_weight_to_device(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("LoRAs on hooks are for patchers without dynamic VRAM")
 
         def load(self, *args: Any, **kw: Any) -> None:
             super().load(*args, **kw)

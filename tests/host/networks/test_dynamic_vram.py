@@ -98,6 +98,28 @@ def test_cores_text_encoder_takes_over_embeddings_and_layers_that_are_not_there_
     assert all(taken[name].data_ptr() == weights[name].data_ptr() for name in weights)
 
 
+def test_frames_between_frames_are_the_same(pack, dynamic, monkeypatch):
+    from comfy import model_management as mm
+
+    from longtake.host.networks import rife
+
+    def between():
+        monkeypatch.setattr(rife, "models", pack.cache.LoadedModels())
+        patcher = rife.load_rife(rife.RIFE_BUILT_IN)
+        mm.load_models_gpu([patcher])
+        pairs = torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        return patcher, patcher.model(pairs, torch.tensor([0.5]), 1.0)
+
+    _, expected = between()
+    dynamic()
+    patcher, got = between()
+    assert patcher.is_dynamic()
+    assert torch.equal(got, expected)
+    other = patcher.clone(disable_dynamic=True)
+    assert not getattr(other, "is_dynamic", lambda: False)()
+    assert other.model is not patcher.model
+
+
 @pytest.mark.parametrize("kind", ["model", "vae", "text_encoder"])
 def test_the_host_can_make_another_that_shares_no_weights(pack, dynamic, kind):
     import comfy.sd
