@@ -1,0 +1,105 @@
+"""ComfyUI's pages in the Chromium of this machine; without one these tests are skipped, loudly."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import ComfyUI
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ELSEWHERE = (  # where Chrome lies on systems that put no programs on the PATH
+    Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"),
+    Path(os.environ.get("PROGRAMFILES", "/")) / "Google/Chrome/Application/chrome.exe",
+)
+NODES_2 = "Comfy.VueNodes.Enabled"
+# A first visit is greeted with a tour, and a later one with the last visit's graph.
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False}
+READY = "window.app?.vueAppReady && window.app.graph && window.LiteGraph"
+# Files that nobody has made yet are asked for, the network is closed (--disable-api-nodes), and its
+# own first steps are logged.
+USUAL = ("404 (Not Found)", "Content Security Policy", "accessed before initialization")
+skipped: list[str] = []
+
+
+def find_chromium() -> str | None:
+    found = (shutil.which(name) for name in NAMES)
+    return next(filter(None, (*found, *(str(path) for path in ELSEWHERE if path.is_file()))), None)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    """A Chromium without a window, driven by Playwright."""
+    path = find_chromium()
+    if path is None:
+        skipped.append(
+            "no Chromium or Chrome was found; on Debian and Ubuntu: apt install chromium"
+        )
+        pytest.skip(skipped[-1])
+    from playwright.sync_api import sync_playwright
+
+    sandbox = [] if os.name != "posix" or os.geteuid() else ["--no-sandbox"]  # root has none
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=sandbox)
+        yield running
+        running.close()
+
+
+class Page:
+    """ComfyUI in the browser.
+
+    Attributes:
+        errors: what it has logged as errors since the graph was opened.
+    """
+
+    def __init__(self, browser: Any, server: ComfyUI):
+        self.errors: list[str] = []
+        self._page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        self._page.on("console", self._heard)
+        self._page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self._page.goto(f"http://{server.address}/")
+        self._page.wait_for_function(READY, timeout=120_000)
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error" and not any(words in message.text for words in USUAL):
+            self.errors.append(message.text)
+
+    def ask(self, script: str, value: Any = None) -> Any:
+        """What a JavaScript function of one value returns."""
+        return self._page.evaluate(script, value)
+
+    def open(self, graph: dict, name: str) -> None:
+        """Open a graph as a file that was dropped, and wait until its nodes keep their places."""
+        self.errors.clear()
+        self.ask("([graph, name]) => app.loadGraphData(graph, true, true, name)", [graph, name])
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until two frames a while apart show nodes of the same sizes."""
+        look = "() => JSON.stringify(app.graph.nodes.map((node) => [...node.pos, ...node.size]))"
+        before, now = None, self.ask(look)
+        while before != now:
+            self._page.wait_for_timeout(250)
+            before, now = now, self.ask(look)
+
+    def close(self) -> None:
+        self._page.close()
+
+
+@pytest.fixture(scope="package", params=["canvas", "Nodes 2.0"])
+def page(request, browser, server) -> Iterator[Page]:
+    """A page that draws nodes on the canvas, and one that makes them of HTML."""
+    for name, value in {**SETTINGS, NODES_2: request.param == "Nodes 2.0"}.items():
+        server.ask(f"/settings/{name}", value)
+    opened = Page(browser, server)
+    yield opened
+    opened.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    if skipped:
+        terminalreporter.section("NOTHING WAS LOOKED AT IN A BROWSER", sep="!")
+        terminalreporter.write_line(skipped[0])

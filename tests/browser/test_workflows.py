@@ -1,0 +1,108 @@
+"""The workflows as people see them: opened in a browser, in both ways in which it draws nodes."""
+
+import json
+
+import pytest
+
+from tests.browser.conftest import Page
+from tests.workflows.conftest import NAMES, load
+from tests.workflows.test_blueprints import FOLDER
+from tests.workflows.test_blueprints import NAMES as BLUEPRINTS
+from tests.workflows.test_forms import NOTES
+
+HEADER = 30  # a node's title is drawn above its position
+SILENT = [  # nodes that show no text of their own
+    f"Longtake{name}"
+    for name in (
+        *("LoadTextEncoder", "LoadVAE", "Prompt", "Shot", "Beat"),
+        *("DiffusionForcing", "Decode", "DecodeFrames"),
+    )
+]
+SHOWN = f"{'word ' * 16}  \nand more"  # as long as it may be, see host/comfyui/node_text.py
+LOOK = """() => ({
+    nodes: app.graph.nodes.map((node) => ({
+        id: String(node.id), type: node.type, title: node.title,
+        known: node.type in LiteGraph.registered_node_types,
+        box: [...node.pos, ...node.size],
+        values: (node.widgets ?? []).map((widget) => widget.value),
+    })),
+    groups: app.graph.groups.map((group) => [...group.pos, ...group.size]),
+    alerts: [...document.querySelectorAll('[role=dialog], [role=alert], .p-toast-message')]
+        .map((element) => element.textContent),
+})"""
+TELL = """([text, silent]) => {
+    for (const node of app.graph.nodes)
+        if (node.type.startsWith('Longtake') && !silent.includes(node.type))
+            app.api.dispatchCustomEvent('progress_text', { nodeId: String(node.id), text });
+}"""
+
+
+@pytest.fixture(scope="package")
+def seen(page) -> dict[str, dict]:
+    """What the page has shown of each workflow, so that each is opened once."""
+    return {}
+
+
+@pytest.fixture(params=NAMES)
+def opened(request, page, seen) -> dict:
+    name = request.param
+    if name not in seen:
+        page.open(load(f"{name}.json"), name)
+        first = page.ask(LOOK)
+        page.ask(TELL, [SHOWN, SILENT])
+        page.settle()
+        seen[name] = {**first, "told": page.ask(LOOK), "errors": list(page.errors), "name": name}
+    return seen[name]
+
+
+def test_it_opens_with_every_node_and_without_a_complaint(opened):
+    assert not [node["title"] for node in opened["nodes"] if not node["known"]]
+    assert len(opened["nodes"]) == len(load(f"{opened['name']}.json")["nodes"])
+    assert not opened["alerts"]
+    assert not opened["errors"]
+
+
+def test_no_widget_shows_another_value_than_the_file(opened):
+    """A newer node of ComfyUI's may have more of them, at the end."""
+    saved = {
+        str(node["id"]): node.get("widgets_values") or []
+        for node in load(f"{opened['name']}.json")["nodes"]
+    }
+    for node in opened["nodes"]:
+        values = saved[node["id"]]
+        assert node["values"][: len(values)] == values, node["title"]
+
+
+@pytest.mark.parametrize("when", ["at first", "with a text on each node"])
+def test_nodes_lie_in_their_groups_and_on_no_other(opened, when):
+    look = opened if when == "at first" else opened["told"]
+    boxes = {
+        node["title"]: (x, y - HEADER, x + w, y + h)
+        for node in look["nodes"]
+        for x, y, w, h in [node["box"]]
+    }
+    groups = [(x, y, x + w, y + h) for x, y, w, h in look["groups"]]
+    notes = {node["title"] for node in look["nodes"] if node["type"] in NOTES}
+    for title, (left, top, right, bottom) in boxes.items():
+        assert title in notes or any(
+            left >= x and top >= y and right <= to_x and bottom <= to_y
+            for x, y, to_x, to_y in groups
+        ), f"{title} is outside its group"
+        others = [box for other, box in boxes.items() if other != title]
+        assert not [
+            box for box in others
+            if left < box[2] and box[0] < right and top < box[3] and box[1] < bottom
+        ], f"{title} lies on another node"  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_a_blueprint_opens_as_one_node_and_is_queued_as_those_within(page: Page, name):
+    blueprint = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    (graph,), (outer,) = blueprint["definitions"]["subgraphs"], blueprint["nodes"]
+    page.open(blueprint, name)
+    (node,) = page.ask(LOOK)["nodes"]
+    assert node["values"] == outer["widgets_values"]
+    prompt = page.ask("async () => (await app.graphToPrompt()).output")
+    found = sorted(entry["class_type"] for entry in prompt.values())
+    assert found == sorted(inner["type"] for inner in graph["nodes"])
+    assert not page.errors
