@@ -91,7 +91,9 @@ def test_every_node_and_input_in_it_is_known_and_every_link_fits(host, blueprint
     ends[OUTSIDE[0]], ends[OUTSIDE[1]] = (graph["inputs"], None), (None, graph["outputs"])
     for node in graph["nodes"]:
         known = {name: kind for name, kind, _ in options_of(host, node["type"])}
-        assert {socket["name"] for socket in node["inputs"]} <= set(known)
+        listed = [socket["name"] for socket in node["inputs"]]  # links count through all of them
+        assert sorted(listed, key=lambda name: known[name] in WIDGETS) == listed
+        assert set(listed) == set(known), "sockets first, then widgets"
         returns = host.nodes.NODE_CLASS_MAPPINGS[node["type"]].RETURN_TYPES
         assert [output["type"] for output in node["outputs"]] == list(returns)
     for link in graph["links"]:
