@@ -3,8 +3,11 @@
 A class ends in Node where the thing itself (a Canvas, a Shot) has a class of its own.
 """
 
+from typing import Any
+
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.comfyui.offers import offer_replacements
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
@@ -61,9 +64,16 @@ NODES: list[type[io.ComfyNode]] = [
     ModelCacheNode,
 ]
 
+# Ids are for ever. Should one have to change all the same: old id -> new_node_id, old_widget_ids
+# and input_mapping, which hosts need even where the inputs are alike.
+REPLACED: dict[str, dict[str, Any]] = {}
+
 
 class Extension(ComfyExtension):
     """What ComfyUI gets from the pack."""
+
+    async def on_load(self) -> None:
+        await offer_replacements(REPLACED)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

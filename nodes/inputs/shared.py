@@ -15,6 +15,7 @@ from ...host.sampling.sample import SAMPLERS, Sampling
 from .kinds import Choice, Number, Whole
 
 TIMELINE = "Longtake/Timeline"  # a category
+BASICS, VIDEO_TOOLS = "Basics", "Video Tools"  # headings of newer hosts' essential nodes
 
 SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
 CFG = Number("cfg", 0.0, 100.0, default=4.0)
@@ -23,9 +24,14 @@ ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01, optional=True)
 
 
-def found_by(words: str) -> dict[str, list[str]]:
-    """For a Schema: other words, "a, b", under which newer hosts' search finds the node."""
-    return offered(io.Schema, search_aliases=words.split(", "))
+def found_by(words: str, essentials: str | None = None) -> dict[str, Any]:
+    """For a Schema: where newer hosts show the node.
+
+    Args:
+        words: other words, "a, b", under which their search finds it.
+        essentials: the heading among their few essential nodes under which it stands.
+    """
+    return offered(io.Schema, search_aliases=words.split(", "), essentials_category=essentials)
 
 
 def cfg_input() -> io.Float.Input:

@@ -10,7 +10,7 @@ from ...host.video.footage import open_footage
 from ...host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
-from ..inputs.shared import found_by
+from ..inputs.shared import VIDEO_TOOLS, found_by
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
@@ -36,7 +36,9 @@ class Interpolate(io.ComfyNode):
             node_id="LongtakeInterpolate",
             display_name="Interpolate (Longtake)",
             category="Longtake/Video",
-            **found_by("rife, frame interpolation, fps, frame rate, slow motion, upscale rate"),
+            **found_by(
+                "rife, frame interpolation, fps, frame rate, slow motion, upscale rate", VIDEO_TOOLS
+            ),
             description="Changes a video's frame rate: a network draws the frames in between, "
             "with exact timing. Cuts stay cuts: nothing is blended across them. A long video "
             "needs no more memory than a short one.",

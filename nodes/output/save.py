@@ -12,7 +12,7 @@ from ...host.video.footage import sound_from
 from ...host.video.preview import preview_of
 from ...host.video.save import SaveOptions
 from ..inputs.kinds import Choice, Flag, Whole, verdict
-from ..inputs.shared import found_by
+from ..inputs.shared import BASICS, found_by
 
 AS_IT_IS = -1
 FORMAT = Choice("format", tuple(FORMATS), default="mp4 h264", optional=True)
@@ -30,7 +30,7 @@ class SaveVideo(io.ComfyNode):
             node_id="LongtakeSaveVideo",
             display_name="Save Video (Longtake)",
             category="Longtake/Save",
-            **found_by("save mp4, video combine, export, webm, gif, watermark"),
+            **found_by("save mp4, video combine, export, webm, gif, watermark", BASICS),
             description="Saves a VIDEO in ComfyUI's output folder, with its sound and with the "
             "workflow embedded. The file appears only once it is complete, and no file is ever "
             "overwritten.",

@@ -9,6 +9,7 @@ from ..inputs.shared import (
     ADDED,
     CLIP_FPS,
     TIMELINE,
+    VIDEO_TOOLS,
     added_input,
     canvas_output,
     clip_fps_input,
@@ -30,7 +31,7 @@ class ExtendVideo(io.ComfyNode):
             node_id="LongtakeExtendVideo",
             display_name="Extend Video (Longtake)",
             category=TIMELINE,
-            **found_by("extend, continue video, longer video, video extension"),
+            **found_by("extend, continue video, longer video, video extension", VIDEO_TOOLS),
             description="A canvas of a clip with more seconds after or before it, for Sample to "
             "generate. If they are more than fit in one window of the model, Sample uses several.",
             inputs=[

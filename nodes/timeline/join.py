@@ -10,6 +10,7 @@ from ..inputs.shared import (
     ADDED,
     CLIP_FPS,
     TIMELINE,
+    VIDEO_TOOLS,
     added_input,
     canvas_output,
     clip_fps_input,
@@ -30,7 +31,7 @@ class FillGap(io.ComfyNode):
             node_id="LongtakeFillGap",
             display_name="Fill Gap (Longtake)",
             category=TIMELINE,
-            **found_by("infill, inpaint frames, missing frames, repair"),
+            **found_by("infill, inpaint frames, missing frames, repair", VIDEO_TOOLS),
             description="A canvas on which part of a clip is to be generated anew, to fit what "
             "comes before and after it: a stretch inside one clip, or between two.",
             inputs=[
@@ -69,7 +70,7 @@ class Bridge(io.ComfyNode):
             node_id="LongtakeBridge",
             display_name="Bridge (Longtake)",
             category=TIMELINE,
-            **found_by("transition, connect clips, morph"),
+            **found_by("transition, connect clips, morph", VIDEO_TOOLS),
             description="A canvas of two clips with seconds between them, for Sample to generate "
             "so that one turns into the other without a cut.",
             inputs=[
@@ -98,7 +99,7 @@ class Loop(io.ComfyNode):
             node_id="LongtakeLoop",
             display_name="Loop (Longtake)",
             category=TIMELINE,
-            **found_by("seamless loop, perfect loop"),
+            **found_by("seamless loop, perfect loop", VIDEO_TOOLS),
             description="A canvas of a clip and the seconds that lead from its end back to its "
             "beginning, for Sample to generate: the result plays as an endless loop.",
             inputs=[

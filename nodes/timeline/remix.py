@@ -10,6 +10,7 @@ from ..inputs.kinds import Choice, Number, verdict
 from ..inputs.shared import (
     CLIP_FPS,
     TIMELINE,
+    VIDEO_TOOLS,
     canvas_output,
     clip_fps_input,
     clip_input,
@@ -31,7 +32,7 @@ class Remix(io.ComfyNode):
             node_id="LongtakeRemix",
             display_name="Remix (Longtake)",
             category=TIMELINE,
-            **found_by("v2v, video to video, restyle, img2img"),
+            **found_by("v2v, video to video, restyle, img2img", VIDEO_TOOLS),
             description="A canvas that starts from a clip instead of from noise: Sample changes it "
             "to fit the prompt, a little or a lot.",
             inputs=[
