@@ -54,9 +54,30 @@ def _linear_gelu(linear: type[nn.Module]) -> type[nn.Module]:
         """gelu(weight · x + bias), GELU in its tanh form."""
 
         def forward(self, x: Tensor) -> Tensor:
-            return gelu(super().forward(x))
+            y = super().forward(x)
+            return y if is_replaced(self) else gelu(y)
 
-    return LinearGELU
+    return gelu_last(LinearGELU)
+
+
+def is_replaced(layer: nn.Module) -> bool:
+    """Whether something stands in for a layer's forward and calls it, as a LoRA beside it does."""
+    return "forward" in layer.__dict__
+
+
+def gelu_last(linear: type[nn.Module]) -> type[nn.Module]:
+    """A Linear with GELU as one whose GELU comes after what stands in for its forward.
+
+    Args:
+        linear: its forward leaves GELU out where it is replaced.
+    """
+
+    class GELULast(linear):
+        def __call__(self, x: Tensor) -> Tensor:
+            y = super().__call__(x)
+            return gelu(y) if is_replaced(self) else y
+
+    return GELULast
 
 
 def modulated_norm(layer_norm: type[nn.Module]) -> type[nn.Module]:

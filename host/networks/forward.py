@@ -33,7 +33,8 @@ class ComfyDiT(WanDiT):
     def __init__(self, config: DiTConfig, *, operations: Any, device: Any, dtype: torch.dtype):
         super().__init__(config, operations=layers_from(operations), device=device, dtype=dtype)
         self.dtype = dtype  # core reads it
-        self.patch_size = config.patch  # and other packs this
+        self.patch_size = config.patch  # other packs read this
+        self.in_channels = config.out_channels  # and RenormCFG this: of the latents alone
         self.texts = TextMemory()
 
     def forward(

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from ...models.cpu import onednn
 from ...models.cpu.in_place import gelu as in_place_gelu
 from ...models.cpu.rms_norm import WORTH, rms_norm
-from ...models.layers import causal_convolution, fast_convolution, modulated_norm
+from ...models.layers import (
+    causal_convolution,
+    fast_convolution,
+    gelu_last,
+    is_replaced,
+    modulated_norm,
+)
 
 
 def layers_from(operations: Any) -> Any:
@@ -30,7 +36,7 @@ def layers_from(operations: Any) -> Any:
     conv3d = fast_convolution(operations.Conv3d, before=check)
     layers = {
         "Linear": _fast_linear(operations.Linear, gelu=False),
-        "LinearGELU": _fast_linear(operations.Linear, gelu=True),
+        "LinearGELU": gelu_last(_fast_linear(operations.Linear, gelu=True)),
         "Conv2d": fast_convolution(operations.Conv2d, before=check),
         "Conv3d": conv3d,
         "CausalConv3d": causal_convolution(conv3d),
@@ -59,11 +65,12 @@ def _fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
     class Linear(_with_parameters(core)):
         def forward(self, x: Tensor) -> Tensor:
             cast = self.comfy_cast_weights or self.weight_function or self.bias_function
+            with_gelu = gelu and not is_replaced(self)
             if not cast and onednn.linear_serves(x, self.weight):
                 mm.throw_exception_if_processing_interrupted()
-                return onednn.linear(x, self.weight, self.bias, gelu)
+                return onednn.linear(x, self.weight, self.bias, with_gelu)
             y = super().forward(x)
-            return in_place_gelu(y) if gelu else y
+            return in_place_gelu(y) if with_gelu else y
 
     return Linear
 
