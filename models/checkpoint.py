@@ -46,6 +46,7 @@ def load_weights(
     prepare: Prepare | None = None,
     on_tensor: Callable[[], None] = lambda: None,
     mapped: bool = True,
+    on_mapped: Callable[[Tensor, TensorInfo], None] | None = None,
 ) -> dict[str, Tensor]:
     """Tensors of a checkpoint, on the CPU, under the names that its network uses.
 
@@ -57,6 +58,7 @@ def load_weights(
         prepare: called for each tensor, instead of the cast.
         on_tensor: called after each.
         mapped: whether what is left as it is may stay mapped from the disk.
+        on_mapped: called for each mapped tensor, before it is prepared.
 
     Raises:
         CheckpointError: unreadable, or some weights are NaN or infinite.
@@ -75,6 +77,9 @@ def load_weights(
         tensors = read_portion(header, path, {old: names[old] for old in wanted}, mapped)
         if whole:
             refuse_broken_numbers(tensors, header.name)
+        if mapped and on_mapped:
+            for old in wanted:
+                on_mapped(tensors[names[old]], header.tensors[old])
         for name, tensor in tensors.items():
             weights[name] = prepare(name, tensor) if prepare else tensor
             on_tensor()

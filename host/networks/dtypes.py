@@ -14,6 +14,7 @@ from ...models.errors import CheckpointError, InputError
 from ...models.wan.detect import Checkpoint
 from ...models.wan.scales import SCALE
 from ...models.weights_file import Header
+from ..comfyui.file_slices import read_for_host
 from .quantised import Storage, multiplied_out, named_for_host, with_notes
 
 DTYPES: Mapping[str, torch.dtype | None] = {
@@ -39,11 +40,6 @@ def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
         return chosen
     supported = supported_models.WAN21_T2V.supported_inference_dtypes
     return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
-
-
-def may_map() -> bool:
-    """Whether weights may stay mapped from the disk; ComfyUI's --disable-mmap forbids it."""
-    return not comfy.utils.DISABLE_MMAP
 
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -74,7 +70,7 @@ def read_weights(
         weights = _read_numbers(header, found, dtype, keep_scales=storage != "plain")
         return named_for_host(weights) if storage == "quantised" else weights
     report = _reporter(len(found.names))
-    weights = load_weights(header, found.names, on_tensor=report, mapped=may_map())
+    weights = read_for_host(header, found.names, on_tensor=report)
     if storage == "quantised":
         return with_notes(weights, found.packed)
     return multiplied_out(weights, found.packed, partial(_stored, dtype=dtype))
@@ -98,7 +94,7 @@ def _read_numbers(
         return (weight.float() * scale.float()).to(dtype if dtype.itemsize > 1 else torch.bfloat16)
 
     report = _reporter(len(names))
-    weights = load_weights(header, names, prepare=prepare, on_tensor=report, mapped=may_map())
+    weights = read_for_host(header, names, prepare=prepare, on_tensor=report)
     if keep_scales:
         single = {name: scale for name, scale in factors.items() if scale.numel() == 1}
         weights |= {name: scale.float().reshape(()) for name, scale in single.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import comfy
 import comfy.model_management as mm
 import comfy.patcher_extension
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ...models.attention import Attention, chunked, sdpa
 from ...models.wan.config import DiTConfig
-from ...models.wan.dit import AroundBlock, Segment, WanDiT
+from ...models.wan.dit import AroundBlock, Block, Segment, WanDiT
 from ...models.wan.rope import Axis
 from ..comfyui.conditioning import runs_of
 from .layers import layers_from
@@ -90,7 +91,12 @@ class ComfyDiT(WanDiT):
             super().forward,
             fps=fps,
             attention=_attention_with(options),
-            around_block=_around_block_with(options, context, timestep, self.config.depth),
+            around_block=_prefetching(
+                _around_block_with(options, context, timestep, self.config.depth),
+                self.blocks,
+                x.device,
+                options,
+            ),
             axes=_axes_with(options.get("rope_options") or {}),
         )
         if shot_frames is None:
@@ -194,3 +200,31 @@ def _around_block_with(
         return rearrange(out["img"], "b (f s) c -> b f s c", f=f)
 
     return around
+
+
+def _prefetching(
+    around: AroundBlock, blocks: Sequence[Block], device: torch.device, options: dict[str, Any]
+) -> AroundBlock:
+    """Has newer hosts fetch the weights of a block together, before it is computed.
+
+    Without it, each layer waits for its own. The host asks for it with dynamic VRAM alone.
+    """
+    host = getattr(comfy, "model_prefetch", None)
+    if host is None or not options.get("prefetch_dynamic_vbars"):
+        return around
+    queue: list[Any] | None = None
+
+    def prefetching(i: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        nonlocal queue
+        if i == 0:
+            layers = [block.layers_of_a_step() for block in blocks]
+            queue = host.make_prefetch_queue(layers, device, options)
+        if queue is None:
+            return around(i, block, x)
+        host.prefetch_queue_pop(queue, device, blocks[i])
+        y = around(i, block, x)
+        if i == len(blocks) - 1:
+            host.prefetch_queue_pop(queue, device, None)  # lets go of the last one's
+        return y
+
+    return prefetching

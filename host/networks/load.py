@@ -16,12 +16,12 @@ from comfy.model_patcher import ModelPatcher
 
 from ...engine.sampling.presets import AUTO, family_of, with_family
 from ...engine.sampling.preview import Colours
-from ...models.checkpoint import load_weights
 from ...models.errors import InputError
 from ...models.wan.detect import Checkpoint, detect
 from ...models.weights_file import Header, read_header
 from ..comfyui import folders
 from ..comfyui.cache import Key, models
+from ..comfyui.file_slices import read_for_host
 from . import dtypes, quantised, text_encoder, transformer, vae
 from .dtypes import DTYPES
 from .latent_format import format_for
@@ -88,8 +88,7 @@ def load_vae(name: str, dtype: str = "auto") -> comfy.sd.VAE:
     chosen = DTYPES[dtype] or vae.best_dtype()
 
     def load(disable_dynamic: bool = False) -> comfy.sd.VAE:
-        mapped = dtypes.may_map()
-        weights = load_weights(header, found.names, dtype=chosen, mapped=mapped)
+        weights = read_for_host(header, found.names, dtype=chosen)
         made = vae.build_vae(found.config, weights, chosen, header.name, not disable_dynamic)
         reloadable(made.patcher, _patcher_from(load))
         return made
@@ -111,7 +110,7 @@ def load_text_encoder(name: str) -> comfy.sd.CLIP:
         if found.config["d_model"] == 4096:
             clip = text_encoder.load_umt5_xxl(str(header.path), not disable_dynamic)
         else:
-            weights = load_weights(header, found.names)
+            weights = read_for_host(header, found.names)
             clip = text_encoder.build_clip(found.config, weights, header.name, not disable_dynamic)
         reloadable(clip.patcher, _patcher_from(load))
         return clip

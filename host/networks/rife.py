@@ -8,12 +8,12 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...models.checkpoint import load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.rife.config import detect_rife
 from ...models.rife.ifnet import IFNet
 from ...models.weights_file import read_header
 from ..comfyui.cache import Key, models
+from ..comfyui.file_slices import read_for_host
 from ..comfyui.folders import READABLE, no_such_file
 from ..comfyui.progress import check_cancelled
 from .load import short
@@ -76,7 +76,7 @@ def load_rife(name: str, dtype: str = "auto") -> ModelPatcher:
     chosen = RIFE_DTYPES[dtype] or _rife_dtype(device)
 
     def load(disable_dynamic: bool = False) -> ModelPatcher:
-        weights = load_weights(header, names, dtype=chosen)
+        weights = read_for_host(header, names, dtype=chosen)
         layers = comfy.ops.disable_weight_init
         network = IFNet(config, operations=layers, device="meta", dtype=chosen)
         take_over(network, weights, header.name)

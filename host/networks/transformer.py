@@ -55,6 +55,17 @@ class OurNetwork:
     def sizes(self) -> DiTConfig:
         return self.diffusion_model.config
 
+    def get_dynamic_vram__units(self) -> tuple[list[Any], list[Any]]:
+        """For newer hosts' dynamic VRAM: whose weights stay on the card first, and whose last."""
+        network = self.diffusion_model
+        each_step = [block.layers_of_a_step() for block in network.blocks]
+        often = {id(layer) for layers in each_step for root in layers for layer in root.modules()}
+        once = [network.text_embedding, *(block.cross_attn for block in network.blocks)]
+        rarely = [
+            m for root in once for m in root.modules() if m._parameters and id(m) not in often
+        ]
+        return each_step, rarely
+
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Conditioning for a run; the first place that sees text, latents and model together."""
         check_text(kwargs.get("cross_attn"), self.sizes)

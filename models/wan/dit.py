@@ -175,6 +175,11 @@ class Block(nn.Module):
         y = self.ffn(self.norm2(x, shift_m, scale_m))
         return self.sum(x, y, gate_m)
 
+    def layers_of_a_step(self) -> tuple[nn.Module, ...]:
+        """Those with weights that `forward` computes with; the others read text, once in a run."""
+        cross = self.cross_attn
+        return self.self_attn, self.norm3, cross.q, cross.norm_q, cross.o, self.ffn
+
 
 class Head(nn.Module):
     def __init__(self, config: DiTConfig, operations: Any, **kw: Any):

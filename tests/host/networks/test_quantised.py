@@ -15,6 +15,12 @@ from torch import Tensor
 from longtake.models.errors import CheckpointError
 from longtake.models.wan.dit import WanDiT
 from tests.host.conftest import random_weights
+from tests.host.networks.test_dynamic_vram import (  # noqa: F401
+    dynamic,
+    host_reader,
+    mapped,
+    read_back,
+)
 from tests.host.networks.test_families import T2V, conditions, models  # noqa: F401
 from tests.host.runs import ksampler
 from tests.models.tiny import dit_to_diffusers
@@ -174,6 +180,22 @@ def test_loras_come_and_go(pack, models, kind):  # noqa: F811
     weights_hash._WEIGHTS.clear()
     assert weights_hash.weights(with_it[0]) == hashed
     torch.testing.assert_close(ksampler(ours, **settings), before)
+
+
+def test_under_dynamic_vram_it_is_the_same(pack, models, kind, dynamic, mapped):  # noqa: F811
+    stored, notes, _ = packed(random_weights(WanDiT(SIZES), 7), kind)
+    save_file(stored | texts(notes), models / "packed.safetensors")
+    model = pack.load.load_model("packed.safetensors")
+    settings = conditions(SIZES, model, (1, 16, 2, 4, 6))
+    expected = ksampler(model, **settings)
+    dynamic()
+    model = pack.load.load_model("packed.safetensors")
+    assert model.is_dynamic()
+    torch.testing.assert_close(ksampler(model, **settings), expected, rtol=0, atol=2e-5)
+    weights = dict(
+        pack.load.load_model("packed.safetensors").model.diffusion_model.named_parameters()
+    )
+    read_back(host_reader(), {name: weights[name] for name in MATRICES}, stored)
 
 
 def test_formats_may_be_mixed(pack, models, quantises):  # noqa: F811
