@@ -132,7 +132,7 @@ def demo(argv: list[str]) -> int:
 
 def salvage(argv: list[str]) -> int:
     set_up_python()
-    return call(program("engine.media.salvage", *(argv or [ROOT / "output"])))
+    return call([python(), "-I", ROOT / "salvage.py", *(argv or [ROOT / "output"])])
 
 
 def program(module: str, *words: object) -> list:

@@ -15,6 +15,7 @@ from .load.preset import Preset
 from .output.credentials import ReadCredentials, ReadMark
 from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
+from .output.salvage import SalvageNode
 from .output.save import SaveVideo
 from .prompt.beat import Beat
 from .prompt.prompt import PromptNode
@@ -59,6 +60,7 @@ NODES: list[type[io.ComfyNode]] = [
     DecodeFrames,
     Interpolate,
     SaveVideo,
+    SalvageNode,
     ReadCredentials,
     ReadMark,
     ModelCacheNode,

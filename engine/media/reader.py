@@ -7,6 +7,7 @@ within limits before a frame is decoded, and frames are counted as they are read
 
 import math
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -216,6 +217,12 @@ def _too_long(path: Path, limits: MediaLimits) -> InputError:
     )
 
 
+def salvage_command(path: Path) -> str:
+    """What recovers a video without ComfyUI, to be typed as it is into any folder's console."""
+    script = Path(__file__).resolve().parents[2] / "salvage.py"
+    return f'"{sys.executable}" "{script}" "{path}"'
+
+
 def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list[int]:
     """The time of each frame, in ticks and in order. Nothing is decoded."""
     times, intact = [], 0
@@ -229,7 +236,7 @@ def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list
     if times and "mov" in container.format.name and intact < stream.frames:
         raise InputError(
             f"{path.name} is cut off: {intact} of its {stream.frames} frames are there. "
-            f"`python dev.py salvage` can recover them."
+            f"The node Salvage recovers them, or: {salvage_command(path)}"
         )
     if not times:
         raise InputError(f"{path.name} has no frames.")

@@ -1,7 +1,6 @@
 """What a crash has left of a video, made into an ordinary video.
 
-python dev.py salvage               lists unfinished videos in the output folder
-python dev.py salvage FILE          recovers one
+The node Salvage does this in ComfyUI, and salvage.py in the pack's folder without it.
 """
 
 import argparse
@@ -106,7 +105,7 @@ def _form_of(part: Path, codec: str) -> Format:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser("dev.py salvage", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("salvage.py", description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="an unfinished video, or a folder to look for some")
     parser.add_argument("--out", type=Path, help="the new file; by default beside the old one")
     options = parser.parse_args(arguments)
@@ -118,7 +117,7 @@ def main(arguments: list[str]) -> None:
     try:
         saved = salvage(options.file, options.out)
     except LongtakeError as error:
-        sys.exit(f"dev.py: {error}")
+        sys.exit(f"salvage.py: {error}")
     sys.stderr.write(f"{saved.frames} frames, {saved.seconds:.2f} s\n")
     sys.stdout.write(f"{saved.path}\n")
 

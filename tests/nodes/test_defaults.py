@@ -166,6 +166,7 @@ WIDGETS = {
         "credentials": "[auto] | off | required",
         "mark": "False",
     },
+    "LongtakeSalvage": {"file": ""},
     "LongtakeReadCredentials": {
         "file": "",
     },

@@ -61,6 +61,7 @@ INPUTS = {
         "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
         "mark",
     ],
+    "LongtakeSalvage": ["file"],
     "LongtakeReadCredentials": ["file", "video"],
     "LongtakeReadMark": ["video"],
     "LongtakeModelCache": ["action", "file", "after"],

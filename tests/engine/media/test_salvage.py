@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,13 +12,14 @@ import av
 import numpy as np
 import pytest
 
-import dev
 from longtake.engine.media.formats import FORMATS, Quality
 from longtake.engine.media.publish import leftovers
+from longtake.engine.media.reader import media_facts
 from longtake.engine.media.salvage import main, salvage
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError, OutputError
+from pack import ROOT
 from tests.engine.clips import clip
 
 FPS = Fraction(8)
@@ -171,10 +173,25 @@ def test_the_command_lists_and_saves(part, capsys):
 
 
 def test_the_command_runs_outside_of_comfyui():
-    command = [sys.executable, *dev.program("engine.media.salvage", "nowhere")[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-I", ROOT / "salvage.py", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 1
-    assert done.stderr == "dev.py: nowhere does not exist, or is not a file.\n"
+    assert done.stderr == "salvage.py: nowhere does not exist, or is not a file.\n"
+
+
+def test_a_message_names_the_command_that_recovers(tmp_path):
+    """Word for word, from another folder, by a Python that looks nowhere else (-I)."""
+    path = tmp_path / "a clip.mp4"
+    write_video(path, noise(5), FPS)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    with pytest.raises(InputError, match="is cut off") as refused:
+        media_facts(path)
+    python, *words = shlex.split(str(refused.value).partition(", or: ")[2])
+    assert python == sys.executable
+    command = [python, "-I", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == f"{tmp_path / 'a clip_salvaged.mp4'}\n"
+    assert media_facts(tmp_path / "a clip_salvaged.mp4").frames > 5
 
 
 def test_every_codec_has_a_file_to_be_saved_in(tmp_path):
