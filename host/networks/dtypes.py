@@ -15,7 +15,7 @@ from ...models.wan.detect import Checkpoint
 from ...models.wan.scales import SCALE
 from ...models.weights_file import Header
 from ..comfyui.file_slices import read_for_host
-from .quantised import Storage, multiplied_out, named_for_host, with_notes
+from .quantised import Storage, holds_fp8, multiplied_out, named_for_host, with_notes
 
 DTYPES: Mapping[str, torch.dtype | None] = {
     "auto": None,  # ComfyUI's choice for the device and the file
@@ -35,10 +35,18 @@ def check_dtype(name: str) -> str:
 
 
 def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
-    """The dtype behind a loader's menu entry. Raises InputError for one not in DTYPES."""
-    if (chosen := DTYPES[check_dtype(name)]) is not None:
+    """The dtype behind a loader's menu entry.
+
+    Raises:
+        InputError: for one not in DTYPES, or that the device does not have.
+    """
+    chosen, fp8 = DTYPES[check_dtype(name)], holds_fp8(mm.get_torch_device())
+    if chosen is not None:
+        if chosen.itemsize == 1 and not fp8:
+            raise InputError(f"this GPU has no {name}: choose auto, bf16, fp16 or fp32.")
         return chosen
     supported = supported_models.WAN21_T2V.supported_inference_dtypes
+    stored = stored if fp8 or stored.itemsize > 1 else torch.bfloat16
     return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
 
 

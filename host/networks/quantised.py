@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import comfy.model_management as mm
 import comfy.ops
 import torch
 from comfy import quant_ops, supported_models
@@ -28,6 +29,11 @@ def host_quantises() -> bool:
     return hasattr(supported_models.WAN21_T2V, "quant_config")
 
 
+def holds_fp8(device: torch.device) -> bool:
+    """Whether a device has numbers of 8-bit floating point at all; Apple's GPUs have not."""
+    return device.type != "mps"
+
+
 def storage_for(found: Checkpoint, dtype: str, source: str) -> Storage:
     """How a checkpoint's weights stay under a loader's menu entry; "plain" multiplies them out.
 
@@ -36,6 +42,9 @@ def storage_for(found: Checkpoint, dtype: str, source: str) -> Storage:
     """
     if found.packed:
         _refuse_unknown_formats(found, source)
+    if not holds_fp8(mm.get_torch_device()):
+        return "plain"
+    if found.packed:
         return "quantised" if dtype == "auto" else "plain"
     if found.scaled and dtype in ("auto", "fp8_e4m3fn"):
         if host_quantises():

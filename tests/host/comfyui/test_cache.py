@@ -29,14 +29,14 @@ def cache(pack):
 def reads(pack, monkeypatch):
     """Names of the files whose weights were read."""
     names = []
-    real = pack.load.load_weights
+    real = pack.load.read_for_host
 
     def counted(header, *args, **kwargs):
         names.append(header.name)
         return real(header, *args, **kwargs)
 
-    monkeypatch.setattr(pack.load, "load_weights", counted)
-    monkeypatch.setattr(pack.dtypes, "load_weights", counted)
+    monkeypatch.setattr(pack.load, "read_for_host", counted)
+    monkeypatch.setattr(pack.dtypes, "read_for_host", counted)
     return names
 
 

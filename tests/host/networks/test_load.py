@@ -32,8 +32,8 @@ def no_weights(request, pack, monkeypatch):
         def read(*_, **__):
             raise AssertionError("weights were read")
 
-        monkeypatch.setattr(pack.load, "load_weights", read)
-        monkeypatch.setattr(pack.dtypes, "load_weights", read)
+        monkeypatch.setattr(pack.load, "read_for_host", read)
+        monkeypatch.setattr(pack.dtypes, "read_for_host", read)
 
 
 def test_menus(pack, models):

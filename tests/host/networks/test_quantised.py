@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from longtake.models.errors import CheckpointError
+from longtake.models.errors import CheckpointError, InputError
 from longtake.models.wan.dit import WanDiT
 from tests.host.conftest import random_weights
 from tests.host.networks.test_dynamic_vram import (  # noqa: F401
@@ -249,3 +249,25 @@ def test_formats_that_no_host_knows_are_refused(pack, models):  # noqa: F811
 @pytest.mark.parametrize("note", [[], {"format": 8}, {"layers": {}}])
 def test_a_note_that_says_nothing_is_refused(pack, models, note):  # noqa: F811
     assert "what it says of how (comfy_quant) cannot be read" in refused(pack, int8(models, note))
+
+
+def test_on_apples_gpus_nothing_stays_in_fp8(pack, monkeypatch):
+    import comfy.model_management as mm
+
+    from longtake.host.networks import quantised
+    from longtake.models.wan.detect import Checkpoint
+
+    def asked(dtype, **kind):
+        found = Checkpoint("dit", "", SIZES, {}, torch.float8_e4m3fn, **kind)
+        return quantised.storage_for(found, dtype, "x"), pack.dtypes.dtype_for(
+            "auto", found.dtype, 9
+        )
+
+    storage, dtype = asked("auto", scaled=True)
+    assert storage != "plain"
+    monkeypatch.setattr(mm, "get_torch_device", lambda: torch.device("mps"))
+    storage, dtype = asked("auto", scaled=True)
+    assert storage == "plain"
+    assert dtype.itemsize > 1
+    with pytest.raises(InputError, match="this GPU has no fp8_e4m3fn: choose auto, bf16"):
+        pack.dtypes.dtype_for("fp8_e4m3fn", torch.float16, 9)
