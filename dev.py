@@ -238,8 +238,11 @@ def without_option(name: str, argv: list[str]) -> tuple[str | None, list[str]]:
 
 
 def main(argv: list[str]) -> int:
-    if sys.version_info < (3, 10):
-        raise Stop(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}")
+    if sys.version_info < (3, 11):
+        raise Stop(
+            f"dev.py needs Python 3.11 or newer, for which its packages are made; this is "
+            f"{sys.version.split()[0]}. The pack itself runs in a ComfyUI with 3.10, too."
+        )
     comfyui, argv = without_option("--comfyui", argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)

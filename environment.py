@@ -43,6 +43,7 @@ GPU_PROBE = (
     "import torch; "
     "print(any(getattr(torch, kind).is_available() for kind in ('cuda', 'mps', 'xpu')))"
 )
+CUDA = "THE INDEX THAT PYTORCH'S PAGE NAMES FOR YOUR CUDA"
 PACKAGES_PROBE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
@@ -255,7 +256,20 @@ def pip(*words: object) -> None:
 
 def device_options() -> list[str]:
     """ComfyUI does not start without a GPU unless it is told that there is none."""
-    return [] if ask_python(GPU_PROBE) == "True" else ["--cpu"]
+    if ask_python(GPU_PROBE) == "True":
+        return []
+    if shutil.which("nvidia-smi"):
+        say(f"the torch in {venv().name} cannot use the GPU and runs on the CPU; it can after:")
+        say(
+            f'"{python()}" -m pip install --force-reinstall torch=={torch_pin()} --index-url {CUDA}'
+        )
+    return ["--cpu"]
+
+
+def torch_pin() -> str:
+    """The version of torch that is asked for; a build for a GPU, "+cu130", is of it, too."""
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    return re.search(r"^torch==(\S+)", text, re.MULTILINE)[1]
 
 
 # ComfyUI's folder
@@ -310,7 +324,7 @@ def link_pack(custom_nodes: Path) -> str:
     link = custom_nodes / "longtake"
     if link.exists() and link.resolve() == ROOT:
         return link.name
-    if link.is_symlink():
+    if link.is_symlink() or (os.path.lexists(link) and not link.exists()):  # or a junction's end
         link.unlink()
     elif link.exists():
         raise Stop(f"{link} is in the way: move it, or run the dev.py that lies in it")
@@ -320,5 +334,8 @@ def link_pack(custom_nodes: Path) -> str:
     except OSError:  # Windows lets only administrators and developers make symbolic links
         import _winapi
 
-        _winapi.CreateJunction(str(ROOT), str(link))
+        try:
+            _winapi.CreateJunction(str(ROOT), str(link))
+        except OSError as error:  # on exFAT, or over the network
+            raise Stop(f"{link} cannot be made ({error}): move this folder to {link}") from None
     return link.name

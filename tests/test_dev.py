@@ -4,7 +4,9 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -219,8 +221,8 @@ def test_unknown_names_are_answered_with_the_known(tmp_path, monkeypatch):
 
 
 def test_an_old_python_is_told_so(monkeypatch):
-    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
-    with pytest.raises(Stop, match="Python 3.10 or newer is needed"):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 14))
+    with pytest.raises(Stop, match="needs Python 3.11 or newer"):
         dev.main(["test"])
 
 
@@ -402,3 +404,24 @@ def test_without_the_option_no_comfyui_is_chosen(monkeypatch):
     assert dev.main(["test", "--comfyuix", "a"]) == 2
     with pytest.raises(Stop, match="--comfyui needs a folder or a version"):
         dev.main(["test", "--comfyui"])
+
+
+def test_a_proxy_does_not_catch_this_machine(monkeypatch):
+    """As with http_proxy set, or the proxy of the system: nothing answers at it."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"there": true}')
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server = object.__new__(headless.Server)
+    with HTTPServer(("127.0.0.1", 0), Answer) as local:
+        server.address = f"127.0.0.1:{local.server_port}"
+        threading.Thread(target=local.handle_request, daemon=True).start()
+        assert server.ask("/system_stats") == {"there": True}

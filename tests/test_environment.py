@@ -1,10 +1,12 @@
 """environment.py, without network."""
 
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -304,3 +306,58 @@ def test_a_stale_link_is_renewed_but_a_folder_is_left_alone(tmp_path):
     link.mkdir()
     with pytest.raises(Stop, match="is in the way"):
         environment.link_pack(tmp_path)
+
+
+@pytest.fixture
+def junctions(monkeypatch):
+    """Windows without the right to make symbolic links: junctions, which are none to pathlib."""
+    made, link, is_link = set(), os.symlink, Path.is_symlink
+
+    def refused(*_, **__):
+        raise OSError("A required privilege is not held by the client")
+
+    def create(source, target):
+        link(source, target)
+        made.add(target)
+
+    monkeypatch.setattr(os, "symlink", refused)
+    monkeypatch.setattr(Path, "is_symlink", lambda path: str(path) not in made and is_link(path))
+    monkeypatch.setitem(sys.modules, "_winapi", SimpleNamespace(CreateJunction=create))
+    return made
+
+
+def test_a_junction_to_a_folder_that_moved_is_renewed(tmp_path, junctions, monkeypatch):
+    custom_nodes = tmp_path / "custom_nodes"
+    custom_nodes.mkdir()
+    link = custom_nodes / "longtake"
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "first")
+    (tmp_path / "first").mkdir()
+    environment.link_pack(custom_nodes)
+    (tmp_path / "first").rename(tmp_path / "second")
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "second")
+    assert environment.link_pack(custom_nodes) == "longtake"
+    assert link.resolve() == tmp_path / "second"
+
+
+def test_where_no_junction_can_be_made_it_says_so(tmp_path, junctions, monkeypatch):
+    def refused(*_):
+        raise OSError("Incorrect function")
+
+    monkeypatch.setitem(sys.modules, "_winapi", SimpleNamespace(CreateJunction=refused))
+    with pytest.raises(Stop, match="cannot be made .Incorrect function.: move this folder to"):
+        environment.link_pack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("usable", "card", "options", "said"),
+    [
+        ("True", True, [], False),
+        ("False", True, ["--cpu"], True),
+        ("False", False, ["--cpu"], False),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_said(monkeypatch, capsys, usable, card, options, said):
+    monkeypatch.setattr(environment, "ask_python", lambda program: usable)
+    monkeypatch.setattr(environment.shutil, "which", lambda name: card and name == "nvidia-smi")
+    assert environment.device_options() == options
+    assert ("pip install --force-reinstall torch==2." in capsys.readouterr().err) == said
