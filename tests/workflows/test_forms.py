@@ -14,7 +14,7 @@ from tests.workflows.thumbnails import SIDE, fingerprint
 NOTES = {"Note", "MarkdownNote"}
 # Still to be made by thumbnails.py, which takes long for them.
 WITHOUT_A_PICTURE = {
-    *("long_take", "loop", "music_video", "remix", "save_with_credentials", "storyboard"),
+    *("long_take", "music_video", "remix", "save_with_credentials", "storyboard"),
 }
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
