@@ -38,14 +38,11 @@ def transformer_layers(operations: Any) -> Any:
 
 
 def video_layers(operations: Any) -> Any:
-    """Conv2d and Conv3d of `operations`, fast on a CPU, and CausalConv3d."""
-    if hasattr(operations, "CausalConv3d"):
-        return operations
-    conv3d = fast_convolution(operations.Conv3d)
+    """Conv2d and Conv3d of `operations`, fast on a CPU."""
+    if hasattr(operations, "LinearGELU"):
+        return operations  # a host's, which are
     return SimpleNamespace(
-        Conv2d=fast_convolution(operations.Conv2d),
-        Conv3d=conv3d,
-        CausalConv3d=causal_convolution(conv3d),
+        Conv2d=fast_convolution(operations.Conv2d), Conv3d=fast_convolution(operations.Conv3d)
     )
 
 
@@ -120,29 +117,10 @@ def fast_convolution(
     return Convolution
 
 
-def causal_convolution(convolution: type[nn.Module]) -> type[nn.Module]:
-    class CausalConv3d(convolution):
-        """A convolution over a video that sees no later frame."""
-
-        def forward(self, x: Tensor, past: Any, after: nn.Module | None = None) -> Tensor:
-            """conv(after(x)), with the frames that come before x.
-
-            Args:
-                x: (b, c, t, h, w).
-                past: the video's `causal.Past`.
-                after: a layer that x goes through first, such as a NormSiLU.
-
-            Returns:
-                (b, c', t, h, w).
-            """
-            memory = self.kernel_size[0] - 1
-            frames = past.before(x, memory, after)
-            if past.fresh and x.shape[2] == 1 and onednn.convolution_serves(self, x):
-                # The zeros before a video's first frame add nothing: a third of the time.
-                frames = frames[:, :, memory:]
-            return super().forward(frames)
-
-    return CausalConv3d
+def norms_are_fused() -> bool:
+    """Whether GPUs have a kernel for RMS norms; before torch 2.9 these take float32 copies."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (2, 9)
 
 
 class ChannelNorm(nn.Module):
@@ -166,7 +144,7 @@ class NormSiLU(ChannelNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (b, c, t, h, w) -> the same shape."""
-        return F.silu(super().forward(x))
+        return F.silu(super().forward(x), inplace=not torch.is_grad_enabled())
 
     def write(self, x: Tensor, out: Tensor) -> None:
         """The same on a CPU, written into `out`."""

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
 
+from ...models.layers import norms_are_fused
 from ...models.wan.config import DiTConfig
 
 # How many tensors of (tokens, width) a block holds at once: in attention, and in the MLP besides
 # the wide one. Keys as in bytes of a number. Rotary positions are applied in float32, which counts
-# twice in 16 bits. Where torch has no kernel for RMS norms (on CPUs; on GPUs before 2.8) these take
-# float32 as well, which makes 10 instead of 7.1: the number lies in between. Measured by
+# twice in 16 bits, and so do RMS norms where torch has no kernel for them. Measured by
 # benchmarks/forecast.py, and at real sizes in tests/host/networks/test_memory.py.
 ALIVE: Mapping[int, tuple[float, float]] = {4: (6.6, 3.1), 2: (8.3, 3.1)}
+WRITTEN_OUT = 9.2  # instead of 8.3, where norms are not fused
 
 
 def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
@@ -27,6 +28,8 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
     b, _, t, h, w = latents
     tokens = prod(ceil(n / p) for n, p in zip((t, h, w), config.patch, strict=True))
     attending, in_mlp = ALIVE[min(max(itemsize, 2), 4)]
+    if itemsize < 4 and not norms_are_fused():
+        attending = WRITTEN_OUT
     wide = max(attending, in_mlp + config.mlp_width / config.width)
     activations = round(b * itemsize * tokens * wide * config.width)
     return activations + text_bytes(config, min(b, 2), itemsize)

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 from ...models.cpu import onednn
 from ...models.cpu.in_place import gelu as in_place_gelu
 from ...models.cpu.rms_norm import WORTH, rms_norm
-from ...models.layers import (
-    causal_convolution,
-    fast_convolution,
-    gelu_last,
-    is_replaced,
-    modulated_norm,
-)
+from ...models.layers import fast_convolution, gelu_last, is_replaced, modulated_norm
 
 
 def layers_from(operations: Any) -> Any:
@@ -33,13 +27,11 @@ def layers_from(operations: Any) -> Any:
         layers = {"Linear": _with_parameters(operations.Linear)}
         return type(f"Longtake_{operations.__name__}", (operations,), layers)
     check = mm.throw_exception_if_processing_interrupted
-    conv3d = fast_convolution(operations.Conv3d, before=check)
     layers = {
         "Linear": _fast_linear(operations.Linear, gelu=False),
         "LinearGELU": gelu_last(_fast_linear(operations.Linear, gelu=True)),
         "Conv2d": fast_convolution(operations.Conv2d, before=check),
-        "Conv3d": conv3d,
-        "CausalConv3d": causal_convolution(conv3d),
+        "Conv3d": fast_convolution(operations.Conv3d, before=check),
         "RMSNorm": _fast_norm(operations.RMSNorm),
         "ModulatedNorm": modulated_norm(operations.LayerNorm),
     }
@@ -69,7 +61,9 @@ def _fast_linear(core: type[nn.Module], gelu: bool) -> type[nn.Module]:
             if not cast and onednn.linear_serves(x, self.weight):
                 mm.throw_exception_if_processing_interrupted()
                 return onednn.linear(x, self.weight, self.bias, with_gelu)
-            y = super().forward(x)
+            # Core's product of fp8 numbers takes no more axes; others it would multiply out.
+            y = super().forward(x.flatten(1, -2) if x.ndim > 3 else x)
+            y = y.unflatten(1, x.shape[1:-1]) if x.ndim > 3 else y
             return in_place_gelu(y) if with_gelu else y
 
     return Linear

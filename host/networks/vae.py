@@ -16,6 +16,7 @@ from ...engine.frames.stream import DecodePiece, all_frames
 from ...models.checkpoint import load_into
 from ...models.cpu import channels_last
 from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
+from ...models.layers import norms_are_fused
 from ...models.wan.causal import State
 from ...models.wan.config import VAEConfig
 from ...models.wan.detect import detect
@@ -26,9 +27,11 @@ from .layers import layers_from
 from .patching import patcher_for, take_over
 
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
-# Peak memory, in units of a piece's largest tensor and including the past of all convolutions: as
-# measured, and a sixth more for the kernels' workspace. Layout 2.2 needs more for its shortcuts.
-ENCODING, DECODING = 6.9, {False: 9.6, True: 11.7}
+# Peak memory by whether norms are fused, in units of a piece's largest tensor and with the past of
+# all convolutions: as counted by tests/host/networks/test_vae.py, and a sixth more for what
+# kernels need. Layout 2.2 needs more for its shortcuts.
+ENCODING = {True: 4.9, False: 7.0}
+DECODING = {True: {False: 5.7, True: 8.1}, False: {False: 7.7, True: 11.0}}
 
 
 class ComfyWanVAE(WanVAE):
@@ -125,14 +128,15 @@ class ComfyVAE(comfy.sd.VAE):
 
 def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
     """Memory for encoding one of pixels: (b, 3, f, h, w), besides weights and pixels."""
-    numbers = ENCODING * _widest(config, config.width, pixels[-2] * pixels[-1])
+    numbers = ENCODING[norms_are_fused()] * _widest(config, config.width, pixels[-2] * pixels[-1])
     return numbers * mm.dtype_size(dtype)
 
 
 def decode_bytes(config: VAEConfig, latents: Sequence[int], dtype: torch.dtype) -> float:
     """Memory for decoding one of latents: (b, z, t, h, w), besides the weights."""
     pixels = latents[-2] * latents[-1] * config.stride_hw**2
-    numbers = DECODING[config.residual] * _widest(config, config.decoder_width, pixels)
+    peak = DECODING[norms_are_fused()][config.residual]
+    numbers = peak * _widest(config, config.decoder_width, pixels)
     return numbers * mm.dtype_size(dtype)
 
 
@@ -192,20 +196,55 @@ def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
         InputError: if the VAE is of another family, or does not fit the latents.
     """
     _check_latents(vae, latents)
-    decode_piece = piece_decoder(vae)
+    decode_piece = PieceDecoder(vae)
     make_room(vae, latents)
     return decode_piece
 
 
-def piece_decoder(vae: comfy.sd.VAE) -> DecodePiece:
-    """As `decoder`, where somebody else sees to it that the weights are on the device."""
-    network = streaming(vae)
+class PieceDecoder:
+    """Decodes a video piece by piece; what it remembers between pieces can leave the device.
 
-    def decode_piece(piece: Tensor, state: State | None) -> tuple[Tensor, State]:
-        with torch.inference_mode():
-            return network.decode_piece(piece.to(vae.device, vae.vae_dtype), state)
+    Somebody else sees to it that the weights are on the device, as `make_room` does. At 720p what
+    is remembered takes 4 GB, which a transformer that samples the next window would lack.
+    """
 
-    return decode_piece
+    def __init__(self, vae: comfy.sd.VAE):
+        self.vae, self.network = vae, streaming(vae)
+        self._state: State = []
+
+    def __call__(self, piece: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """See DecodePiece. Raises InputError where the device has too little memory."""
+        if state is not None:
+            _move(state, self.vae.device)
+        try:
+            with torch.inference_mode():
+                pixels, self._state = self.network.decode_piece(
+                    piece.to(self.vae.device, self.vae.vae_dtype), state
+                )
+        except torch.cuda.OutOfMemoryError:
+            raise _no_room(self.vae, piece) from None
+        return pixels, self._state
+
+    def rest(self) -> None:
+        """What is remembered waits on the CPU for the next piece."""
+        _move(self._state, torch.device("cpu"))
+
+
+def _move(state: State, device: torch.device) -> None:
+    """Each part by itself, so that no part is in two places but the one on its way."""
+    for i, part in enumerate(state):
+        state[i] = part.to(device)
+
+
+def _no_room(vae: comfy.sd.VAE, latents: Tensor) -> InputError:
+    grid = grid_of(vae)
+    height, width = (side * grid.stride_hw for side in latents.shape[3:])
+    needed = vae.memory_used_decode(latents.shape, vae.vae_dtype)
+    return InputError(
+        f"the GPU ran out of memory while decoding {width} × {height}, for which about "
+        f"{needed / 1e9:.1f} GB are needed besides the VAE itself: close what else uses the GPU, "
+        f"choose a smaller size, or decode the LATENT with core's VAE Decode (Tiled)."
+    )
 
 
 def make_room(vae: comfy.sd.VAE, latents: Tensor) -> None:

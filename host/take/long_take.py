@@ -34,7 +34,7 @@ from ..comfyui.node_text import show_text
 from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
-from ..networks.vae import make_room, piece_decoder
+from ..networks.vae import PieceDecoder, make_room
 from ..sampling.routes import Route, missing_vision, route_for, with_channels
 from ..sampling.sample import finite, run
 from . import weights_hash
@@ -146,13 +146,15 @@ class TakeSampler:
     def frames(self, number: int) -> Iterator[Tensor]:
         """The frame stream of clip `number`; each window is decoded as soon as it is there."""
         vae = self.recipe.vae
+        decode_piece = PieceDecoder(vae)
 
         def pieces() -> Iterator[Tensor]:
             for latents in self.windows(number):
                 make_room(vae, latents)  # sampling may have taken it
                 yield from latents.split(1, dim=2)
+                decode_piece.rest()
 
-        return frame_stream(piece_decoder(vae), pieces())
+        return frame_stream(decode_piece, pieces())
 
 
 class Stopped:

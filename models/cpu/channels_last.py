@@ -34,15 +34,16 @@ def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) 
         old: (b, c, frames, h, w); None stands for zeros.
         x: (b, c, t, h, w).
         frames: how many come before x.
-        after: a layer that x goes through first. On a CPU its `write` fills the result in place.
+        after: where `suits`, a layer that x goes through first: its `write` fills the result.
 
     Returns:
         (b, c, frames + t, h, w).
     """
     b, c, t, h, w = x.shape
     if not suits(x):
-        old = x.new_zeros(b, c, frames, h, w) if old is None else old
-        return torch.cat((old, x if after is None else after(x)), dim=2)
+        if old is None:  # channels last, too, or all that follows would be turned round
+            old = x.new_zeros(b, frames, h, w, c).movedim(-1, 1)
+        return torch.cat((old, x), dim=2)
     out = x.new_empty(b, frames + t, h, w, c).movedim(-1, 1)
     out[:, :, :frames] = 0 if old is None else old
     if after is None:

@@ -5,8 +5,8 @@ Axes, everywhere in this file:
     c  channel                h  row      w  column
 
 A frame is computed from itself and earlier frames only, so a video can pass through in pieces.
-What a piece leaves behind for the next is a tuple of tensors that the caller keeps; the modules
-remember nothing, and one module can serve several videos at once.
+What a piece leaves behind for the next is a list of tensors that the caller keeps and the next
+piece uses up; the modules remember nothing, and one module can serve several videos at once.
 
 Source: wan/modules/vae.py in Wan-Video/Wan2.1@9737cba and wan/modules/vae2_2.py in
 Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from ..attention import sdpa
 from ..errors import FrameCountError
 from ..layers import ChannelNorm, NormSiLU, Residual, rearrange_video, video_layers
-from .causal import Past, State, one_by_one
+from .causal import Past, State, convolved, one_by_one
 from .config import VAEConfig
 
 
 class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, operations: Any, **kw: Any):
         super().__init__()
-        conv = operations.CausalConv3d
+        conv = operations.Conv3d
         self.residual = nn.Sequential(
             NormSiLU(in_channels, 3, **kw),
             nn.Identity(),  # Wan's SiLU, which is one with the norm here; so that names agree
@@ -49,8 +49,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, c, t, h, w) -> (b, c', t, h, w)."""
         norm_a, _, conv_a, norm_b, _, _, conv_b = self.residual
-        y = conv_a(x, past, after=norm_a)
-        y = conv_b(y, past, after=norm_b)
+        y = convolved(conv_b, convolved(conv_a, x, past, norm_a), past, norm_b)
         return self.sum(self.shortcut(x), y)
 
 
@@ -237,7 +236,7 @@ def middle(channels: int, **kw: Any) -> nn.Sequential:
 
 def head(channels: int, out_channels: int, operations: Any, **kw: Any) -> nn.Sequential:
     """Norm, SiLU and convolution, under Wan's numbers."""
-    conv = operations.CausalConv3d(channels, out_channels, 3, padding=(0, 1, 1), **kw)
+    conv = operations.Conv3d(channels, out_channels, 3, padding=(0, 1, 1), **kw)
     return nn.Sequential(NormSiLU(channels, 3, **kw), nn.Identity(), conv)
 
 
@@ -245,9 +244,7 @@ class Encoder(nn.Module):
     def __init__(self, config: VAEConfig, operations: Any, **kw: Any):
         super().__init__()
         widths = [config.width * m for m in (1, *config.multipliers)]
-        self.conv1 = operations.CausalConv3d(
-            config.pixel_channels, widths[0], 3, padding=(0, 1, 1), **kw
-        )
+        self.conv1 = operations.Conv3d(config.pixel_channels, widths[0], 3, padding=(0, 1, 1), **kw)
         kw["operations"] = operations
         self.downsamples = nn.Sequential(*self._stages(config, widths, kw))
         self.middle = middle(widths[-1], **kw)
@@ -267,11 +264,11 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, c, t, h, w), patches folded in -> (b, 2z, t', h', w')."""
-        x = self.conv1(x, past)
+        x = convolved(self.conv1, x, past)
         x = _through(self.downsamples, x, past)
         x = _through(self.middle, x, past)
         norm, _, conv = self.head
-        return conv(x, past, after=norm)
+        return convolved(conv, x, past, norm)
 
 
 class Decoder(nn.Module):
@@ -279,7 +276,7 @@ class Decoder(nn.Module):
         super().__init__()
         up = config.multipliers[::-1]
         widths = [config.decoder_width * m for m in (up[0], *up)]
-        self.conv1 = operations.CausalConv3d(
+        self.conv1 = operations.Conv3d(
             config.latent_channels, widths[0], 3, padding=(0, 1, 1), **kw
         )
         kw["operations"] = operations
@@ -303,11 +300,11 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, z, t, h, w) -> (b, c, t', h', w'), patches still folded in."""
-        x = self.conv1(x, past)
+        x = convolved(self.conv1, x, past)
         x = _through(self.middle, x, past)
         x = _through(self.upsamples, x, past)
         norm, _, conv = self.head
-        return conv(x, past, after=norm)
+        return convolved(conv, x, past, norm)
 
 
 class WanVAE(nn.Module):
@@ -362,7 +359,7 @@ class WanVAE(nn.Module):
 
         Args:
             pixels: (b, 3, t, h, w) in [-1, 1]; t is 1 + 4n when `state` is None, 4n after.
-            state: what the call before returned; None begins a video.
+            state: what the call before returned, which is used up; None begins a video.
 
         Raises:
             FrameCountError: if t does not fill whole latent frames.
@@ -378,7 +375,7 @@ class WanVAE(nn.Module):
         Args:
             latents: (b, z, t, h, w), any t from 1 on. The video's first latent frame gives one
                 frame, every other four.
-            state: what the call before returned; None begins a video.
+            state: what the call before returned, which is used up; None begins a video.
         """
         return one_by_one(self._pixels, latents, 1, state)
 

@@ -14,7 +14,7 @@ from longtake.models.layers import (
     transformer_layers,
     video_layers,
 )
-from longtake.models.wan.causal import Past
+from longtake.models.wan.causal import Past, convolved
 from tests.models.tiny import randomised
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -71,13 +71,13 @@ def test_norm_and_silu(mode, rng):
 @pytest.mark.parametrize("after", [None, NormSiLU(5, 3)], ids=["plain", "after a norm"])
 def test_a_causal_convolution(frames, after, mode, rng):
     """In two pieces it is the convolution of the whole with two frames of zeros before it."""
-    conv = randomised(video_layers(nn).CausalConv3d(5, 7, 3, padding=(0, 1, 1)), rng)
+    conv = randomised(video_layers(nn).Conv3d(5, 7, 3, padding=(0, 1, 1)), rng)
     x = numbers(rng, 2, 5, frames + 2, 4, 3)
     whole = x if after is None else after(x)
     expected = F.conv3d(F.pad(whole, (1, 1, 1, 1, 2, 0)), conv.weight, conv.bias)
     past = Past(None)
-    first = conv(x[:, :, :frames], past, after)
-    rest = conv(x[:, :, frames:], Past(past.state()), after)
+    first = convolved(conv, x[:, :, :frames], past, after)
+    rest = convolved(conv, x[:, :, frames:], Past(past.state()), after)
     torch.testing.assert_close(torch.cat((first, rest), 2), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -93,7 +93,10 @@ def test_a_rearranged_video_is_einops_own(mode, rng):
 
 @pytest.mark.parametrize(
     ("layers", "names"),
-    [(transformer_layers, ("LinearGELU", "ModulatedNorm")), (video_layers, ("CausalConv3d",))],
+    [
+        (transformer_layers, ("LinearGELU", "ModulatedNorm")),
+        (video_layers, ("LinearGELU", "Conv3d")),
+    ],
 )
 def test_layers_that_are_there_are_taken(layers, names):
     own = SimpleNamespace(**dict.fromkeys(names, nn.Module))

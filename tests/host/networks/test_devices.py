@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from longtake.engine.frames.interpolation import Inbetween, TiledInterpolator
 from longtake.engine.frames.stream import decoded_pieces, to_bytes
@@ -73,6 +74,59 @@ def test_a_video_through_the_vae_in_pieces(config):
     is_there(latents, (1, config.latent_channels, 1, 3, 5))
     latents, state = network.encode_piece(there(1, 3, t, 3 * s, 5 * s), state)
     is_there(latents, (1, config.latent_channels, 1, 3, 5))
+
+
+def vae_there() -> SimpleNamespace:
+    """As much of core's VAE as decoding asks, with its weights on the card."""
+    network = moved(WanVAE(VAE, device="meta", dtype=torch.bfloat16))
+    return SimpleNamespace(device=card(), vae_dtype=torch.bfloat16, first_stage_model=network)
+
+
+def test_between_windows_what_a_decoder_remembers_waits_on_the_cpu(pack):
+    decode_piece = pack.vae.PieceDecoder(vae_there())
+    piece = torch.zeros(1, VAE.latent_channels, 1, 3, 5)
+    _, state = decode_piece(piece, None)
+    assert state
+    assert all(part.device == card() for part in state)
+    decode_piece.rest()
+    assert all(part.device.type == "cpu" for part in state)
+    pixels, _ = decode_piece(piece, state)
+    is_there(pixels, (1, 3, VAE.stride_t, 3 * VAE.stride_hw, 5 * VAE.stride_hw))
+    assert state == []
+
+
+class Layouts(TorchDispatchMode):
+    """Counts convolutions by whether what they read lies channels last.
+
+    Their results lie as what they read, as cuDNN's do.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.last = self.first = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if "convolution" not in str(function):
+            return out
+        if args[0].stride(1) != 1:
+            self.first += 1
+            return out
+        self.last += 1
+        b, c, *sides = out.shape
+        return out.new_empty(b, *sides, c).movedim(-1, 1)
+
+
+@pytest.mark.parametrize("config", [VAE_21, VAE_22], ids=["2.1", "2.2"])
+def test_convolutions_read_channels_last(config):
+    """Others are turned round, before cuDNN's kernels for 16 bits read them."""
+    network = moved(WanVAE(config, device="meta", dtype=torch.bfloat16))
+    latent = there(1, config.latent_channels, 1, 3, 5)
+    with Layouts() as seen:
+        _, state = network.decode_piece(latent, None)
+        seen.last = seen.first = 0
+        network.decode_piece(latent, state)
+    assert seen.first <= 0.2 * (seen.first + seen.last), (seen.first, seen.last)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])

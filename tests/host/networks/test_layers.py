@@ -90,10 +90,10 @@ def test_convolutions_are_the_hosts(rng, pack):
 def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
     import comfy.ops
 
-    from longtake.models.wan.causal import Past
+    from longtake.models.wan.causal import Past, convolved
 
     layers = pack.layers.layers_from(getattr(comfy.ops, kind))
-    conv = layers.CausalConv3d(5, 7, 3, padding=(0, 1, 1))
+    conv = layers.Conv3d(5, 7, 3, padding=(0, 1, 1))
     conv.weight.data.copy_(torch.randn(7, 5, 3, 3, 3, generator=rng))
     conv.bias.data.copy_(torch.randn(7, generator=rng))
     conv.requires_grad_(False)
@@ -101,10 +101,10 @@ def test_a_first_frame_alone_is_one_after_nothing(kind, rng, pack):
     before = F.pad(x, (0, 0, 0, 0, 2, 0))
     with torch.inference_mode():
         expected = F.conv3d(before, conv.weight, conv.bias, padding=(0, 1, 1))
-        assert relative_error(conv(x, Past(None)), expected) < 1e-6
+        assert relative_error(convolved(conv, x, Past(None)), expected) < 1e-6
         conv.weight_function = [lambda weight: 2 * weight]
         expected = F.conv3d(before, 2 * conv.weight, conv.bias, padding=(0, 1, 1))
-        assert relative_error(conv(x, Past(None)), expected) < 1e-6
+        assert relative_error(convolved(conv, x, Past(None)), expected) < 1e-6
 
 
 def test_cancel_stops_between_layers(rng, pack):
@@ -137,3 +137,30 @@ def test_norms_are_the_hosts_whatever_patches_them(dtype, bound, rng, pack, monk
         assert relative_error(norm(x).float(), expected) < bound
     norm.weight_function = [lambda weight: 0 * weight]
     assert not norm(x).any()
+
+
+def test_every_product_of_a_block_reaches_cores_fp8(pack, monkeypatch):
+    """Core has them for two or three axes; of tokens by frame it would multiply the weights out."""
+    import comfy.ops
+
+    from longtake.host.networks.layers import layers_from
+    from longtake.models.wan.dit import WanDiT
+    from tests.host.conftest import DIT
+
+    asked = []
+
+    def fp8_linear(layer, x):
+        if layer.weight.dtype is torch.float8_e4m3fn:
+            asked.append(x.ndim in (2, 3))
+
+    monkeypatch.setattr(comfy.ops, "fp8_linear", fp8_linear)
+    network = WanDiT(DIT, operations=layers_from(comfy.ops.fp8_ops), dtype=torch.bfloat16)
+    network.eval().requires_grad_(False)
+    for name, part in network.named_modules():
+        if isinstance(part, torch.nn.Linear) and "blocks" in name:
+            part.weight = torch.nn.Parameter(part.weight.to(torch.float8_e4m3fn), False)
+    kw = {"dtype": torch.bfloat16}
+    text = network.read_text(torch.zeros(1, 5, DIT.text_width, **kw))
+    network(torch.zeros(1, DIT.in_channels, 3, 5, 7, **kw), torch.zeros(1, 3), text)
+    assert len(asked) == 10 * DIT.depth
+    assert all(asked)
