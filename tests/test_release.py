@@ -42,6 +42,16 @@ def test_dependencies_are_those_that_are_installed():
     assert asked == PROJECT["project"]["dependencies"]
 
 
+def test_the_changelog_knows_the_version_and_its_date():
+    version = PROJECT["project"]["version"]
+    heading = re.compile(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", re.MULTILINE)
+    headings = heading.findall(text("CHANGELOG.md"))
+    released = [(name, date) for name, date in headings if name != "Unreleased"]
+    assert released[0][0] == version
+    assert all(date for _, date in released)
+    assert sorted((date for _, date in released), reverse=True) == [date for _, date in released]
+
+
 def test_everything_names_one_address():
     for file in ("README.md", "SECURITY.md", ".github/ISSUE_TEMPLATE/config.yml"):
         found = {

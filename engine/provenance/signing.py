@@ -5,6 +5,7 @@ the network, where by default it would fetch addresses that strangers write into
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def why_unavailable() -> str | None:
     except ImportError as error:
         return (
             f"the Python package {error.name or 'c2pa-python'} is missing. To install it: "
-            f"pip install c2pa-python cryptography"
+            f'"{sys.executable}" -m pip install {_extra()}'
         )
     except Exception as error:  # noqa: BLE001 - its native library may raise anything
         return f"c2pa-python is installed but does not load: {_line(error)}"
@@ -244,8 +245,18 @@ def _kind(name: str) -> dict[str, str]:
 
 @cache
 def version() -> str:
-    """Of the pack. There is no reader of TOML in Python 3.10, which people still have."""
-    found = re.search(r'^version = "(.+)"$', PROJECT.read_text("utf-8"), re.MULTILINE)
+    """Of the pack."""
+    return _project(r'version = "(.+)"')
+
+
+def _extra() -> str:
+    """The packages, with the versions that are known to work, as pip takes them."""
+    return _project(r"credentials = \[(.+)\]").replace('", "', '" "')
+
+
+def _project(line: str) -> str:
+    """What a line of pyproject.toml says. Python 3.10, which people have, cannot read TOML."""
+    found = re.search(f"^{line}$", PROJECT.read_text("utf-8"), re.MULTILINE)
     return found[1] if found else "unknown"
 
 

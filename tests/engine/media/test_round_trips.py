@@ -181,7 +181,8 @@ def test_no_frame_of_a_matroska_file_is_lost(tmp_path, count, name):
     copy_video(source, path, form=FORMATS[name])
     with av.open(path) as container:
         assert sum(1 for _ in container.decode(video=0)) == count
-    if (count, path.suffix) != (2, ".mkv"):  # FFmpeg 7 takes two frames in one for 48 a second
+    ffmpeg_7 = av.library_versions["libavformat"][0] < 62
+    if not (ffmpeg_7 and (count, path.suffix) == (2, ".mkv")):  # whose rate it takes for 48
         assert media_facts(path).frames == count
     assert same_pictures(source, path)
 

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import sys
 from pathlib import Path
 
 import av
@@ -18,6 +19,8 @@ from longtake.engine.provenance.report import describe_report, read_report
 from longtake.engine.provenance.signing import SETTINGS, SourceFile, Statement, version
 from longtake.models.errors import InputError, OutputError
 from tests.engine.signed import WORKFLOW, boxes, clip, elsewhere, flip, listening, sign
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +80,7 @@ def test_signing_leaves_nothing_beside_it(made):
 
 
 def test_the_version_is_that_of_the_pack():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert version() == project["version"]
+    assert version() == PROJECT["version"]
 
 
 def test_nothing_personal_is_in_the_manifest(tmp_path, certificate):
@@ -295,7 +297,8 @@ def test_a_missing_package_is_reported_with_its_remedy(monkeypatch, package):
     monkeypatch.setattr(builtins, "__import__", without)
     message = signing.why_unavailable()
     assert message.startswith(f"the Python package {package} is missing")
-    assert "pip install c2pa-python" in message
+    asked = PROJECT["optional-dependencies"]["credentials"]
+    assert message.endswith(f'"{sys.executable}" -m pip install "{asked[0]}" "{asked[1]}"')
 
 
 def test_hostile_text_stays_on_its_line(tmp_path, certificate, look, monkeypatch):
