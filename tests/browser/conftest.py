@@ -30,9 +30,12 @@ def find_chromium() -> str | None:
     return next(filter(None, (*found, *(str(path) for path in ELSEWHERE if path.is_file()))), None)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A Chromium without a window, driven by Playwright."""
+    """A Chromium without a window, driven by Playwright.
+
+    It ends with its module: pages that are open draw on, and would slow down all tests after them.
+    """
     path = find_chromium()
     if path is None:
         skipped.append(
@@ -89,7 +92,7 @@ class Page:
         self._page.close()
 
 
-@pytest.fixture(scope="package", params=["canvas", "Nodes 2.0"])
+@pytest.fixture(scope="module", params=["canvas", "Nodes 2.0"])
 def page(request, browser, server) -> Iterator[Page]:
     """A page that draws nodes on the canvas, and one that makes them of HTML."""
     for name, value in {**SETTINGS, NODES_2: request.param == "Nodes 2.0"}.items():

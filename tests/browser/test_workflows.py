@@ -37,7 +37,7 @@ TELL = """([text, silent]) => {
 }"""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def seen(page) -> dict[str, dict]:
     """What the page has shown of each workflow, so that each is opened once."""
     return {}
