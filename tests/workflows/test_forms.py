@@ -126,6 +126,14 @@ def test_the_titles_and_inputs_that_commands_rely_on():
     assert all(names <= set(inputs[title]) for title, names in relied_on.items())
 
 
+def test_a_manager_finds_the_pack_for_whoever_lacks_it(graph):
+    for node in nodes_in(graph):
+        ours = node["type"].startswith("Longtake")
+        known = {name: node["properties"][name] for name in ("cnr_id", "ver")}
+        assert known["cnr_id"] == ("longtake" if ours else "comfy-core"), node["title"]
+        assert re.fullmatch(r"\d+\.\d+\.\d+", known["ver"])
+
+
 def test_it_reads_from_left_to_right(graph):
     boxes = {node["id"]: (*node["pos"], *node["size"]) for node in nodes_in(graph)}
     for _, source, _, target, _, _ in graph["links"]:
