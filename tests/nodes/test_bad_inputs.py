@@ -149,7 +149,7 @@ def test_where_no_mark_can_be_it_is_said(host):
     from longtake.models.errors import InputError
 
     for nonsense, told in (
-        (torch.zeros(3, 48, 32, 1), "is not a video"),
+        (torch.zeros(3, 48, 32, 2), "is not a video"),
         (torch.zeros(0, 48, 32, 3), "is not a video"),
         ({"samples": 1}, "connect a VIDEO or an IMAGE"),
     ):
