@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pack import register
 
 register()
-pytest_plugins = ["tests.server", "tests.in_process"]
+pytest_plugins = ["tests.server", "tests.in_process", "tests.windows_rules"]
 
 # A kill ends the tests as Ctrl-C does: with their fixtures torn down and no server left behind.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
