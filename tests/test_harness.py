@@ -80,7 +80,16 @@ def test_the_neighbours_are_found_and_the_pack_is_not_on_the_path():
     found = [importlib.util.find_spec(name) for name in names]
     places = {Path(place) for spec in found
               for place in (spec.submodule_search_locations or [spec.origin])}  # fmt: skip
-    beside = ("benchmarks", "tests", "training", "dev.py", "environment.py", "headless.py")
+    beside = (
+        "archive.py",
+        "benchmarks",
+        "dev.py",
+        "environment.py",
+        "headless.py",
+        "matrix.py",
+        "tests",
+        "training",
+    )
     assert places == {pack.ROOT, *(pack.ROOT / name for name in beside)}
     assert pack.ROOT not in [Path(entry or ".").resolve() for entry in sys.path]
 

@@ -191,8 +191,8 @@ def _window_of(video: Input.Video) -> tuple[float, float] | None:
     cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value} - {"file"}
     if not cut:
         return WHOLE
-    told = cut <= {"start_time", "duration"} and hasattr(video, "get_active_trim_window")
-    return video.get_active_trim_window() if told else None
+    tell = getattr(video, "get_active_trim_window", None)
+    return tell() if tell and cut <= {"start_time", "duration"} else None
 
 
 def sound_from(audio: Mapping[str, Any]) -> Sound:
