@@ -90,9 +90,9 @@ WRONG = {
     "VideoTriangleCFGGuidance": {},
 }
 STOPS = {
-    "FreeU": "model_channels",
-    "FreeU_V2": "model_channels",
-    "HiDreamO1PatchSeamSmoothing": "too many values to unpack",
+    "FreeU": ({}, "model_channels"),
+    "FreeU_V2": ({}, "model_channels"),
+    "HiDreamO1PatchSeamSmoothing": ({"start_percent": 0.0}, "too many values to unpack"),
 }
 # Not tried: they name another network, or need files or conditioning made for one; or they train.
 OTHERS = (
@@ -187,8 +187,9 @@ def test_it_runs_but_is_not_made_for_it(host, model, node):
 
 @pytest.mark.parametrize("node", STOPS)
 def test_it_stops(host, model, node):
-    with pytest.raises((KeyError, ValueError), match=STOPS[node]):
-        paint(run(host, node, model)[0])
+    given, told = STOPS[node]
+    with pytest.raises((KeyError, ValueError), match=told):
+        paint(run(host, node, model, **given)[0])
 
 
 @pytest.mark.parametrize("freenoise", [False, True])
