@@ -182,8 +182,9 @@ def test_no_frame_of_a_matroska_file_is_lost(tmp_path, count, name):
     with av.open(path) as container:
         assert sum(1 for _ in container.decode(video=0)) == count
     ffmpeg_7 = av.library_versions["libavformat"][0] < 62
-    if not (ffmpeg_7 and (count, path.suffix) == (2, ".mkv")):  # whose rate it takes for 48
-        assert media_facts(path).frames == count
+    if ffmpeg_7 and (count, path.suffix) == (2, ".mkv"):
+        return  # it takes the rate of these two frames for 48, and shows three
+    assert media_facts(path).frames == count
     assert same_pictures(source, path)
 
 
