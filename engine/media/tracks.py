@@ -101,9 +101,11 @@ def encoded_track(
 
 
 def _copied(old: Any, stream: Any, copy: Any, start: Fraction) -> Iterator[av.Packet]:
-    shift = round(start / stream.time_base)
+    shift, rate = round(start / stream.time_base), getattr(stream, "average_rate", None)
     for packet in _with_decode_times(old.demux(stream)):
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        if rate and not packet.duration:  # AV1 in mp4, with FFmpeg 7: the last would be cut off
+            packet.duration = round(1 / (rate * stream.time_base))
         packet.stream = copy
         yield packet
 
