@@ -17,7 +17,7 @@ from itertools import accumulate
 import torch
 from _measure import DTYPES, device, import_core
 
-from longtake.engine.sampling.memory import peak_bytes, text_bytes
+from longtake.engine.sampling.memory import peak_bytes
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig
 from longtake.models.wan.dit import WanDiT
 from tests.host.peak import Peak
@@ -53,9 +53,7 @@ def measure(proportions: str, width: int, shape: tuple[int, ...], dtype: str) ->
     text = network.read_text(torch.randn(b, 512, 4096, device=where, dtype=numbers))
     network(x[:, :, :1], level, text)
     measured = peak_of(lambda: network(x, level, text))
-    size = numbers.itemsize
-    forecast = peak_bytes(config, shape, size) - text_bytes(config, b, size)
-    return {"measured": measured, "forecast": forecast}
+    return {"measured": measured, "forecast": peak_bytes(config, shape, numbers.itemsize)}
 
 
 @torch.inference_mode()

@@ -12,13 +12,13 @@ from ...models.wan.config import DiTConfig
 # benchmarks/forecast.py, and at real sizes in tests/host/networks/test_memory.py.
 ALIVE: Mapping[int, tuple[float, float]] = {4: (6.6, 3.1), 2: (8.3, 3.1)}
 WRITTEN_OUT = 9.2  # instead of 8.3, where norms are not fused
+IMAGE_TOKENS = 257  # that CLIP's ViT-H makes of an image
 
 
 def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
-    """Peak memory of one call of a transformer, besides its weights.
+    """Peak memory of one call of a transformer, besides its weights and the text that is kept.
 
-    For attention kernels that never hold all attention weights at once. At most two prompts are
-    counted: more videos in a batch share theirs.
+    For attention kernels that never hold all attention weights at once.
 
     Args:
         config: its sizes.
@@ -31,10 +31,23 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
     if itemsize < 4 and not norms_are_fused():
         attending = WRITTEN_OUT
     wide = max(attending, in_mlp + config.mlp_width / config.width)
-    activations = round(b * itemsize * tokens * wide * config.width)
-    return activations + text_bytes(config, min(b, 2), itemsize)
+    return round(b * itemsize * tokens * wide * config.width)
 
 
-def text_bytes(config: DiTConfig, prompts: int, itemsize: int) -> int:
-    """Memory of `prompts` prompts' keys and values, which are kept through a run."""
-    return 2 * prompts * config.depth * config.text_length * config.width * itemsize
+def text_bytes(config: DiTConfig, tokens: int, itemsize: int) -> int:
+    """Memory of the keys and values of text and image tokens, which are kept through a run."""
+    return 2 * tokens * config.depth * config.width * itemsize
+
+
+def kept_tokens(config: DiTConfig, words: int, images: int | None = None) -> int:
+    """Tokens whose keys and values are kept of a prompt.
+
+    Args:
+        words: of the text; a shorter one is filled up.
+        images: CLIP's of images; None if there is no saying yet.
+    """
+    if config.image_width is None:
+        images = 0
+    elif images is None:
+        images = config.image_positions or IMAGE_TOKENS
+    return max(words, config.text_length) + images

@@ -48,6 +48,14 @@ class ByFrame(comfy.conds.CONDRegular):
         return super().can_concat(other) and torch.equal(self.cond, other.cond)
 
 
+class ShotTexts(comfy.conds.CONDList):
+    """The texts (b, m, c) of several shots."""
+
+    def size(self) -> list[int]:
+        """[shots, the most tokens of one, channels], by which the host predicts memory."""
+        return [len(self.cond), max(text.shape[1] for text in self.cond), self.cond[0].shape[2]]
+
+
 def with_values(conditioning: Conditioning, values: Mapping[str, Any]) -> Conditioning:
     """CONDITIONING with more extras; those that a node put there before stay."""
     return [[text, {**values, **extras}] for text, extras in conditioning]
@@ -109,6 +117,19 @@ def shot_texts(extras: Mapping[str, Any]) -> list[Tensor]:
     return list(extras.get(SHOTS, {}).get("texts", ()))
 
 
+def texts_read(extras: Mapping[str, Any]) -> list[tuple[Tensor, int]]:
+    """What our transformer reads of an entry: texts (b, m, c), each with its first latent frame.
+
+    Args:
+        extras: of the entry, with its text as `cross_attn`.
+    """
+    if SHOTS in extras and not was_changed(extras):
+        texts = extras[SHOTS]["texts"]
+        return list(zip(texts, extras[SHOTS]["starts"] or [0] * len(texts), strict=True))
+    text = extras.get("cross_attn")
+    return [] if text is None else [(text, 0)]
+
+
 def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
     """What `extra_conds` of a model adds for a storyboard; nothing for any other prompt.
 
@@ -122,7 +143,7 @@ def shot_conds(extras: Mapping[str, Any]) -> dict[str, comfy.conds.CONDRegular]:
     numbers = numbers_of(_starts(extras[SHOTS], frames), frames, device)
     texts = [text.to(device) for text in extras[SHOTS]["texts"][: int(numbers.max()) + 1]]
     return {
-        "shot_texts": comfy.conds.CONDList(texts),
+        "shot_texts": ShotTexts(texts),
         "shot_frames": ByFrame(numbers.view(1, 1, -1, 1, 1)),
         "shots_meet": comfy.conds.CONDConstant(float(extras[SHOTS].get("meet", MEET))),
     }

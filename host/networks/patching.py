@@ -98,6 +98,12 @@ def _begin_run(patcher: ModelPatcher) -> None:
         texts.open()
 
 
+def forget_text(patcher: ModelPatcher) -> None:
+    """In mid-run: a MODEL of ours keeps no text while another one samples."""
+    if (texts := getattr(patcher.model.diffusion_model, "texts", None)) is not None:
+        texts.forget()
+
+
 def _end_run(patcher: ModelPatcher) -> None:
     """Free what was kept for the steps of a run: the host does not know of it."""
     patcher.model.diffusion_model.texts.close()

@@ -64,6 +64,19 @@ class TextMemory:
     def close(self) -> None:
         self._rows, self._open = [], False
 
+    def forget(self) -> None:
+        """Nothing is kept of what was read so far; what is read from now on is."""
+        self._rows = []
+
+    @property
+    def bytes(self) -> int:
+        """Of the keys and values that are kept now."""
+        pairs = [
+            *(pair for row in self._rows for pair in row.text.words),
+            *(pair for row in self._rows for pair in row.text.image or ()),
+        ]
+        return sum(x.numel() * x.element_size() for pair in pairs for x in pair)
+
     def read(self, read: Read, context: Tensor, image: Tensor | None) -> Text:
         """read(context, image), called once per new row of (b, m, c) and (b, i, c)."""
         if not self._open:

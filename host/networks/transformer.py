@@ -6,6 +6,7 @@ that nodes do to a MODEL (LoRA, offloading, hooks, other samplings) goes on work
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import comfy.model_management as mm
@@ -15,15 +16,17 @@ from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor
 
 from ...engine.canvas.known import concat_known
-from ...engine.sampling.memory import peak_bytes
+from ...engine.sampling.memory import kept_tokens, peak_bytes, text_bytes
 from ...engine.sampling.presets import Family, family_of
 from ...models.checkpoint import refuse_broken_numbers
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig, Layout
-from ..comfyui.conditioning import shot_conds, shot_texts
+from ..comfyui.conditioning import shot_conds, shot_texts, texts_read
 from ..comfyui.offers import offered
 from . import dtypes, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
+
+KEPT = "longtake_text"
 
 
 class OurNetwork:
@@ -111,8 +114,21 @@ class OurNetwork:
         c_concat = _in_window(c_concat, window, x.shape[2])
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
+    def extra_conds_shapes(self, **kwargs: Any) -> dict[Any, Any]:
+        """What core predicts memory from before a run: each text that is kept, by itself.
+
+        The least memory of a run counts the largest only of what has one name.
+        """
+        vision = kwargs.get("clip_vision_output")
+        seen = () if vision is None else vision.penultimate_hidden_states.shape[1:2]
+        kept = {
+            (KEPT, id(text), id(vision), start): [*text.shape[:2], *seen]
+            for text, start in texts_read(kwargs)
+        }
+        return super().extra_conds_shapes(**kwargs) | kept
+
     def memory_required(self, input_shape, cond_shapes=None, **more: Any) -> float:
-        """Bytes that a step needs besides the weights, including the text kept for the run.
+        """Bytes that a step needs besides the weights and the text that is kept already.
 
         Args:
             input_shape: (b, c, t, h, w) of latents.
@@ -128,7 +144,32 @@ class OurNetwork:
         b, c, t, h, w = input_shape
         t += max((shape[2] for shape in cond_shapes.get("time_dim_concat", ())), default=0)
         computing = self.manual_cast_dtype or self.get_dtype()
-        return peak_bytes(self.sizes, (b, c, t, h, w), mm.dtype_size(computing))
+        size = mm.dtype_size(computing)
+        texts = text_bytes(self.sizes, self._text_tokens(cond_shapes, input_shape[2]), size)
+        still_to_read = max(0, texts - self.diffusion_model.texts.bytes)
+        return peak_bytes(self.sizes, (b, c, t, h, w), size) + still_to_read
+
+    def _text_tokens(self, cond_shapes: Mapping[Any, Any], frames: int) -> int:
+        """Tokens of text and images whose keys and values are kept.
+
+        Args:
+            cond_shapes: from `extra_conds_shapes` before a run; of what goes into one call in it;
+                or without either, which stands for two prompts.
+            frames: latent frames of the video; shots that begin after them are not read.
+        """
+        tokens = partial(kept_tokens, self.sizes)
+        kept = {key: shapes[0] for key, shapes in cond_shapes.items() if key[0] == KEPT}
+        if kept:
+            read = [shape for (*_, start), shape in kept.items() if start < frames]
+            return sum(rows * tokens(words, *seen or (0,)) for rows, words, *seen in read)
+        images = max((shape[1] for shape in cond_shapes.get("clip_fea", ())), default=None)
+        texts, shots = (cond_shapes.get(name, ()) for name in ("c_crossattn", "shot_texts"))
+        if not texts:
+            return 2 * tokens(0, images)
+        words = max(shape[1] for shape in (*texts, *shots))
+        # A storyboard's own text, one for all shots, is not read.
+        prompts = len(texts) - len(shots) + sum(shape[0] for shape in shots)
+        return prompts * tokens(words, images or 0)
 
 
 class FrameLevels(OurNetwork, model_base.WAN22):

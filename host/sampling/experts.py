@@ -27,6 +27,7 @@ from ...engine.sampling.presets import expert_of
 from ...models.errors import InputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
+from ..networks.patching import forget_text
 from ..networks.settings import settings_for, settings_of
 from ..networks.transformer import config_of, network_of
 from .routes import pins_for, with_channels
@@ -197,14 +198,19 @@ class Run:
 
     def change(self, low: bool, options: dict) -> None:
         """Put the other expert on the device; the host makes room for it as it sees fit."""
+        forget_text(self.guider.model_patcher if low else self.experts.low)
         if low and self.low is None:
             self.enter_low(options)
         else:  # some samplers come back to a higher level
             model = self.experts.low if low else self.guider.model_patcher
-            needed = model.memory_required([self.noise.shape[0] * 2, *self.noise.shape[1:]])
-            mm.load_models_gpu([model], memory_required=needed)
+            mm.load_models_gpu([model], memory_required=self.needed(model))
             model.pre_run()
         self.at_low = low
+
+    def needed(self, model: ModelPatcher) -> float:
+        """Bytes that a step of an expert needs with the run's prompts, besides its weights."""
+        shape, prompts = self.noise.shape, self.guider.original_conds
+        return comfy.sampler_helpers.estimate_memory(model, shape, prompts)[0]
 
     def enter_low(self, options: dict) -> None:
         """What core's guider does for its model at the start of a run, for the second one."""
@@ -316,8 +322,7 @@ class Prefetch:
         model, high = self._model, self._run.guider.model_patcher
         if model.is_clone(high):
             return self  # one network with two sets of LoRAs: there is nothing to fetch
-        shape = self._run.noise.shape
-        needed = model.memory_required([shape[0] * 2, *shape[1:]]) + mm.minimum_inference_memory()
+        needed = self._run.needed(model) + mm.minimum_inference_memory()
         size, device = model.model_size(), model.load_device
         if not mm.is_device_cpu(device) and mm.get_free_memory(device) > size + needed:
             mm.load_models_gpu([high, model], memory_required=needed)

@@ -57,6 +57,19 @@ def one_after_the_other(high, low, at, prompts, cfgs):
     return custom(plain(low, *prompts, cfgs[1]), LEVELS[at:], latent=first, noise=False)["samples"]
 
 
+def test_the_expert_that_rests_keeps_no_text(pack, two):
+    high, low = two
+    kept = []
+
+    def record(*_, **__):
+        kept.append([len(m.model.diffusion_model.texts._rows) for m in two])
+
+    pair = pack.experts.pair(high, low, 0.9, 3.0, 2.0)
+    with seen(low, record):
+        custom(guider_of(pack, pair, prompts_for(high)))
+    assert kept == [[0, 0], [0, 2], [0, 2]]  # before each step of the second one
+
+
 def level(x, timestep, *_, **__):
     return float(timestep.max())
 
