@@ -24,6 +24,7 @@ from torch import Tensor
 from ..files import discard, patiently
 
 ENDING = ".safetensors"
+HEADER = 4096  # bytes, more than the beginning of a file takes that says what is in it
 ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
 README = (
     "Longtake keeps sampled parts of long takes here, so that a take that was stopped or changed\n"
@@ -79,10 +80,15 @@ class WindowStore:
         self._ours.add(path.name)
         return latents
 
-    def save(self, key: str, latents: Tensor) -> None:
-        """Put a window on disk: whole or not at all. A disk that is full is no reason to stop."""
+    def save(self, key: str, latents: Tensor, like: str = "", seed: int = 0) -> None:
+        """Put a window on disk: whole or not at all. A disk that is full is no reason to stop.
+
+        Args:
+            like: a hash of all that decided it but the seed.
+            seed: of its noise.
+        """
         try:
-            self._write(self.path(key), packed(key, latents))
+            self._write(self.path(key), packed(key, latents, like, seed))
         except OSError as error:
             level = logging.DEBUG if self._told else logging.WARNING
             self._told = True
@@ -111,6 +117,20 @@ class WindowStore:
 
     def has(self, key: str) -> bool:
         return self.path(key).is_file()
+
+    def seeds(self, like: str) -> list[int]:
+        """With which seeds a window is on disk, by its hash of all but these; the newest first."""
+        kept = sorted(self.folder.glob(f"*{ENDING}"), key=modified, reverse=True)
+        found = []
+        for path in kept:
+            with (
+                suppress(OSError, ValueError, KeyError, TypeError, OverflowError),
+                path.open("rb") as file,
+            ):
+                about = header(file.read(HEADER))
+                if about["like"] == like:
+                    found.append(int(about["seed"]))
+        return found
 
     def tidy(self, now: Callable[[], float] = time.time) -> None:
         """Delete the oldest windows beyond the limits, and what a crash left unfinished."""
@@ -147,18 +167,23 @@ def size(path: Path) -> int:
         return 0
 
 
-def packed(key: str, latents: Tensor) -> bytes:
+def packed(key: str, latents: Tensor, like: str = "", seed: int = 0) -> bytes:
     """A safetensors file with what tells it from a damaged one and from any other window's."""
     latents = latents.detach().to("cpu", torch.float32).contiguous()
-    about = {"key": key, "sha256": fingerprint(latents)}
+    about = {"key": key, "sha256": fingerprint(latents), "like": like, "seed": seed}
     return save({"latents": latents}, {"longtake_window": json.dumps(about)})
+
+
+def header(data: bytes) -> dict[str, str | int]:
+    """What the beginning of a file says of its window."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["longtake_window"])
 
 
 def unpacked(data: bytes, key: str, shape: tuple[int, ...]) -> Tensor:
     """The latents in a file. Raises ValueError, with the reason, if they are not those of `key`."""
     try:
-        length = int.from_bytes(data[:8], "little")
-        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["longtake_window"])
+        about = header(data)
         latents = load(data)["latents"].clone()  # aligned in memory as every other tensor is
     except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__})") from None

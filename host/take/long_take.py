@@ -51,6 +51,7 @@ class TakeSampler:
     Attributes:
         keys: of each window of each clip; None if something in the graph cannot be compared, so
             that nobody could say whether a window on disk is the same.
+        likes: the same of all but the seed.
         why_not: what that is.
         progress: counts the steps of the whole take.
     """
@@ -59,15 +60,20 @@ class TakeSampler:
         self.recipe, self.store = recipe, store
         shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
-        self.why_not = ""
+        self.why_not, self.likes = "", []
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
+            self.likes = self._keys(seeds=False)
         except UnknownValueError as error:
             self.keys, self.why_not = None, str(error)
         self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds)
 
-    def _keys(self) -> list[dict[Window, str]]:
-        """A hash for each window: of its own inputs, and of the window it goes on from."""
+    def _keys(self, seeds: bool = True) -> list[dict[Window, str]]:
+        """A hash for each window: of its own inputs, and of the window it goes on from.
+
+        Args:
+            seeds: whether those of its noise are among the inputs.
+        """
         r, s = self.recipe, self.recipe.sampling
         model = weights_hash.identity(r.model)
         base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
@@ -75,7 +81,7 @@ class TakeSampler:
         for clip, noise, known in zip(r.take.clips, self.noise, r.known, strict=True):
             keys, key = {}, base
             for window in clip.windows:
-                own = [noise[k] for k in window.frames]
+                own = [noise[k] if seeds else noise[k][1] for k in window.frames]
                 deciding = known.deciding(window, r.codec.grid)
                 prompt = r.prompts(clip, window).positive
                 keys[window] = key = digest(key, prompt, own, deciding, window.context)
@@ -94,6 +100,12 @@ class TakeSampler:
             for window in clip.windows
         )
 
+    @property
+    def other_seed(self) -> int | None:
+        """A seed with which the first window is on disk, and nothing but that differs."""
+        first = [next(iter(likes.values())) for likes in self.likes[:1]]
+        return next((seed for like in first for seed in self.store.seeds(like)), None)
+
     def windows(self, number: int) -> Iterator[Tensor]:
         """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32."""
         known, anchor = self.recipe.known[number], Anchor(self.recipe.anchor)
@@ -105,7 +117,9 @@ class TakeSampler:
                 new = self._sample(number, window, anchor.shown(window, part))
                 new = known.put_back(anchor.corrected(new), window)
                 if self.keys is not None:
-                    self.store.save(self.keys[number][window], new)
+                    seed = self.noise[number][window.new[0]][0]
+                    key, like = self.keys[number][window], self.likes[number][window]
+                    self.store.save(key, new, like, seed)
             anchor.remember(new)
             return new
 
@@ -261,6 +275,8 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
         f"{seconds:.2f} s, {take.frames} frames of {size} at {float(size.fps):g} fps",
         work,
     ]
+    if missing == take.windows and (seed := sampler.other_seed) is not None:
+        lines.append(f"only the seed differs from a take on disk, which has {seed}")
     if known := sum(len(clip.latents) for clip in r.known):
         lines.append(f"{counted_noun(known, 'latent frame')} known: they stay as they are")
     vision = [clip.pins.clip_vision for clip in r.known if clip.pins]

@@ -19,6 +19,8 @@ from ...models.errors import InputError, LongtakeError
 from ...models.weights_file import shards
 
 LONGEST_PROMPT = 20_000  # characters
+# Where a host can be told what "control after generate" begins with.
+FIXED = io.ControlAfterGenerate.fixed if hasattr(io, "ControlAfterGenerate") else True
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,15 @@ class Number:
     """A number from `low` to `high`.
 
     Attributes:
-        step: what the arrows beside the widget add.
-        round: what the widget rounds to; None leaves it as it is typed.
+        step: what the arrows beside the widget add. The browser keeps only as many digits of what
+            is typed as this has: thousandths, unless told otherwise, for times and rates.
     """
 
     name: str
     low: float
     high: float
     default: float
-    step: float = 0.1
-    round: float | None = 0.001
+    step: float = 0.001
     optional: bool = False
     advanced: bool = False
 
@@ -46,7 +47,6 @@ class Number:
             min=self.low,
             max=self.high,
             step=self.step,
-            round=self.round,
             optional=self.optional,
             tooltip=tooltip,
             **offered(io.Float.Input, advanced=self.advanced or None),
@@ -67,7 +67,9 @@ class Whole:
 
     Attributes:
         step: what the arrows beside the widget add; None for 1.
-        control_after_generate: whether the browser can choose another each time it is queued.
+        control_after_generate: whether the browser can choose another each time it is queued. It
+            does so only when asked to: left to itself, an older browser would from the first run
+            on, and for whatever is called "seed" where this is None.
     """
 
     name: str
@@ -86,7 +88,7 @@ class Whole:
             min=self.low,
             max=self.high,
             step=self.step,
-            control_after_generate=self.control_after_generate,
+            control_after_generate=self.control_after_generate and FIXED,
             optional=self.optional,
             tooltip=tooltip,
             **offered(io.Int.Input, advanced=self.advanced or None),

@@ -18,10 +18,10 @@ TIMELINE = "Longtake/Timeline"  # a category
 BASICS, VIDEO_TOOLS = "Basics", "Video Tools"  # headings of newer hosts' essential nodes
 
 SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
-CFG = Number("cfg", 0.0, 100.0, default=4.0)
+CFG = Number("cfg", 0.0, 100.0, default=4.0, step=0.05)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
-CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01, optional=True)
+CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, optional=True)
 
 
 def found_by(words: str, essentials: str | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ..inputs.kinds import File, Number, verdict
 from ..inputs.shared import found_by
 
 FILE = File("file", lora.menu, lora.find, default=lora.NONE, none=lora.NONE)
-STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.05)
+STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.01)
 
 
 class LoadLora(io.ComfyNode):

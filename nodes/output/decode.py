@@ -13,7 +13,7 @@ from ..inputs.kinds import Number, Whole
 from ..inputs.shared import found_by, vae_input
 
 CATEGORY = "Longtake/Decode"
-FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
+FPS = Number("fps", 0.0, 240.0, default=0.0)
 CRF = Whole("crf", 0, MP4.max_crf, default=MP4.visually_lossless, optional=True, advanced=True)
 
 

@@ -13,8 +13,8 @@ from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
 from ..inputs.shared import VIDEO_TOOLS, found_by
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
-FPS = Number("fps", 0.0, 480.0, default=24.0, step=0.01)
-MULTIPLIER = Number("multiplier", 0.1, 64.0, default=2.0, step=0.5)
+FPS = Number("fps", 0.0, 480.0, default=24.0)
+MULTIPLIER = Number("multiplier", 0.1, 64.0, default=2.0, step=0.05)
 FILE = File("file", rife_menu, find_rife, default=RIFE_BUILT_IN)
 CUT_SENSITIVITY = Number("cut_sensitivity", 0.0, 1.0, default=0.5, step=0.05)
 LOOP = Flag("loop")
@@ -23,7 +23,7 @@ FLOW_SCALE = Choice("flow_scale", FLOW_SCALES, default="auto")
 DTYPE = Choice("dtype", tuple(RIFE_DTYPES), default="auto", advanced=True)
 TILE = Whole("tile", 0, 8192, default=0, step=64)
 IMAGES = Flag("images")
-IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0, step=0.01)
+IMAGE_FPS = Number("image_fps", 0.01, FPS.high, default=16.0)
 NO_IMAGES = (
     "Interpolate gives no IMAGE for a VIDEO unless 'images' is on: it holds all frames in memory."
 )

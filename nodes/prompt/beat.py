@@ -7,9 +7,9 @@ from ...engine.take.drums import RATE, TEMPI, drum_beat
 from ..inputs.kinds import Number
 from ..inputs.shared import found_by
 
-TEMPO = Number("tempo", *TEMPI, default=120.0, step=1.0, round=0.01)
+TEMPO = Number("tempo", *TEMPI, default=120.0, step=0.01)
 SECONDS = Number("seconds", 0.1, 3600.0, default=10.0)
-OFFSET = Number("offset", 0.0, SECONDS.high, default=0.0, step=0.01)
+OFFSET = Number("offset", 0.0, SECONDS.high, default=0.0)
 
 
 class Beat(io.ComfyNode):

@@ -27,15 +27,15 @@ TEXT = TextBox(
     longest=None,  # it is each shot's prompt that is encoded
 )
 SECONDS = Number("seconds", 0.1, 36_000.0, default=6.0)
-FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
-SNAP = Number("snap", 0.0, 10.0, default=0.5, step=0.05, advanced=True)
+FPS = Number("fps", 1.0, 240.0, default=8.0)
+SNAP = Number("snap", 0.0, 10.0, default=0.5, advanced=True)
 MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05, advanced=True)
 
 PROMPT = TextBox("prompt", placeholder="What this shot shows and how it moves.")
 START = Number("start", 0.0, SECONDS.high, default=0.0)
 TRANSITION = Choice("transition", TRANSITIONS, default="cut")
 DISSOLVE_SECONDS = Number("dissolve", 0.01, 60.0, default=float(DISSOLVE))
-OWN_SEED = Whole("seed", -1, SEED.high, default=-1)
+OWN_SEED = Whole("seed", -1, SEED.high, default=-1, control_after_generate=False)
 
 
 class Storyboard(io.ComfyNode):

@@ -13,7 +13,7 @@ from ..inputs.shared import CFG, found_by
 
 CFG_HIGH = replace(CFG, name="cfg_high", default=0.0)
 CFG_LOW = replace(CFG, name="cfg_low", default=0.0)
-BOUNDARY = Number("boundary", 0.0, 1.0, default=0.0, step=0.005, round=0.0001)
+BOUNDARY = Number("boundary", 0.0, 1.0, default=0.0, step=0.005)
 
 
 class ExpertsNode(io.ComfyNode):

@@ -9,7 +9,7 @@ from ..inputs.shared import found_by
 
 LAG = Whole("lag", 0, 1000, default=5)
 BLOCK = Whole("block", 1, 64, default=1)
-REFERENCE_NOISE = Number("reference_noise", 0.0, float(MOST_NOISE), default=0.0, step=1.0)
+REFERENCE_NOISE = Number("reference_noise", 0.0, float(MOST_NOISE), default=0.0, step=0.01)
 
 
 class DiffusionForcing(io.ComfyNode):

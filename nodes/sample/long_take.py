@@ -24,7 +24,7 @@ from ..inputs.shared import (
 from ..prompt.storyboard import StoryboardType, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
-FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
+FPS = Number("fps", 0.0, 240.0, default=0.0)
 WIDTH = Whole("width", 0, 8192, default=0, step=16)
 HEIGHT = Whole("height", 0, 8192, default=0, step=16)
 WINDOW = Whole("window", 0, 4001, default=0, advanced=True)

@@ -9,9 +9,9 @@ from ..inputs.kinds import Choice, Number, Whole, verdict
 from ..inputs.shared import found_by
 
 STEPS = Whole("steps", 0, MAX_STEPS, default=24)
-SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0)
+SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0, step=0.05)
 CURVE = Choice("curve", tuple(CURVES), default="linear")
-DENOISE = Number("denoise", 0.01, 1.0, default=1.0, step=0.01, round=None)
+DENOISE = Number("denoise", 0.01, 1.0, default=1.0, step=0.01)
 
 
 class Schedule(io.ComfyNode):

@@ -12,12 +12,12 @@ from ..inputs.kinds import Choice, Number, Whole, verdict
 from ..inputs.shared import found_by, latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
-FPS = Number("fps", 1.0, 240.0, default=8.0, step=0.01)
+FPS = Number("fps", 1.0, 240.0, default=8.0)
 WIDTH = Whole("width", 16, 8192, default=128, step=16)
 HEIGHT = Whole("height", 16, 8192, default=128, step=16)
 BATCH = Whole("batch_size", 1, 64, default=1, advanced=True)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
-MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.01, round=0.0001, optional=True)
+MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.0001, optional=True)
 FINEST = CausalGrid(channels=1)  # of all Wan VAEs
 
 

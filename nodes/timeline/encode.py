@@ -10,7 +10,7 @@ from ...host.networks.codec import codec_for
 from ..inputs.kinds import Number
 from ..inputs.shared import found_by, vae_input
 
-FPS = Number("fps", 0.0, 240.0, default=0.0, step=0.01)
+FPS = Number("fps", 0.0, 240.0, default=0.0)
 
 
 class Encode(io.ComfyNode):

@@ -22,7 +22,7 @@ from ..inputs.shared import (
 LEVELS: Mapping[str, float] = MappingProxyType({"subtle": 0.3, "mild": 0.5, "strong": 0.75})
 CUSTOM = "custom"
 LEVEL = Choice("level", (*LEVELS, CUSTOM), default="mild")
-STRENGTH = Number("strength", 0.01, 1.0, default=0.5, step=0.01, round=None)
+STRENGTH = Number("strength", 0.01, 1.0, default=0.5, step=0.01)
 
 
 class Remix(io.ComfyNode):

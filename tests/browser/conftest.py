@@ -88,6 +88,15 @@ class Page:
             self._page.wait_for_timeout(250)
             before, now = now, self.ask(look)
 
+    def type_at(self, place: list[float], words: str) -> None:
+        """Type a number over the one that is drawn at a place of the window."""
+        self._page.mouse.click(*place)
+        self._page.wait_for_timeout(300)
+        self._page.keyboard.press("Control+A")
+        self._page.keyboard.type(words)
+        self._page.keyboard.press("Enter")
+        self._page.wait_for_timeout(300)
+
     def close(self) -> None:
         self._page.close()
 

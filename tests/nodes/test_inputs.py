@@ -100,9 +100,9 @@ def test_a_files_version_follows_its_size_and_time_and_names_nothing(inputs, tmp
 @pytest.mark.parametrize("optional", [False, True])
 def test_a_widget_says_what_reading_checks(inputs, optional):
     """A range that is named once cannot differ between the two."""
-    number = inputs.Number("a", 2, 3, 2.5, step=0.5, round=None, optional=optional).widget("tip")
+    number = inputs.Number("a", 2, 3, 2.5, step=0.5, optional=optional).widget("tip")
     assert (number.id, number.min, number.max, number.default) == ("a", 2, 3, 2.5)
-    assert (number.step, number.round, number.tooltip) == (0.5, None, "tip")
+    assert (number.step, number.tooltip) == (0.5, "tip")
     whole = inputs.Whole("b", 2, 5, 3, step=2, optional=optional).widget("tip")
     assert (whole.id, whole.min, whole.max, whole.default, whole.step) == ("b", 2, 5, 3, 2)
     choice = inputs.Choice("c", ("x", "y"), "y", optional=optional).widget("tip")

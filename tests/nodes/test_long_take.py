@@ -169,6 +169,18 @@ def test_another_number_of_windows_goes_on_from_what_is_the_same(take, host, win
     assert runs == [(3, 1)]
 
 
+def test_a_take_of_which_only_the_seed_differs_says_so(take, host, windows, shown):
+    said = "only the seed differs from a take on disk, which has 7"
+    made(host, take)
+    assert said not in "".join(shown)
+    made(host, take.but(take={"seed": 8}))
+    assert said in "".join(shown)
+    shown.clear()
+    made(host, take.but(take={"seed": 8}, prompt={"text": "another ball"}))
+    made(host, take)
+    assert said not in "".join(shown)
+
+
 def test_damaged_windows_are_sampled_anew_to_the_same_bits(take, host, windows, runs):
     before = made(host, take)
     first, second, third = sorted(windows.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)

@@ -115,9 +115,12 @@ def test_the_nearest_size_fits(grid, pixels):
     [
         (8, Fraction(8)),
         (23.976, Fraction(24000, 1001)),
-        (23.98, Fraction(1199, 50)),  # not near enough to be meant as film speed
+        (23.98, Fraction(24000, 1001)),
+        (23.99, Fraction(2399, 100)),  # not near enough to be meant as film speed
+        (47.95, Fraction(48000, 1001)),
         (29.97, Fraction(30000, 1001)),
         (59.94, Fraction(60000, 1001)),
+        (119.88, Fraction(120000, 1001)),
         (12.5, Fraction(25, 2)),
         (1e-9, Fraction(1, 1000)),
     ],

@@ -33,6 +33,14 @@ def test_a_window_comes_back_to_the_bit(store):
     assert sorted(p.name for p in store.folder.iterdir()) == ["README.txt", f"{KEY}.safetensors"]
 
 
+def test_it_knows_with_which_seeds_the_same_is_there(store):
+    assert store.seeds("alike") == []
+    store.save(KEY, window(), "alike", 7)
+    store.save(OTHER, window(), "different", 8)
+    (store.folder / "of another program.safetensors").write_bytes(b"12345678{}")
+    assert store.seeds("alike") == [7]
+
+
 @given(st.data())
 def test_no_damage_goes_unseen(data):
     whole = bytearray(packed(KEY, window()))
