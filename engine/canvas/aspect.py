@@ -25,6 +25,7 @@ ASPECTS: Mapping[str, Fraction] = MappingProxyType(
         "4:5": Fraction(4, 5),
     }
 )
+SAME = 0.01  # by how much a ratio may be another one, in its logarithm
 RATIO_COUNTS = 3  # how much more the aspect ratio counts than the number of pixels
 
 
@@ -41,6 +42,18 @@ def chosen_size(
         return width, height
     ratio = ASPECTS.get(aspect) or Fraction(width, height)
     return fitting_size(grid, ratio, megapixels * 1e6 or width * height)
+
+
+def aspect_in_words(width: int, height: int, aspect: str) -> str:
+    """What to say of a size that is not quite the aspect ratio asked for; nothing where it is."""
+    off = {name: abs(math.log(width / height / float(to))) for name, to in ASPECTS.items()}
+    if off.get(aspect, 0.0) < SAME:
+        return ""
+    nearest = min(off, key=off.__getitem__)
+    if nearest != aspect:
+        return f"{width}×{height} is nearer to {nearest} than to {aspect}: take more pixels"
+    is_, asked = width / height, float(ASPECTS[aspect])
+    return f"{width}×{height} is nearest to {aspect} here: {is_:.3g} to 1, not {asked:.3g}"
 
 
 def fitting_size(grid: Grid, ratio: Fraction, pixels: float) -> tuple[int, int]:

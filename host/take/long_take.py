@@ -274,6 +274,7 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     lines = [
         f"{seconds:.2f} s, {take.frames} frames of {size} at {float(size.fps):g} fps",
         work,
+        *size.notes,
     ]
     if missing == take.windows and (seed := sampler.other_seed) is not None:
         lines.append(f"only the seed differs from a take on disk, which has {seed}")

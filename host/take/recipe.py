@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
 
+from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.plan import Window, usual_overlap
@@ -39,18 +40,22 @@ SHARING = (SEPARATE, TOGETHER)
 
 @dataclass(frozen=True)
 class TakeSize:
-    """Length, rate and size of a take; 0 is left to the canvas, the storyboard or the model.
+    """Length, rate and size of a take; 0 is left to the storyboard, the canvas or the model.
 
     Attributes:
         seconds: how long it is.
         fps: frames per second.
         width, height: in pixels.
+        aspect: one of ASPECTS, at their number of pixels; or FREE.
+        notes: what to say of it.
     """
 
     seconds: Fraction
     fps: Fraction
     width: int
     height: int
+    aspect: str = FREE
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.width}×{self.height}"
@@ -58,20 +63,27 @@ class TakeSize:
     def completed(
         self, model: ModelPatcher, codec: Codec, canvas: Canvas | None, board: Board
     ) -> "TakeSize":
-        """With what they say, in this order: canvas, storyboard, model. A canvas has its size."""
-        made_for = settings_of(model) or defaults_for(codec.grid.channels)
-        seconds, fps, width, height = self.seconds, self.fps, self.width, self.height
-        if canvas is not None:
-            fps = fps or canvas.fps
+        """With what they say, in this order: storyboard, canvas, model.
+
+        A canvas has its size; and, where it knows frames, its rate.
+        """
+        made_for, notes = settings_of(model) or defaults_for(codec.grid.channels), []
+        drawn = canvas and canvas.fps  # falsy where nobody has said
+        bound = drawn if canvas and canvas.video.known else None
+        fps = self.fps or bound or board.fps or drawn or Fraction(made_for.fps)
+        seconds = Fraction(self.seconds or board.seconds)
+        if canvas is None:
+            width, height = self.width or made_for.width, self.height or made_for.height
+            width, height = chosen_size(codec.grid, width, height, self.aspect)
+            notes.append(aspect_in_words(width, height, self.aspect))
+        else:
             height, width = canvas.size
-            seconds = seconds or (canvas.timeline.frames / fps if fps else 0)
-        seconds, fps = seconds or board.seconds, fps or board.fps
-        return TakeSize(
-            Fraction(seconds),
-            fps or Fraction(made_for.fps),
-            width or made_for.width,
-            height or made_for.height,
-        )
+            asked = codec.grid.nearest_frames(float(seconds), fps) if seconds else 0
+            if asked and asked != canvas.timeline.frames and not self.seconds:
+                notes.append(f"as long as the storyboard, {float(seconds):g} s, not as the canvas")
+            seconds = seconds or canvas.timeline.frames / fps
+        notes = tuple(note for note in notes if note)
+        return TakeSize(seconds, fps, width, height, FREE, notes)
 
 
 @dataclass(frozen=True, eq=False)

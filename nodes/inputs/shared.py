@@ -5,6 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_latent
@@ -21,6 +22,7 @@ SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
 CFG = Number("cfg", 0.0, 100.0, default=4.0, step=0.05)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
+ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, optional=True)
 
 

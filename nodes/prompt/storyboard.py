@@ -79,16 +79,19 @@ class Storyboard(io.ComfyNode):
         shots=(),
         audio=None,
     ) -> io.NodeOutput:
+        example = bool(shots) and TEXT.read(text).strip() == EXAMPLE
         board, in_words = board_of(
             clip,
-            merged(parse_storyboard(TEXT.read(text)), shots or ()),
+            merged(() if example else parse_storyboard(TEXT.read(text)), shots or ()),
             to_fraction(SECONDS.read(seconds)),
             frame_rate(FPS.read(fps)),
             meet=MEET_LEVEL.read(meet),
             snap=SNAP.read(snap),
             audio=audio,
         )
-        show_text(in_words)
+        show_text(
+            in_words + ("\nthe example text is left out: Shots are connected" if example else "")
+        )
         return io.NodeOutput(board, in_one_window(board))
 
 
@@ -182,7 +185,10 @@ def _setting_inputs() -> list:
             "other. 1: from the first step, so they look alike and cuts may blur. 0: never."
         ),
         ShotsType.Input(
-            "shots", optional=True, tooltip="Shots from Shot nodes, added to those in the text."
+            "shots",
+            optional=True,
+            tooltip="Shots from Shot nodes, added to those in the text. The text that the node "
+            "begins with is left out then.",
         ),
         io.Audio.Input(
             "audio",

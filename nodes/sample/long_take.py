@@ -12,6 +12,7 @@ from ...host.take.storyboards import one_shot, with_audio
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, Number, Whole, verdict
 from ..inputs.shared import (
+    ASPECT,
     SAMPLER,
     SEED,
     cfg_input,
@@ -73,12 +74,15 @@ class LongTake(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler=None, shots=None, anchor=None, keep=None) -> bool | str:
+    def validate_inputs(
+        cls, sampler=None, shots=None, anchor=None, keep=None, aspect=ASPECT.default
+    ) -> bool | str:
         return verdict(
             (SAMPLER.read, sampler),
             (SHOTS.read, shots),
             (ANCHOR.read, anchor),
             (KEEP.read, keep),
+            (ASPECT.read, aspect),
         )
 
     @classmethod
@@ -105,6 +109,7 @@ class LongTake(io.ComfyNode):
         audio=None,
         canvas=None,
         custom_sampler=None,
+        aspect: str = ASPECT.default,
     ) -> io.NodeOutput:
         if (positive is None) == (storyboard is None):
             raise InputError("connect a positive prompt or a storyboard: one of the two.")
@@ -114,7 +119,7 @@ class LongTake(io.ComfyNode):
             vae,
             with_audio(storyboard or one_shot(positive), audio),
             negative,
-            _take_size(seconds, fps, width, height),
+            _take_size(seconds, fps, width, height, aspect),
             WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
             sampling,
             anchor=ANCHOR.read(anchor),
@@ -126,8 +131,13 @@ class LongTake(io.ComfyNode):
 def _size_inputs() -> list:
     """Widgets for time and size."""
     return [
-        SECONDS.widget("How long the take is. 0: as long as the canvas or the storyboard."),
-        FPS.widget("Frames per second. 0: the canvas's, the storyboard's, or the model's own."),
+        SECONDS.widget(
+            "How long the take is. 0: as long as the storyboard or, without one, the canvas."
+        ),
+        FPS.widget(
+            "Frames per second. 0: those of the canvas's known frames, or the storyboard's, or the "
+            "canvas's, or the model's own."
+        ),
         WIDTH.widget(SIDES),
         HEIGHT.widget(SIDES),
     ]
@@ -178,13 +188,17 @@ def _optional_inputs() -> list:
             "canvas",
             optional=True,
             tooltip="A canvas, empty or with known frames, which stay exactly as they are. It sets "
-            "the size, and the seconds and frame rate where those are 0.",
+            "the size and, without a storyboard, the seconds and frame rate where those are 0.",
         ),
         custom_sampler_input(),
+        ASPECT.widget(
+            "Width to height. free: width and height are used as they are. Otherwise they only set "
+            "the number of pixels; the node shows the size. A canvas has a size of its own."
+        ),
     ]
 
 
-def _take_size(seconds: float, fps: float, width: int, height: int) -> TakeSize:
+def _take_size(seconds: float, fps: float, width: int, height: int, aspect: str) -> TakeSize:
     """What the widgets say, each looked at."""
     fps = FPS.read(fps)
     return TakeSize(
@@ -192,4 +206,5 @@ def _take_size(seconds: float, fps: float, width: int, height: int) -> TakeSize:
         frame_rate(fps) if fps else Fraction(0),
         WIDTH.read(width),
         HEIGHT.read(height),
+        ASPECT.read(aspect),
     )

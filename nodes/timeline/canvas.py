@@ -4,19 +4,18 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...engine.canvas.aspect import ASPECTS, FREE, chosen_size
+from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.grid import CausalGrid, frame_rate
 from ...host.networks.codec import codec_for
-from ..inputs.kinds import Choice, Number, Whole, verdict
-from ..inputs.shared import found_by, latent_output
+from ..inputs.kinds import Number, Whole, verdict
+from ..inputs.shared import ASPECT, found_by, latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0)
 WIDTH = Whole("width", 16, 8192, default=128, step=16)
 HEIGHT = Whole("height", 16, 8192, default=128, step=16)
 BATCH = Whole("batch_size", 1, 64, default=1, advanced=True)
-ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 MEGAPIXELS = Number("megapixels", 0.0, 64.0, default=0.0, step=0.0001, optional=True)
 FINEST = CausalGrid(channels=1)  # of all Wan VAEs
 
@@ -96,7 +95,8 @@ class CanvasNode(io.ComfyNode):
         codec = codec_for(vae)
         width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
         canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
-        return io.NodeOutput(latent_output(canvas))
+        notes = filter(None, [aspect_in_words(width, height, aspect)])
+        return io.NodeOutput(latent_output(canvas.noted(*notes)))
 
 
 def _check_size(

@@ -136,6 +136,10 @@ WIDGETS = {
         "shots": "[each by itself] | together",
         "anchor": "[off] | statistics | first frame | both",
         "keep": "[keep] | delete when done",
+        "aspect": (
+            "[free] | 16:9 | 9:16 | 1:1 | 4:3 | 3:4 | 3:2 | 2:3 | 21:9 | 9:21 | 1.85:1 | "
+            "2.39:1 | 8:3 | 4:5"
+        ),
     },
     "LongtakeDecode": {
         "fps": "0.0 (0.0 to 240.0)",

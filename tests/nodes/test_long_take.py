@@ -335,6 +335,51 @@ def test_a_shot_begins_with_its_image(board, host, windows, runs, pack):
     assert np.abs(frames[16].mean((0, 1)) - expected.mean((0, 1))).max() < 6
 
 
+def test_shots_from_nodes_take_the_place_of_the_example(graph, host, shown):
+    example = host.nodes.NODE_CLASS_MAPPINGS["LongtakeStoryboard"].INPUT_TYPES()["required"]["text"]
+    board = graph.add(
+        lone=("LongtakeShot", shot("a blue cube", 0.0)),
+        board=(
+            "LongtakeStoryboard",
+            {**STORYBOARD, "text": example[1]["default"], "shots": ["lone", 0]},
+        ),
+    )
+    run = host.run(board, want=["board"])
+    assert [s.prompt for s in run.values["board"][0].shots] == ["a blue cube"]
+    assert "the example text is left out" in "".join(shown)
+
+
+def test_the_length_is_the_storyboards_and_a_number_on_the_take_is_above_all(board, host, shown):
+    """The canvas is only as large as it is: 9 frames."""
+    rolling = board.but(take={"canvas": ["canvas", 0], "seconds": 0.0, "fps": 0.0})
+    run = host.run(rolling, want=["save"])
+    assert len(frames_of(saved(host, run))) == 25
+    assert "as long as the storyboard, 3 s, not as the canvas" in "".join(shown)
+    shown.clear()
+    assert len(made(host, rolling.but(take={"seconds": 4.0}))) == 33
+    assert "not as the canvas" not in "".join(shown)
+    by_prompt = {**rolling["take"]["inputs"], "positive": ["prompt", 0]}
+    del by_prompt["storyboard"]
+    assert len(made(host, rolling.add(take=("LongtakeLongTake", by_prompt)))) == 9
+
+
+def test_the_rate_of_frames_that_a_canvas_knows_is_the_takes(board, host):
+    """That of an empty one is not: the storyboard says 8."""
+    pin = {"image": ["image", 0], "vae": ["vae", 0], "latent": ["canvas", 0], "at": 0.0}
+    pinned = board.add(
+        image=("EmptyImage", {"width": 32, "height": 48, "batch_size": 1, "color": 0xC86432}),
+        pin=("LongtakePinImage", {**pin, "fit": "crop"}),
+    ).but(canvas={"fps": 12.0}, take={"canvas": ["canvas", 0], "seconds": 0.0, "fps": 0.0})
+    assert len(made(host, pinned)) == 25
+    assert len(made(host, pinned.but(take={"canvas": ["pin", 0]}))) == 37
+
+
+def test_an_aspect_decides_the_shape_of_a_take(take, host, shown):
+    frames = made(host, take.but(take={"width": 64, "height": 64, "aspect": "9:16"}))
+    assert frames.shape == (25, 80, 48, 3)
+    assert "48×80 is nearest to 9:16 here: 0.6 to 1, not 0.562" in "".join(shown)
+
+
 def test_a_shots_image_is_laid_over_black(board, host, windows, pack):
     grey = board.add(
         half=("EmptyImage", {"width": 50, "height": 60, "batch_size": 1, "color": 0x808080}),

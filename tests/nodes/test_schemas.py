@@ -49,7 +49,7 @@ INPUTS = {
     "LongtakeLongTake": [
         "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
         "sampler", "window", "overlap", "shots", "anchor", "keep", "positive", "storyboard",
-        "audio", "canvas"
+        "audio", "canvas", "custom_sampler", "aspect"
     ],
     "LongtakeDecode": ["latent", "vae", "fps", "crf"],
     "LongtakeDecodeFrames": ["latent", "vae"],

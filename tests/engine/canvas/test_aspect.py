@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.aspect import ASPECTS, fitting_size
+from longtake.engine.canvas.aspect import ASPECTS, aspect_in_words, fitting_size
 from longtake.engine.canvas.grid import CausalGrid
 
 WAN, FIVE_B = CausalGrid(16), CausalGrid(48, stride_hw=16)
@@ -44,3 +44,16 @@ def test_known_sizes(grid, name, pixels, size):
 
 def test_a_tiny_budget_is_one_token():
     assert fitting_size(WAN, Fraction(1), 1) == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "said"),
+    [
+        ((1280, 720), "16:9", ""),
+        ((832, 480), "free", ""),
+        ((832, 480), "16:9", "832×480 is nearest to 16:9 here: 1.73 to 1, not 1.78"),
+        ((32, 32), "16:9", "32×32 is nearer to 1:1 than to 16:9: take more pixels"),
+    ],
+)
+def test_a_size_that_is_not_what_was_asked_for_says_so(size, aspect, said):
+    assert aspect_in_words(*size, aspect) == said
