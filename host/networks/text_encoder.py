@@ -159,15 +159,23 @@ def weights_taken_over() -> Iterator[None]:
     """While it lasts, core's T5 uses the weights that it loads where they are, without copying.
 
     Core would copy them into weights of its own, which takes memory of twice the file's size.
-    What belongs in another dtype, or on a GPU, is still copied.
+    What belongs in another dtype is still copied; and where core has made a T5 on a GPU, all is
+    copied into that one, for two would not fit.
     """
 
-    def take(network: T5, weights: Mapping[str, Tensor], strict: bool = True, assign: bool = True):
-        own = network.state_dict()
+    def take(
+        network: T5,
+        weights: Mapping[str, Tensor],
+        strict: bool = True,
+        assign: bool | None = None,
+    ):
+        load = partial(nn.Module.load_state_dict, network, strict=strict)
         # Newer hosts leave layers without parameters, and embeddings on meta, until this is done.
-        real = {name: w for name, w in own.items() if not w.is_meta}
+        real = {name: w for name, w in network.state_dict().items() if not w.is_meta}
+        if any(w.device.type != "cpu" for w in real.values()):
+            return load(weights, assign=bool(assign))
         alike = {name: w.to(real[name]) if name in real else w for name, w in weights.items()}
-        return nn.Module.load_state_dict(network, alike, strict=strict, assign=assign)
+        return load(alike, assign=assign is not False)
 
     T5.load_state_dict = take
     try:

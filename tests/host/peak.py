@@ -8,17 +8,22 @@ from torch.utils._pytree import tree_leaves
 
 
 class Peak(TorchDispatchMode):
-    """Counts the bytes of all tensors alive, on the meta device as anywhere."""
+    """Counts the bytes of all tensors alive, on the meta device as anywhere.
 
-    def __init__(self):
+    Args:
+        on: kind of device of those that count; None for any.
+    """
+
+    def __init__(self, on: str | None = None):
         super().__init__()
+        self.on = on
         self.live = self.most = 0
         self.known = set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
+            if isinstance(leaf, torch.Tensor) and self.on in (None, leaf.device.type):
                 self._count(leaf.untyped_storage())
         return out
 

@@ -16,7 +16,8 @@ from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests import fake_card as fake
 from tests.fake_card import Copies, card, fake_card, moved, there
-from tests.host.conftest import DIT, VAE
+from tests.host.conftest import DIT, TEXT, VAE
+from tests.host.peak import Peak
 from tests.models.tiny import VAE_21, VAE_22
 
 ONE_LEVEL = replace(DIT, frame_levels=False)
@@ -233,6 +234,22 @@ def test_a_video_through_cores_vae_calls(pack):
         latents = network.encode(pixels, device=card())
     is_there(latents, (1, 6, 2, 3, 5))
     assert copies.bytes == 2 * pixels.numel()  # in 16 bits, not in float32
+
+
+def test_a_text_encoder_that_is_made_on_the_card_is_there_once(pack):
+    import comfy.ops
+    from comfy.text_encoders.t5 import T5
+
+    sizes = {**pack.text_encoder.UMT5, **TEXT}
+    with Peak(on=card().type) as peak:
+        network = T5(sizes, torch.bfloat16, card(), comfy.ops.disable_weight_init)
+        size = peak.live
+        weights = {name: torch.empty(w.shape, dtype=w.dtype) for name, w in
+                   network.state_dict().items()}  # fmt: skip
+        with pack.text_encoder.weights_taken_over():
+            network.load_state_dict(weights, strict=False)
+    assert size <= peak.most < 1.2 * size
+    assert {w.device for w in network.parameters()} == {card()}
 
 
 def test_known_latents_for_image_channels(pack):
