@@ -10,7 +10,8 @@ its bits are fixed for good, and the ziggurat method behind `standard_normal` co
 multiplies, which is the same everywhere; a test pins the numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from ...models.errors import InputError
 
 _WORD = 2**32
+_FAR = 2**128  # blocks of numbers between two draws of a frame
 
 
 def check_seed(seed: int) -> int:
@@ -28,7 +30,9 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def frame_noise(seed: int, frame: int, shape: tuple[int, ...], video: int = 0) -> Tensor:
+def frame_noise(
+    seed: int, frame: int, shape: tuple[int, ...], video: int = 0, draw: int = 0
+) -> Tensor:
     """The noise of one latent frame.
 
     Args:
@@ -37,13 +41,41 @@ def frame_noise(seed: int, frame: int, shape: tuple[int, ...], video: int = 0) -
             for frames that were put in front of a video later; -2³¹ … 2³¹ - 1.
         shape: (c, h, w), or any other.
         video: position in the batch.
+        draw: 0 is what sampling begins with; 1 and on what samplers add on the way.
 
     Returns:
         `shape` float32 on the CPU, drawn from the normal distribution.
     """
     key = (check_seed(seed), video * _WORD + frame % _WORD)
-    draw = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
-    return torch.from_numpy(draw.standard_normal(shape).astype(np.float32))
+    stream = np.random.Philox(key=np.array(key, dtype=np.uint64), counter=draw * _FAR)
+    numbers = np.random.Generator(stream).standard_normal(shape)
+    return torch.from_numpy(numbers.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class WindowNoise:
+    """The noise of a window of a video, at first and on the way.
+
+    Attributes:
+        frames: the seed and the number of each latent frame, see `frame_noise`.
+        shape: (c, h, w) of a latent frame.
+        videos: how many; video 0 is the same however many there are.
+    """
+
+    frames: Sequence[tuple[int, int]]
+    shape: tuple[int, int, int]
+    videos: int = 1
+
+    def drawn(self, draw: int = 0) -> Tensor:
+        """(b, c, t, h, w) float32 on the CPU; `draw` as in `frame_noise`."""
+        return torch.stack(
+            [
+                torch.stack(
+                    [frame_noise(*frame, self.shape, video, draw) for frame in self.frames], dim=1
+                )
+                for video in range(self.videos)
+            ]
+        )
 
 
 def video_noise(
@@ -61,10 +93,4 @@ def video_noise(
     Returns:
         (b, c, t, h, w) float32 on the CPU.
     """
-    frames = list(frames)
-    return torch.stack(
-        [
-            torch.stack([frame_noise(seed, frame, shape, video) for frame in frames], dim=1)
-            for video in range(videos)
-        ]
-    )
+    return WindowNoise([(seed, frame) for frame in frames], shape, videos).drawn()

@@ -19,7 +19,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
@@ -30,6 +30,7 @@ from ..comfyui.node_text import show_text
 from ..networks.patching import forget_text
 from ..networks.settings import settings_for, settings_of
 from ..networks.transformer import config_of, network_of
+from . import calls
 from .routes import pins_for, with_channels
 
 KEY = "longtake_experts"
@@ -218,6 +219,7 @@ class Run:
         prompts = {name: [p.copy() for p in c] for name, c in self.guider.original_conds.items()}
         comfy.samplers.preprocess_conds_hooks(prompts)
         own = comfy.model_patcher.create_model_options_clone(low.model_options)
+        self.calls_as_planned(own)
         helpers.prepare_model_patcher(low, prompts, own)
         comfy.samplers.filter_registered_hooks_on_conds(prompts, own)
         shape, device = self.noise.shape, low.load_device
@@ -238,6 +240,13 @@ class Run:
             "sample_sigmas"
         ]
         self.low = inner, prompts, own, loaded
+
+    def calls_as_planned(self, options: dict[str, Any]) -> None:
+        """Have the second expert take as many prompts in a call as the first one."""
+        planned = self.guider.model_options.get("transformer_options", {}).get("wrappers", {})
+        for where, by_key in planned.items():
+            for what in by_key.get(calls.KEY, ()):
+                add_wrapper_with_key(where, calls.KEY, what, options, is_model_options=True)
 
     def leave(self) -> None:
         """After the run, however it ended."""

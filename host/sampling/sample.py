@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.masked import MaskedLatents
-from ...engine.canvas.noise import check_seed, video_noise
+from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
 from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NotFiniteError
@@ -23,7 +23,10 @@ from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, step_callback
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
+from .calls import Calls, calls_for, keep_to
+from .experts import experts_of
 from .routes import missing_vision, pins_for, with_channels
+from .step_noise import with_step_noise
 
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
 
@@ -107,7 +110,6 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
     channels = pins and pins.channels(range(t))
-    noise = video_noise(sampling.seed, range(t), (c, h, w), b)
     out = latents.to(mm.intermediate_device(), torch.float32, copy=True)
     number = count()
     with Playback(sampling.steps * len(canvas.windows)) as playback:
@@ -116,7 +118,7 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
             playback.begin(next(number) * sampling.steps)
             shown = prompts.from_frame(window.frames[0], t)
             shown = with_channels(shown, channels and channels.at(window.frames), part)
-            own = noise[:, :, list(window.frames)]
+            own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
             return run(model, shown, part, own, sampling, playback)[:, :, window.context :]
 
         for window, new in sampled(video, canvas.windows, new_frames):
@@ -128,7 +130,7 @@ def run(
     model: ModelPatcher,
     prompts: Prompts,
     part: MaskedLatents,
-    noise: Tensor,
+    noise: WindowNoise,
     sampling: Sampling,
     playback: Playback,
 ) -> Tensor:
@@ -136,10 +138,11 @@ def run(
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(*prompts)
     guider.set_cfg(sampling.cfg)
+    keep_to(guider, planned_calls(model, part.latents.shape, sampling))
     out = guider.sample(
-        noise,
+        noise.drawn(),
         part.latents,
-        sampling.solver(),
+        with_step_noise(sampling.solver(), noise),
         sampling.sigmas.clone(),  # uni_pc writes into them
         denoise_mask=part.mask,
         callback=step_callback(model, playback),
@@ -151,6 +154,12 @@ def run(
         return out
     # Scaling in and out rounds what is known.
     return torch.where(part.mask.to(out.device) == 0, part.latents.to(out), out)
+
+
+def planned_calls(model: ModelPatcher, shape: tuple[int, ...], sampling: Sampling) -> Calls:
+    """How many prompts a call of the model takes, in a run on latents of `shape`."""
+    both = experts_of(model)
+    return calls_for(model, shape, sampling.cfg, *([both.cfg_low] if both else []))
 
 
 def with_rate(prompts: Prompts, config: DiTConfig | None, fps: Fraction | None) -> Prompts:

@@ -16,7 +16,7 @@ from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
 from ...engine.canvas.masked import MaskedLatents
-from ...engine.canvas.noise import frame_noise
+from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
 from ...engine.frames.stream import frame_stream
 from ...engine.media.publish import check_space, claim, writing_bytes
@@ -36,7 +36,7 @@ from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
 from ..networks.vae import PieceDecoder, make_room
 from ..sampling.routes import Route, missing_vision, route_for, with_channels
-from ..sampling.sample import finite, run
+from ..sampling.sample import finite, planned_calls, run
 from . import weights_hash
 from .progress import TakeProgress, guessed_step, memory_of, room_of
 from .recipe import Recipe
@@ -77,6 +77,11 @@ class TakeSampler:
         r, s = self.recipe, self.recipe.sampling
         model = weights_hash.identity(r.model)
         base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
+        together = {
+            frames: planned_calls(r.model, (1, r.cell[0], frames, *r.cell[1:]), s).together
+            for clip in r.take.clips
+            for frames in {len(window.frames) for window in clip.windows}
+        }
         all_keys = []
         for clip, noise, known in zip(r.take.clips, self.noise, r.known, strict=True):
             keys, key = {}, base
@@ -84,7 +89,8 @@ class TakeSampler:
                 own = [noise[k] if seeds else noise[k][1] for k in window.frames]
                 deciding = known.deciding(window, r.codec.grid)
                 prompt = r.prompts(clip, window).positive
-                keys[window] = key = digest(key, prompt, own, deciding, window.context)
+                calls = together[len(window.frames)]
+                keys[window] = key = digest(key, prompt, own, deciding, window.context, calls)
             all_keys.append(keys)
         return all_keys
 
@@ -137,13 +143,13 @@ class TakeSampler:
     def _sample(self, number: int, window: Window, part: MaskedLatents) -> Tensor:
         """What a window adds, float32 on the CPU."""
         r, noise_of = self.recipe, [self.noise[number][k] for k in window.frames]
-        noise = [frame_noise(seed, frame, r.cell) for seed, frame in noise_of]
         seed, frame = noise_of[window.context]
-        # For samplers that add noise on the way: another one in each window.
+        # For samplers that draw numbers of their own: others in each window.
         sampling = replace(r.sampling, seed=(seed + frame) % 2**64)
         prompts = self._prompts(number, window, part)
         self.progress.window()
-        out = run(r.model, prompts, part, torch.stack(noise, dim=1)[None], sampling, self.progress)
+        noise = WindowNoise(noise_of, r.cell)
+        out = run(r.model, prompts, part, noise, sampling, self.progress)
         which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
         finite(out, r.model, sampling, which)
         return out[:, :, window.context :].to("cpu", torch.float32).clone()

@@ -6,7 +6,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import comfy.ldm.modules.attention
+import comfy.model_management as mm
 import torch
+from comfy.cli_args import args
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import WeightAdapterBase
 
@@ -14,7 +16,7 @@ from ...engine.take.fingerprint import digest
 from ..networks.patching import OURS
 from ..sampling import experts
 
-VERSION = 1  # of how windows are sampled; a new number means that all are sampled again
+VERSION = 2  # of how windows are sampled; a new number means that all are sampled again
 _WEIGHTS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # a module's hash, while it lives
 
 
@@ -28,8 +30,7 @@ def identity(model: ModelPatcher) -> str:
     return digest(
         VERSION,
         str(torch.__version__),
-        str(model.load_device),
-        torch.get_num_threads() if model.load_device.type == "cpu" else None,
+        computed_on(model.load_device),
         comfy.ldm.modules.attention.optimized_attention.__name__,
         str(network.get_dtype()),
         str(network.manual_cast_dtype),
@@ -46,6 +47,15 @@ def identity(model: ModelPatcher) -> str:
         model.injections,
         {name: [identity(m) for m in more] for name, more in model.additional_models.items()},
     )
+
+
+def computed_on(device: torch.device) -> tuple[Any, ...]:
+    """What the rounding of a network depends on besides itself: which device, and how set up."""
+    if device.type == "cpu":
+        return "cpu", torch.get_num_threads()
+    # Which of several of one kind it is makes no difference.
+    kind = mm.get_torch_device_name(device).removeprefix(f"{device} ")
+    return device.type, kind, *sorted(str(feature) for feature in args.fast or ())
 
 
 def foreign(by_key: dict[Any, Any]) -> dict[Any, Any]:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.noise import frame_noise, video_noise
+from longtake.engine.canvas.noise import WindowNoise, frame_noise, video_noise
 from longtake.models.errors import InputError
 
 SHAPE = (3, 5, 7)
@@ -69,3 +69,20 @@ def test_its_numbers_are_fixed():
 def test_a_seed_is_64_bits(seed):
     with pytest.raises(InputError, match="from 0 to 18446744073709551615"):
         frame_noise(seed, 0, SHAPE)
+
+
+@given(seed=SEEDS, frame=st.integers(-99, 99), video=st.integers(0, 3))
+def test_what_is_drawn_on_the_way_is_other_noise(seed, frame, video):
+    drawn = [frame_noise(seed, frame, (11,), video, draw) for draw in range(5)]
+    numbers = torch.cat([*drawn, frame_noise(seed, frame + 1, (11,), video)])
+    assert len(set(numbers.tolist())) == 66
+    assert torch.equal(drawn[0], frame_noise(seed, frame, (11,), video))
+
+
+def test_a_windows_frames_may_be_of_several_seeds():
+    noise = WindowNoise([(5, 3), (8, 0)], SHAPE, 2)
+    for draw in (0, 4):
+        out = noise.drawn(draw)
+        assert out.shape == (2, 3, 2, 5, 7)
+        assert torch.equal(out[1, :, 1], frame_noise(8, 0, SHAPE, 1, draw))
+        assert torch.equal(out[0, :, 0], frame_noise(5, 3, SHAPE, 0, draw))

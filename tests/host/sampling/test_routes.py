@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 
 from longtake.engine.canvas.canvas import Canvas
-from longtake.engine.canvas.noise import video_noise
+from longtake.engine.canvas.noise import WindowNoise, video_noise
 from longtake.engine.canvas.plan import Window
 from longtake.engine.sampling.schedule import sigmas
 from tests.host.conftest import DIT, write_dit
@@ -207,7 +207,7 @@ def test_windows_hand_over_in_latents_on_every_route(pack, request, which):
         model,
         pack.conditioning.Prompts(prompt(model, 1), prompt(model, 2)),
         pack.latent.to_canvas(rest).video,
-        video_noise(11, range(2, 5), (6, 5, 7)),
+        WindowNoise([(11, k) for k in range(2, 5)], (6, 5, 7)),
         pack.sample.Sampling(LEVELS, 11, 3.0),
         pack.progress.Playback(3),
     )

@@ -214,3 +214,16 @@ def test_an_empty_canvas_changes_nothing(studio, model):
     blank = known(studio.canvas(7))
     assert studio.sampler(studio.recipe(model, blank)).keys == plain
     assert studio.recipe(model).known[0].latents == {}
+
+
+def test_one_call_or_two_makes_other_windows(studio, model, monkeypatch):
+    import comfy.model_management as mm
+
+    def keys():
+        return studio.sampler(studio.recipe(model)).keys
+
+    together = keys()
+    monkeypatch.setattr(mm, "get_free_memory", lambda *_, **__: 1e3)
+    assert keys() == together
+    monkeypatch.setattr(mm, "get_total_memory", lambda *_, **__: 1e3)
+    assert all(a != b for a, b in zip(keys()[0].values(), together[0].values(), strict=True))
