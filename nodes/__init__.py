@@ -17,6 +17,7 @@ from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
 from .output.salvage import SalvageNode
 from .output.save import SaveVideo
+from .prompt.audio import LoadAudio
 from .prompt.beat import Beat
 from .prompt.prompt import PromptNode
 from .prompt.storyboard import ShotNode, Storyboard
@@ -41,6 +42,7 @@ NODES: list[type[io.ComfyNode]] = [
     PromptNode,
     ShotNode,
     Storyboard,
+    LoadAudio,
     Beat,
     CanvasNode,
     PinImage,

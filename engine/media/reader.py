@@ -154,11 +154,17 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
     Raises:
         InputError: if it is damaged or has no video stream; also for damage found while it is open.
     """
-    kind = container_of(path)
+    with opened_as(container_of(path), path) as container:
+        if not container.streams.video:
+            raise InputError(f"{path.name} has no video stream.")
+        yield container
+
+
+@contextmanager
+def opened_as(kind: str, path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file as one kind of container. Raises InputError for damage, then or while open."""
     try:
         with av.open(str(path), format=kind, options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise InputError(f"{path.name} has no video stream.")
             yield container
     except av.FFmpegError as error:
         if isinstance(error, OSError) and not isinstance(error, EOFError):

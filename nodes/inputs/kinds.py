@@ -169,12 +169,14 @@ class File:
     default: str
     none: str | None = None
     upload: io.UploadType | None = None
+    optional: bool = False
 
     def widget(self, tooltip: str) -> io.Combo.Input:
         return io.Combo.Input(
             self.name,
             options=self.menu(),
             default=self.default,
+            optional=self.optional,
             upload=self.upload,
             tooltip=tooltip,
         )

@@ -21,7 +21,7 @@ class Beat(io.ComfyNode):
             category="Longtake/Storyboard",
             **found_by("drum, music, metronome"),
             description="A plain drum beat, for trying out music videos before there is any "
-            "music. For a song of your own, use ComfyUI's LoadAudio instead.",
+            "music. For a song of your own, use Load Audio instead.",
             inputs=[
                 TEMPO.widget("Beats per minute."),
                 SECONDS.widget("How long it lasts."),

@@ -97,6 +97,18 @@ class Page:
         self._page.keyboard.press("Enter")
         self._page.wait_for_timeout(300)
 
+    def upload(self, node: str, place: list[float], file: Path) -> None:
+        """Choose a file by a node's button, which is drawn at a place of the window."""
+        chooser = self._page.locator(f'[data-node-id="{node}"] input[type=file]')
+        with self._page.expect_response("**/upload/**"):
+            if chooser.count():
+                chooser.set_input_files(file)
+            else:
+                with self._page.expect_file_chooser() as choosing:
+                    self._page.mouse.click(*place)
+                choosing.value.set_files(file)
+        self._page.wait_for_timeout(300)
+
     def close(self) -> None:
         self._page.close()
 

@@ -6,6 +6,7 @@ import pytest
 
 from environment import VERSION, comfyui_folder, version_of
 from tests.browser.conftest import Page
+from tests.engine.media.test_sound_part import written
 
 TIMES = ("fps", "seconds", "at", "start", "end", "overlap", "window", "offset", "dissolve", "snap")
 PLACE = """([type, place]) => {
@@ -39,7 +40,7 @@ PLACE_OF = """([id, name]) => {  // where in the window the number of a widget i
         const box = made.getBoundingClientRect();
         return [box.x + box.width / 2, box.y + box.height / 2];
     }
-    const [x, y] = [node.pos[0] + node.size[0] / 2, node.pos[1] + widget.last_y + 10];
+    const [x, y] = [node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10];
     const { offset, scale } = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
     return [canvas.x + (x + offset[0]) * scale, canvas.y + (y + offset[1]) * scale];
 }"""
@@ -85,3 +86,13 @@ def test_a_seed_stays_when_the_graph_is_queued(empty, name):
         pytest.skip("it cannot be told what control after generate begins with")
     node = empty.ask(PLACE, [name, [400, 200]])
     assert empty.ask(QUEUED, node)["seed"] == (-1 if name == "LongtakeShot" else 0)
+
+
+def test_a_song_is_uploaded_by_the_button_of_load_audio(empty, tmp_path):
+    song = written(tmp_path / "song.wav", "pcm_s16le")
+    node = empty.ask(PLACE, ["LongtakeLoadAudio", [400, 200]])
+    empty.settle()
+    empty.upload(node, empty.ask(PLACE_OF, [node, "upload"]), song)
+    sent = empty.ask("async () => (await app.graphToPrompt()).output")[node]["inputs"]
+    assert {**sent, "audioUI": ""} == {"audio": "song.wav", "start": 0, "seconds": 0, "audioUI": ""}
+    assert not [error for error in empty.errors if "400" not in error]  # of a file without a name

@@ -47,6 +47,11 @@ WIDGETS = {
         "snap": "0.5 (0.0 to 10.0)",
         "meet": "0.35 (0.0 to 1.0)",
     },
+    "LongtakeLoadAudio": {
+        "audio": "",
+        "start": "0.0 (0.0 to 10800.0)",
+        "seconds": "0.0 (0.0 to 10800.0)",
+    },
     "LongtakeBeat": {
         "tempo": "120.0 (30.0 to 300.0)",
         "seconds": "10.0 (0.1 to 3600.0)",
@@ -179,7 +184,7 @@ WIDGETS = {
         "file": "",
     },
 }
-FILLED_BY_OTHERS = ("file", "sampler", "family")
+FILLED_BY_OTHERS = ("file", "audio", "sampler", "family")
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ INPUTS = {
     "LongtakeStoryboard": [
         "clip", "text", "seconds", "fps", "snap", "meet", "shots", "audio"
     ],
+    "LongtakeLoadAudio": ["audio", "start", "seconds", "audioUI", "upload"],
     "LongtakeBeat": ["tempo", "seconds", "offset"],
     "LongtakeLongTake": [
         "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
