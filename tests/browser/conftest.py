@@ -56,11 +56,13 @@ class Page:
 
     Attributes:
         errors: what it has logged as errors since the graph was opened.
+        mouse, keyboard: Playwright's, which act as a hand does.
     """
 
     def __init__(self, browser: Any, server: ComfyUI):
         self.errors: list[str] = []
         self._page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        self.mouse, self.keyboard = self._page.mouse, self._page.keyboard
         self._page.on("console", self._heard)
         self._page.on("pageerror", lambda error: self.errors.append(str(error)))
         self._page.goto(f"http://{server.address}/")

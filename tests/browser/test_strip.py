@@ -1,0 +1,295 @@
+"""The strip on Storyboard, by mouse and keyboard; and that its text stays the one truth."""
+
+import random
+from fractions import Fraction
+
+import pytest
+
+from tests.browser.conftest import Page
+from tests.engine.take.test_storyboard import CASES, read
+
+STORY = """# my film
+[0s] a red ball
+  on the grass
+
+# then
+[2s cut] a blue cube
+
+[4s dissolve 0.5s seed 7] a yellow cone
+"""
+MODULES = "/extensions/longtake/storyboard"
+PIECES = [
+    *("[", "]", "0", "1", "4", "9", "s", ":", ".", " ", "\n", "\r\n", "#", "x", "-", "=", ","),
+    *("cut", "dissolve", "seed", "fade", "DISSOLVE", "a ball", "1:05", "é", "\x1c", "\U0001f600"),
+    *("[0s] ", "[4s cut] ", "[9s dissolve 0.5s seed 7] "),
+]
+READ = """async ([module, cases]) => {
+    const { parseStoryboard, checkStoryboard, StoryboardError } = await import(module);
+    return cases.map(([text, end]) => {
+        try {
+            const shots = parseStoryboard(text);
+            checkStoryboard(shots, end);
+            return { shots: shots.map((shot) =>
+                [shot.start, shot.words, shot.transition, shot.dissolve, shot.seed]) };
+        } catch (error) {
+            if (!(error instanceof StoryboardError)) throw error;
+            return { error: error.message };
+        }
+    });
+}"""
+STATE = """() => {
+    const node = app.graph.nodes[0];
+    const value = (name) => node?.widgets.find((widget) => widget.name === name).value;
+    return {
+        nodes: app.graph.nodes.length, text: value('text'), seconds: value('seconds'),
+        cards: [...document.querySelectorAll('.lt-card')].map((card) => card.ariaLabel),
+        chosen: document.querySelector('.lt-card[aria-selected=true]')?.dataset.shot,
+        told: document.querySelector('.lt-status')?.textContent,
+    };
+}"""
+BOX = """(selector) => {
+    const { x, y, width, height } = document.querySelector(selector).getBoundingClientRect();
+    return [x, y, width, height];
+}"""
+
+
+class Board:
+    """A Storyboard node in a page, and a hand on its strip."""
+
+    def __init__(self, page: Page):
+        self.page = page
+
+    def open(self, text: str = STORY, seconds: float = 6.0) -> None:
+        node = {"id": 5, "type": "LongtakeStoryboard", "pos": [60, 60], "size": [520, 420]}
+        node |= {"flags": {}, "order": 0, "mode": 0, "inputs": [], "outputs": [], "properties": {}}
+        node["widgets_values"] = [text, seconds, 8.0, 0.5, 0.35]
+        self.page.open({"last_node_id": 5, "last_link_id": 0, "nodes": [node], "links": [],
+                        "groups": [], "version": 0.4}, "strip")  # fmt: skip
+        self.page.ask("""() => {
+            const [x, y] = app.graph.nodes[0].pos;  // Nodes 2.0 may have moved it
+            Object.assign(app.canvas.ds, { scale: 1.25, offset: [80 - x, 60 - y] });
+            app.canvas.setDirty(true, true);
+        }""")
+        self.page.settle()
+
+    @property
+    def state(self) -> dict:
+        return self.page.ask(STATE)
+
+    @property
+    def text(self) -> str:
+        return self.state["text"]
+
+    def at(self, selector: str, x: float = 0.5, y: float = 0.5) -> tuple[float, float]:
+        """A place within an element, as parts of its size."""
+        left, top, width, height = self.page.ask(BOX, selector)
+        return left + x * width, top + y * height
+
+    def drag(self, start: tuple, end: tuple, *, escape: bool = False) -> None:
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        self.page.mouse.move(*end, steps=4)
+        if escape:
+            self.page.keyboard.press("Escape")
+        self.page.mouse.up()
+
+    def pull(self, edge: int, seconds: float, **options) -> None:
+        """Pull a cut by so many seconds."""
+        x, y = self.at(f'.lt-edge[data-edge="{edge}"]')
+        width = self.page.ask(BOX, ".lt-inside")[2]
+        self.drag((x, y), (x + seconds * width / self.state["seconds"], y), **options)
+
+    def click(self, selector: str, **options) -> None:
+        self.page.mouse.click(*self.at(selector), **options)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def choose(self, words: str) -> None:
+        """An entry of the menu that is open."""
+        self.page.ask(
+            "(words) => [...document.querySelectorAll('.longtake-menu button')]"
+            ".find((entry) => entry.textContent.startsWith(words))"
+            ".setAttribute('data-test', 'this')", words,
+        )  # fmt: skip
+        self.click('[data-test="this"]')
+
+
+@pytest.fixture(scope="module")
+def strip(page) -> Board:
+    return Board(page)
+
+
+@pytest.fixture
+def board(strip) -> Board:
+    strip.open()
+    return strip
+
+
+def generated() -> list[str]:
+    """Texts of which about two in three are storyboards."""
+    draw = random.Random(7)
+    return [
+        ("[0s] a\n" if draw.random() < 0.7 else "")
+        + "".join(draw.choices(PIECES, k=draw.randrange(1, 14)))
+        for _ in range(2000)
+    ]
+
+
+def test_the_browser_reads_a_text_as_python_does(page):
+    cases = [(case["text"], case["end"]) for case in CASES] + [(text, 12) for text in generated()]
+    found = page.ask(READ, [f"{MODULES}/text.js", cases])
+    for (text, end), here in zip(cases, found, strict=True):
+        assert here == read(text, Fraction(end)), repr(text)
+
+
+def test_every_shot_has_its_card(board):
+    assert board.state["cards"] == [
+        "Shot 1, 0 to 2 s, a red ball on the grass",
+        "Shot 2, 2 to 4 s, cut, a blue cube",
+        "Shot 3, 4 to 6 s, dissolves for 0.5 s, a yellow cone",
+    ]
+
+
+def test_a_cut_that_is_pulled_changes_its_time_alone(board):
+    board.pull(1, 1.0)
+    assert board.text == STORY.replace("[2s cut]", "[3s cut]")
+    board.pull(2, 9.0)  # no further than its dissolve takes
+    assert board.text == STORY.replace("[2s cut]", "[3s cut]").replace("[4s", "[5.5s")
+    board.press("Control+z", "Control+z")
+    assert board.text == STORY
+    board.pull(1, 1.0, escape=True)
+    assert board.text == STORY
+
+
+def test_the_end_that_is_pulled_changes_the_seconds_alone(board):
+    board.pull(3, -1.0)
+    assert (board.state["seconds"], board.text) == (5.0, STORY)
+    board.press("Control+z")
+    assert (board.state["seconds"], board.text) == (6.0, STORY)
+
+
+def test_a_card_that_is_carried_takes_its_notes_and_its_length_along(board):
+    board.pull(1, 1.0)
+    board.drag(board.at('[data-shot="0"]'), board.at('[data-shot="2"]', 0.2))
+    assert board.text == (
+        "# then\n[0s cut] a blue cube\n\n# my film\n[1s] a red ball\n  on the grass\n\n"
+        "[4s dissolve 0.5s seed 7] a yellow cone\n"
+    )
+    board.drag(board.at('[data-shot="2"]'), board.at('[data-shot="0"]', 0.1))
+    assert board.text.startswith("[0s seed 7] a yellow cone\n\n# then\n[2s cut] a blue cube\n\n#")
+    board.press("Control+z", "Control+z", "Control+z")
+    assert board.text == STORY
+
+
+def test_words_are_written_over_their_card(board):
+    board.page.mouse.dblclick(*board.at('[data-shot="1"]'))
+    board.page.keyboard.type("a green cone")
+    board.press("Enter")
+    assert board.text == STORY.replace("a blue cube", "a green cone")
+    board.press("Control+z", "ArrowLeft", "Enter", "End")  # the words keep their lines
+    board.page.keyboard.type(", at night")
+    board.press("Enter")
+    assert board.text == STORY.replace("grass", "grass, at night")
+    board.press("Enter")
+    board.page.keyboard.type("[4s] what is no prompt")
+    board.press("Enter")
+    assert "No line of the words may begin with" in board.state["told"]
+    board.press("Escape")
+    assert board.text == STORY.replace("grass", "grass, at night")
+
+
+def test_shots_are_added_split_deleted_and_all_of_it_undone(board):
+    board.click('[data-shot="1"]')
+    board.click('[data-does="add"]')
+    board.page.keyboard.type("a dog")
+    board.press("Enter")
+    added = board.state
+    assert added["text"] == STORY.replace("a blue cube", "a blue cube\n[4s cut] a dog").replace(
+        "[4s dissolve", "[6s dissolve"
+    )
+    assert added["seconds"] == 8.0
+    board.click('[data-does="split"]')
+    assert "[4s cut] a dog\n[5s cut] a dog\n" in board.text
+    board.click('[data-shot="0"]')
+    board.click('[data-does="remove"]')
+    assert board.text.startswith("\n# then\n[0s cut] a blue cube\n")
+    for _ in range(4):
+        board.click('[data-does="undo"]')
+    assert (board.text, board.state["seconds"]) == (STORY, 6.0)
+    board.press("n", "Escape")  # nobody wrote what it shows
+    assert board.text == STORY
+
+
+def test_the_keyboard_does_all_of_it_and_leaves_the_node_alone(board):
+    board.click('[data-shot="0"]')
+    board.press("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
+    assert "[2.2s cut]" in board.text
+    board.press("Control+z")  # both, for it was one movement
+    assert board.text == STORY
+    board.press("Control+ArrowRight")
+    assert board.state["chosen"] == "2"
+    assert board.text.endswith(
+        "[2s dissolve 0.5s seed 7] a yellow cone\n\n# then\n[4s cut] a blue cube\n"
+    )
+    board.press("Control+z", "d")
+    assert "[4s cut seed 7] a yellow cone" in board.text
+    board.press("Control+z", "Delete", "Home", "Delete")
+    assert board.text.strip() == "# then\n[0s cut] a blue cube"
+    board.press("Delete")
+    assert "one shot at least" in board.state["told"]
+    board.press("Control+z", "Control+z")
+    assert (board.state["nodes"], board.text) == (1, STORY)
+
+
+def test_a_shot_is_locked_by_a_seed_of_its_own(board):
+    board.click('[data-shot="1"]', button="right")
+    board.choose("Lock")
+    before, found, after = board.text.partition(" seed ")
+    assert (before, found) == (STORY.partition("cut]")[0] + "cut", " seed ")
+    assert after.split("]")[0].isdecimal()
+    board.press("Shift+F10")
+    board.choose("Unlock")
+    assert board.text == STORY
+    board.click('[data-shot="2"]', button="right")
+    board.choose("Unlock")
+    assert board.text == STORY.replace(" seed 7", "")
+
+
+def test_a_text_that_is_none_is_shown_as_that_and_never_written(board):
+    wrong = STORY.replace("cut", "kut")
+    board.page.ask("(text) => (app.graph.nodes[0].widgets[0].value = text)", wrong)
+    board.page.settle()
+    assert board.state["told"].startswith("line 6, column 5: 'kut' means nothing here: did you")
+    board.drag(board.at('[data-shot="0"]'), board.at('[data-shot="2"]'))
+    board.page.mouse.dblclick(*board.at('[data-shot="1"]'))
+    board.press("d", "s", "Delete", "Enter", "Shift+ArrowRight")
+    assert board.text == wrong
+    board.press("Control+z")
+    assert board.text == STORY
+
+
+def test_what_is_typed_in_the_text_is_seen_on_the_strip(board):
+    board.click(".dom-widget textarea, [data-node-id] textarea")
+    board.press("Control+End")
+    board.page.keyboard.type("[5s] a dog")
+    assert board.state["cards"][-1] == "Shot 4, 5 to 6 s, cut, a dog"
+
+
+def test_what_is_saved_and_queued_is_the_same_as_without_the_strip(board):
+    saved = board.page.ask("() => app.graph.serialize().nodes[0]")
+    assert saved["widgets_values"] == [STORY, 6.0, 8.0, 0.5, 0.35]
+    prompt = board.page.ask("async () => (await app.graphToPrompt()).output")
+    assert prompt["5"]["inputs"] == {
+        "text": STORY, "seconds": 6, "fps": 8, "snap": 0.5, "meet": 0.35,
+    }  # fmt: skip
+
+
+def test_an_empty_text_gets_its_first_shot(strip):
+    strip.open("")
+    strip.click('[data-does="add"]')
+    strip.page.keyboard.type("a red ball")
+    strip.press("Enter")
+    assert strip.text == "[0s] a red ball"
+    assert not strip.page.errors

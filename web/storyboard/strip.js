@@ -1,0 +1,272 @@
+/**
+ * The strip of a storyboard: its shots in time, and what may be done with them.
+ *
+ * The text is the truth. The strip holds no copy of it that could be saved: it reads it whenever it may
+ * have changed, and every change is made in the text and read again before it is kept.
+ *
+ * A source is where the text comes from: {read() -> {text, end, fps, chained, why}, write(state)}.
+ * `end` is null where nobody says it, `chained` that there are shots beside those in the text, and
+ * `why` a sentence where the text cannot be changed here.
+ */
+
+import { drawStrip } from "./draw.js";
+import * as edits from "./edits.js";
+import { listenToGestures } from "./gestures.js";
+import { History } from "./history.js";
+import { listenToKeys } from "./keys.js";
+import { endsOf, guessedEnd, label, settled } from "./layout.js";
+import { DISSOLVE, StoryboardError, checkStoryboard, parseStoryboard } from "./text.js";
+import { openEditor } from "./words_editor.js";
+
+export const NEW_WORDS = "what this shot shows";
+const NEW_SECONDS = 2;
+
+export class Strip {
+    #source;
+    #history = new History();
+    #state = { text: "", end: null };
+
+    constructor(source) {
+        this.#source = source;
+        this.shots = [];
+        this.error = null; // of the text, as Python tells it
+        this.selected = 0;
+        this.sound = null; // {peaks, seconds, beats, tempo}
+        this.pictures = []; // of the last run, see pictures.js
+        this.preview = null; // {starts, end} while a cut is being pulled
+        this.said = ""; // what has just happened
+        this.run = () => {}; // queues the graph
+        this.parts = drawStrip.parts(this);
+        this.root = this.parts.root;
+        listenToGestures(this);
+        listenToKeys(this);
+        this.watcher = new ResizeObserver(() => this.draw());
+        this.watcher.observe(this.root);
+        this.refresh();
+    }
+
+    get text() {
+        return this.#state.text;
+    }
+
+    /** When the take ends; guessed where nobody says it. */
+    get end() {
+        return this.#state.end ?? guessedEnd(this.shots);
+    }
+
+    get endIsFixed() {
+        return this.#state.end === null;
+    }
+
+    get fps() {
+        return this.#state.fps;
+    }
+
+    get chained() {
+        return this.#state.chained;
+    }
+
+    /** Why nothing can be changed here, or "". */
+    get why() {
+        return this.#state.why ?? "";
+    }
+
+    get mayChange() {
+        return !this.why && !this.error;
+    }
+
+    get beats() {
+        return this.sound?.beats ?? [];
+    }
+
+    get canUndo() {
+        return this.#history.canUndo;
+    }
+
+    get canRedo() {
+        return this.#history.canRedo;
+    }
+
+    /** Read the text once more, and draw it, if anything is another than before. */
+    refresh() {
+        const now = this.#source.read();
+        if (JSON.stringify(now) === JSON.stringify(this.#state) && this.shots.length) return;
+        const before = this.#state;
+        this.#state = now;
+        if (before.text !== now.text && before.text)
+            this.#history.made(before, now, "written elsewhere");
+        this.#parse();
+        this.draw();
+    }
+
+    /** A storyboard has been opened: what was before is another one's. */
+    restart() {
+        this.refresh();
+        this.#history.forget();
+        this.draw();
+    }
+
+    #parse() {
+        try {
+            this.shots = parseStoryboard(this.text);
+            this.error = null;
+            if (!this.chained) checkStoryboard(this.shots, this.#state.end);
+        } catch (error) {
+            if (!(error instanceof StoryboardError)) throw error;
+            this.error = error;
+            if (!error.at && error.at !== 0) this.shots = [];
+        }
+        this.selected = Math.max(0, Math.min(this.selected, this.shots.length - 1));
+    }
+
+    /**
+     * Keep another text, and perhaps another end, if it is a storyboard; say why, if it is none.
+     * Changes in a row of the same name are undone as one.
+     */
+    change(text, { end = this.#state.end, name = null, said = "" } = {}) {
+        if (this.why) return false;
+        const wrong = mistakeIn(text, end, this.chained);
+        if (wrong) return this.say(wrong.message);
+        const before = this.#state;
+        if (text === before.text && end === before.end) return true;
+        this.#state = { ...before, text, end };
+        this.#history.made(before, this.#state, name);
+        this.#parse();
+        this.#source.write({ text, end: end === before.end ? null : end });
+        this.say(said);
+        return true;
+    }
+
+    say(what) {
+        this.said = what;
+        this.draw();
+        return false;
+    }
+
+    select(i) {
+        this.selected = Math.max(0, Math.min(i, this.shots.length - 1));
+        this.said = "";
+        this.draw();
+        this.parts.reveal(this.selected);
+    }
+
+    undo() {
+        this.#goTo(this.#history.undone(), "undone");
+    }
+
+    redo() {
+        this.#goTo(this.#history.redone(), "done again");
+    }
+
+    #goTo(state, said) {
+        if (!state || this.why) return;
+        const { text, end } = state;
+        const now = this.#state;
+        this.#state = { ...now, text, end };
+        this.#parse();
+        this.#source.write({ text, end: end === now.end ? null : end });
+        this.say(said);
+    }
+
+    /** Keep the starts and the end to which a cut was pulled. */
+    retime({ starts, end }, name) {
+        const moved = starts.findIndex((start, i) => start !== this.shots[i].start);
+        const said = moved < 0 ? `ends at ${label(end)} s` : `shot ${moved + 1} at ${label(starts[moved])} s`;
+        const text = edits.withStarts(this.text, this.shots, starts);
+        const asked = this.endIsFixed ? {} : { end: edits.rounded(end) };
+        return this.change(text, { ...asked, name, said });
+    }
+
+    reorder(from, to) {
+        if (to === from || to < 0 || to >= this.shots.length) return;
+        const text = edits.withOrder(this.text, this.shots, from, to, this.end);
+        if (this.change(text, { said: `now shot ${to + 1} of ${this.shots.length}` })) this.select(to);
+    }
+
+    remove(i) {
+        if (this.shots.length < 2) return this.say("A storyboard has one shot at least.");
+        const text = edits.withoutShot(this.text, this.shots, i);
+        if (this.change(text, { said: `shot ${i + 1} is gone` })) this.draw();
+    }
+
+    /** Cut shot `i` in two at `seconds`, or in its middle. */
+    split(i, seconds = null) {
+        const [begin, stop] = [this.shots[i].start, endsOf(this.shots, this.end)[i]];
+        const scale = this.parts.scale;
+        const middle = settled((begin + stop) / 2, { scale, beats: this.beats });
+        let at = seconds ?? middle;
+        if (at <= begin || at >= stop) at = (begin + stop) / 2;
+        const text = edits.withShot(this.text, this.shots, i, at, this.shots[i].words);
+        if (this.change(text, { said: `cut in two at ${label(edits.rounded(at))} s` })) this.select(i + 1);
+    }
+
+    /** A new shot after shot `i`, for which all later ones wait; and its words are asked for. */
+    add(i) {
+        if (!this.shots.length) {
+            if (this.change(edits.withShot(this.text, [], -1, 0, NEW_WORDS))) this.edit(0, true);
+            return;
+        }
+        const begin = endsOf(this.shots, this.end)[i];
+        if (this.endIsFixed) return this.split(i);
+        const moved = this.shots.map((shot, k) => (k > i ? shot.start + NEW_SECONDS : shot.start));
+        const later = edits.withStarts(this.text, this.shots, moved);
+        const text = edits.withShot(later, parseStoryboard(later), i, begin, NEW_WORDS);
+        const end = edits.rounded(this.end + NEW_SECONDS);
+        if (!this.change(text, { end, said: "a new shot" })) return;
+        this.select(i + 1);
+        this.edit(i + 1, true);
+    }
+
+    /** Ask for the words of shot `i`; a `fresh` one goes again if nobody writes any. */
+    edit(i, fresh = false) {
+        if (!this.mayChange) return;
+        const shown = fresh ? "" : edits.linesOfWords(this.text, this.shots[i]);
+        openEditor(this, i, shown, {
+            keep: (words) => this.write(i, words),
+            leave: () => fresh && this.undo(),
+        });
+    }
+
+    write(i, words) {
+        if (!words.trim()) return this.say("A shot needs words.");
+        const text = edits.withWords(this.text, this.shots, i, words);
+        const wrong = mistakeIn(text, this.#state.end, this.chained);
+        if (wrong || parseStoryboard(text).length !== this.shots.length)
+            return this.say("No line of the words may begin with # or [, nor hold a time in brackets.");
+        return this.change(text, { said: `the words of shot ${i + 1}` });
+    }
+
+    soften(i, seconds = this.shots[i].dissolve ? 0 : DISSOLVE) {
+        if (i === 0) return this.say("There is nothing before the first shot to dissolve from.");
+        const longest = endsOf(this.shots, this.end)[i] - this.shots[i].start;
+        const takes = Math.min(seconds, longest);
+        const text = edits.withDissolve(this.text, this.shots, i, takes);
+        return this.change(text, { said: takes ? `dissolves for ${label(takes)} s` : "cuts" });
+    }
+
+    seed(i, seed) {
+        const text = edits.withSeed(this.text, this.shots, i, seed);
+        return this.change(text, { said: seed === null ? "the take's seed" : `seed ${seed}` });
+    }
+
+    draw() {
+        drawStrip(this);
+    }
+
+    close() {
+        this.watcher.disconnect();
+        this.parts.close();
+    }
+}
+
+/** What is wrong with a text, or null. */
+function mistakeIn(text, end, chained) {
+    try {
+        const shots = parseStoryboard(text);
+        if (!chained) checkStoryboard(shots, end);
+    } catch (error) {
+        if (error instanceof StoryboardError) return error;
+        throw error;
+    }
+    return null;
+}
