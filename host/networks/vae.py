@@ -7,12 +7,14 @@ import comfy.model_management as mm
 import comfy.ops
 import comfy.sd
 import torch
+from comfy.ldm.modules.diffusionmodules.model import vae_attention
 from einops import rearrange
 from torch import Tensor
 
 from ...engine.canvas.grid import CausalGrid, Grid
 from ...engine.canvas.masked import check_video
 from ...engine.frames.stream import DecodePiece, all_frames
+from ...models.attention import Attention, sdpa
 from ...models.checkpoint import load_into
 from ...models.cpu import channels_last
 from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
@@ -167,11 +169,30 @@ def build_vae(
         dynamic: see `patching.patcher_for`.
     """
     layers = layers_from(comfy.ops.disable_weight_init)
-    network = ComfyWanVAE(config, operations=layers, device="meta", dtype=dtype)
+    network = ComfyWanVAE(
+        config, operations=layers, attention=frame_attention(), device="meta", dtype=dtype
+    )
     take_over(network, weights, source)
     if mm.vae_device().type == "cpu":
         channels_last.lay_out(network)
     return ComfyVAE(network, dtype, dynamic)
+
+
+def frame_attention() -> Attention:
+    """How the pixels of a frame attend to each other: as in core's VAEs, within free memory.
+
+    At 1080p all weights together take 2 to 6 GB, which torch's own kernel holds at once on devices
+    where it has no better one; on a CPU it never does.
+    """
+    if mm.vae_device().type == "cpu":
+        return sdpa
+    attend = vae_attention()
+
+    def as_images(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        images = (rearrange(x, "n 1 p c -> n c p 1") for x in (q, k, v))
+        return rearrange(attend(*images), "n c p 1 -> n 1 p c")
+
+    return as_images
 
 
 def grid_of(vae: comfy.sd.VAE) -> Grid:
@@ -328,7 +349,13 @@ def streaming(vae: comfy.sd.VAE) -> WanVAE:
             f"use core's VAEDecode for it."
         ) from None
     layers = layers_from(comfy.ops.manual_cast)
-    ours = WanVAE(config, operations=layers, device="meta", dtype=vae.vae_dtype)
+    ours = WanVAE(
+        config,
+        operations=layers,
+        attention=frame_attention(),
+        device="meta",
+        dtype=vae.vae_dtype,
+    )
     load_into(ours, shared, type(network).__name__)
     return ours.eval()
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from ..attention import sdpa
+from ..attention import Attention, sdpa
 from ..errors import FrameCountError
 from ..layers import ChannelNorm, NormSiLU, Residual, rearrange_video, video_layers
 from .causal import Past, State, convolved, one_by_one
@@ -64,6 +64,8 @@ def _residual_blocks(
 class AttentionBlock(nn.Module):
     """Every pixel of a frame attends to the whole frame, with a single head."""
 
+    attention: Attention = staticmethod(sdpa)
+
     def __init__(self, channels: int, operations: Any, **kw: Any):
         super().__init__()
         self.norm = ChannelNorm(channels, 2, **kw)
@@ -75,7 +77,7 @@ class AttentionBlock(nn.Module):
         frames = rearrange(x, "b c t h w -> (b t) c h w")
         qkv = self.to_qkv(self.norm(frames))
         qkv = rearrange(qkv, "n (k c) h w -> k n 1 (h w) c", k=3)
-        y = rearrange(sdpa(*qkv), "n 1 (h w) c -> n c h w", h=h)
+        y = rearrange(self.attention(*qkv), "n 1 (h w) c -> n c h w", h=h)
         return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
 
 
@@ -313,6 +315,7 @@ class WanVAE(nn.Module):
     Args:
         config: sizes and layout.
         operations: where layers come from, `torch.nn` or ComfyUI's `comfy.ops` classes.
+        attention: of a frame's pixels to each other.
         device, dtype: of the parameters.
     """
 
@@ -321,6 +324,7 @@ class WanVAE(nn.Module):
         config: VAEConfig,
         *,
         operations: Any = nn,
+        attention: Attention = sdpa,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -332,6 +336,9 @@ class WanVAE(nn.Module):
         self.conv1 = operations.Conv3d(2 * z, 2 * z, 1, **kw)
         self.conv2 = operations.Conv3d(z, z, 1, **kw)
         self.decoder = Decoder(config, operations, **kw)
+        for part in (self.encoder, self.decoder):
+            _, block, _ = part.middle
+            block.attention = attention
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean latent of a whole clip: (b, 3, 1 + 4n, h, w) -> (b, z, 1 + n, h / s, w / s)."""

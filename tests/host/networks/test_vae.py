@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from longtake.engine.canvas.grid import CausalGrid
@@ -295,10 +296,14 @@ def peaks(network, h: int, w: int) -> tuple[int, int]:
     return decoding.most, encoding.most
 
 
+def without_weights(q, k, v):
+    """An attention that never holds the weights of all pixels to each other."""
+    return torch.empty_like(q)
+
+
 @pytest.fixture(params=[True, False], ids=["fused", "written out"])
 def fused(request, pack, monkeypatch) -> bool:
-    """Whether torch has a kernel for RMS norms; attention never holds all its weights."""
-    monkeypatch.setattr("longtake.models.wan.vae.sdpa", lambda q, k, v: torch.empty_like(q))
+    """Whether torch has a kernel for RMS norms."""
     monkeypatch.setattr(pack.vae, "norms_are_fused", lambda: request.param)
     if not request.param:
         monkeypatch.setattr("torch.nn.functional.rms_norm", norm_written_out)
@@ -311,7 +316,7 @@ def test_memory_asked_for_is_what_a_piece_takes(pack, name, near):
     """Measured without computing, with frames of 480p."""
     config = VAE_PRESETS[name]
     s = config.stride_hw
-    network = WanVAE(config, device="meta", dtype=torch.bfloat16)
+    network = WanVAE(config, attention=without_weights, device="meta", dtype=torch.bfloat16)
     decoding, encoding = peaks(network, 480, 832)
     latent = (1, config.latent_channels, 1, 480 // s, 832 // s)
     asked = pack.vae.decode_bytes(config, latent, torch.bfloat16)
@@ -334,18 +339,38 @@ def cores(name: str) -> torch.nn.Module:
             network = two.WanVAE(dim=160, dec_dim=256, z_dim=48, **shared)
     for module in network.modules():
         if hasattr(module, "optimized_attention"):
-            module.optimized_attention = lambda q, k, v: torch.empty_like(q)
+            module.optimized_attention = without_weights
     return network.to(torch.bfloat16)
 
 
 @pytest.mark.parametrize(("name", "h", "w"), [("2.1", 720, 1280), ("2.2", 704, 1280)])
 @pytest.mark.usefixtures("pack")
-def test_decoding_holds_no_more_than_cores(name, h, w, monkeypatch):
+def test_decoding_holds_no_more_than_cores(name, h, w):
     """On a card that core's decoding just fits, so does ours."""
-    monkeypatch.setattr("longtake.models.wan.vae.sdpa", lambda q, k, v: torch.empty_like(q))
     config = VAE_PRESETS[name]
-    ours, _ = peaks(WanVAE(config, device="meta", dtype=torch.bfloat16), h, w)
     s, kw = config.stride_hw, {"device": "meta", "dtype": torch.bfloat16}
+    ours, _ = peaks(WanVAE(config, attention=without_weights, **kw), h, w)
     with torch.inference_mode(), Peak() as peak:
         cores(name).decode(torch.empty(1, config.latent_channels, 3, h // s, w // s, **kw))
     assert ours <= 1.1 * peak.most
+
+
+def test_a_frame_attends_within_free_memory(pack, monkeypatch):
+    """On a device where torch's kernel would hold all weights, as core's own VAEs do there."""
+    monkeypatch.setattr(pack.vae.mm, "vae_device", lambda: torch.device("mps"))
+    monkeypatch.setattr(pack.vae.mm, "pytorch_attention_enabled_vae", lambda: False)
+    monkeypatch.setattr(pack.vae.mm, "get_free_memory", lambda device=None: 2**20)
+    rng = torch.Generator().manual_seed(3)
+    q, k, v = torch.randn(3, 2, 1, 32 * 24, 8, generator=rng)
+    with Peak() as peak:
+        attended = pack.vae.frame_attention()(q, k, v)
+    torch.testing.assert_close(attended, F.scaled_dot_product_attention(q, k, v))
+    assert peak.most < 2 * (32 * 24) ** 2 * 4  # bytes of all weights of both frames
+
+
+def test_every_network_gets_the_frames_attention(pack, monkeypatch):
+    monkeypatch.setattr(pack.vae, "frame_attention", lambda: without_weights)
+    ours = pack.vae.build_vae(VAE, random_weights(WanVAE(VAE), 6), torch.float32, "a VAE")
+    for network in (ours.first_stage_model, pack.vae.streaming(core_vae())):
+        for part in (network.encoder, network.decoder):
+            assert part.middle[1].attention is without_weights
