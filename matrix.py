@@ -19,6 +19,7 @@ from environment import ROOT, call, installed_version, pip, python, say, venv
 from headless import Stop
 
 OLDEST = "oldest"  # each of requirements.txt at its lower bound
+NEWEST = "newest"  # each as pip chooses for this Python: what those have who install today
 # Not among them: Transformers, which ComfyUI imports, refuses the oldest; engine/ and models/ work.
 SAFETENSORS = "safetensors"
 PYAV = ("14.2.0", "16.0.1", "17.1.0")  # ComfyUI's bounds, and the last without names for all
@@ -37,15 +38,17 @@ def sets() -> dict[str, list[str]]:
     return {
         **{f"av-{version}": [f"av=={version}"] for version in PYAV},
         OLDEST: [f"{name}=={version}" for name, version in bounds if name != SAFETENSORS],
+        NEWEST: [name for name, _ in bounds],
         "installed": [],
     }
 
 
 def install(name: str, packages: list[str]) -> Path:
-    """The folder with these packages; whole or not there."""
+    """The folder with these packages, whole; what has no version is looked for each time."""
     folder = venv() / "matrix" / name
     stamp = folder / "longtake.stamp"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == repr(packages):
+    pinned = all("==" in package for package in packages)
+    if pinned and stamp.is_file() and stamp.read_text(encoding="utf-8") == repr(packages):
         return folder
     folder.parent.mkdir(exist_ok=True)
     say(f"installing {', '.join(packages) or 'nothing'} for {name}")
@@ -103,20 +106,21 @@ def matrix(argv: list[str]) -> int:
     columns = {}
     for name in names or known:
         folder = install(name, known[name])
-        check(folder, known[name])
-        say(f"tests with {name}")
+        say(f"tests with {name}: {', '.join(check(folder, known[name]))}")
         columns[name] = run(folder, options)
     print(table(columns))
     return int(any(count["failed"] for counts in columns.values() for count in counts.values()))
 
 
-def check(folder: Path, packages: list[str]) -> None:
-    """Raises Stop if a package of another version would be imported."""
+def check(folder: Path, packages: list[str]) -> list[str]:
+    """The packages that will be imported, with their versions; raises Stop if one is another."""
+    found = []
     for package in packages:
         name, _, version = package.partition("==")
-        found = installed_version(name, env=covered_by(folder))
-        if found != version:
-            raise Stop(f"{name} {found} would be imported, not {version}: delete {folder}")
+        found.append(f"{name} {installed_version(name, env=covered_by(folder))}")
+        if version and found[-1] != f"{name} {version}":
+            raise Stop(f"{found[-1]} would be imported, not {version}: delete {folder}")
+    return found
 
 
 def covered_by(folder: Path) -> dict[str, str]:

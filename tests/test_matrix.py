@@ -37,6 +37,7 @@ def test_the_lower_bounds_are_those_of_the_requirements():
     assert "av==14.2.0" in matrix.sets()[matrix.OLDEST]
     assert len(matrix.sets()[matrix.OLDEST]) == 5
     assert matrix.sets()["av-14.2.0"] == ["av==14.2.0"]
+    assert "av" in matrix.sets()[matrix.NEWEST]
 
 
 def test_packages_are_installed_once(tmp_path, monkeypatch):
@@ -51,6 +52,9 @@ def test_packages_are_installed_once(tmp_path, monkeypatch):
     assert len(calls) == 2
     matrix.install("y", [])
     assert len(calls) == 2
+    for _ in range(2):  # what pip chooses today may be another tomorrow
+        matrix.install("z", ["a"])
+    assert len(calls) == 4
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def covered(tmp_path, monkeypatch):
 
 
 def test_what_would_be_imported_is_looked_at(covered):
-    matrix.check(covered, ["av==9.9"])
+    assert matrix.check(covered, ["av==9.9"]) == matrix.check(covered, ["av"]) == ["av 9.9"]
     with pytest.raises(Stop, match="av 9.9 would be imported, not 9.8: delete"):
         matrix.check(covered, ["av==9.8"])
 
