@@ -1,6 +1,7 @@
 """Weights read as the host wants them: mapped if it allows that, and marked with where they lie.
 
 With dynamic VRAM, newer hosts read marked weights from the file to the card, with no copy between.
+Without it, `networks.home` has those go back to the file that leave the card.
 """
 
 import io
@@ -16,6 +17,7 @@ from torch import Tensor
 from ...models.checkpoint import load_weights
 from ...models.weights_file import Header, TensorInfo
 
+MAPPED = "longtake_mapped"  # the mark of a tensor that lies in a file
 SLICE = "_comfy_tensor_file_slice"  # where the host looks for the mark, on a tensor's storage
 
 
@@ -38,11 +40,11 @@ def may_map() -> bool:
     return not comfy.utils.DISABLE_MMAP
 
 
-def _marker() -> Callable[[Tensor, TensorInfo], None] | None:
-    """Marks a mapped tensor with its place in its file; None where the host does not read so."""
+def _marker() -> Callable[[Tensor, TensorInfo], None]:
+    """Marks a mapped tensor as that, and with its place in its file where the host reads so."""
     memory = getattr(comfy, "memory_management", None)
     if not getattr(memory, "aimdo_enabled", False) or not hasattr(memory, "TensorFileSlice"):
-        return None
+        return lambda tensor, _info: setattr(tensor, MAPPED, True)
     files: dict[Path, tuple[_Kept, threading.Lock]] = {}
 
     def mark(tensor: Tensor, info: TensorInfo) -> None:
@@ -50,5 +52,6 @@ def _marker() -> Callable[[Tensor, TensorInfo], None] | None:
             files[info.file] = _Kept(info.file), threading.Lock()
         place = memory.TensorFileSlice(*files[info.file], info.offset, info.bytes)
         setattr(tensor.untyped_storage(), SLICE, place)
+        setattr(tensor, MAPPED, True)
 
     return mark

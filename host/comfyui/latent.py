@@ -70,7 +70,10 @@ def with_latents(latent: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
 
 
 def samples_of(latent: Mapping[str, Any]) -> Tensor:
-    """The tensor of a LATENT: (b, c, t, h, w); a single image is a video of one frame."""
+    """The tensor of a LATENT: (b, c, t, h, w); a single image is a video of one frame.
+
+    On the CPU, where our own are: with --gpu-only those of core's nodes lie on the card.
+    """
     latents = latent.get("samples")
     if not torch.is_tensor(latents) or latents.ndim not in (4, 5) or not latents.numel():
         shape = tuple(latents.shape) if torch.is_tensor(latents) else type(latents).__name__
@@ -78,6 +81,7 @@ def samples_of(latent: Mapping[str, Any]) -> Tensor:
             f"a LATENT of shape {shape} is not a video: need (batch, channels, frames, height, "
             f"width), as the Canvas node makes it."
         )
+    latents = latents.cpu()
     if not torch.isfinite(latents).all():
         raise NotFiniteError("the LATENT holds NaN or infinite numbers: check the node before.")
     return latents.unsqueeze(2) if latents.ndim == 4 else latents
@@ -93,6 +97,7 @@ def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | 
     mask = latent.get("noise_mask")
     if mask is None:
         return None
+    mask = mask.cpu()
     if not torch.isfinite(mask).all():
         raise NotFiniteError("the mask of the LATENT holds NaN or infinite numbers.")
     if mask.ndim == 5:

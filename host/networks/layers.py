@@ -10,6 +10,7 @@ from ...models.cpu import onednn
 from ...models.cpu.in_place import gelu as in_place_gelu
 from ...models.cpu.rms_norm import WORTH, rms_norm
 from ...models.layers import fast_convolution, gelu_last, is_replaced, modulated_norm
+from . import home
 
 
 def layers_from(operations: Any) -> Any:
@@ -39,7 +40,7 @@ def layers_from(operations: Any) -> Any:
 
 
 def _with_parameters(core: type[nn.Module]) -> type[nn.Module]:
-    """Core's Linear, which has its parameters from the start.
+    """Core's Linear, which has its parameters from the start, and takes mapped ones back.
 
     With dynamic VRAM, newer hosts leave them out until core's own loader runs, unless a class has
     another. Ours assigns weights by name, and must find those names.
@@ -47,6 +48,9 @@ def _with_parameters(core: type[nn.Module]) -> type[nn.Module]:
 
     class Linear(core):
         _load_from_state_dict = nn.Module._load_from_state_dict
+
+        def to(self, *args: Any, **more: Any) -> nn.Module:
+            return home.moving(self, super().to, *args, **more)
 
     return Linear
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...models.checkpoint import load_into
 from ...models.wan.rope import cached_table
+from . import home
 
 OURS = "longtake"
 
@@ -37,6 +38,7 @@ def patcher_for(
 def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
     """`load_into` for networks that the host manages."""
     load_into(network, weights, source)
+    home.remember(network, weights)
     loaded(network)
 
 
@@ -67,11 +69,27 @@ def reloadable(patcher: Any, load: Callable[..., ModelPatcher]) -> Any:
 def watch(patcher: ModelPatcher) -> None:
     """Set up a patcher of a transformer; its clones inherit the callbacks."""
     for when, what in (
+        (CallbacksMP.ON_LOAD, _move_bare_parameters),
         (CallbacksMP.ON_LOAD, _patch_bare_parameters),
         (CallbacksMP.ON_PRE_RUN, _begin_run),
         (CallbacksMP.ON_CLEANUP, _end_run),
     ):
         patcher.add_callback_with_key(when, OURS, what)
+
+
+def _move_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
+    """Put the parameters beside layers on the device, where layers are left behind, too.
+
+    ModelPatcher passes them over unless all is loaded. Each would be sent at every call, which
+    waits for all that is queued on a card, and ends core's fetching ahead of the next layers.
+    """
+    network = patcher.model
+    for path, module in network.named_modules():
+        if hasattr(module, "comfy_cast_weights") or next(module.children(), None) is None:
+            continue
+        for name, weight in [*module.named_parameters(prefix=path, recurse=False)]:
+            if weight.device != device:
+                comfy.utils.set_attr_param(network, name, weight.to(device))
 
 
 def _patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:

@@ -13,7 +13,7 @@ import comfy.model_management as mm
 import comfy.model_patcher
 import torch
 from comfy import conds, latent_formats, model_base, supported_models
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...engine.canvas.known import concat_known
 from ...engine.sampling.memory import kept_tokens, peak_bytes, text_bytes
@@ -23,7 +23,7 @@ from ...models.errors import InputError
 from ...models.wan.config import DiTConfig, Layout
 from ..comfyui.conditioning import shot_conds, shot_texts, texts_read
 from ..comfyui.offers import offered
-from . import dtypes, patching, quantised
+from . import dtypes, home, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
 
 KEPT = "longtake_text"
@@ -53,6 +53,9 @@ class OurNetwork:
         # Skips WAN21's own __init__, which would build core's network, as core's variants do.
         super(model_base.WAN21, self).__init__(model_config, flow, unet_model=network)
         self.image_to_video = config.in_channels > config.out_channels
+
+    def to(self, *args: Any, **more: Any) -> nn.Module:
+        return home.moving(self, super().to, *args, **more)
 
     @property
     def sizes(self) -> DiTConfig:

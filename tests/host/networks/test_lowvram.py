@@ -6,6 +6,7 @@ There is no device but the CPU here; the host's own partial loading is asked for
 import pytest
 import torch
 
+from tests.host.conftest import write_dit
 from tests.host.networks.test_lora import deltas, with_lora  # noqa: F401
 from tests.host.runs import SHAPE, ksampler
 
@@ -75,3 +76,77 @@ def test_sampling_after_a_part_was_loaded(pack, model):
     part = loaded_in_part(model.clone(), 0.3)
     part.unpatch_model(part.offload_device)
     torch.testing.assert_close(ksampler(model, steps=2), whole)
+
+
+CARD = torch.device("meta")  # what goes there has no numbers any more
+
+
+@pytest.fixture
+def mapped(pack, nano, tmp_path, monkeypatch, comfyui):
+    """A MODEL of its own whose weights are mapped from its file."""
+    import comfy.model_management as mm
+
+    from longtake.models import checkpoint
+
+    mm.unload_all_models()
+    monkeypatch.setattr(checkpoint, "READ", 0)
+    folder = comfyui.base / "models" / "diffusion_models"
+    folder.mkdir(exist_ok=True)
+    path = write_dit(folder / "mapped.safetensors", seed=8)
+    yield pack.load.load_model(path.name, "bf16")
+    path.unlink()
+
+
+def places(model) -> dict:
+    return {name: w.data_ptr() for name, w in model.model.diffusion_model.named_parameters()}
+
+
+def test_leaving_a_card_copies_nothing_that_is_mapped(mapped):
+    """As when one expert gives way to the other."""
+    network, before = mapped.model, places(mapped)
+    numbers = {name: w.clone() for name, w in network.diffusion_model.named_parameters()}
+    for _ in range(2):
+        network.diffusion_model.to(CARD)
+        assert {w.device for w in network.diffusion_model.parameters()} == {CARD}
+        network.to("cpu")
+        assert places(mapped) == before
+    assert all(
+        torch.equal(w, numbers[name]) for name, w in network.diffusion_model.named_parameters()
+    )
+
+
+def test_a_layer_leaves_by_itself(mapped):
+    layer, before = mapped.model.diffusion_model.blocks[1].ffn[0], places(mapped)
+    layer.to(CARD)
+    assert layer.weight.device == CARD
+    layer.to(torch.device("cpu"))
+    assert places(mapped) == before
+
+
+def test_another_dtype_is_a_copy(mapped):
+    layer = mapped.model.diffusion_model.blocks[0].self_attn.q
+    before = layer.weight.clone()
+    layer.to("cpu", torch.float32)
+    assert torch.equal(layer.weight, before.float())
+
+
+def test_loras_come_off_again_to_what_is_mapped(mapped, deltas):  # noqa: F811
+    before, patched = places(mapped), with_lora(mapped, deltas)
+    patched.load(patched.load_device, full_load=True)
+    assert places(mapped) != before
+    patched.unpatch_model(patched.offload_device)
+    assert places(mapped) == before
+
+
+def test_parameters_beside_layers_come_along(mapped):
+    """Left behind, each would be fetched at every call, and everything would wait for it."""
+    import comfy.model_management as mm
+
+    network = mapped.model.diffusion_model
+    mapped.load(CARD, lowvram_model_memory=1)
+    behind = {name for name, w in network.named_parameters() if w.device != CARD}
+    assert "blocks.0.ffn.0.weight" in behind
+    assert not {name for name in behind if name.endswith("modulation")}
+    mapped.unpatch_model(torch.device("cpu"))
+    assert {w.device.type for w in network.parameters()} == {"cpu"}
+    mm.unload_all_models()
