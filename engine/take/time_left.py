@@ -1,6 +1,7 @@
 """How long a take will take, and how much room: said before its first step, better after each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 BUSY = 0.4  # of a device's rate at one large product, what a whole network reaches
@@ -19,27 +20,45 @@ def step_operations(parameters: int, tokens: int, width: int, depth: int, prompt
 
 
 class Clock:
-    """Time left of work that is counted in steps.
+    """Time left of work that is counted in steps, and in pieces that are decoded between them.
 
     Args:
         steps: of all the work.
         guess: seconds a step, for before the first one.
+        pieces: to be decoded; what one takes is known after the first.
         now: seconds, as `time.monotonic`.
     """
 
-    def __init__(self, steps: int, guess: float, now: Callable[[], float] = monotonic):
-        self.steps, self.guess, self._now = steps, guess, now
+    def __init__(
+        self, steps: int, guess: float, pieces: int = 0, now: Callable[[], float] = monotonic
+    ):
+        self.steps, self.guess, self.pieces, self._now = steps, guess, pieces, now
         self._begun, self._done = now(), 0
+        self._decoded, self._decoding = 0, 0.0  # pieces, and the seconds that they took
+        self._stepping = 0.0  # seconds until the latest step, but those of decoding
+
+    @property
+    def has_decoded(self) -> bool:
+        return self._decoded > 0
 
     def tick(self, done: int) -> None:
         """So many steps are done."""
         self._done = max(self._done, done)
+        self._stepping = self._now() - self._begun - self._decoding
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """While a piece is decoded."""
+        begun = self._now()
+        yield
+        self._decoded, self._decoding = self._decoded + 1, self._decoding + self._now() - begun
 
     @property
     def left(self) -> float:
-        """Seconds until the end: what the steps so far took, whatever came between them."""
-        rate = (self._now() - self._begun) / self._done if self._done else self.guess
-        return max(0, self.steps - self._done) * rate
+        """Seconds until the end, by what the steps and pieces so far took."""
+        step = self._stepping / self._done if self._done else self.guess
+        piece = self._decoding / self._decoded if self._decoded else 0.0
+        return max(0, self.steps - self._done) * step + max(0, self.pieces - self._decoded) * piece
 
 
 def duration(seconds: float) -> str:

@@ -81,4 +81,4 @@ def no_such_file(name: str, folder: str, offered: list[str]) -> str:
     hint = f"Nearest: {', '.join(map(repr, near))}." if near else f"There is {offered[0]!r}."
     if not name.lower().endswith(READABLE):
         hint = f"Only .safetensors files are read. {hint}"
-    return f"there is no {name!r} in ComfyUI's folder {folder}. {hint}"
+    return f"there is no {name!r} in ComfyUI's folder models/{folder}: put the file there. {hint}"

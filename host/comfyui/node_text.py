@@ -5,6 +5,8 @@ read it as Markdown, in which the end of a line is a blank unless two blanks sta
 what matters most comes first, in `SEEN` characters or less.
 """
 
+from typing import Any
+
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
@@ -18,3 +20,17 @@ def show_text(text: str) -> None:
     server = getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
         server.send_progress_text(BREAK.join(text.splitlines()), context.node_id)
+
+
+def show_output(output: dict[str, Any]) -> None:
+    """Show on the running node what it made, although it does not finish: a stopped take, say.
+
+    Args:
+        output: as a node's `ui`.
+    """
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    if context is not None and server is not None and server.client_id is not None:
+        node, told = context.node_id, {"output": output, "prompt_id": context.prompt_id}
+        event = {"node": node, "display_node": node, **told}
+        server.send_sync("executed", event, server.client_id)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import folder_paths
+from comfy.cli_args import args
 
 from ...engine.files import LONGEST_PATH, is_too_long, is_writable
 from ...engine.media.names import safe_name
@@ -136,3 +137,11 @@ def highest_number(folder: Path, stem: str) -> int:
     found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
     numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def graph_metadata(hidden: Any) -> dict[str, Any]:
+    """The graph to embed, by the names that ComfyUI uses; none under --disable-metadata."""
+    if args.disable_metadata:
+        return {}
+    graph = dict(hidden.extra_pnginfo or {})
+    return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}

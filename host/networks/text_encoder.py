@@ -1,5 +1,6 @@
 """The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,9 @@ UMT5: Mapping[str, Any] = {  # what the shapes in a file do not show
     "is_gated_act": True,
     "model_type": "umt5",
 }
+WORDS = 4096  # at most in a vocabulary of whole words
+WORD = re.compile(r"[^\W\d_]{1,40}")
+NAMED = 4  # unknown words that are named
 PADDED_TO = 64  # tokens; as the built-in model was trained
 
 
@@ -135,6 +139,26 @@ def _tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
             return {NAME: tokenize(text)} | (parts if len(shots) > 1 else {})
 
     return Tokenizer
+
+
+def unknown_words(clip: comfy.sd.CLIP, *texts: str) -> list[str]:
+    """The words of texts that a small encoder was not trained on; of others none is known.
+
+    The vocabulary of such an encoder is the words of its captions: it takes any other one apart.
+    """
+    tokens = getattr(clip.tokenizer, NAME, None)
+    if tokens is None or len(tokens.tokenizer.get_vocab()) > WORDS:
+        return []
+    pieces = partial(tokens.tokenizer.tokenizer.encode, add_bos=False, add_eos=False)
+    words = dict.fromkeys(word for text in texts for word in WORD.findall(text.lower()))
+    return [word for word in words if len(pieces(word)) > 1]
+
+
+def unknown_in_words(clip: comfy.sd.CLIP, *texts: str) -> str:
+    """What to show of them, in a line: "unknown here: dog, forest"; nothing if there are none."""
+    unknown = unknown_words(clip, *texts)
+    more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+    return f"unknown here: {', '.join(unknown[:NAMED])}{more}" if unknown else ""
 
 
 def _shot_keys(tokens: Mapping[str, Any]) -> list[str]:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from comfy.cli_args import args
 from comfy_api.latest import Input
 
-from ..comfyui.output import fill_in_values
+from ..comfyui.output import fill_in_values, graph_metadata
 from ..video.save import SavedVideo, SaveOptions, save_video
 from .credentials import Signing
 from .mark import mark_stage
@@ -34,15 +33,7 @@ def save_with_origin(
         options = replace(options, mark=mark_stage(hidden))
     signing = Signing(credentials, hidden)
     prefix = fill_in_values(prefix, hidden.prompt)
-    saved = save_video(video, prefix, _graph_metadata(hidden), options, signing)
+    saved = save_video(video, prefix, graph_metadata(hidden), options, signing)
     signing.saved(saved.path)
     first = ", ".join(filter(None, (saved.path.name, signing.note)))
     return saved._replace(summary=f"{first}\n{saved.summary}")
-
-
-def _graph_metadata(hidden: Any) -> dict[str, Any]:
-    """The graph to embed, by the names that ComfyUI uses; none under --disable-metadata."""
-    if args.disable_metadata:
-        return {}
-    graph = dict(hidden.extra_pnginfo or {})
-    return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}

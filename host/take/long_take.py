@@ -6,13 +6,14 @@ queued again uses what is there and samples the rest, to the same bits.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from comfy.model_management import InterruptProcessingException
-from comfy_api.latest import Input, InputImpl
+from comfy_api.latest import Input, InputImpl, io, ui
 from torch import Tensor
 
 from ...engine.canvas.masked import MaskedLatents
@@ -30,7 +31,7 @@ from ...engine.take.time_left import bytes_of, duration
 from ...engine.take.window_store import WindowStore
 from ...models.errors import InputError, OutputError
 from ..comfyui.conditioning import Prompts
-from ..comfyui.node_text import show_text
+from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
@@ -66,7 +67,8 @@ class TakeSampler:
             self.likes = self._keys(seeds=False)
         except UnknownValueError as error:
             self.keys, self.why_not = None, str(error)
-        self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds)
+        pieces = sum(clip.latent_frames for clip in recipe.take.clips)
+        self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds, pieces)
 
     def _keys(self, seeds: bool = True) -> list[dict[Window, str]]:
         """A hash for each window: of its own inputs, and of the window it goes on from.
@@ -171,7 +173,9 @@ class TakeSampler:
         def pieces() -> Iterator[Tensor]:
             for latents in self.windows(number):
                 make_room(vae, latents)  # sampling may have taken it
-                yield from latents.split(1, dim=2)
+                for piece in latents.split(1, dim=2):
+                    with self.progress.decoding():  # until the next one is asked for
+                        yield piece
                 decode_piece.rest()
 
         return frame_stream(decode_piece, pieces())
@@ -199,13 +203,16 @@ def store_folder() -> Path:
     return output_folder() / FOLDER / "windows"
 
 
-def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
+def film_take(
+    recipe: Recipe, *, keep: bool = True, metadata: Mapping[str, Any] | None = None
+) -> Input.Video:
     """Make a take.
 
     Args:
         recipe: what to make.
         keep: its windows stay on disk when it is finished, so that the same take with a shot
             changed samples that shot only. A take that was stopped keeps them in any case.
+        metadata: to be embedded, JSON values by name.
 
     Returns:
         VIDEO, a file in ComfyUI's temp folder.
@@ -231,7 +238,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
     with sampler.progress:
         chunks = counted(spliced(recipe.take, stopped.streams(sampler)))
         try:
-            write_video(path, chunks, size.fps, sound=recipe.board.sound)
+            write_video(path, chunks, size.fps, sound=recipe.board.sound, metadata=metadata)
         except InputError:
             if stopped.by is None or frames:
                 raise
@@ -240,7 +247,7 @@ def film_take(recipe: Recipe, *, keep: bool = True) -> Input.Video:
         raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
     if not keep:
         store.forget()
-    show_text(f"done: {plan}")
+    show_text(f"{done_in_words(recipe)}\n{plan}")
     return InputImpl.VideoFromFile(str(path))
 
 
@@ -256,6 +263,8 @@ def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None
                 f"({error.strerror or error}). Until ComfyUI starts again it is here: {video}"
             ) from by
         show_text(f"stopped after {seconds:.2f} s, saved as {saved.name}; queue it again to go on")
+        result = ui.SavedResult(saved.name, FOLDER, io.FolderType.output)
+        show_output(ui.PreviewVideo([result]).as_dict())
         log.info("longtake: stopped after %.2f s; they are in %s", seconds, saved.name)
     raise by
 
@@ -270,7 +279,7 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
         there = f" ({take.windows - missing} windows are on disk already)"
         there = there if missing < take.windows else ""
         time = duration(missing * steps * step_seconds)
-        work = f"{counted_noun(missing * steps, 'step')} to do{there}, about {time}"
+        work = f"{counted_noun(missing * steps, 'step')} to do{there}, about {time}, and decoding"
     disk = bytes_of(sum(room_of(take, shape, size.width, size.height)))
     clips, windows = (
         counted_noun(count, noun)
@@ -297,6 +306,13 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
         f"about {bytes_of(memory_of(r.model, shape))} of memory, {disk} of disk",
     ]
     return "\n".join(lines)
+
+
+def done_in_words(recipe: Recipe) -> str:
+    """What a take has become: "done: 20.1 s, 3 shots, 13 windows"."""
+    take, shots = recipe.take, counted_noun(len(recipe.board.shots), "shot")
+    seconds = float(take.frames / recipe.size.fps)
+    return f"done: {seconds:.1f} s, {shots}, {counted_noun(take.windows, 'window')}"
 
 
 def ascii_of(text: str) -> str:

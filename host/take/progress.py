@@ -1,6 +1,8 @@
 """What people see of a take: its plan before the first step, then how far it is and until when."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -59,12 +61,13 @@ class TakeProgress(Playback):
         windows: to be sampled.
         steps: of each.
         guess: seconds a step may take.
+        pieces: latent frames to be decoded.
     """
 
-    def __init__(self, windows: int, steps: int, guess: float):
+    def __init__(self, windows: int, steps: int, guess: float, pieces: int):
         super().__init__(max(1, windows * steps))
         self.windows, self.steps = windows, steps
-        self.clock = Clock(windows * steps, guess)
+        self.clock = Clock(windows * steps, guess, pieces)
         self._window, self._told = 0, 0.0
 
     def window(self) -> None:
@@ -72,13 +75,20 @@ class TakeProgress(Playback):
         self.begin(self._window * self.steps)
         self._window += 1
 
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """While a latent frame is decoded and written."""
+        with self.clock.decoding():
+            yield
+        self._tell("decoding")
+
     def show(self, step: int, frames: list[Image.Image]) -> None:
-        done = (self._window - 1) * self.steps + step
-        self.clock.tick(done)
-        if time.monotonic() - self._told > TELL or done == self.windows * self.steps:
-            self._told = time.monotonic()
-            show_text(
-                f"window {self._window} of {self.windows}, step {step} of {self.steps}; "
-                f"about {duration(self.clock.left)} left"
-            )
+        self.clock.tick((self._window - 1) * self.steps + step)
+        self._tell(f"window {self._window} of {self.windows}, step {step} of {self.steps}")
         super().show(step, frames)
+
+    def _tell(self, what: str) -> None:
+        if time.monotonic() - self._told > TELL:
+            self._told = time.monotonic()
+            more = "" if self.clock.has_decoded else ", and decoding"
+            show_text(f"{what}; about {duration(self.clock.left)} left{more}")

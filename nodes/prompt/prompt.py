@@ -2,6 +2,8 @@
 
 from comfy_api.latest import io
 
+from ...host.comfyui.node_text import show_text
+from ...host.networks.text_encoder import unknown_in_words
 from ..inputs.kinds import TextBox
 from ..inputs.shared import found_by
 
@@ -35,4 +37,6 @@ class PromptNode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, text: str) -> io.NodeOutput:
         tokens = clip.tokenize(TEXT.read(text))
+        if unknown := unknown_in_words(clip, text):
+            show_text(unknown)
         return io.NodeOutput(clip.encode_from_tokens_scheduled(tokens))

@@ -10,6 +10,7 @@ from ...engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, cloc
 from ...engine.take.storyboard_text import parse_storyboard
 from ...host.comfyui.conditioning import MEET
 from ...host.comfyui.node_text import show_text
+from ...host.networks.text_encoder import unknown_in_words
 from ...host.take.storyboards import board_of, in_one_window
 from ..inputs.kinds import Choice, Number, TextBox, Whole, verdict
 from ..inputs.shared import SEED, found_by
@@ -80,18 +81,19 @@ class Storyboard(io.ComfyNode):
         audio=None,
     ) -> io.NodeOutput:
         example = bool(shots) and TEXT.read(text).strip() == EXAMPLE
+        written = () if example else parse_storyboard(TEXT.read(text))
         board, in_words = board_of(
             clip,
-            merged(() if example else parse_storyboard(TEXT.read(text)), shots or ()),
+            merged(written, shots or ()),
             to_fraction(SECONDS.read(seconds)),
             frame_rate(FPS.read(fps)),
             meet=MEET_LEVEL.read(meet),
             snap=SNAP.read(snap),
             audio=audio,
         )
-        show_text(
-            in_words + ("\nthe example text is left out: Shots are connected" if example else "")
-        )
+        unknown = unknown_in_words(clip, *(shot.prompt for shot in board.shots))
+        left_out = "the example text is left out: Shots are connected" if example else ""
+        show_text("\n".join(filter(None, (unknown, in_words, left_out))))
         return io.NodeOutput(board, in_one_window(board))
 
 

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ...engine.canvas.grid import frame_rate
 from ...engine.take.anchor import ANCHORS
+from ...host.comfyui.output import graph_metadata
 from ...host.take.long_take import film_take
 from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
 from ...host.take.storyboards import one_shot, with_audio
@@ -71,6 +72,7 @@ class LongTake(io.ComfyNode):
                 *_optional_inputs(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The take, for Save Video.")],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -125,7 +127,8 @@ class LongTake(io.ComfyNode):
             anchor=ANCHOR.read(anchor),
             canvas=canvas,
         )
-        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT))
+        metadata = graph_metadata(cls.hidden)
+        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
 
 
 def _size_inputs() -> list:

@@ -135,7 +135,10 @@ def test_named_when_it_comes_over_a_link(graph, host, node, widget, primitive, v
 def test_a_lora_that_is_not_there_is_named_before_a_model_is_loaded(graph, host):
     inputs = {"model": ["model", 0], "file": "gone.safetensors", "strength": 1.0}
     gone = graph.add(lora=("LongtakeLoadLora", inputs)).but(sample={"model": ["lora", 0]})
-    assert "there is no 'gone.safetensors' in ComfyUI's folder loras" in host.refusal(gone)
+    assert (
+        "there is no 'gone.safetensors' in ComfyUI's folder models/loras: put the file there"
+        in host.refusal(gone)
+    )
     assert host.refusal(gone.but(lora={"file": "none"})) is None
 
 

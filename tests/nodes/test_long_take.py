@@ -229,8 +229,13 @@ def written(path) -> float:
 
 
 def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
-    take, host, windows, runs
+    take, host, windows, runs, monkeypatch
 ):
+    from server import PromptServer
+
+    sent = []
+    monkeypatch.setattr(PromptServer.instance, "client_id", "me", raising=False)
+    monkeypatch.setattr(PromptServer.instance, "send_sync", lambda *event: sent.append(event))
     whole = made(host, take.but(take={"seed": 21}))
     for path in windows.glob("*.safetensors"):
         path.unlink()
@@ -242,6 +247,10 @@ def test_cancel_leaves_a_video_of_what_is_done_and_queued_again_it_goes_on(
     assert not run.success
     (stopped,) = set(folder.glob("stopped_*.mp4")) - before
     assert len(frames_of(stopped)) == 17
+    ((_, shown, _),) = [event for event in sent if event[0] == "executed"]
+    assert (shown["node"], shown["output"]["images"][0]["filename"]) == ("take", stopped.name)
+    with av.open(stopped) as container:
+        assert json.loads(container.metadata["prompt"])["take"]["inputs"]["seed"] == 21
     assert np.abs(frames_of(stopped)[:16].astype(int) - whole[:16]).mean() < 2
     assert len(list(windows.glob("*.safetensors"))) == 2
     runs.clear()
@@ -268,6 +277,7 @@ def test_the_plan_is_shown_before_the_first_step(board, host, windows, runs, sho
     assert rest[0].startswith("8 steps to do, about ")
     assert rest[1] == "3 clips in 4 windows of up to 9 frames, 2 steps each"
     assert "of memory" in rest[2]
+    assert shown[-2].startswith("done: 3.1 s, 3 shots, 4 windows\n")
     made(host, board.but(save={"filename_prefix": "takes/e"}, take={"fps": 0.0}))
     assert "all windows are on disk already" in shown[-2]
 

@@ -78,6 +78,22 @@ def test_time_left_is_guessed_and_then_measured():
     assert clock.left == 0
 
 
+def test_time_left_counts_decoding_beside_the_steps():
+    now = [0.0]
+    clock = Clock(10, guess=3.0, pieces=6, now=lambda: now[0])
+    now[0] = 8.0
+    clock.tick(4)
+    assert clock.left == 12
+    assert not clock.has_decoded
+    for _ in range(2):
+        with clock.decoding():
+            now[0] += 5
+    assert clock.left == 12 + 4 * 5
+    now[0] += 4
+    clock.tick(6)
+    assert clock.left == 4 * 2 + 4 * 5
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [(0, "1 s"), (59, "59 s"), (75, "1 min 15 s"), (3600, "1 h 0 min"), (9000, "2 h 30 min")],

@@ -50,6 +50,19 @@ def test_a_prompt_with_a_cut_is_two_shots(clip):
     assert "longtake_shots" not in nodes.CLIPTextEncode().encode(clip, "a cube")[0][0][1]
 
 
+def test_words_that_it_was_not_trained_on_are_named(clip, pack, monkeypatch):
+    shipped = Path(pack.text_encoder.__file__).parents[2] / "models/nano/text_encoder.safetensors"
+    model = load_weights(shipped)["spiece_model"]
+    monkeypatch.setattr(clip, "tokenizer", type(clip.tokenizer)(None, {"spiece_model": model}))
+    said = pack.text_encoder.unknown_in_words
+    assert said(clip, "A big red ball, then cut to (a blue cube:1.3) on the road.", "") == ""
+    assert said(clip, "a dog in the forest; a Dog") == "unknown here: dog, forest"
+    assert (
+        said(clip, "three cats, five dogs, 狗")
+        == "unknown here: three, cats, five, dogs and 1 more"
+    )
+
+
 def test_an_empty_prompt_is_its_end_token(clip):
     out = encode(clip, "")
     assert out[0, 0].any()
