@@ -76,6 +76,10 @@ class Page:
         """What a JavaScript function of one value returns."""
         return self._page.evaluate(script, value)
 
+    def wait(self, script: str, value: Any = None) -> None:
+        """Wait until a JavaScript function of one value returns something true."""
+        self._page.wait_for_function(script, arg=value, timeout=10_000)
+
     def open(self, graph: dict, name: str) -> None:
         """Open a graph as a file that was dropped, and wait until its nodes keep their places."""
         self.errors.clear()
