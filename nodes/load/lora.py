@@ -4,11 +4,12 @@ from comfy_api.latest import io
 
 from ...host.comfyui.node_text import show_text
 from ...host.networks import lora
-from ..inputs.kinds import File, Number, verdict
+from ..inputs.kinds import Choice, File, Number, verdict
 from ..inputs.shared import found_by
 
 FILE = File("file", lora.menu, lora.find, default=lora.NONE, none=lora.NONE)
 STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.01)
+HALF = Choice("half", lora.HALVES, default=lora.BY_NAME, optional=True, advanced=True)
 
 
 class LoadLora(io.ComfyNode):
@@ -19,8 +20,8 @@ class LoadLora(io.ComfyNode):
             display_name="Load LoRA (Longtake)",
             category="Longtake/Load",
             **found_by("lora loader, load lora"),
-            description="Applies a LoRA to a video model. Like core's loader, but also reads the "
-            "key names that diffusers and PEFT write, and says when a file fits nowhere.",
+            description="Applies a LoRA to a video model. Like core's loader, but reads the names "
+            "that every trainer writes, and says which tensors of a file were not used.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to change, or one of two experts."),
                 FILE.widget(
@@ -28,6 +29,10 @@ class LoadLora(io.ComfyNode):
                     "the model as it is."
                 ),
                 STRENGTH.widget("1 is as it was trained, 0 is without it."),
+                HALF.widget(
+                    "For a file with a LoRA for each expert of Wan 2.2: which one to take. auto "
+                    "goes by the names in the file and of the model."
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -45,10 +50,7 @@ class LoadLora(io.ComfyNode):
         return FILE.version(file)
 
     @classmethod
-    def execute(cls, model, file: str, strength: float) -> io.NodeOutput:
-        changed, used, unused = lora.add(model, file, STRENGTH.read(strength))
-        show_text(
-            f"{used} weights changed"
-            + (f", {unused} of the LoRA have no place in it" if unused else "")
-        )
+    def execute(cls, model, file: str, strength: float, half: str = lora.BY_NAME) -> io.NodeOutput:
+        changed, fit = lora.add(model, file, STRENGTH.read(strength), HALF.read(half))
+        show_text(str(fit))
         return io.NodeOutput(changed)

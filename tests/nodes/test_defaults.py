@@ -25,6 +25,7 @@ WIDGETS = {
     "LongtakeLoadLora": {
         "file": "none",
         "strength": "1.0 (-100.0 to 100.0)",
+        "half": "[auto] | high noise | low noise",
     },
     "LongtakePrompt": {
         "text": "",

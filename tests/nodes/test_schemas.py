@@ -17,7 +17,7 @@ INPUTS = {
     "LongtakeLoadModel": ["file", "dtype", "family"],
     "LongtakeLoadTextEncoder": ["file"],
     "LongtakeLoadVAE": ["file", "dtype"],
-    "LongtakeLoadLora": ["model", "file", "strength"],
+    "LongtakeLoadLora": ["model", "file", "strength", "half"],
     "LongtakePreset": ["model"],
     "LongtakePrompt": ["clip", "text"],
     "LongtakeCanvas": [

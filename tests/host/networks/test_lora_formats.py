@@ -158,10 +158,10 @@ def test_our_loader_reads_them_all(pack, both, loras, written):
         source = {k.replace("_A.", "_A.default.").replace("_B.", "_B.default."): v
                   for k, v in source.items()}  # fmt: skip
     save_file({k: v.contiguous() for k, v in source.items()}, loras / "a.safetensors")
-    model, used, unused = pack.lora.add(ours, "a.safetensors", 0.8)
-    assert used >= len(LAYERS)
-    assert unused == 0
-    assert pack.lora.add(model, "a.safetensors", 0.0)[1] == used
+    model, fit = pack.lora.add(ours, "a.safetensors", 0.8)
+    assert len(fit.patches) >= len(LAYERS)
+    assert (fit.used, fit.left) == (set(source), {})
+    assert pack.lora.add(model, "a.safetensors", 0.0)[1].used == fit.used
     expected = sampled(ours, ours, wanted)
     torch.testing.assert_close(sampled(model, ours), expected, rtol=0, atol=1e-5)
 
@@ -171,7 +171,7 @@ def test_a_lora_for_another_model_is_refused(pack, both, loras):
     other = {"lora_unet_double_blocks_0_x.lora_up.weight": up,
              "lora_unet_double_blocks_0_x.lora_down.weight": down}  # fmt: skip
     save_file(other, loras / "flux.safetensors")
-    with pytest.raises(CheckpointError, match="'flux.safetensors' fits nowhere in this model"):
+    with pytest.raises(CheckpointError, match="'flux.safetensors' fits nowhere.*lora_unet_double"):
         pack.lora.add(both[1], "flux.safetensors", 1.0)
     with pytest.raises(InputError, match=r"folder loras. Nearest: 'flux\.safetensors'"):
         pack.lora.add(both[1], "flx.safetensors", 1.0)
@@ -185,8 +185,9 @@ def test_what_has_no_place_is_left_out_and_counted(pack, both, loras, caplog):
             for half, shape in (("A", (2, 128)), ("B", (128, 2)))}  # fmt: skip
     more |= {"diffusion_model.patch_embedding.diff": torch.ones(128, 36, 1, 2, 2)}
     save_file({**wanted, **more}, loras / "wide.safetensors")
-    model, used, unused = pack.lora.add(ours, "wide.safetensors", 0.8)
-    assert (used, unused) == (len(LAYERS), 2)
+    model, fit = pack.lora.add(ours, "wide.safetensors", 0.8)
+    assert (len(fit.patches), fit.used, fit.left.keys()) == (len(LAYERS), set(wanted), set(more))
+    assert "blocks.7.self_attn.q.lora_A.weight" in str(fit)
     assert torch.equal(sampled(model, ours), sampled(ours, ours, wanted))
     assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
 
@@ -196,5 +197,7 @@ def test_a_lora_of_another_size_is_refused(pack, both, loras):
     layer = "diffusion_model.blocks.0.self_attn.q"
     save_file({f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down},
               loras / "14B.safetensors")  # fmt: skip
-    with pytest.raises(CheckpointError, match="'14B.safetensors' was made for a model of another"):
+    with pytest.raises(
+        CheckpointError, match=r"'14B\.safetensors' fits nowhere in this model.*is \(128, 128\)"
+    ):
         pack.lora.add(both[1], "14B.safetensors", 1.0)
