@@ -9,7 +9,7 @@ from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_latent
-from ...host.comfyui.node_text import show_text
+from ...host.comfyui.node_text import show_text, shown_again
 from ...host.comfyui.offers import offered
 from ...host.sampling.experts import cfg_for
 from ...host.sampling.sample import SAMPLERS, Sampling
@@ -66,6 +66,16 @@ def latent_output(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict
     """A canvas as LATENT; the node shows the canvas's notes. `like`: see `to_latent`."""
     show_text("\n".join(canvas.notes))
     return to_latent(canvas, like)
+
+
+def with_text(*values: Any, preview: Mapping[str, Any] | None = None) -> io.NodeOutput:
+    """What a node that shows a text returns: the text is kept in the history, and with the cache.
+
+    Args:
+        values: its outputs.
+        preview: what else it shows, as a node's `ui`.
+    """
+    return io.NodeOutput(*values, ui={**(preview or {}), **shown_again()})
 
 
 def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io.MultiType.Input:

@@ -10,7 +10,7 @@ from ...host.video.footage import open_footage
 from ...host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
-from ..inputs.shared import VIDEO_TOOLS, found_by
+from ..inputs.shared import VIDEO_TOOLS, found_by, with_text
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0)
@@ -103,7 +103,7 @@ class Interpolate(io.ComfyNode):
         with open_footage(image if video is None else video, rate) as footage:
             result, frames, note = interpolate_video(footage, network, options, wanted)
         show_text(note)
-        return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
+        return with_text(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 
 
 def _rate_inputs() -> list[io.Input]:

@@ -13,7 +13,7 @@ from ...host.comfyui.node_text import show_text
 from ...host.networks.text_encoder import unknown_in_words
 from ...host.take.storyboards import board_of, in_one_window
 from ..inputs.kinds import Choice, Number, TextBox, Whole, verdict
-from ..inputs.shared import SEED, found_by
+from ..inputs.shared import SEED, found_by, with_text
 
 CATEGORY = "Longtake/Storyboard"
 ShotsType = io.Custom("LONGTAKE_SHOTS")
@@ -94,7 +94,7 @@ class Storyboard(io.ComfyNode):
         unknown = unknown_in_words(clip, *(shot.prompt for shot in board.shots))
         left_out = "the example text is left out: Shots are connected" if example else ""
         show_text("\n".join(filter(None, (unknown, in_words, left_out))))
-        return io.NodeOutput(board, in_one_window(board))
+        return with_text(board, in_one_window(board))
 
 
 class ShotNode(io.ComfyNode):

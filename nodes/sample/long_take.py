@@ -22,6 +22,7 @@ from ..inputs.shared import (
     read_sampling,
     sampler_input,
     vae_input,
+    with_text,
 )
 from ..prompt.storyboard import StoryboardType, to_fraction
 
@@ -128,7 +129,7 @@ class LongTake(io.ComfyNode):
             canvas=canvas,
         )
         metadata = graph_metadata(cls.hidden)
-        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
+        return with_text(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
 
 
 def _size_inputs() -> list:

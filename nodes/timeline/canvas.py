@@ -9,7 +9,7 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.grid import CausalGrid, frame_rate
 from ...host.networks.codec import codec_for
 from ..inputs.kinds import Number, Whole, verdict
-from ..inputs.shared import ASPECT, found_by, latent_output
+from ..inputs.shared import ASPECT, found_by, latent_output, with_text
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
 FPS = Number("fps", 1.0, 240.0, default=8.0)
@@ -96,7 +96,7 @@ class CanvasNode(io.ComfyNode):
         width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
         canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
         notes = filter(None, [aspect_in_words(width, height, aspect)])
-        return io.NodeOutput(latent_output(canvas.noted(*notes)))
+        return with_text(latent_output(canvas.noted(*notes)))
 
 
 def _check_size(
