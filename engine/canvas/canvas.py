@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..opaque import opaque
 from .codec import Codec
 from .known import Pins
 from .masked import MaskedLatents, check_video
-from .picture import fit_in_words, fitted, opaque
+from .picture import fit_in_words, fitted
 from .plan import Window, backwards, between, forwards, usual_overlap
 from .timeline import LONGEST, Placement, Timeline
 

@@ -8,26 +8,6 @@ from fractions import Fraction
 from ...models.errors import FrameCountError, InputError, SizeError
 from ..rounding import nearest
 
-IN_SHORT = {23.98: 24, 47.95: 48}  # as people write 24000/1001 and 48000/1001, with two digits
-
-
-def frame_rate(fps: float) -> Fraction:
-    """Frames per second as an exact fraction; 23.976, 23.98 and 29.97 are meant as n·1000/1001.
-
-    Args:
-        fps: above 0, at most 1000.
-
-    Raises:
-        InputError: for anything else, NaN included.
-    """
-    if not 0 < fps <= 1000:  # also false for NaN
-        raise InputError(f"{fps} frames per second: it must be above 0 and at most 1000.")
-    ntsc = IN_SHORT.get(fps, fps * 1001 / 1000)
-    if not float(fps).is_integer() and abs(ntsc - round(ntsc)) < 1e-3 and round(ntsc) >= 1:
-        return Fraction(round(ntsc) * 1000, 1001)
-    return Fraction(fps).limit_denominator(1000) or Fraction(1, 1000)
-
-
 MAX_VALUES = 2**32  # of a LATENT, 16 GiB: an hour of 720p at 24 frames a second fits
 
 

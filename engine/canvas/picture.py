@@ -1,11 +1,8 @@
 """Pictures brought to the size of a canvas."""
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-
-from ...models.errors import InputError, NotFiniteError
 
 FITS = ("crop", "pad", "stretch")
 SAME_SHAPE = 0.01  # ratios of width to height that differ by less are the same to the eye
@@ -60,22 +57,3 @@ def fit_in_words(size: tuple[int, int], height: int, width: int, how: str) -> st
         return f"{scaled} with bars of {(width - w) // 2 or (height - h) // 2} px"
     lost = 100 * (1 - height * width / (h * w))
     return f"{scaled}, {lost:.0f} % cut off"
-
-
-def opaque(pictures: Tensor) -> Tensor:
-    """Pictures (n, h, w, 1, 3 or 4) as (n, h, w, 3): grey becomes RGB, alpha is laid over black.
-
-    Raises:
-        InputError: for another shape.
-        NotFiniteError: for NaN or infinite pixels.
-    """
-    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3, 4) or not pictures.numel():
-        raise InputError(
-            f"pictures of shape {tuple(pictures.shape)} are not an IMAGE: need "
-            f"(frames, height, width, 3) with at least 1 frame."
-        )
-    if not torch.isfinite(pictures).all():
-        raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")
-    if pictures.shape[-1] == 1:
-        return pictures.expand(-1, -1, -1, 3)
-    return pictures[..., :3] * pictures[..., 3:] if pictures.shape[-1] == 4 else pictures

@@ -1,14 +1,14 @@
-"""Stages of a stream in threads of their own, so that they run at the same time."""
+"""A stage of a stream in a thread of its own, so that stages run at the same time."""
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any, TypeVar
 
 import torch
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
 POLL = 0.05  # seconds between looks whether the other side has ended
 STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
     "longtake_prefetch_stops", default=()
@@ -52,44 +52,6 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
-
-
-def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) -> R:
-    """`use(items)` in a thread of its own, while the items are made here, ahead of it.
-
-    For what had better not leave its thread, such as the sampling of a window.
-
-    Args:
-        items: iterated here; whatever it raises, `use` gets to see first.
-        use: called in the thread, under the caller's inference mode and context variables. Once
-            it has ended, no more items are made.
-        depth: how many may be ready and unused.
-
-    Raises:
-        Whatever `use` raises.
-    """
-    queue: Queue[tuple[str, Any]] = Queue(depth)
-    stop, ended = threading.Event(), []
-    mode = torch.is_inference_mode_enabled()
-
-    def work() -> None:
-        try:
-            with torch.inference_mode(mode):
-                ended.append((use(_consume(queue)), None))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            ended.append((None, error))
-        finally:
-            stop.set()
-
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), daemon=True, name="longtake-behind")
-    thread.start()
-    _produce(items, queue, stop)
-    thread.join()
-    result, error = ended[0]
-    if error is not None:
-        raise error
-    return result
 
 
 def _produce(items: Iterable[T], queue: Queue, stop: threading.Event) -> None:

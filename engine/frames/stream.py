@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError, NotFiniteError
+from ..opaque import opaque
 
 DecoderState = Any  # opaque; passed from one piece to the next
 DecodePiece = Callable[[Tensor, DecoderState | None], tuple[Tensor, DecoderState]]
@@ -48,8 +49,7 @@ def decoded_pieces(
 def to_bytes(pixels: Tensor) -> Tensor:
     """(1, 3, f, h, w) pixels in [-1, 1] -> a chunk (f, h, w, 3) of uint8, rounded to nearest."""
     scaled = pixels.float().add(1).mul_(127.5).round_().clamp_(0, 255)
-    # In the order of an encoder's rows before it leaves a card, which turns it round at no cost.
-    return rearrange(scaled.to(torch.uint8), "1 c f h w -> f h w c").contiguous().cpu()
+    return rearrange(scaled.to(torch.uint8), "1 c f h w -> f h w c").cpu().contiguous()
 
 
 def frame_stream(decode_piece: DecodePiece, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -76,11 +76,9 @@ def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
 
 
 def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
-    """ComfyUI's IMAGE, (frames, h, w, 3 or more) in [0, 1], as a frame stream, rounded to bytes."""
-    for piece in images[..., :3].split(size):
-        if not torch.isfinite(piece).all():
-            raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
-        yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous().cpu()
+    """ComfyUI's IMAGE, (frames, h, w, c) in [0, 1], as a frame stream: opaque, in bytes."""
+    for piece in map(opaque, images.split(size)):
+        yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
 
 
 def with_even_sides(chunks: Iterable[Tensor]) -> Iterator[Tensor]:

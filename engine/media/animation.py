@@ -12,13 +12,12 @@ from av.filter import Graph
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...models.errors import InputError
 from .formats import Format, Quality, encoder_of
 
 Frames = Callable[[], Iterator[NDArray[np.uint8]]]
 """Gives the frames, (h, w, 3) each, from the first one at each call."""
 
-WEBP_SIDE = 16_383  # pixels
+HAS_EXIF = 0b1000  # among the flags of a VP8X chunk
 EXIF_MODEL, EXIF_MAKE = (
     0x0110,
     0x010F,
@@ -42,9 +41,6 @@ def write_animation(
         form: gif or webp.
         quality: of webp; gif has none.
         metadata: text by name, stored in a webp as ComfyUI's own nodes do; a gif cannot hold any.
-
-    Raises:
-        InputError: for a webp with too long a side.
     """
     encoder_of(form)
     if form.name == "gif":
@@ -129,15 +125,9 @@ def _webp(frames: Frames, fps: Fraction, path: Path, quality: Quality) -> None:
         stream.pix_fmt, stream.time_base = "yuv420p", 1 / fps
         stream.options = {"quality": str(max(5, 100 - 3 * crf // 2))}
         for frame in _numbered(frames, fps):
-            _check_side(max(frame.width, frame.height))
             _set_size(stream, frame)
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode())
-
-
-def _check_side(pixels: int) -> None:
-    if pixels > WEBP_SIDE:
-        raise InputError(f"a side of {pixels} pixels: webp has at most {WEBP_SIDE}.")
 
 
 def _embed(path: Path, metadata: Mapping[str, str]) -> None:
@@ -156,12 +146,20 @@ def _embed(path: Path, metadata: Mapping[str, str]) -> None:
             tag -= 1
     data = exif.tobytes()
     chunk = b"EXIF" + len(data).to_bytes(4, "little") + data + b"\0" * (len(data) % 2)
+    with Image.open(path) as picture:
+        width, height = picture.size
     with path.open("r+b") as file:
-        file.seek(20)
-        flags = file.read(1)[0]
-        file.seek(20)
-        file.write(bytes([flags | 0b1000]))
-        length = file.seek(0, 2)
-        file.write(chunk)
-        file.seek(4)
-        file.write((length + len(chunk) - 8).to_bytes(4, "little"))
+        whole = file.read()
+        if whole[12:16] != b"VP8X":  # of a clip that does not move libwebp makes a plain picture
+            sides = (side.to_bytes(3, "little") for side in (width - 1, height - 1))
+            whole = (
+                whole[:12]
+                + b"VP8X"
+                + (10).to_bytes(4, "little")
+                + bytes(4)
+                + b"".join(sides)
+                + whole[12:]
+            )
+        whole = whole[:20] + bytes([whole[20] | HAS_EXIF]) + whole[21:] + chunk
+        file.seek(0)
+        file.write(whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:])

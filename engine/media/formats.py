@@ -42,6 +42,7 @@ class Format:
         max_crf: the coarsest.
         sound_codecs: that it may hold; the first is used to encode.
         codec_tag: four characters in place of FFmpeg's own.
+        least: pixels of the shorter side that its encoders take.
         animation: whether it is an image format (see animation.py), without sound.
     """
 
@@ -53,6 +54,7 @@ class Format:
     max_crf: int
     sound_codecs: tuple[str, ...] = ()
     codec_tag: str | None = None
+    least: int = 2
     animation: bool = False
 
 
@@ -60,6 +62,7 @@ class Format:
 MP4_SOUND, MKV_SOUND, WEBM_SOUND = ("aac", "mp3", "ac3"), ("opus", "flac"), ("opus", "vorbis")
 X264, X265, VP9 = ("libx264",), ("libx265",), ("libvpx-vp9",)
 AV1 = ("libsvtav1", "libaom-av1")
+MAX_SIDE = 8192  # pixels: what is written can be read again
 SVT_SIDE = 64  # pixels, the least that SVT-AV1 took before its version 3 (PyAV up to 15.0)
 QUICKTIME = "hvc1"  # the tag by which QuickTime plays h265
 
@@ -67,12 +70,12 @@ FORMATS = {
     entry.name: entry
     for entry in (
         Format("mp4 h264", ".mp4", "h264", X264, 16, 51, MP4_SOUND),
-        Format("mp4 h265", ".mp4", "hevc", X265, 18, 51, MP4_SOUND, QUICKTIME),
-        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND),
+        Format("mp4 h265", ".mp4", "hevc", X265, 18, 51, MP4_SOUND, QUICKTIME, 16),
+        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND, least=4),
         Format("mkv h264", ".mkv", "h264", X264, 16, 51, MKV_SOUND),
-        Format("mkv h265", ".mkv", "hevc", X265, 18, 51, MKV_SOUND),
+        Format("mkv h265", ".mkv", "hevc", X265, 18, 51, MKV_SOUND, least=16),
         Format("webm vp9", ".webm", "vp9", VP9, 18, 63, WEBM_SOUND),
-        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND),
+        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND, least=4),
         Format("gif", ".gif", "gif", ("gif",), 16, 51, animation=True),
         Format("webp", ".webp", "webp", ("libwebp_anim",), 16, 51, animation=True),
     )
@@ -96,6 +99,18 @@ def encoder_of(form: Format, side: int = SVT_SIDE) -> str:
     raise InputError(
         f"{form.name!r} needs the encoder {form.encoders[0]}, which the PyAV installed here lacks. "
         f"Choose from {', '.join(available)}."
+    )
+
+
+def check_size(form: Format, width: int, height: int) -> None:
+    """Raises InputError for frames that a format's encoders do not take, or that cannot be read."""
+    if form.least <= min(width, height) and max(width, height) <= MAX_SIDE:
+        return
+    others = [other.name for other in FORMATS.values() if other.least <= min(width, height)]
+    instead = f", or choose {others[0]}" if others and max(width, height) <= MAX_SIDE else ""
+    raise InputError(
+        f"frames of {width}×{height} as {form.name}: its sides must be {form.least} to {MAX_SIDE} "
+        f"pixels. Scale the video{instead}."
     )
 
 

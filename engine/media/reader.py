@@ -19,23 +19,21 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..rates import MAX_RATE
 from ..rounding import nearest
+from .displayed import Look, displayed, look_of
+from .formats import MAX_SIDE
+from .sound import can_be_heard
 
 MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
 CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
-# Colour matrices by their number in the file (ISO/IEC 23091-2): those that FFmpeg converts, by its
-# own number. PyAV has a name for each of them from version 18 on only.
-BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9
-MATRICES = {**{n: n for n in (BT709, FCC, BT601, SMPTE240M, BT2020)}, 6: BT601, 10: BT2020}
-HDR = {16: "PQ", 18: "HLG"}  # by their number in the file (the same, transfer)
 MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
-MAX_RATE = 240  # frames per second
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave it out
 SEEK_BACK = 3  # seconds before a frame from which to decode, so that a keyframe comes first
 
 
@@ -51,8 +49,8 @@ class MediaLimits:
         decoded: bytes of all frames as RGB.
     """
 
-    side: int = 8192
-    pixels: int = 8192 * 4608
+    side: int = MAX_SIDE
+    pixels: int = MAX_SIDE * MAX_SIDE
     seconds: int = 4 * 3600
     frames: int = 600_000
     decoded: int = 4 * 2**40
@@ -70,13 +68,12 @@ class MediaFacts:
         width, height: in pixels, as displayed.
         fps: frames per second.
         constant: whether the file has one frame at each of these times, and no other.
-        rotation: degrees counterclockwise by which stored frames are turned for display: 0, 90,
-            180 or 270.
         codec: of the video stream: h264, hevc, av1, vp9...
         pixel_format: FFmpeg's name for it.
-        hdr: "PQ" or "HLG" if its colours are those of HDR; else None.
+        look: how stored frames are displayed.
         container: MOV (also mp4), MATROSKA (also webm), AVI or GIF.
-        sound: whether there is an audio stream.
+        sound: whether there is sound that can be read.
+        unheard: whether there is only sound that cannot be.
         times: of the frames in the file, in ticks and in order.
         tick: unit of the stream's times, in seconds.
     """
@@ -86,12 +83,12 @@ class MediaFacts:
     height: int
     fps: Fraction
     constant: bool
-    rotation: int
     codec: str
     pixel_format: str
-    hdr: str | None
+    look: Look
     container: str
     sound: bool
+    unheard: bool
     times: tuple[int, ...] = field(repr=False)
     tick: Fraction
 
@@ -200,11 +197,7 @@ def _check_claims(path: Path, container: Any, stream: Any, limits: MediaLimits) 
     width, height = stream.codec_context.width, stream.codec_context.height
     if not (width > 0 and height > 0):
         raise InputError(f"{path.name} does not say how large its frames are: it is damaged.")
-    if max(width, height) > limits.side or width * height > limits.pixels:
-        raise InputError(
-            f"{path.name} has frames of {width}×{height}: at most {limits.side} pixels a side "
-            f"and {limits.pixels / 1e6:.0f} megapixels can be read."
-        )
+    _check_size(path, width, height, limits)
     seconds = (container.duration or 0) / av.time_base
     frames = stream.frames or seconds * float(stream.average_rate or 0)
     if seconds > limits.seconds or frames > limits.frames:
@@ -213,6 +206,14 @@ def _check_claims(path: Path, container: Any, stream: Any, limits: MediaLimits) 
         raise InputError(
             f"{path.name} would decode to {frames * width * height * 3 / 2**40:.1f} TiB: at most "
             f"{limits.decoded / 2**40:.0f} TiB can be read. Cut it into shorter files."
+        )
+
+
+def _check_size(path: Path, width: int, height: int, limits: MediaLimits) -> None:
+    if max(width, height) > limits.side or width * height > limits.pixels:
+        raise InputError(
+            f"{path.name} has frames of {width}×{height}: at most {limits.side} pixels a side "
+            f"and {limits.pixels / 1e6:.0f} megapixels can be read."
         )
 
 
@@ -254,36 +255,33 @@ def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list
 
 def _facts(path: Path, container: Any, times: list[int], limits: MediaLimits) -> MediaFacts:
     stream = container.streams.video[0]
-    first = next(container.decode(stream), None)
+    first = next(_frames(container, stream), None)
     if first is None:
         raise InputError(f"{path.name} has no frame that can be decoded: it is damaged.")
-    turned = round(getattr(first, "rotation", 0) / 90) % 4
-    size = (first.width, first.height) if turned % 2 == 0 else (first.height, first.width)
+    look = look_of(stream, first)
+    width, height = look.size
+    _check_size(path, width, height, limits)
     fps, constant = _rate(stream, times)
+    heard = [can_be_heard(sound) for sound in container.streams.audio[:1] if sound.codec_context]
     tick = Fraction(stream.time_base)
     last = nearest((times[-1] - times[0]) * tick * fps)
     if last >= limits.frames:
         raise _too_long(path, limits)
     return MediaFacts(
         frames=last + 1,
-        width=size[0],
-        height=size[1],
+        width=width,
+        height=height,
         fps=fps,
         constant=constant,
-        rotation=turned * 90,
         codec=codec_of(stream),
         pixel_format=first.format.name,
-        hdr=HDR.get(int(stream.codec_context.color_trc or 0)),
+        look=look,
         container=container_of(path),
-        sound=_has_sound(container),
+        sound=any(heard),
+        unheard=heard == [False],
         times=tuple(times),
         tick=tick,
     )
-
-
-def _has_sound(container: Any) -> bool:
-    streams = container.streams.audio
-    return bool(streams) and streams[0].codec_context is not None and bool(streams[0].sample_rate)
 
 
 def _rate(stream: Any, times: list[int]) -> tuple[Fraction, bool]:
@@ -320,7 +318,7 @@ def read_frames(
     """A file's frames as a frame stream, at the constant rate that `media_facts` gives.
 
     Where the file's own rate varies, each frame is repeated until the next one's time. Frames are
-    rotated as the file says, ten bits become eight, and transparent areas become black.
+    shown as `Look` says: turned, in square pixels, in the colours of SDR, opaque.
 
     Args:
         path: of the video.
@@ -352,12 +350,12 @@ def _at_constant_rate(
         for frame in frames:
             due = number if frame.pts is None else facts.frame_at(frame.pts)
             while number < min(due, stop):
-                yield current if current is not None else _rgb(path, frame, facts)
+                yield current if current is not None else displayed(frame, facts.look, path.name)
                 number += 1
             if number >= stop:
                 return
             if due >= first or current is None or not facts.constant:
-                current = _rgb(path, frame, facts)
+                current = displayed(frame, facts.look, path.name)
     if current is None:
         raise InputError(f"{path.name} has no frame that can be decoded: it is damaged.")
     for _ in range(number, stop):
@@ -373,39 +371,16 @@ def _decoded(path: Path, facts: MediaFacts, first: int) -> Iterator[av.VideoFram
         before = first - SEEK_BACK * math.ceil(facts.fps)
         if before > 0 and facts.container in (MOV, MATROSKA):
             container.seek(facts.start + round(before / facts.fps / facts.tick), stream=stream)
+        yield from _frames(container, stream)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
+    """Frames in order of time, with the alpha channel that VP8 and VP9 keep beside the packets."""
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    alpha = ALPHA_DECODERS.get(codec_of(stream)) if tags.get("alpha_mode") == "1" else None
+    if alpha not in av.codecs_available:
         yield from container.decode(stream)
-
-
-def _rgb(path: Path, frame: av.VideoFrame, facts: MediaFacts) -> NDArray[np.uint8]:
-    """A frame as it is displayed: (h, w, 3)."""
-    turned = facts.rotation // 90
-    size = (frame.width, frame.height)[:: -1 if turned % 2 else 1]
-    if size != (facts.width, facts.height):
-        raise InputError(
-            f"{path.name} changes from {facts.width}×{facts.height} to {size[0]}×{size[1]}: all "
-            f"frames of a video must be of one size."
-        )
-    alpha = any(component.is_alpha for component in frame.format.components)
-    if (matrix := _colours(frame)) is not None:
-        frame.colorspace = matrix  # PyAV 17 takes BT.2020 from here only
-    picture = VideoReformatter().reformat(
-        frame,
-        format="rgba" if alpha else "rgb24",
-        src_colorspace=matrix,
-        src_color_range=frame.color_range,
-        # Nothing to RGB, but up to 16.1 PyAV looks at neither where they are equal.
-        dst_colorspace=matrix and (BT601 if matrix == BT709 else BT709),
-    )
-    pixels = picture.to_ndarray()
-    if alpha:
-        opacity = pixels[..., 3:].astype(np.uint16)
-        pixels = ((pixels[..., :3] * opacity + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(np.rot90(pixels, turned))
-
-
-def _colours(frame: av.VideoFrame) -> int | None:
-    """The colour matrix of a frame; where it does not say, the one that players assume."""
-    if frame.format.is_rgb or frame.format.has_palette:
-        return None
-    usual = BT709 if frame.height >= 720 else BT601
-    return MATRICES.get(int(frame.colorspace), usual)
+        return
+    decoder = av.CodecContext.create(alpha, "r")
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)

@@ -1,16 +1,21 @@
 """Sound for a video: samples in memory or frames of a file to packets, in order of time."""
 
+import ctypes
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.errors import InputError, NotFiniteError
+from ...models.errors import InputError, NotFiniteError, OutputError
 
-LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
+LAYOUTS = dict(enumerate(("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"), start=1))
+OPUS_LAYOUTS = {"5.0": "5.1", "6.1": "7.1"}  # FFmpeg's encoder puts theirs in the wrong places
 RATES = (1_000, 768_000)  # lowest and highest, in samples per second
 CHUNK = 8192  # samples in a frame that goes to the encoder
 
@@ -31,7 +36,7 @@ class Sound:
         shape = self.samples.shape
         if len(shape) != 2 or shape[0] not in LAYOUTS:
             raise InputError(
-                f"sound of shape {shape}: need (channels, samples) with 1 to 6 or 8 channels."
+                f"sound of shape {shape}: need (channels, samples) with 1 to 8 channels."
             )
         if not RATES[0] <= self.rate <= RATES[1]:
             raise InputError(
@@ -56,10 +61,35 @@ class Sound:
 
 def sound_frame(samples: NDArray[np.float32], layout: str, rate: int, at: int) -> av.AudioFrame:
     """Samples (channels, n) from sample number `at` on, as a frame for an encoder."""
-    piece = np.ascontiguousarray(samples, dtype=np.float32)
-    frame = av.AudioFrame.from_ndarray(piece.clip(-1, 1), "fltp", layout)
+    # Interleaved, because PyAV cannot fill eight channels one by one.
+    piece = np.ascontiguousarray(samples.T.clip(-1, 1), dtype=np.float32).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(piece, "flt", layout)
     frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
     return frame
+
+
+def channels_in(frame: av.AudioFrame, channels: int) -> NDArray[np.float32]:
+    """The samples of a frame in the format "flt", interleaved: (channels, n)."""
+    return frame.to_ndarray().reshape(-1, channels).T
+
+
+def layout_of(stream: Any) -> str | None:
+    """The layout of a file's sound as one of LAYOUTS; None for sound that cannot be decoded.
+
+    Sound that does not say where its channels belong has as many as it has. PyAV frees a layout
+    with an order of its own twice, which ends the process, once for each frame: this one is never
+    freed, and no frame of such sound may be decoded.
+    """
+    layout = stream.codec_context.layout
+    if " channels (" in layout.name:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+        return None
+    return layout.name if layout.name in LAYOUTS.values() else LAYOUTS.get(layout.nb_channels)
+
+
+def can_be_heard(stream: Any) -> bool:
+    """Whether a file's sound can be decoded."""
+    return bool(stream.sample_rate) and layout_of(stream) is not None
 
 
 def add_sound(
@@ -68,6 +98,7 @@ def add_sound(
     """A new audio stream, at `rate` or the next higher one that the codec has."""
     encoder = {"opus": "libopus"}.get(codec, codec)
     if codec == "opus":
+        layout = OPUS_LAYOUTS.get(layout, layout)
         rate = 48_000  # at which Opus is decoded, whatever it was made of
     else:
         rates = av.Codec(encoder, "w").audio_rates or [rate]
@@ -83,9 +114,29 @@ def sound_packets(stream: av.AudioStream, frames: Iterator[av.AudioFrame]) -> It
     fit = av.AudioResampler(
         context.format, context.layout, context.sample_rate, context.frame_size or None
     )
-    for frame in frames:
-        for piece in fit.resample(frame):
-            yield from stream.encode(piece)
-    for piece in fit.resample(None):
-        yield from stream.encode(piece)
-    yield from stream.encode(None)
+    for frame in chain(frames, [None]):
+        with writing():
+            pieces = fit.resample(frame)
+        for piece in pieces:
+            yield from packets_of(stream, piece)
+    yield from packets_of(stream, None)
+
+
+def packets_of(stream: Any, frame: Any) -> list[av.Packet]:
+    """The packets that a frame completes; None for those that remain at the end."""
+    with writing():
+        return stream.encode(frame)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Tells what goes wrong inside as an error of the new file, never of the one that is read."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        if isinstance(error, OSError) and not isinstance(error, EOFError):
+            raise
+        raise OutputError(
+            f"the new file cannot be written: its encoder or container refuses what it is given "
+            f"({error.strerror}). Choose another format."
+        ) from error

@@ -12,7 +12,7 @@ import numpy as np
 from ...models.errors import InputError
 from ..rounding import nearest
 from .reader import GIF, MATROSKA, MOV, SEEK_BACK, container_of, opened_as
-from .sound import LAYOUTS, Sound, sound_frame
+from .sound import LAYOUTS, Sound, channels_in, layout_of, sound_frame
 
 LONGEST_SOUND = 3 * 3600  # seconds in memory: 4 GB of stereo
 READABLE_SOUND = "wav, mp3, flac, ogg, opus, m4a, aac and aiff, and mp4, mov, mkv, webm and avi"
@@ -47,7 +47,7 @@ class SoundPart:
             at = nearest((frame.pts * frame.time_base - self.start) * self.rate)
             if at >= total:
                 return
-            samples = frame.to_ndarray()[:, max(0, -at) : total - at]
+            samples = channels_in(frame, frame.layout.nb_channels)[:, max(0, -at) : total - at]
             if samples.shape[1]:
                 yield sound_frame(samples, self.layout, self.rate, max(0, at))
 
@@ -57,10 +57,10 @@ class SoundPart:
             before = self.start - SEEK_BACK
             if before > 0 and kind_of(self.path) in (MOV, MATROSKA):
                 container.seek(round(before / stream.time_base), stream=stream)
-            planar = av.AudioResampler("fltp", self.layout, self.rate)
+            floats = av.AudioResampler("flt", self.layout, self.rate)
             for frame in container.decode(stream):
                 if frame.pts is not None:
-                    yield from planar.resample(frame)
+                    yield from floats.resample(frame)
 
 
 def sound_part(path: Path, start: Fraction, seconds: Fraction) -> SoundPart:
@@ -69,9 +69,12 @@ def sound_part(path: Path, start: Fraction, seconds: Fraction) -> SoundPart:
         if not container.streams.audio:
             raise InputError(f"{path.name} has no sound.")
         stream = container.streams.audio[0]
-        layout = stream.layout.name
-        if layout not in LAYOUTS.values():
-            layout = LAYOUTS.get(stream.layout.nb_channels, "stereo")
+        layout = layout_of(stream)
+        if layout is None:
+            raise InputError(
+                f"the sound of {path.name} has channels in an order of their own, which cannot be "
+                f"read: convert it to one of {', '.join(LAYOUTS.values())}."
+            )
         return SoundPart(path, start, seconds, stream.sample_rate, layout)
 
 
@@ -88,7 +91,8 @@ def sound_of(path: Path, start: Fraction, seconds: Fraction) -> Sound:
     with open_sound(path) as container:
         begins = Fraction(container.start_time or 0, av.time_base)
     part = sound_part(path, begins + start, seconds or Fraction(LONGEST_SOUND + 1))
-    pieces = [(frame.pts, frame.to_ndarray()) for frame in part.frames()]
+    channels = av.AudioLayout(part.layout).nb_channels
+    pieces = [(frame.pts, channels_in(frame, channels)) for frame in part.frames()]
     if not pieces:
         raise InputError(f"{path.name} has no sound from {float(start):g} s on: begin sooner.")
     length = pieces[-1][0] + pieces[-1][1].shape[1]

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import av
 
 from ...models.errors import InputError
+from ..rounding import nearest
 from .formats import Format
 from .reader import codec_of, open_media
-from .sound import add_sound, sound_packets
+from .sound import add_sound, can_be_heard, layout_of, sound_packets, writing
 
 
 class Track(NamedTuple):
@@ -70,7 +71,7 @@ def copied_track(
     """
     old = stack.enter_context(open_media(source))
     streams = [s for s in old.streams if s.type == kind and s.codec_context is not None]
-    if not streams:
+    if not streams or (kind == "audio" and not can_be_heard(streams[0])):
         return []
     stream, video = streams[0], old.streams.video[0]
     start = (video.start_time or 0) * video.time_base
@@ -81,10 +82,7 @@ def copied_track(
         return [Track(copy, _copied(old, stream, copy, start))]
     if kind == "video":
         raise InputError(f"{source.name} is {codec_of(stream)}, which cannot be copied here.")
-    rate, layout = stream.sample_rate or 0, stream.layout.name
-    if not rate:
-        return []
-    new = add_sound(container, codecs[0], rate, layout)
+    new = add_sound(container, codecs[0], stream.sample_rate, layout_of(stream))
     return [Track(new, sound_packets(new, _decoded(old, stream, start)))]
 
 
@@ -136,10 +134,11 @@ def _decoded_before(dts: int, packets: list[av.Packet]) -> list[av.Packet]:
 
 
 def _decoded(old: Any, stream: Any, start: Fraction) -> Iterator[av.AudioFrame]:
-    shift = round(start / stream.time_base)
     for frame in old.decode(stream):
         if frame.pts is not None:
-            frame.pts -= shift
+            # In samples: AVI may count in blocks of a thousand, too coarse for an encoder's frames.
+            frame.pts = nearest((frame.pts * frame.time_base - start) * frame.sample_rate)
+            frame.time_base = Fraction(1, frame.sample_rate)
             yield frame
 
 
@@ -166,7 +165,8 @@ def mux(
         How many video packets were written.
     """
     frames = 0
-    container.start_encoding()
+    with writing():
+        container.start_encoding()
     end, step = Fraction(0), Fraction(0)
     if rate := tracks[0].stream.average_rate:
         step = 1 / Fraction(rate)
@@ -178,5 +178,6 @@ def mux(
             frames += 1
         elif cut and packet.pts * packet.time_base >= end:
             continue
-        container.mux(packet)
+        with writing():
+            container.mux(packet)
     return frames

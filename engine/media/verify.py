@@ -5,6 +5,8 @@ libavformat does not report an error in what it writes last, as it closes a file
 
 from pathlib import Path
 
+from PIL import Image
+
 from ...models.errors import InputError, OutputError
 from .publish import display_name
 from .reader import open_media
@@ -16,13 +18,13 @@ def check_complete(file: Path, path: Path, packets: int = 0) -> None:
     Args:
         file: the one that was written.
         path: the name that it is to have, for the message.
-        packets: video packets that went into it; of an animation the end is looked at instead.
+        packets: video packets that went into it; of an animation its last picture is looked at.
 
     Raises:
         OutputError: if a part of it is missing.
     """
-    complete = {".gif": _gif_is_complete, ".webp": _webp_is_complete}.get(file.suffix)
-    if complete(file) if complete else _intact_packets(file) == packets:
+    animation = file.suffix in (".gif", ".webp")
+    if _animation_is_complete(file) if animation else _intact_packets(file) == packets:
         return
     raise OutputError(
         f"{display_name(path)} cannot be written: not all of it reached the disk, which may be "
@@ -40,13 +42,18 @@ def _intact_packets(file: Path) -> int:
         return -1
 
 
-def _gif_is_complete(file: Path) -> bool:
-    with file.open("rb") as opened:
-        opened.seek(-1, 2)
-        return opened.read() == b";"
-
-
-def _webp_is_complete(file: Path) -> bool:
+def _animation_is_complete(file: Path) -> bool:
+    """Whether its end is there, and its last picture can be seen."""
     with file.open("rb") as opened:
         head = opened.read(8)
-    return int.from_bytes(head[4:8], "little") + 8 == file.stat().st_size
+        opened.seek(-1, 2)
+        end, size = opened.read(), opened.tell()
+    if not (end == b";" if head[:3] == b"GIF" else int.from_bytes(head[4:], "little") + 8 == size):
+        return False
+    try:
+        with Image.open(file) as picture:
+            picture.seek(getattr(picture, "n_frames", 1) - 1)
+            picture.load()
+    except (OSError, EOFError, ValueError, SyntaxError):
+        return False
+    return True

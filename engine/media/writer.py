@@ -22,10 +22,19 @@ from numpy.typing import NDArray
 from ...models.errors import InputError
 from ..files import hide
 from .animation import write_animation
-from .formats import MP4, VISUALLY_LOSSLESS, Format, Quality, encoder_of, encoder_options
+from .displayed import BT709
+from .formats import (
+    MP4,
+    VISUALLY_LOSSLESS,
+    Format,
+    Quality,
+    check_size,
+    encoder_of,
+    encoder_options,
+)
 from .publish import Finish, hidden_file, publish, refuse_existing
-from .reader import BT709, media_facts, open_media, read_frames
-from .sound import Sound
+from .reader import media_facts, open_media, read_frames
+from .sound import Sound, packets_of
 from .sound_part import SoundPart
 from .tracks import Track, copied_track, encoded_track, mux
 from .verify import check_complete
@@ -78,7 +87,7 @@ def write_video(
         refuse_existing(path)
         encoder_of(form)
         with hidden_file(path, "part", ".mp4") as part:
-            frames = _Frames(chunks, fps, check)
+            frames = _Frames(chunks, fps, form, check)
             track = None if form.animation else sound
             packets = _encode(part, frames, form, quality, metadata or {}, track)
             check_complete(part, path, packets)
@@ -135,12 +144,15 @@ def copy_video(
 class _Frames:
     """The frames of a stream on their way into an encoder, all of the first one's size."""
 
-    def __init__(self, chunks: Iterable[Any], fps: Fraction, check: Callable[[], Any]):
+    def __init__(
+        self, chunks: Iterable[Any], fps: Fraction, form: Format, check: Callable[[], Any]
+    ):
         arrays = (np.asarray(chunk) for chunk in chunks)
         first = next((chunk for chunk in arrays if len(chunk)), None)
         if first is None:
             raise InputError("a video needs at least 1 frame, and there is none.")
         self.height, self.width = _check_frames(first, first.shape)
+        check_size(form, self.width, self.height)
         self._chunks, self._shape = chain([first], arrays), first.shape
         self.fps, self.count, self._check = fps, 0, check
 
@@ -149,8 +161,8 @@ class _Frames:
             self._check()
             frame.pts, frame.time_base = self.count, 1 / self.fps
             self.count += 1
-            yield from stream.encode(frame)
-        yield from stream.encode()
+            yield from packets_of(stream, frame)
+        yield from packets_of(stream, None)
 
 
 def _encode(

@@ -16,9 +16,9 @@ from ..canvas.canvas import Canvas
 from ..canvas.grid import Grid
 from ..canvas.known import Pins
 from ..canvas.masked import MaskedLatents
-from ..canvas.picture import opaque
 from ..canvas.plan import Window
 from ..canvas.timeline import Placement
+from ..opaque import opaque
 from .layout import Clip, Take
 
 

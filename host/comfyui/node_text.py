@@ -12,7 +12,6 @@ from server import PromptServer
 
 SEEN = 80  # characters, about two lines on a node of usual width
 BREAK = "  \n"
-_latest: list[tuple[str, str, str]] = []  # prompt, node and text: one, or none yet
 
 
 def show_text(text: str) -> None:
@@ -20,18 +19,7 @@ def show_text(text: str) -> None:
     context = get_executing_context()
     server = getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
-        shown = BREAK.join(text.splitlines())
-        server.send_progress_text(shown, context.node_id)
-        _latest[:] = [(context.prompt_id, context.node_id, shown)]
-
-
-def shown_again() -> dict[str, Any]:
-    """The latest text of the running node as its `ui`, which comes back when it is cached."""
-    context = get_executing_context()
-    for prompt, node, shown in _latest:
-        if context is not None and (prompt, node) == (context.prompt_id, context.node_id):
-            return {"text": (shown,)}
-    return {}
+        server.send_progress_text(BREAK.join(text.splitlines()), context.node_id)
 
 
 def show_output(output: dict[str, Any]) -> None:

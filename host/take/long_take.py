@@ -8,7 +8,6 @@ queued again uses what is there and samples the rest, to the same bits.
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +19,6 @@ from torch import Tensor
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
-from ...engine.frames.prefetch import behind
 from ...engine.frames.stream import frame_stream
 from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
@@ -240,11 +238,7 @@ def film_take(
     with sampler.progress:
         chunks = counted(spliced(recipe.take, stopped.streams(sampler)))
         try:
-            sound = recipe.board.sound
-            behind(
-                chunks,
-                partial(write_video, path, fps=size.fps, sound=sound, metadata=metadata),
-            )
+            write_video(path, chunks, size.fps, sound=recipe.board.sound, metadata=metadata)
         except InputError:
             if stopped.by is None or frames:
                 raise

@@ -15,13 +15,13 @@ import torch
 from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
 
-from ...engine.canvas.grid import frame_rate
-from ...engine.canvas.picture import opaque
 from ...engine.files import discard
 from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...engine.media.sound_part import SoundPart, sound_part
+from ...engine.opaque import opaque
+from ...engine.rates import frame_rate
 from ...models.errors import InputError
 from ..comfyui.output import temporary_file
 
@@ -86,8 +86,7 @@ def open_video(video: Input.Video) -> Iterator[Footage]:
 def _whole_file(path: Path) -> Footage:
     facts = media_facts(path)
     notes = () if facts.constant else ("its frame rate varies: frames are taken by their times",)
-    if facts.hdr:
-        notes += (f"its {facts.hdr} colours are read as if they were SDR, and look flat",)
+    notes += facts.look.notes
     return Footage(
         facts.frames,
         facts.width,
@@ -158,7 +157,9 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
         images = images.expand(-1, -1, -1, 3)
     frames, height, width = images.shape[:3]
     stream = partial(image_stream, images)
-    return Footage(frames, width, height, fps, stream, sound, images=images)
+    transparent = images.shape[-1] == 4 and bool(images[..., 3].amin() < 1)
+    notes = ("what is transparent became black",) if transparent else ()
+    return Footage(frames, width, height, fps, stream, sound, images=images, notes=notes)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.grid import frame_rate
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.picture import fit_in_words, fitted
 from ...engine.canvas.timeline import resampled
+from ...engine.rates import frame_rate
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for
@@ -36,8 +36,6 @@ def frames_at(
     """
     wanted = resampled(clip.frames, clip.fps, fps, limit)
     notes = [*clip.notes]
-    if clip.images is not None and clip.images.shape[-1] == 4:
-        notes.append("what is transparent became black")
     if clip.fps != fps:
         notes.append(f"{float(clip.fps):g} fps taken at {float(fps):g}")
     if change := fit_in_words((clip.height, clip.width), height, width, how):

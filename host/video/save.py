@@ -182,10 +182,13 @@ def _write(
 
 def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:
     silent = options.form.animation or (options.sound is None and footage.sound is None)
+    sound = "no sound" if silent else "with sound"
+    if options.sound is None and footage.facts is not None and footage.facts.unheard:
+        sound = "without its sound, whose order of channels cannot be read"
     return (
         f"{footage.seconds:.2f} s, {footage.frames} frames of {footage.width}×{footage.height} at "
-        f"{float(footage.fps):.6g}/s, {options.form.name}, {how}, {'no' if silent else 'with'} "
-        f"sound, {bytes_of(path.stat().st_size)}"
+        f"{float(footage.fps):.6g}/s, {options.form.name}, {how}, {sound}, "
+        f"{bytes_of(path.stat().st_size)}"
     )
 
 
@@ -194,7 +197,7 @@ def may_be_copied(footage: Footage, options: SaveOptions) -> bool:
     facts = footage.facts
     if facts is None or footage.file is None or facts.container != MOV:
         return False
-    if facts.codec != options.form.codec or (facts.rotation and options.form.suffix != ".mp4"):
+    if facts.codec != options.form.codec or (facts.look.rotation and options.form.suffix != ".mp4"):
         return False
     if options.form == MP4 and facts.pixel_format not in PLAYABLE:
         return False

@@ -8,8 +8,9 @@ from comfy_api.latest import io
 from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.timeline import LONGEST
+from ...engine.rates import MAX_RATE
 from ...host.comfyui.latent import to_latent
-from ...host.comfyui.node_text import show_text, shown_again
+from ...host.comfyui.node_text import show_text
 from ...host.comfyui.offers import offered
 from ...host.sampling.experts import cfg_for
 from ...host.sampling.sample import SAMPLERS, Sampling
@@ -23,7 +24,7 @@ CFG = Number("cfg", 0.0, 100.0, default=4.0, step=0.05)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
-CLIP_FPS = Number("fps", 0.0, 240.0, default=0.0, optional=True)
+CLIP_FPS = Number("fps", 0.0, MAX_RATE, default=0.0, optional=True)
 
 
 def found_by(words: str, essentials: str | None = None) -> dict[str, Any]:
@@ -66,16 +67,6 @@ def latent_output(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict
     """A canvas as LATENT; the node shows the canvas's notes. `like`: see `to_latent`."""
     show_text("\n".join(canvas.notes))
     return to_latent(canvas, like)
-
-
-def with_text(*values: Any, preview: Mapping[str, Any] | None = None) -> io.NodeOutput:
-    """What a node that shows a text returns: the text is kept in the history, and with the cache.
-
-    Args:
-        values: its outputs.
-        preview: what else it shows, as a node's `ui`.
-    """
-    return io.NodeOutput(*values, ui={**(preview or {}), **shown_again()})
 
 
 def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io.MultiType.Input:

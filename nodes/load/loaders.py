@@ -10,7 +10,7 @@ from ...host.comfyui.node_text import show_text
 from ...host.networks import load
 from ...host.networks.settings import described
 from ..inputs.kinds import Choice, File, verdict
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 CATEGORY = "Longtake/Load"
 SHARED = (
@@ -84,7 +84,7 @@ class LoadModel(io.ComfyNode):
     def execute(cls, file: str, dtype: str, family: str = FAMILY.default) -> io.NodeOutput:
         model = load.load_model(file, DTYPE.read(dtype), FAMILY.read(family))
         show_text(described(model))
-        return with_text(model)
+        return io.NodeOutput(model)
 
 
 class LoadTextEncoder(io.ComfyNode):

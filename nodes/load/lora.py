@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...host.comfyui.node_text import show_text
 from ...host.networks import lora
 from ..inputs.kinds import Choice, File, Number, verdict
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 FILE = File("file", lora.menu, lora.find, default=lora.NONE, none=lora.NONE)
 STRENGTH = Number("strength", -100.0, 100.0, default=1.0, step=0.01)
@@ -53,4 +53,4 @@ class LoadLora(io.ComfyNode):
     def execute(cls, model, file: str, strength: float, half: str = lora.BY_NAME) -> io.NodeOutput:
         changed, fit = lora.add(model, file, STRENGTH.read(strength), HALF.read(half))
         show_text(str(fit))
-        return with_text(changed)
+        return io.NodeOutput(changed)

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...host.comfyui.node_text import show_text
 from ...host.networks.settings import described, preset
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 
 class Preset(io.ComfyNode):
@@ -41,4 +41,4 @@ class Preset(io.ComfyNode):
     def execute(cls, model) -> io.NodeOutput:
         values = preset(model)
         show_text(described(model))
-        return with_text(*values.values())
+        return io.NodeOutput(*values.values())

@@ -3,8 +3,8 @@
 import torch
 from comfy_api.latest import io
 
-from ...engine.canvas.grid import frame_rate
 from ...engine.media.formats import MP4, Quality
+from ...engine.rates import MAX_RATE, frame_rate
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.networks.vae import decode_frames
@@ -13,7 +13,7 @@ from ..inputs.kinds import Number, Whole
 from ..inputs.shared import found_by, vae_input
 
 CATEGORY = "Longtake/Decode"
-FPS = Number("fps", 0.0, 240.0, default=0.0)
+FPS = Number("fps", 0.0, MAX_RATE, default=0.0)
 CRF = Whole("crf", 0, MP4.max_crf, default=MP4.visually_lossless, optional=True, advanced=True)
 
 

@@ -3,14 +3,14 @@
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ...engine.canvas.grid import frame_rate
+from ...engine.rates import frame_rate
 from ...host.comfyui.node_text import show_text
 from ...host.networks.rife import RIFE_BUILT_IN, RIFE_DTYPES, find_rife, load_rife, rife_menu
 from ...host.video.footage import open_footage
 from ...host.video.interpolate import FLOW_SCALES, InterpolateOptions, interpolate_video
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, File, Flag, Number, Whole, verdict
-from ..inputs.shared import VIDEO_TOOLS, found_by, with_text
+from ..inputs.shared import VIDEO_TOOLS, found_by
 
 HOLD, STOP = "keep the duration", "stop at the last frame"
 FPS = Number("fps", 0.0, 480.0, default=24.0)
@@ -103,7 +103,7 @@ class Interpolate(io.ComfyNode):
         with open_footage(image if video is None else video, rate) as footage:
             result, frames, note = interpolate_video(footage, network, options, wanted)
         show_text(note)
-        return with_text(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
+        return io.NodeOutput(result, ExecutionBlocker(NO_IMAGES) if frames is None else frames)
 
 
 def _rate_inputs() -> list[io.Input]:

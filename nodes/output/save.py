@@ -12,7 +12,7 @@ from ...host.video.footage import sound_from
 from ...host.video.preview import preview_of
 from ...host.video.save import SaveOptions
 from ..inputs.kinds import Choice, Flag, Whole, verdict
-from ..inputs.shared import BASICS, found_by, with_text
+from ..inputs.shared import BASICS, found_by
 
 AS_IT_IS = -1
 FORMAT = Choice("format", tuple(FORMATS), default="mp4 h264", optional=True)
@@ -91,7 +91,7 @@ class SaveVideo(io.ComfyNode):
         )
         show_text(saved.summary)
         result = InputImpl.VideoFromFile(str(saved.path))
-        return with_text(result, preview=preview_of(saved, options.form))
+        return io.NodeOutput(result, ui=preview_of(saved, options.form))
 
 
 def _file_inputs() -> list[io.Input]:

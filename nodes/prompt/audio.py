@@ -10,7 +10,7 @@ from ...host.comfyui.media_folders import find_media, media_menu
 from ...host.comfyui.node_text import show_text
 from ...models.errors import InputError
 from ..inputs.kinds import File, Number, verdict
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 from .storyboard import to_fraction
 
 NONE = ""
@@ -89,4 +89,4 @@ class LoadAudio(io.ComfyNode):
         sound = sound_of(path, begins, lasts)
         show_text(f"{float(sound.seconds):.2f} s, {sound.rate} Hz, {sound.layout}")
         wave = torch.from_numpy(sound.samples)[None]
-        return with_text({"waveform": wave, "sample_rate": sound.rate})
+        return io.NodeOutput({"waveform": wave, "sample_rate": sound.rate})

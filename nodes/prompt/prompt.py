@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...host.comfyui.node_text import show_text
 from ...host.networks.text_encoder import unknown_in_words
 from ..inputs.kinds import TextBox
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 TEXT = TextBox("text", "What to show and how it moves; as the negative, what not to show.")
 
@@ -39,4 +39,4 @@ class PromptNode(io.ComfyNode):
         tokens = clip.tokenize(TEXT.read(text))
         if unknown := unknown_in_words(clip, text):
             show_text(unknown)
-        return with_text(clip.encode_from_tokens_scheduled(tokens))
+        return io.NodeOutput(clip.encode_from_tokens_scheduled(tokens))

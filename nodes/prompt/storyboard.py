@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ...engine.canvas.grid import frame_rate
+from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.layout import check_end
 from ...engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
 from ...engine.take.storyboard_text import parse_storyboard
@@ -13,7 +13,7 @@ from ...host.comfyui.node_text import show_text
 from ...host.networks.text_encoder import unknown_in_words
 from ...host.take.storyboards import board_of, in_one_window
 from ..inputs.kinds import Choice, Number, TextBox, Whole, verdict
-from ..inputs.shared import SEED, found_by, with_text
+from ..inputs.shared import SEED, found_by
 
 CATEGORY = "Longtake/Storyboard"
 ShotsType = io.Custom("LONGTAKE_SHOTS")
@@ -28,7 +28,7 @@ TEXT = TextBox(
     longest=None,  # it is each shot's prompt that is encoded
 )
 SECONDS = Number("seconds", 0.1, 36_000.0, default=6.0)
-FPS = Number("fps", 1.0, 240.0, default=8.0)
+FPS = Number("fps", 1.0, MAX_RATE, default=8.0)
 SNAP = Number("snap", 0.0, 10.0, default=0.5, advanced=True)
 MEET_LEVEL = Number("meet", 0.0, 1.0, default=MEET, step=0.05, advanced=True)
 
@@ -94,7 +94,7 @@ class Storyboard(io.ComfyNode):
         unknown = unknown_in_words(clip, *(shot.prompt for shot in board.shots))
         left_out = "the example text is left out: Shots are connected" if example else ""
         show_text("\n".join(filter(None, (unknown, in_words, left_out))))
-        return with_text(board, in_one_window(board))
+        return io.NodeOutput(board, in_one_window(board))
 
 
 class ShotNode(io.ComfyNode):

@@ -9,7 +9,7 @@ from ...host.comfyui.latent import to_canvas
 from ...host.comfyui.node_text import show_text
 from ...host.sampling.experts import experts_of, guider, pair
 from ..inputs.kinds import Number
-from ..inputs.shared import CFG, found_by, with_text
+from ..inputs.shared import CFG, found_by
 
 CFG_HIGH = replace(CFG, name="cfg_high", default=0.0)
 CFG_LOW = replace(CFG, name="cfg_low", default=0.0)
@@ -84,4 +84,4 @@ class ExpertsNode(io.ComfyNode):
             f"{experts.cfg_low:g} below"
         )
         canvas = to_canvas(latent) if latent else None
-        return with_text(guider(model, Prompts(positive, negative), canvas), model)
+        return io.NodeOutput(guider(model, Prompts(positive, negative), canvas), model)

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...engine.sampling.forcing import MOST_NOISE
 from ...host.sampling.forcing import forcing
 from ..inputs.kinds import Number, Whole
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 LAG = Whole("lag", 0, 1000, default=5)
 BLOCK = Whole("block", 1, 64, default=1)
@@ -48,4 +48,4 @@ class DiffusionForcing(io.ComfyNode):
     @classmethod
     def execute(cls, lag: int, block: int, reference_noise: float) -> io.NodeOutput:
         noise = REFERENCE_NOISE.read(reference_noise)
-        return with_text(forcing(LAG.read(lag), BLOCK.read(block), noise))
+        return io.NodeOutput(forcing(LAG.read(lag), BLOCK.read(block), noise))

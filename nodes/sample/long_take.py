@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ...engine.canvas.grid import frame_rate
+from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
 from ...host.comfyui.output import graph_metadata
 from ...host.take.long_take import film_take
@@ -22,12 +22,11 @@ from ..inputs.shared import (
     read_sampling,
     sampler_input,
     vae_input,
-    with_text,
 )
 from ..prompt.storyboard import StoryboardType, to_fraction
 
 SECONDS = Number("seconds", 0.0, 36_000.0, default=0.0)
-FPS = Number("fps", 0.0, 240.0, default=0.0)
+FPS = Number("fps", 0.0, MAX_RATE, default=0.0)
 WIDTH = Whole("width", 0, 8192, default=0, step=16)
 HEIGHT = Whole("height", 0, 8192, default=0, step=16)
 WINDOW = Whole("window", 0, 4001, default=0, advanced=True)
@@ -129,7 +128,7 @@ class LongTake(io.ComfyNode):
             canvas=canvas,
         )
         metadata = graph_metadata(cls.hidden)
-        return with_text(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
+        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
 
 
 def _size_inputs() -> list:

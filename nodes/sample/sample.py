@@ -14,7 +14,6 @@ from ..inputs.shared import (
     found_by,
     read_sampling,
     sampler_input,
-    with_text,
 )
 
 
@@ -69,4 +68,4 @@ class Sample(io.ComfyNode):
     ) -> io.NodeOutput:
         sampling = read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler)
         latents = sample(model, Prompts(positive, negative), to_canvas(latent), sampling)
-        return with_text(with_latents(latent, latents))
+        return io.NodeOutput(with_latents(latent, latents))

@@ -6,7 +6,7 @@ from ...engine.sampling.schedule import CURVES, MAX_STEPS, SHIFTS
 from ...host.comfyui.node_text import show_text
 from ...host.sampling.levels import levels_for
 from ..inputs.kinds import Choice, Number, Whole, verdict
-from ..inputs.shared import found_by, with_text
+from ..inputs.shared import found_by
 
 STEPS = Whole("steps", 0, MAX_STEPS, default=24)
 SHIFT = Number("shift", 0.0, SHIFTS[1], default=0.0, step=0.05)
@@ -75,4 +75,4 @@ class Schedule(io.ComfyNode):
             latent,
         )
         show_text(note)
-        return with_text(levels)
+        return io.NodeOutput(levels)

@@ -6,13 +6,14 @@ from comfy_api.latest import io
 
 from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.grid import CausalGrid, frame_rate
+from ...engine.canvas.grid import CausalGrid
+from ...engine.rates import MAX_RATE, frame_rate
 from ...host.networks.codec import codec_for
 from ..inputs.kinds import Number, Whole, verdict
-from ..inputs.shared import ASPECT, found_by, latent_output, with_text
+from ..inputs.shared import ASPECT, found_by, latent_output
 
 SECONDS = Number("seconds", 0.01, 3600.0, default=2.0)
-FPS = Number("fps", 1.0, 240.0, default=8.0)
+FPS = Number("fps", 1.0, MAX_RATE, default=8.0)
 WIDTH = Whole("width", 16, 8192, default=128, step=16)
 HEIGHT = Whole("height", 16, 8192, default=128, step=16)
 BATCH = Whole("batch_size", 1, 64, default=1, advanced=True)
@@ -96,7 +97,7 @@ class CanvasNode(io.ComfyNode):
         width, height = chosen_size(codec.grid, width, height, aspect, megapixels)
         canvas = Canvas.empty(codec, SECONDS.read(seconds), rate, width, height, batch)
         notes = filter(None, [aspect_in_words(width, height, aspect)])
-        return with_text(latent_output(canvas.noted(*notes)))
+        return io.NodeOutput(latent_output(canvas.noted(*notes)))
 
 
 def _check_size(

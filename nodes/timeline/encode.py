@@ -3,14 +3,14 @@
 from comfy_api.latest import io
 
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.grid import frame_rate
 from ...engine.canvas.masked import MaskedLatents
+from ...engine.rates import MAX_RATE, frame_rate
 from ...host.comfyui.latent import to_latent
 from ...host.networks.codec import codec_for
 from ..inputs.kinds import Number
 from ..inputs.shared import found_by, vae_input
 
-FPS = Number("fps", 0.0, 240.0, default=0.0)
+FPS = Number("fps", 0.0, MAX_RATE, default=0.0)
 
 
 class Encode(io.ComfyNode):

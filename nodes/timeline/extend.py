@@ -17,7 +17,6 @@ from ..inputs.shared import (
     found_by,
     latent_output,
     vae_input,
-    with_text,
 )
 
 DIRECTION = Choice("direction", DIRECTIONS, default="forwards")
@@ -73,4 +72,4 @@ class ExtendVideo(io.ComfyNode):
         check_overlap_seconds(overlap, window)  # before the clip is read
         direction, seconds = DIRECTION.read(direction), ADDED.read(seconds)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return with_text(latent_output(canvas.extend(direction, seconds, overlap, window)))
+        return io.NodeOutput(latent_output(canvas.extend(direction, seconds, overlap, window)))

@@ -18,7 +18,6 @@ from ..inputs.shared import (
     found_by,
     latent_output,
     vae_input,
-    with_text,
 )
 
 START = Number("start", 0.0, LONGEST, default=0.5)
@@ -61,7 +60,7 @@ class FillGap(io.ComfyNode):
         fps = CLIP_FPS.read(fps)
         canvas = clip_canvas(clip, vae, fps)
         after = None if after is None else clip_canvas(after, vae, fps)
-        return with_text(latent_output(canvas.fill(start, end, after)))
+        return io.NodeOutput(latent_output(canvas.fill(start, end, after)))
 
 
 class Bridge(io.ComfyNode):
@@ -90,7 +89,7 @@ class Bridge(io.ComfyNode):
     ) -> io.NodeOutput:
         seconds, fps = ADDED.read(seconds), CLIP_FPS.read(fps)
         canvas = clip_canvas(clip, vae, fps)
-        return with_text(latent_output(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
+        return io.NodeOutput(latent_output(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
 
 
 class Loop(io.ComfyNode):
@@ -116,4 +115,4 @@ class Loop(io.ComfyNode):
     def execute(cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default) -> io.NodeOutput:
         seconds = ADDED.read(seconds)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return with_text(latent_output(canvas.loop(seconds)))
+        return io.NodeOutput(latent_output(canvas.loop(seconds)))

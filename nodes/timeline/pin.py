@@ -9,15 +9,7 @@ from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.video.onto_canvas import pin_clip
 from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import (
-    CLIP_FPS,
-    TIMELINE,
-    canvas_output,
-    found_by,
-    latent_output,
-    vae_input,
-    with_text,
-)
+from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, found_by, latent_output, vae_input
 
 AT = Number("at", 0.0, LONGEST, default=0.0)
 FIT = Choice("fit", FITS, default="crop")
@@ -83,7 +75,7 @@ class PinImage(io.ComfyNode):
     ) -> io.NodeOutput:
         canvas = to_canvas(latent, codec_for(vae))
         canvas = canvas.pin_image(image, AT.read(at), FIT.read(fit), clip_vision_output)
-        return with_text(latent_output(canvas, latent))
+        return io.NodeOutput(latent_output(canvas, latent))
 
 
 class PinVideo(io.ComfyNode):
@@ -129,4 +121,4 @@ class PinVideo(io.ComfyNode):
         fit, edges, fps = FIT.read(fit), EDGE.read(edges), CLIP_FPS.read(fps)
         canvas = to_canvas(latent, codec_for(vae))
         canvas = pin_clip(canvas, clip, AT.read(at), fit, edges, fps)
-        return with_text(latent_output(canvas, latent))
+        return io.NodeOutput(latent_output(canvas, latent))

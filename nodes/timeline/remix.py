@@ -17,7 +17,6 @@ from ..inputs.shared import (
     found_by,
     latent_output,
     vae_input,
-    with_text,
 )
 
 LEVELS: Mapping[str, float] = MappingProxyType({"subtle": 0.3, "mild": 0.5, "strong": 0.75})
@@ -70,4 +69,4 @@ class Remix(io.ComfyNode):
     ) -> io.NodeOutput:
         strength = LEVELS.get(LEVEL.read(level)) or STRENGTH.read(strength)
         canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
-        return with_text(latent_output(canvas.remix(strength)), strength)
+        return io.NodeOutput(latent_output(canvas.remix(strength)), strength)

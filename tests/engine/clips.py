@@ -90,6 +90,7 @@ def read_sound(path: Path) -> Sound | None:
         frames = list(container.decode(audio))
         pieces = chain.from_iterable(resampler.resample(frame) for frame in (*frames, None))
         samples = np.concatenate([piece.to_ndarray() for piece in pieces], axis=1)
-    at = round((frames[0].time - (video.start_time or 0) * float(video.time_base)) * rate)
+        begins = (video.start_time or 0) * float(video.time_base)
+        at = round((frames[0].time - begins) * rate)
     silence = np.zeros((len(samples), max(0, at)), np.float32)
     return Sound(np.concatenate([silence, samples[:, max(0, -at) :]], axis=1), rate)

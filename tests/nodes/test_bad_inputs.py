@@ -50,11 +50,11 @@ REFUSED = [
 # What only shows once the node runs.
 FAILS = [
     ("canvas", "seconds", math.nan, "seconds nan: choose a number from 0.01 to 3600."),
-    ("canvas", "fps", math.nan, "fps nan: choose a number from 1 to 240."),
+    ("canvas", "fps", math.nan, "fps nan: choose a number from 1 to 1000."),
     ("schedule", "shift", math.nan, "shift nan: choose a number from 0 to 100."),
     ("schedule", "denoise", math.nan, "denoise nan: choose a number from 0.01 to 1."),
     ("sample", "cfg", math.nan, "cfg nan: choose a number from 0 to 100."),
-    ("decode", "fps", math.nan, "fps nan: choose a number from 0 to 240."),
+    ("decode", "fps", math.nan, "fps nan: choose a number from 0 to 1000."),
     ("prompt", "text", HUGE, "the text is 1000000 characters long"),
     ("prompt", "text", "a\ud800", "the text is not valid text from character 1 on."),
 ]

@@ -44,7 +44,7 @@ WIDGETS = {
             "[4s dissolve 0.5s] a yellow cone moves left on the sand during the day"
         ),
         "seconds": "6.0 (0.1 to 36000.0)",
-        "fps": "8.0 (1.0 to 240.0)",
+        "fps": "8.0 (1.0 to 1000.0)",
         "snap": "0.5 (0.0 to 10.0)",
         "meet": "0.35 (0.0 to 1.0)",
     },
@@ -60,7 +60,7 @@ WIDGETS = {
     },
     "LongtakeCanvas": {
         "seconds": "2.0 (0.01 to 3600.0)",
-        "fps": "8.0 (1.0 to 240.0)",
+        "fps": "8.0 (1.0 to 1000.0)",
         "width": "128 (16 to 8192)",
         "height": "128 (16 to 8192)",
         "batch_size": "1 (1 to 64)",
@@ -78,35 +78,35 @@ WIDGETS = {
         "at": "0.0 (0.0 to 3600.0)",
         "fit": "[crop] | pad | stretch",
         "edges": "[paint] | hold",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeExtendVideo": {
         "direction": "[forwards] | backwards",
         "seconds": "1.0 (0.01 to 3600.0)",
         "overlap": "0.0 (0.0 to 60.0)",
         "window": "0.0 (0.0 to 60.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeFillGap": {
         "start": "0.5 (0.0 to 3600.0)",
         "end": "1.5 (0.0 to 3600.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeLoop": {
         "seconds": "1.0 (0.01 to 3600.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeBridge": {
         "seconds": "1.0 (0.01 to 3600.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeRemix": {
         "level": "subtle | [mild] | strong | custom",
         "strength": "0.5 (0.01 to 1.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeEncode": {
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakeSchedule": {
         "steps": "24 (0 to 1000)",
@@ -131,7 +131,7 @@ WIDGETS = {
     },
     "LongtakeLongTake": {
         "seconds": "0.0 (0.0 to 36000.0)",
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
         "width": "0 (0 to 8192)",
         "height": "0 (0 to 8192)",
         "seed": "0 (0 to 18446744073709551615)",
@@ -148,7 +148,7 @@ WIDGETS = {
         ),
     },
     "LongtakeDecode": {
-        "fps": "0.0 (0.0 to 240.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
         "crf": "16 (0 to 51)",
     },
     "LongtakeInterpolate": {

@@ -1,7 +1,6 @@
 """Takes and storyboards in graphs, with a tiny model of random weights."""
 
 import json
-import time
 from fractions import Fraction
 
 import av
@@ -92,35 +91,6 @@ def test_a_prompt_becomes_a_take_in_windows(take, host, windows, runs):
     assert frames.shape == (25, 48, 32, 3)
     assert runs == [(3, 0), (3, 1), (3, 1)]
     assert len(list(windows.glob("*.safetensors"))) == 3
-
-
-def test_the_encoder_works_behind_the_decoder(take, host, windows, runs, monkeypatch):
-    """While x264 is at one frame, those after it are made."""
-    from longtake.host.take import long_take
-
-    ahead, decoded, real = [], [], long_take.write_video
-    stream = long_take.frame_stream
-
-    def counted(*given):
-        for chunk in stream(*given):
-            decoded.append(len(chunk))
-            yield chunk
-
-    def slow(path, chunks, *args, **how):
-        def watched():
-            for number, chunk in enumerate(chunks, start=1):
-                deadline = time.monotonic() + 5
-                while len(decoded) <= number < 7 and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                ahead.append(len(decoded) - number)
-                yield chunk
-
-        real(path, watched(), *args, **how)
-
-    monkeypatch.setattr(long_take, "frame_stream", counted)
-    monkeypatch.setattr(long_take, "write_video", slow)
-    assert made(host, take).shape == (25, 48, 32, 3)
-    assert min(ahead[:6]) >= 1
 
 
 def test_cfg_0_is_what_the_checkpoint_was_trained_for(take, host, windows, runs):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import CausalGrid, frame_rate
+from longtake.engine.canvas.grid import CausalGrid
+from longtake.engine.rates import frame_rate
 from longtake.models.errors import FrameCountError, InputError, SizeError
 
 GRID = CausalGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped

@@ -1,12 +1,10 @@
 """Pictures of any shape on a canvas of another."""
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.picture import FITS, fit_in_words, fitted, opaque
-from longtake.models.errors import InputError, NotFiniteError
+from longtake.engine.canvas.picture import FITS, fit_in_words, fitted
 
 
 def flat(h: int, w: int, *colour: float) -> torch.Tensor:
@@ -50,20 +48,3 @@ def test_stretch_loses_nothing():
     picture = torch.zeros(1, 10, 30, 3)
     picture[:, :, :15] = 1
     assert abs(fitted(picture, 30, 30, "stretch").mean() - 0.5) < 0.01
-
-
-def test_what_is_transparent_becomes_black():
-    out = opaque(torch.tensor([[[[1.0, 0.5, 0.2, 0.5], [1, 1, 1, 0]]]]))
-    assert out.tolist() == [[[[0.5, 0.25, pytest.approx(0.1)], [0, 0, 0]]]]
-    assert opaque(torch.ones(1, 2, 2, 1)).shape == (1, 2, 2, 3)
-
-
-@pytest.mark.parametrize("shape", [(4, 4, 3), (1, 4, 4, 2), (1, 0, 4, 3)])
-def test_what_is_no_picture(shape):
-    with pytest.raises(InputError, match="not an IMAGE"):
-        opaque(torch.zeros(shape))
-
-
-def test_not_a_number_is_named():
-    with pytest.raises(NotFiniteError):
-        opaque(torch.full((1, 2, 2, 3), torch.nan))

@@ -66,13 +66,17 @@ def test_every_byte_survives_the_way_to_pixels_and_back():
     assert torch.equal(to_bytes((levels / 127.5 - 1).view(1, 1, 1, 1, -1)).flatten().int(), levels)
 
 
-def test_images_are_rounded_a_few_at_a_time_and_alpha_is_left_out():
+def test_images_are_rounded_a_few_at_a_time_and_opaque():
     levels = torch.randint(0, 256, (19, 3, 5, 4), generator=torch.Generator().manual_seed(3))
-    images = levels / 255 + 0.4 / 255
+    levels[..., 3] = 0
+    levels[3:, ..., 3] = 255
+    images = levels / 255
+    images[..., :3] += 0.4 / 255
     chunks = list(image_stream(images, size=8))
     assert [len(chunk) for chunk in chunks] == [8, 8, 3]
-    assert torch.equal(torch.cat(chunks).int(), levels[..., :3].int())
-    assert (images != levels / 255).all()  # left alone
+    assert torch.equal(torch.cat(chunks)[3:].int(), levels[3:, ..., :3].int())
+    assert not torch.cat(chunks)[:3].any()  # which nothing is seen of
+    assert (images[..., :3] != levels[..., :3] / 255).all()  # left alone
     with pytest.raises(NotFiniteError):
         next(image_stream(torch.full((1, 2, 2, 3), torch.nan)))
 

@@ -258,7 +258,7 @@ def test_damage_anywhere_is_a_picture_or_a_line(tmp_path):
     assert not any("\n" in line for line in messages)
 
 
-@pytest.mark.parametrize("shape", [(7, 5), (9, 5), (3,)])
+@pytest.mark.parametrize("shape", [(9, 5), (0, 5), (3,)])
 def test_sound_of_strange_shapes_is_refused(shape):
     with pytest.raises(InputError, match="sound of shape"):
         Sound(np.zeros(shape, np.float32), 8000)
@@ -296,9 +296,9 @@ def test_a_session_that_begins_like_a_gif_asks_nobody(tmp_path, monkeypatch):
 
 
 def test_frames_too_close_together_count_all_the_same(tmp_path):
-    """A thousand in a second are read at 240, but each is in the file, whose head does not say."""
-    options = {"muxer": "matroska", "options": {"live": "1"}}
-    path = clip(tmp_path / "a", range(60), Fraction(1000), **options)
+    """Eight thousand a second are read at 1,000; each is in the file, whose head does not say."""
+    options = {"muxer": "mp4", "options": {"movflags": "empty_moov+frag_keyframe"}}
+    path = clip(tmp_path / "a", range(60), Fraction(8000), **options)
     assert media_facts(path).frames < 20
     with pytest.raises(InputError, match="too long"):
         media_facts(path, MediaLimits(frames=59))

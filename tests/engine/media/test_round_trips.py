@@ -167,7 +167,7 @@ def test_a_copy_stops_at_cancel_and_leaves_nothing(tmp_path):
 def test_a_turned_video_is_still_turned_in_a_copy(tmp_path):
     source, path = clip(tmp_path / "a.mp4", rotation=90), tmp_path / "b.mp4"
     copy_video(source, path)
-    assert media_facts(path).rotation == media_facts(source).rotation != 0
+    assert media_facts(path).look.rotation == media_facts(source).look.rotation != 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])

@@ -206,12 +206,12 @@ def test_hdr_is_kept_in_a_copy_and_said_where_it_is_not(host, save, tmp_path, tr
     kept = save.save_video(source, "exchange/hdr", {}, save.SaveOptions(FORMATS["mp4 h265"]))
     assert "copied without loss" in kept.summary
     facts = media_facts(kept.path)
-    assert (facts.hdr, facts.pixel_format) == (name, "yuv420p10le")
+    assert (facts.look.colours.transfer, facts.pixel_format) == (name, "yuv420p10le")
     video = InputImpl.VideoFromFile(str(kept.path))
     if hasattr(video, "get_color_space"):
         assert (video.get_bit_depth(), video.get_color_space()) == (10, core)
 
     flat = save.save_video(source, "exchange/hdr", {})
-    assert f"its {name} colours are read as if they were SDR, and look flat" in flat.summary
+    assert f"its {name} colours are brought into those of SDR" in flat.summary
     facts = media_facts(flat.path)
-    assert (facts.hdr, facts.pixel_format) == (None, "yuv420p")
+    assert (facts.look.colours.transfer, facts.pixel_format) == (None, "yuv420p")

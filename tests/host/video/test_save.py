@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.engine.media.displayed import Look
 from longtake.engine.media.formats import FORMATS, Quality
 from longtake.engine.media.publish import RESERVE, writing_bytes
 from longtake.engine.media.writer import write_video
@@ -109,8 +110,8 @@ def test_frames_in_memory_must_fit_as_estimated(save, comfyui, monkeypatch):
         ({}, {"container": "matroska"}, False),
         ({}, {"pixel_format": "yuv444p"}, False),
         ({"form": "mkv h264"}, {"pixel_format": "yuv444p"}, True),
-        ({}, {"rotation": 90}, True),
-        ({"form": "mkv h264"}, {"rotation": 90}, False),
+        ({}, {"look": Look((16, 16), rotation=90)}, True),
+        ({"form": "mkv h264"}, {"look": Look((16, 16), rotation=90)}, False),
         ({"crf": 21}, {}, True),
         ({"crf": 22}, {}, False),
     ],

@@ -1,0 +1,25 @@
+"""What is transparent, laid over black: one answer for every picture and video that comes in."""
+
+import torch
+from torch import Tensor
+
+from ..models.errors import InputError, NotFiniteError
+
+
+def opaque(pictures: Tensor) -> Tensor:
+    """Pictures (n, h, w, 1, 3 or 4) as (n, h, w, 3): grey becomes RGB, alpha is laid over black.
+
+    Raises:
+        InputError: for another shape.
+        NotFiniteError: for NaN or infinite pixels.
+    """
+    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3, 4) or not pictures.numel():
+        raise InputError(
+            f"pictures of shape {tuple(pictures.shape)} are not an IMAGE: need "
+            f"(frames, height, width, 3) with at least 1 frame."
+        )
+    if not torch.isfinite(pictures).all():
+        raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")
+    if pictures.shape[-1] == 1:
+        return pictures.expand(-1, -1, -1, 3)
+    return pictures[..., :3] * pictures[..., 3:] if pictures.shape[-1] == 4 else pictures
