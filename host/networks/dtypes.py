@@ -7,9 +7,10 @@ import comfy.model_management as mm
 import comfy.utils
 import torch
 from comfy import supported_models
+from comfy.cli_args import args
 from torch import Tensor
 
-from ...models.checkpoint import load_weights
+from ...models.checkpoint import READ, load_weights
 from ...models.errors import CheckpointError, InputError
 from ...models.wan.detect import Checkpoint
 from ...models.wan.scales import SCALE
@@ -47,7 +48,20 @@ def dtype_for(name: str, stored: torch.dtype, parameters: int) -> torch.dtype:
         return chosen
     supported = supported_models.WAN21_T2V.supported_inference_dtypes
     stored = stored if fp8 or stored.itemsize > 1 else torch.bfloat16
-    return mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
+    chosen = mm.unet_dtype(model_params=parameters, supported_dtypes=supported, weight_dtype=stored)
+    return stored if chosen is torch.float16 and may_stay(stored, parameters) else chosen
+
+
+def may_stay(stored: torch.dtype, parameters: int) -> bool:
+    """Whether the bf16 of a large file stays that on a card that computes with it as with fp16.
+
+    Core would convert it, which makes a copy of all weights in memory where they could be mapped.
+    """
+    if parameters * stored.itemsize <= READ:
+        return False
+    asked = args.fp16_unet or args.force_fp16 or mm.PRIORITIZE_FP16
+    can = mm.should_use_bf16(mm.get_torch_device(), model_params=parameters)
+    return stored is torch.bfloat16 and can and not asked
 
 
 def stored_as(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
