@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+SMALL = 512  # width of a small network's matrices, which keep a CPU busy
+GROWS = 1.1  # times as fast as half as large ones: even larger ones may be faster still
 BUSY = 0.4  # of a device's rate at one large product, what a whole network reaches
 
 
@@ -17,6 +19,24 @@ def step_operations(parameters: int, tokens: int, width: int, depth: int, prompt
         prompts: 2 with a negative prompt, 1 without.
     """
     return prompts * (2.0 * parameters * tokens + 4.0 * tokens**2 * width * depth)
+
+
+def operations_a_second(seconds: Callable[[int], float], largest: int) -> float:
+    """A device's rate at products large enough to keep it busy.
+
+    A card takes longer to be told of a small one than to compute it.
+
+    Args:
+        seconds: that one product of two n × n matrices takes.
+        largest: n beyond which it is not asked.
+    """
+    n, best = SMALL, 0.0
+    while n <= largest:
+        rate = 2 * n**3 / max(seconds(n), 1e-9)
+        if rate < GROWS * best:
+            return max(rate, best)
+        n, best = 2 * n, rate
+    return best
 
 
 class Clock:

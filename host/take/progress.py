@@ -1,8 +1,10 @@
 """What people see of a take: its plan before the first step, then how far it is and until when."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -10,23 +12,34 @@ from PIL import Image
 
 from ...engine.media.publish import video_bytes
 from ...engine.take.layout import Take
-from ...engine.take.time_left import BUSY, Clock, duration, step_operations
+from ...engine.take.time_left import (
+    BUSY,
+    SMALL,
+    Clock,
+    duration,
+    operations_a_second,
+    step_operations,
+)
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback
 
 TELL = 1.0  # seconds between two texts on the node
+LARGE = 8192  # width up to which products are tried on a card: 0.4 GB, and 10 ms on a fast one
 
 
-def operations_a_second(model: ModelPatcher) -> float:
-    """What the model's device does, by one product of matrices as large as a small network's."""
+def seconds_of_product(model: ModelPatcher, n: int) -> float:
+    """What a product of two n × n matrices takes on a model's device, in its dtype."""
     dtype = model.model.manual_cast_dtype or model.model.get_dtype()
-    x = torch.ones(512, 512, device=model.load_device, dtype=dtype)
-    (x @ x).sum().item()  # the first one sets up
-    begun = time.perf_counter()
-    for _ in range(4):
-        y = x @ x
-    y.sum().item()
-    return 4 * 2 * 512**3 / max(time.perf_counter() - begun, 1e-6)
+    try:
+        x = torch.ones(n, n, device=model.load_device, dtype=dtype)
+        (x @ x).sum().item()  # the first one sets up
+        begun = time.perf_counter()
+        for _ in range(4):
+            y = x @ x
+        y.sum().item()
+    except torch.cuda.OutOfMemoryError:
+        return math.inf  # no faster than a smaller one
+    return (time.perf_counter() - begun) / 4
 
 
 def guessed_step(model: ModelPatcher, shape: tuple[int, ...], cfg: float) -> float:
@@ -39,7 +52,8 @@ def guessed_step(model: ModelPatcher, shape: tuple[int, ...], cfg: float) -> flo
     width = next((p.shape[0] for p in network.parameters() if p.ndim > 1), 1024)
     prompts = 1 if cfg == 1 else 2
     work = step_operations(parameters, tokens, width, len(blocks), prompts)
-    return work / (BUSY * operations_a_second(model))
+    largest = SMALL if model.load_device.type == "cpu" else LARGE
+    return work / (BUSY * operations_a_second(partial(seconds_of_product, model), largest))
 
 
 def memory_of(model: ModelPatcher, shape: tuple[int, ...]) -> float:
