@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 
 from ...models.errors import InputError
+from ..rates import MAX_RATE
 
 PRESETS = ("ultrafast", "veryfast", "fast", "medium", "slow", "veryslow")  # of x264
 SVT_PRESETS = dict(zip(PRESETS, ("10", "9", "8", "6", "4", "2"), strict=True))
@@ -43,6 +44,7 @@ class Format:
         sound_codecs: that it may hold; the first is used to encode.
         codec_tag: four characters in place of FFmpeg's own.
         least: pixels of the shorter side that its encoders take.
+        fastest: frames per second that they take, and that its container tells apart.
         animation: whether it is an image format (see animation.py), without sound.
     """
 
@@ -55,6 +57,7 @@ class Format:
     sound_codecs: tuple[str, ...] = ()
     codec_tag: str | None = None
     least: int = 2
+    fastest: float = MAX_RATE
     animation: bool = False
 
 
@@ -71,12 +74,12 @@ FORMATS = {
     for entry in (
         Format("mp4 h264", ".mp4", "h264", X264, 16, 51, MP4_SOUND),
         Format("mp4 h265", ".mp4", "hevc", X265, 18, 51, MP4_SOUND, QUICKTIME, 16),
-        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND, least=4),
+        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND, least=4, fastest=240),
         Format("mkv h264", ".mkv", "h264", X264, 16, 51, MKV_SOUND),
         Format("mkv h265", ".mkv", "hevc", X265, 18, 51, MKV_SOUND, least=16),
-        Format("webm vp9", ".webm", "vp9", VP9, 18, 63, WEBM_SOUND),
-        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND, least=4),
-        Format("gif", ".gif", "gif", ("gif",), 16, 51, animation=True),
+        Format("webm vp9", ".webm", "vp9", VP9, 18, 63, WEBM_SOUND, fastest=240),
+        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND, least=4, fastest=240),
+        Format("gif", ".gif", "gif", ("gif",), 16, 51, animation=True, fastest=100),
         Format("webp", ".webp", "webp", ("libwebp_anim",), 16, 51, animation=True),
     )
 }
@@ -102,8 +105,13 @@ def encoder_of(form: Format, side: int = SVT_SIDE) -> str:
     )
 
 
-def check_size(form: Format, width: int, height: int) -> None:
+def check_frames(form: Format, width: int, height: int, fps: Fraction) -> None:
     """Raises InputError for frames that a format's encoders do not take, or that cannot be read."""
+    if fps > form.fastest:
+        raise InputError(
+            f"{float(fps):g} frames per second as {form.name}: at most {form.fastest:g}. "
+            f"Interpolate brings it to another rate, or choose {MP4.name}."
+        )
     if form.least <= min(width, height) and max(width, height) <= MAX_SIDE:
         return
     others = [other.name for other in FORMATS.values() if other.least <= min(width, height)]

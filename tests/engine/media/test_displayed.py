@@ -165,3 +165,16 @@ def test_the_smallest_frames_are_written_and_read(tmp_path, name):
     if name == "webp":
         return  # looked at with Pillow, above
     assert frames(path).shape == (3, side, side, 3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_rate_is_told_before_its_encoder_fails(tmp_path, name):
+    form = FORMATS[name]
+    frames = np.random.default_rng(0).integers(0, 255, (20, 32, 32, 3), np.uint8)
+    path = tmp_path / f"a{form.suffix}"
+    write_video(path, [frames], Fraction(form.fastest), form=form)
+    if name != "webp":
+        assert media_facts(path).frames == 20
+    if form.fastest < 1000:
+        with pytest.raises(InputError, match=r"as .*: at most \d+\. Interpolate .* mp4 h264\."):
+            write_video(tmp_path / f"b{form.suffix}", [frames], Fraction(500), form=form)
