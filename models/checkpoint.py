@@ -178,6 +178,23 @@ def refuse_broken_numbers(weights: Mapping[str, Tensor], source: str) -> None:
         raise _broken_numbers(broken, len(weights), source)
 
 
+def refuse_zeros(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError if all weights are zero: such a network runs, and makes nothing."""
+    if weights and all(map(_is_zero, weights.values())):
+        raise CheckpointError(
+            f"'{source}' holds nothing but zeros in {len(weights)} tensors: it was damaged, or "
+            f"saved before it was trained. Get another copy of it."
+        )
+
+
+def _is_zero(weight: Tensor) -> bool:
+    """Whether all numbers of a tensor are zero; of most, the first few say that they are not."""
+    numbers = weight.detach().flatten()
+    if numbers.dtype in FP8:
+        numbers = numbers.view(torch.uint8)
+    return not numbers[:4096].any() and not numbers.any()
+
+
 def _broken_numbers(names: Iterable[str], total: int, source: str) -> CheckpointError:
     names = list(names)
     return CheckpointError(

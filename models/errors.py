@@ -7,6 +7,7 @@
     + FrameCountError  a number of frames off the latent grid
     + SizeError        a width or height off the latent grid
   x NotFiniteError     NaN or infinity in place of numbers
+  x NoPictureError     one colour, or numbers that no picture has
   x OutputError        a file that cannot be written
 
 Every message is one line: what was asked, what is allowed, the nearest thing that works.
@@ -54,6 +55,10 @@ class SizeError(InputError):
 
 class NotFiniteError(LongtakeError, ArithmeticError):
     """A network returned NaN or infinity, which must never become a black video."""
+
+
+class NoPictureError(LongtakeError, ArithmeticError):
+    """A network returned numbers, but no picture, which must never be saved as success."""
 
 
 class OutputError(LongtakeError, OSError):

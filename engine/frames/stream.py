@@ -4,15 +4,17 @@ A frame stream is an iterator of chunks: uint8 tensors (frames, h, w, 3) on the 
 interpolation, watermarking and encoding are stages on it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from ...models.errors import InputError, NotFiniteError
+from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..opaque import opaque
+
+FLAT = 3  # of 255: what a picture of one colour varies by, for rounding
 
 DecoderState = Any  # opaque; passed from one piece to the next
 DecodePiece = Callable[[Tensor, DecoderState | None], tuple[Tensor, DecoderState]]
@@ -75,6 +77,39 @@ def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
         frames = max(0, frames - len(chunk))
 
 
+def with_a_picture(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """A frame stream as it is.
+
+    Raises:
+        NoPictureError: at its end, if all of it was one colour: so do weights of zeros, or latents
+            that are none, come out of a decoder.
+    """
+    low = high = None
+    for chunk in chunks:
+        if (low is None or not varies(low, high)) and len(chunk):
+            colours = chunk.flatten(0, 2)
+            least, most = colours.amin(0), colours.amax(0)
+            low = least if low is None else torch.minimum(low, least)
+            high = most if high is None else torch.maximum(high, most)
+        yield chunk
+    if low is not None and not varies(low, high):
+        raise no_picture(low.tolist())
+
+
+def varies(low: Tensor, high: Tensor) -> bool:
+    """Whether colours between these two, (3,) in 0 to 255 each, are more than one."""
+    return bool((high.int() - low.int() >= FLAT).any())
+
+
+def no_picture(colour: Sequence[int]) -> NoPictureError:
+    """colour: red, green and blue, 0 to 255."""
+    return NoPictureError(
+        f"all frames are one colour, {', '.join(map(str, colour))} of 255: the VAE's weights or "
+        f"the latents are not those of a picture. Choose the VAE that belongs to the model, get "
+        f"another copy of its file, or look at what made the LATENT."
+    )
+
+
 def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
     """ComfyUI's IMAGE, (frames, h, w, c) in [0, 1], as a frame stream: opaque, in bytes."""
     for piece in map(opaque, images.split(size)):
@@ -102,6 +137,10 @@ def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: in
     Returns:
         (b·frames, h, w, 3) float32 in [0, 1] on the CPU, one video after another. It is filled in
         place: the peak is this tensor and one piece.
+
+    Raises:
+        NotFiniteError: if a pixel is NaN or infinite.
+        NoPictureError: if all frames are one colour.
     """
     out, at = torch.empty(0), 0
     for pixels in decoded_pieces(decode_piece, latents.split(size, dim=2)):
@@ -112,4 +151,7 @@ def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: in
         piece = rearrange(pixels.float(), "b c f h w -> b f h w c")
         out[:, at:stop] = piece.add(1).div_(2).clamp_(0, 1)
         at = stop
+    low, high = (edge.mul(255).round() for edge in (out.amin((0, 1, 2, 3)), out.amax((0, 1, 2, 3))))
+    if not varies(low, high):
+        raise no_picture(low.int().tolist())
     return rearrange(out, "b f h w c -> (b f) h w c")

@@ -5,6 +5,7 @@ LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = to be sampled, 0 
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.grid import CausalGrid, Grid
 from ...engine.canvas.masked import MaskedLatents
-from ...models.errors import InputError, NotFiniteError
+from ...models.errors import InputError, NoPictureError, NotFiniteError
 
 KEY = "longtake"
 FACTS = ("fps", "pins", "plan", "skip", "strength")  # fields of Canvas that travel in a LATENT
+LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale
 WAN = CausalGrid(channels=1)  # in time: for masks that count pixel frames, where no VAE is at hand
 
 
@@ -82,9 +84,39 @@ def samples_of(latent: Mapping[str, Any]) -> Tensor:
             f"width), as the Canvas node makes it."
         )
     latents = latents.cpu()
-    if not torch.isfinite(latents).all():
-        raise NotFiniteError("the LATENT holds NaN or infinite numbers: check the node before.")
+    check_numbers(latents)
     return latents.unsqueeze(2) if latents.ndim == 4 else latents
+
+
+def check_numbers(latents: Tensor) -> None:
+    """Refuse latents that are no video's.
+
+    Raises:
+        NotFiniteError: for NaN and infinity.
+        NoPictureError: for numbers that are far too large.
+    """
+    if torch.is_complex(latents) or latents.dtype == torch.bool:
+        raise InputError(f"a LATENT of {latents.dtype} holds no latents: check the node before.")
+    if are_a_videos(latents):
+        return
+    largest = largest_of(latents)
+    if not isfinite(largest):
+        raise NotFiniteError("the LATENT holds NaN or infinite numbers: check the node before.")
+    raise NoPictureError(
+        f"the LATENT holds numbers up to {largest:.2g}, and those of a video stay below some tens: "
+        f"check the node before."
+    )
+
+
+def are_a_videos(latents: Tensor) -> bool:
+    """Whether no number is NaN, infinite, or larger than any of a video."""
+    return bool(latents.abs().le(LARGEST).all())  # false for NaN
+
+
+def largest_of(latents: Tensor) -> float:
+    """The largest number regardless of its sign; NaN if one is."""
+    low, high = torch.aminmax(latents)
+    return torch.maximum(low.abs().float(), high.abs().float()).item()
 
 
 def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | None:

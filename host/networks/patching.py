@@ -7,6 +7,7 @@ Core patches the weights of layers (`comfy.ops`) and of modules that contain no 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import comfy.lora
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
@@ -15,7 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
-from ...models.checkpoint import load_into
+from ...models.checkpoint import is_finite, load_into, refuse_zeros
 from ...models.wan.rope import cached_table
 from . import home
 
@@ -36,7 +37,8 @@ def patcher_for(
 
 
 def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """`load_into` for networks that the host manages."""
+    """`load_into` for networks that the host manages, which are more than zeros."""
+    refuse_zeros(weights, source)
     load_into(network, weights, source)
     home.remember(network, weights)
     loaded(network)
@@ -105,6 +107,47 @@ def _patch_bare_parameters(patcher: ModelPatcher, device: Any, *_: Any) -> None:
         if key in patcher.backup:
             comfy.utils.set_attr_param(patcher.model, key, patcher.backup[key].weight)
         patcher.patch_weight_to_device(key, device_to=device)
+
+
+def weights_of_file(patcher: ModelPatcher) -> dict[str, Tensor]:
+    """The weights of a transformer as they are without any patch."""
+    kept = {name: backup.weight for name, backup in patcher.backup.items()}
+    own = patcher.model.diffusion_model.state_dict(prefix="diffusion_model.")
+    weights = {name: kept.get(name, weight) for name, weight in own.items()}
+    return {name.removeprefix("diffusion_model."): weight for name, weight in weights.items()}
+
+
+def broken_by_patches(patcher: ModelPatcher) -> list[str]:
+    """Names of the weights that patches, such as LoRAs, make NaN or infinite.
+
+    Packed weights, whose numbers cannot be had without their layer, are left out.
+    """
+    broken = []
+    for name, patches in patcher.patches.items():
+        kept = patcher.backup.get(name)
+        weight = kept.weight if kept else comfy.utils.get_attr(patcher.model, name)
+        if not torch.is_tensor(weight) or not weight.is_floating_point() or not is_finite(weight):
+            continue
+        changed = weight.detach().to("cpu", torch.float32, copy=True)
+        try:
+            changed = comfy.lora.calculate_weight(patches, changed, name)
+        except (RuntimeError, TypeError, ValueError, AttributeError):
+            continue  # a packed one
+        if not is_finite(changed.to(weight.dtype)):
+            broken.append(name.removeprefix("diffusion_model."))
+    return broken
+
+
+def described_changes(patcher: ModelPatcher) -> str:
+    """What other nodes have put on a MODEL, in words; empty if nothing."""
+    options = patcher.model_options
+    functions = sum(len(value) if isinstance(value, list) else 1
+                    for key, value in options.items() if key != "transformer_options")  # fmt: skip
+    said = [
+        f"the LoRAs on {len(patcher.patches)} weights" if patcher.patches else "",
+        "what other nodes put on the model" if patcher.object_patches or functions else "",
+    ]
+    return " and ".join(filter(None, said))
 
 
 def _begin_run(patcher: ModelPatcher) -> None:

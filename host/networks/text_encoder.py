@@ -17,6 +17,7 @@ from comfy.text_encoders.t5 import T5
 from torch import Tensor, nn
 
 from ...engine.take.cut_prompts import shots_of
+from ...models.checkpoint import refuse_zeros
 from ...models.errors import CheckpointError
 from ..comfyui.conditioning import of_cuts
 
@@ -54,6 +55,7 @@ def build_clip(
             f"'{source}' holds no tokenizer (a tensor '{VOCABULARY}'): get the version of this "
             f"text encoder that was made for ComfyUI."
         )
+    refuse_zeros(weights, source)
     clip = comfy.sd.CLIP(
         _target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
         embedding_directory=folder_paths.get_folder_paths("embeddings"),

@@ -19,8 +19,9 @@ from ...engine.canvas.known import concat_known
 from ...engine.sampling.memory import kept_tokens, peak_bytes, text_bytes
 from ...engine.sampling.presets import Family, family_of
 from ...models.checkpoint import refuse_broken_numbers
-from ...models.errors import InputError
+from ...models.errors import InputError, NotFiniteError
 from ...models.wan.config import DiTConfig, Layout
+from ...models.weights_file import shortened
 from ..comfyui.conditioning import shot_conds, shot_texts, texts_read
 from ..comfyui.offers import offered
 from . import dtypes, home, patching, quantised
@@ -281,6 +282,12 @@ def refuse_broken_weights(model: comfy.model_patcher.ModelPatcher) -> None:
 
     Raises:
         CheckpointError: naming the file and its weights that are NaN or infinite.
+        NotFiniteError: naming those that only a LoRA or another patch made so.
     """
+    if broken := patching.broken_by_patches(model):
+        raise NotFiniteError(
+            f"a LoRA or another patch of weights made {len(broken)} of {len(model.patches)} that "
+            f"it changes NaN or infinite: {shortened(broken)}. Take it off, or lower its strength."
+        )
     if (network := network_of(model)) is not None:
-        refuse_broken_numbers(network.diffusion_model.state_dict(), network.source)
+        refuse_broken_numbers(patching.weights_of_file(model), network.source)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
+from math import isfinite
 
 import comfy.model_management as mm
 import comfy.sample
@@ -17,11 +18,13 @@ from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
 from ...engine.sampling.loop import sampled
-from ...models.errors import InputError, NotFiniteError
+from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import Prompts
+from ..comfyui.latent import are_a_videos, largest_of
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, step_callback
+from ..networks.patching import described_changes
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
@@ -177,13 +180,17 @@ def finite(latents: Tensor, model: ModelPatcher, sampling: Sampling, which: str 
 
     Raises:
         CheckpointError: if they are not finite because the weights are not.
-        NotFiniteError: if they are not finite for another cause.
+        NotFiniteError: if they are not finite for another cause, such as a LoRA.
+        NoPictureError: if they are far larger than those of any video.
     """
-    if torch.isfinite(latents).all():
+    if are_a_videos(latents):
         return latents
+    largest = largest_of(latents)
     refuse_broken_weights(model)
-    raise NotFiniteError(
-        f"sampling gave NaN or infinite latents{which} at cfg {sampling.cfg} with {sampling.name}: "
+    what = f"latents up to {largest:.2g}" if isfinite(largest) else "NaN or infinite latents"
+    patches = f"try it without {changes}; " if (changes := described_changes(model)) else ""
+    raise (NoPictureError if isfinite(largest) else NotFiniteError)(
+        f"sampling gave {what}{which} at cfg {sampling.cfg} with {sampling.name}: {patches}"
         f"lower cfg, take more steps, or load the model in bf16 or fp32."
     )
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
-from ...engine.frames.stream import frame_stream
+from ...engine.frames.stream import frame_stream, with_a_picture
 from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
 from ...engine.sampling.loop import sampled
@@ -29,7 +29,7 @@ from ...engine.take.layout import noise_frames
 from ...engine.take.splice import spliced
 from ...engine.take.time_left import bytes_of, duration
 from ...engine.take.window_store import WindowStore
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError, NoPictureError, OutputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
@@ -236,12 +236,16 @@ def film_take(
             yield chunk
 
     with sampler.progress:
-        chunks = counted(spliced(recipe.take, stopped.streams(sampler)))
+        chunks = counted(with_a_picture(spliced(recipe.take, stopped.streams(sampler))))
         try:
             write_video(path, chunks, size.fps, sound=recipe.board.sound, metadata=metadata)
         except InputError:
             if stopped.by is None or frames:
                 raise
+        except NoPictureError:
+            if stopped.by is None:
+                raise
+            frames = 0
     store.tidy()
     if stopped.by is not None:
         raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))

@@ -7,7 +7,7 @@ from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
 from ...engine.frames.prefetch import prefetch
-from ...engine.frames.stream import frame_stream, without_first
+from ...engine.frames.stream import frame_stream, with_a_picture, without_first
 from ...engine.media.formats import VISUALLY_LOSSLESS, Quality
 from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
@@ -35,6 +35,7 @@ def decode_to_video(
     Raises:
         InputError: if the latents are of more than one video.
         NotFiniteError: if a pixel is NaN or infinite.
+        NoPictureError: if all frames are one colour.
         OutputError: if the file cannot be written.
     """
     grid = grid_of(vae)
@@ -42,7 +43,8 @@ def decode_to_video(
     height, width = (side * grid.stride_hw for side in latents.shape[3:])
     path = temporary_file("longtake")
     check_space(path.parent, writing_bytes(total, width, height))
-    frames = without_first(frame_stream(decoder(vae, latents), latents.split(1, dim=2)), skip)
+    frames = frame_stream(decoder(vae, latents), latents.split(1, dim=2))
+    frames = without_first(with_a_picture(frames), skip)
     with cancel_within_networks():
         chunks = with_progress(prefetch(frames), total)
         write_video(path, chunks, fps, quality=quality, check=check_cancelled)

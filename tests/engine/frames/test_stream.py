@@ -13,8 +13,9 @@ from longtake.engine.frames.stream import (
     frame_stream,
     image_stream,
     to_bytes,
+    with_a_picture,
 )
-from longtake.models.errors import InputError, NotFiniteError
+from longtake.models.errors import InputError, NoPictureError, NotFiniteError
 
 STRIDE = 3
 
@@ -82,10 +83,11 @@ def test_images_are_rounded_a_few_at_a_time_and_opaque():
 
 
 def test_the_decoders_own_tensor_is_left_alone():
-    pixels = torch.full((1, 3, 1, 2, 2), 0.25)
+    pixels = torch.linspace(-1, 1, 12).reshape(1, 3, 1, 2, 2)
+    before = pixels.clone()
     to_bytes(pixels)
     all_frames(lambda latents, state: (pixels, None), torch.zeros(1, 1, 1, 1, 1), frames=1)
-    assert (pixels == 0.25).all()
+    assert torch.equal(pixels, before)
 
 
 def test_nothing_is_decoded_before_it_is_wanted_nor_kept_after():
@@ -120,3 +122,14 @@ def test_broken_pixels_never_become_a_picture(bad):
 def test_a_batch_is_not_one_video():
     with pytest.raises(InputError, match="are 2"):
         next(frame_stream(causal, [torch.zeros(2, 3, 1, 2, 2)]))
+
+
+def test_a_stream_of_one_colour_is_no_picture():
+    grey = torch.full((2, 4, 6, 3), 127, dtype=torch.uint8)
+    other = grey + torch.arange(3, dtype=torch.uint8)[:, None, None, None][:2]  # rounding
+    with pytest.raises(NoPictureError, match="one colour, 127, 127, 127"):
+        list(with_a_picture([grey, other]))
+    dot = grey.clone()
+    dot[1, 2, 3, 1] = 131
+    for chunks in ([grey, dot], [dot, grey], [grey, grey - 4], []):
+        assert list(with_a_picture(chunks)) == chunks

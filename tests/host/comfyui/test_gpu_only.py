@@ -26,6 +26,8 @@ def on_the_card(comfyui, monkeypatch):
 
     with fake_card():
         monkeypatch.setattr(torch, "isfinite", lambda x: FINE)
+        for module in ("comfyui.latent", "sampling.sample"):
+            monkeypatch.setattr(f"longtake.host.{module}.are_a_videos", lambda x: True)
         monkeypatch.setattr(mm, "intermediate_device", card)
         yield
 
