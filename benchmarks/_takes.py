@@ -97,7 +97,7 @@ class Studio:
         from longtake.host.take.long_take import film_take
 
         with torch.inference_mode():
-            return Path(film_take(recipe).get_stream_source())
+            return Path(film_take(recipe)[0].get_stream_source())
 
     def windows(self) -> Path:
         from longtake.host.take.long_take import store_folder

@@ -17,7 +17,7 @@ app.registerExtension({
         window.addEventListener("pointerdown", press, { capture: true, passive: true });
     },
     nodeCreated(node) {
-        if (node.comfyClass === "LongtakeStoryboard") addStrip(node, () => app.queuePrompt(0));
+        if (node.comfyClass === "LongtakeStoryboard") addStrip(app, node);
     },
     getNodeMenuItems(node) {
         return videoMenu(app, node);

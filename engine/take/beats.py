@@ -144,11 +144,13 @@ def snapped(
         end: of the take; no start is moved there or beyond.
     """
     out: list[Fraction] = list(starts[:1])
+    last = float(out[0]) if out else 0.0  # a beat itself: as a fraction it may seem free again
     for i, start in enumerate(starts[1:], start=1):
         ceiling = end if i + 1 == len(starts) else max(start, starts[i + 1])
-        free = [b for b in beats if float(out[-1]) < b < float(ceiling) and abs(b - start) <= most]
+        free = [b for b in beats if last < b < float(ceiling) and abs(b - start) <= most]
         nearest = min(free, key=lambda beat: abs(beat - float(start)), default=None)
         out.append(start if nearest is None else Fraction(float(nearest)).limit_denominator(10**6))
+        last = float(start if nearest is None else nearest)
         if out[-1] <= out[-2]:
-            out[-1] = start
+            out[-1], last = start, float(start)
     return out

@@ -41,6 +41,7 @@ from ..sampling.sample import finite, planned_calls, run
 from . import weights_hash
 from .progress import TakeProgress, guessed_step, memory_of, room_of
 from .recipe import Recipe
+from .shot_pictures import ShotPictures
 
 FOLDER = "longtake"  # in ComfyUI's output folder
 log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ def store_folder() -> Path:
 
 def film_take(
     recipe: Recipe, *, keep: bool = True, metadata: Mapping[str, Any] | None = None
-) -> Input.Video:
+) -> tuple[Input.Video, dict[str, list[str]]]:
     """Make a take.
 
     Args:
@@ -215,7 +216,7 @@ def film_take(
         metadata: to be embedded, JSON values by name.
 
     Returns:
-        VIDEO, a file in ComfyUI's temp folder.
+        VIDEO, a file in ComfyUI's temp folder; and for the node's `ui`, what its shots look like.
 
     Raises:
         InterruptProcessingException: after Cancel, once what there was is saved as a video in the
@@ -227,6 +228,7 @@ def film_take(
     show_text(plan := plan_in_words(sampler, step_seconds))
     log.info("longtake: %s", ascii_of(plan.replace("\n", "; ")))
     path, stopped, frames = temporary_file("longtake"), Stopped(), 0
+    pictures = ShotPictures(recipe.board.shots, total, size.fps)
     check_space(path.parent, writing_bytes(total, size.width, size.height))
 
     def counted(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -236,7 +238,8 @@ def film_take(
             yield chunk
 
     with sampler.progress:
-        chunks = counted(with_a_picture(spliced(recipe.take, stopped.streams(sampler))))
+        frames_made = pictures.passing(spliced(recipe.take, stopped.streams(sampler)))
+        chunks = counted(with_a_picture(frames_made))
         try:
             write_video(path, chunks, size.fps, sound=recipe.board.sound, metadata=metadata)
         except InputError:
@@ -252,7 +255,7 @@ def film_take(
     if not keep:
         store.forget()
     show_text(f"{done_in_words(recipe)}\n{plan}")
-    return InputImpl.VideoFromFile(str(path))
+    return InputImpl.VideoFromFile(str(path)), pictures.shown(path)
 
 
 def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None:

@@ -128,7 +128,8 @@ class LongTake(io.ComfyNode):
             canvas=canvas,
         )
         metadata = graph_metadata(cls.hidden)
-        return io.NodeOutput(film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata))
+        video, shots = film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata)
+        return io.NodeOutput(video, ui=shots)
 
 
 def _size_inputs() -> list:

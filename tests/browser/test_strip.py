@@ -1,10 +1,16 @@
 """The strip on Storyboard, by mouse and keyboard; and that its text stays the one truth."""
 
+import json
 import random
+import wave
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
+from longtake.engine.take.beats import RATE, mono, rhythm, snapped
+from longtake.engine.take.drums import RATE as SOUND_RATE
+from longtake.engine.take.drums import drum_beat
 from tests.browser.conftest import Page
 from tests.engine.take.test_storyboard import CASES, read
 
@@ -53,18 +59,30 @@ BOX = """(selector) => {
 }"""
 
 
+HEAR = """async ([module, wave]) => {
+    const { rhythm } = await import(module);
+    return await rhythm(Float32Array.from(wave));
+}"""
+
+
 class Board:
     """A Storyboard node in a page, and a hand on its strip."""
 
     def __init__(self, page: Page):
         self.page = page
 
-    def open(self, text: str = STORY, seconds: float = 6.0) -> None:
-        node = {"id": 5, "type": "LongtakeStoryboard", "pos": [60, 60], "size": [520, 420]}
+    def open(self, text: str = STORY, seconds: float = 6.0, sound: dict | None = None) -> None:
+        node = {"id": 5, "type": "LongtakeStoryboard", "pos": [60, 60], "size": [520, 460]}
         node |= {"flags": {}, "order": 0, "mode": 0, "inputs": [], "outputs": [], "properties": {}}
         node["widgets_values"] = [text, seconds, 8.0, 0.5, 0.35]
-        self.page.open({"last_node_id": 5, "last_link_id": 0, "nodes": [node], "links": [],
-                        "groups": [], "version": 0.4}, "strip")  # fmt: skip
+        graph = {"last_node_id": 6, "last_link_id": 1, "nodes": [node], "links": [], "groups": []}
+        if sound:
+            audio = {"name": "audio", "type": "AUDIO"}
+            node["inputs"] = [{**audio, "link": 1}]
+            graph["nodes"].append({**node, **sound, "id": 6, "pos": [760, 60], "inputs": [],
+                                   "outputs": [{**audio, "links": [1]}]})  # fmt: skip
+            graph["links"] = [[1, 6, 0, 5, 0, "AUDIO"]]
+        self.page.open({**graph, "version": 0.4}, "strip")
         self.page.ask("""() => {
             const [x, y] = app.graph.nodes[0].pos;  // Nodes 2.0 may have moved it
             Object.assign(app.canvas.ds, { scale: 1.25, offset: [80 - x, 60 - y] });
@@ -241,6 +259,75 @@ def test_the_keyboard_does_all_of_it_and_leaves_the_node_alone(board):
     assert "one shot at least" in board.state["told"]
     board.press("Control+z", "Control+z")
     assert (board.state["nodes"], board.text) == (1, STORY)
+
+
+@pytest.mark.parametrize(("tempo", "loud"), [(96.0, 0.0), (131.0, 0.05)])
+def test_the_browser_hears_the_beats_that_python_hears(page, tempo, loud):
+    samples = mono(drum_beat(tempo, 9.0, 0.25), SOUND_RATE)
+    noise = loud * np.random.default_rng(3).standard_normal(len(samples))
+    samples = (samples + noise).astype(np.float32)
+    here = page.ask(HEAR, ["/extensions/longtake/sound/beats.js", samples.tolist()])
+    there = rhythm(samples, RATE)
+    assert here["tempo"] == pytest.approx(there.tempo, rel=1e-4)
+    assert here["beats"] == pytest.approx(there.beats, abs=2e-3)
+
+
+def test_the_browser_knows_on_which_beats_cuts_fall(page):
+    draw = random.Random(5)
+    cases = [
+        (
+            [0.0, *sorted(draw.sample(range(1, 40), 4))],
+            sorted(draw.uniform(0, 40) for _ in range(12)),
+            draw.choice((0.0, 1.0, 3.0, 9.0)),
+        )
+        for _ in range(60)
+    ]
+    script = """async ([module, cases]) => {
+        const { onBeats } = await import(module);
+        return cases.map(([starts, beats, most]) => onBeats(starts, beats, most, 40));
+    }"""
+    for (starts, beats, most), here in zip(
+        cases, page.ask(script, [f"{MODULES}/layout.js", cases]), strict=True
+    ):
+        there = snapped([Fraction(start) for start in starts], np.array(beats), most, Fraction(40))
+        assert here == pytest.approx([float(start) for start in there], abs=1e-6)
+
+
+def test_a_cut_is_drawn_to_the_beats_of_a_file(strip, server):
+    sound = drum_beat(100.0, 6.0, 0.1)
+    with wave.open(str(server.input / "song.wav"), "wb") as file:
+        file.setparams((1, 2, SOUND_RATE, 0, "NONE", ""))
+        file.writeframes((sound[0] * 32000).astype("<i2").tobytes())
+    strip.open(sound={"type": "LongtakeLoadAudio", "widgets_values": ["song.wav", 0.0, 0.0]})
+    strip.page.wait("() => document.querySelector('.lt-status').textContent.includes('beats')")
+    assert strip.state["told"] == "3 shots, 6 s, 100 beats a minute"
+    strip.pull(1, 0.48)  # beats at 1.9, 2.5, 3.1
+    start = float(strip.text.split("[")[2].split("s")[0])
+    assert start == pytest.approx(2.5, abs=0.03)
+    assert start not in (2.5, 2.45)  # where the beat is heard, no round time
+
+
+def test_after_a_run_a_card_shows_its_shot_and_plays_it(board):
+    shots = [
+        {"words": "a blue cube", "start": 0.0, "end": 2.0, "picture": "cube.jpg"},
+        {"words": "a shot that has gone", "start": 2.0, "end": 4.0, "picture": "other.jpg"},
+    ]
+    told = {"longtake_shots": [json.dumps({"video": "take.mp4", "shots": shots})]}
+    board.page.ask(
+        "(output) => app.api.dispatchCustomEvent('executed', "
+        "{ node: '9', display_node: '9', output, prompt_id: 'x' })", told,
+    )  # fmt: skip
+    pictures = "() => [...document.querySelectorAll('.lt-picture')].map((one) => one.src)"
+    (source,) = board.page.ask(pictures)
+    assert source.endswith("/view?filename=cube.jpg&subfolder=&type=temp")
+    board.drag(board.at('[data-shot="1"]'), board.at('[data-shot="0"]', 0.1))  # it goes along
+    assert board.page.ask("() => !!document.querySelector('[data-shot=\"0\"] .lt-picture')")
+    board.click('[data-shot="0"]', button="right")
+    board.choose("Play")
+    played = board.page.ask("() => document.querySelector('.longtake-player video').src")
+    assert played.endswith("/view?filename=take.mp4&subfolder=&type=temp")
+    board.press("Escape")
+    assert not board.page.ask("() => document.querySelector('.longtake-player')")
 
 
 def test_a_shot_is_locked_by_a_seed_of_its_own(board):

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from longtake.engine.canvas.canvas import Canvas
@@ -104,6 +105,23 @@ def test_shots_are_clips_on_their_own_frames(board, host, windows, runs):
     frames = made(host, board)
     assert frames.shape == (25, 48, 32, 3)
     assert runs == [(3, 0), (3, 0), (3, 2), (3, 0)]  # the second goes on under the dissolve
+
+
+def test_a_take_shows_the_middle_of_each_shot(board, host, windows):
+    run = host.run(board, want=["save"])
+    frames, told = frames_of(saved(host, run)), json.loads(run.ui["take"]["longtake_shots"][0])
+    assert [(shot["words"], shot["start"], shot["end"]) for shot in told["shots"]] == [
+        ("a red ball", 0.0, 1.0),
+        ("a blue cube", 1.0, 2.0),
+        ("a cone", 2.0, 3.125),
+    ]
+    folder = host.base / "temp"
+    assert (folder / told["video"]).is_file()
+    for shot, middle in zip(told["shots"], (4, 12, 20), strict=True):
+        picture = np.asarray(Image.open(folder / shot["picture"]).convert("RGB"))
+        assert picture.shape == (48, 32, 3)
+        off = np.abs(frames.astype(int) - picture).mean((1, 2, 3))
+        assert off.argmin() == middle
 
 
 def test_shots_together_share_windows(board, host, windows, runs):

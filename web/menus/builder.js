@@ -1,6 +1,6 @@
 /** Nodes put beside a graph: columns to the right of all that is there, wired, with a group around them. */
 
-import { giverOf } from "./upstream.js";
+import { giverOf } from "../page/graph.js";
 
 const [GAP, WIDTH, HEADER, MARGIN] = [60, 320, 40, 20];
 const TALLER = 1.3; // nodes of Nodes 2.0 than those on the canvas

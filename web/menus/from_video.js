@@ -1,9 +1,10 @@
 /** A menu on nodes that save or load a video: what may be made of it, with the nodes put in place. */
 
+import { annotated, routeOf } from "../page/files.js";
 import { parseStoryboard } from "../storyboard/text.js";
 import { Builder } from "./builder.js";
 import { RECIPES } from "./recipes.js";
-import { before, into } from "./upstream.js";
+import { before, into } from "../page/graph.js";
 
 const SAVE = ["LongtakeSaveVideo", "SaveVideo"];
 const LOAD = ["LoadVideo"];
@@ -44,13 +45,6 @@ function fileOf(app, node) {
     const shown = app.nodeOutputs?.[id] ?? {};
     const files = [...(shown.files ?? []), ...(shown.images ?? []), ...(shown.video ?? [])];
     return files.find((file) => VIDEO.test(file?.filename ?? "") && file.type !== "temp") ?? null;
-}
-
-/** "folder/name.mp4 [output]" taken apart. */
-function annotated(name) {
-    const [, path, type = "input"] = /^(.*?)(?: \[(\w+)\])?$/.exec(name);
-    const slash = path.lastIndexOf("/");
-    return { filename: path.slice(slash + 1), subfolder: path.slice(0, Math.max(0, slash)), type };
 }
 
 async function goOn(app, node, file, name) {
@@ -119,7 +113,7 @@ function sizeOf(app, file) {
         setTimeout(() => resolve(null), 3000);
     });
     video.preload = "metadata";
-    video.src = app.api.apiURL(`/view?${new URLSearchParams(file)}`);
+    video.src = app.api.apiURL(routeOf(file));
     return told.then((found) => {
         if (!found?.videoWidth) return {};
         const side = (pixels) => Math.max(32, Math.round(pixels / 32) * 32);

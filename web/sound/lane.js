@@ -2,9 +2,9 @@
 
 /**
  * Draw sound = {peaks, seconds, beats}, or nothing for null. Peaks are the loudest samples, 0 … 1, of
- * equal parts of it.
+ * equal parts of it. Where a cut falls on a beat, that has a head.
  */
-export function drawSound({ sound: canvas, scale, root }, sound, end) {
+export function drawSound({ sound: canvas, scale, root }, sound, end, cuts) {
     canvas.hidden = !sound;
     if (!sound) return;
     const width = Math.min(16_000, Math.max(1, Math.round(end * scale)));
@@ -17,7 +17,11 @@ export function drawSound({ sound: canvas, scale, root }, sound, end) {
     const style = getComputedStyle(root);
     drawPeaks(pen, sound, { width, height, scale }, style.getPropertyValue("--lt-wave"));
     pen.fillStyle = style.getPropertyValue("--lt-beat");
-    for (const beat of sound.beats) pen.fillRect(Math.round(beat * scale), 0, 1, height);
+    for (const beat of sound.beats) {
+        const [x, taken] = [Math.round(beat * scale), cuts.includes(beat)];
+        pen.fillRect(x, 0, 1, height);
+        if (taken) drawHead(pen, x + 0.5, height);
+    }
 }
 
 function drawPeaks(pen, { peaks, seconds }, { width, height, scale }, colour) {
@@ -30,4 +34,12 @@ function drawPeaks(pen, { peaks, seconds }, { width, height, scale }, colour) {
         const tall = Math.max(1, (peaks[Math.floor(at * peaks.length)] / loudest) * height);
         pen.fillRect(x, (height - tall) / 2, 1, tall);
     }
+}
+
+function drawHead(pen, x, height) {
+    pen.beginPath();
+    pen.moveTo(x - 4, height - 6);
+    pen.lineTo(x + 4, height - 6);
+    pen.lineTo(x, height);
+    pen.fill();
 }

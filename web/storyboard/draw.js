@@ -1,7 +1,7 @@
 /** What the strip looks like: a ruler, the sound, a card for each shot, and buttons. */
 
 import { ICONS, element, icon } from "../page/dom.js";
-import { endsOf, label, pixelsPerSecond, ticks } from "./layout.js";
+import { endsOf, label, onBeats, pixelsPerSecond, ticks } from "./layout.js";
 import { drawSound } from "../sound/lane.js";
 import { pictureOf } from "./pictures.js";
 
@@ -18,7 +18,7 @@ export function drawStrip(strip) {
     parts.inside.style.width = `${Math.max(end * parts.scale, 1)}px`;
     parts.root.classList.toggle("lt-wrong", Boolean(strip.error && strip.text.trim()));
     drawRuler(parts, end);
-    drawSound(parts, strip.sound, end);
+    drawSound(parts, strip.sound, end, onBeats(starts, strip.beats, strip.snap, end));
     drawCards(strip, now, end);
     drawEdges(strip, now, end);
     drawWords(strip);

@@ -1,7 +1,7 @@
 /** Time <-> pixels on the strip, and where cuts may go. Pure arithmetic; seconds and CSS pixels. */
 
-const NARROWEST = 46; // pixels of the shortest shot, where that needs no more than MOST times the room
-const MOST = 6;
+const NARROWEST = 30; // pixels of the shortest shot, where that needs no more than MOST times the room
+const MOST = 4;
 const TICK = 52; // pixels from one time on the ruler to the next, at least
 const NEAR = 7; // pixels within which a beat draws a cut to itself
 const STEPS = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
@@ -75,4 +75,21 @@ export function pulled(shots, end, i, seconds, { fps = 0, along = false, fixed =
 export function placeAt(shots, end, scale, x) {
     const middles = endsOf(shots, end).map((stop, i) => ((shots[i].start + stop) / 2) * scale);
     return middles.filter((middle) => middle < x).length;
+}
+
+/**
+ * Where each cut falls when the graph is run: on the nearest beat that no cut before it has taken, if one
+ * is at most `most` seconds away. As `snapped` in engine/take/beats.py.
+ */
+export function onBeats(starts, beats, most, end) {
+    const out = starts.slice(0, 1);
+    starts.slice(1).forEach((start, i) => {
+        const ceiling = i + 2 < starts.length ? Math.max(start, starts[i + 2]) : end;
+        const free = beats.filter((at) => out.at(-1) < at && at < ceiling && Math.abs(at - start) <= most);
+        const nearest = free.reduce(
+            (best, at) => (best === null || Math.abs(at - start) < Math.abs(best - start) ? at : best), null,
+        );
+        out.push(nearest !== null && nearest > out.at(-1) ? nearest : start);
+    });
+    return out;
 }

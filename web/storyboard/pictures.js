@@ -3,11 +3,14 @@
  * video is. A shot is known again by its words, so that a card which moved keeps its picture.
  */
 
-/** From a node's output to [{words, url, video: {url, start, end}}]. */
+/** From a node's output to [{words, url, video: {url, start, end}}]; empty for any other node's. */
 export function picturesIn(output, urlOf) {
-    const video = output.longtake_take?.[0];
-    return (output.longtake_shots ?? []).map(({ words, start, end, ...file }) => ({
-        words, url: urlOf(file), video: video ? { url: urlOf(video), start, end } : null,
+    const told = output?.longtake_shots?.[0];
+    if (!told) return [];
+    const { video, shots } = JSON.parse(told);
+    const place = (filename) => urlOf({ filename, type: "temp" });
+    return shots.filter(({ picture }) => picture).map(({ words, start, end, picture }) => ({
+        words, url: place(picture), video: { url: place(video), start, end },
     }));
 }
 

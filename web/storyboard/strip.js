@@ -4,7 +4,7 @@
  * The text is the truth. The strip holds no copy of it that could be saved: it reads it whenever it may
  * have changed, and every change is made in the text and read again before it is kept.
  *
- * A source is where the text comes from: {read() -> {text, end, fps, chained, why}, write(state)}.
+ * A source is where the text comes from: {read() -> {text, end, fps, snap, chained, why}, write(state)}.
  * `end` is null where nobody says it, `chained` that there are shots beside those in the text, and
  * `why` a sentence where the text cannot be changed here.
  */
@@ -32,6 +32,7 @@ export class Strip {
         this.error = null; // of the text, as Python tells it
         this.selected = 0;
         this.sound = null; // {peaks, seconds, beats, tempo}
+        this.heard = "null"; // of what
         this.pictures = []; // of the last run, see pictures.js
         this.preview = null; // {starts, end} while a cut is being pulled
         this.said = ""; // what has just happened
@@ -60,6 +61,11 @@ export class Strip {
 
     get fps() {
         return this.#state.fps;
+    }
+
+    /** By how many seconds a cut may move to fall on a beat. */
+    get snap() {
+        return this.#state.snap;
     }
 
     get chained() {

@@ -82,6 +82,13 @@ def test_cuts_move_to_the_nearest_free_beat():
     assert [float(start) for start in moved] == [0, 0.5, 1.0, 3.0, 10.0]
 
 
+def test_a_beat_that_is_taken_is_not_free_again():
+    """As a fraction, which may be a little less, it seemed to be."""
+    starts, beats = [Fraction(n) for n in (0, 6, 9)], np.array([6.079153506095523, 14.75])
+    moved = snapped(starts, beats, 9.0, Fraction(40))
+    assert [round(float(start), 3) for start in moved] == [0, 6.079, 14.75]
+
+
 def test_cuts_with_no_beat_near_stay_and_none_leaves_the_take():
     starts = [Fraction(n) for n in ("0", "4.3", "9.8")]
     assert snapped(starts, np.array([1.0, 10.0]), 0.5, Fraction(10)) == starts

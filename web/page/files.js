@@ -1,0 +1,13 @@
+/** Files of ComfyUI's folders, as its pages name them. */
+
+/** "folder/name.mp4 [output]" -> {filename, subfolder, type}. */
+export function annotated(name) {
+    const [, path, type = "input"] = /^(.*?)(?: \[(\w+)\])?$/.exec(name);
+    const slash = path.lastIndexOf("/");
+    return { filename: path.slice(slash + 1), subfolder: path.slice(0, Math.max(0, slash)), type };
+}
+
+/** Where the server has a file, as its own requests are made. */
+export function routeOf({ filename, subfolder = "", type = "output" }) {
+    return `/view?${new URLSearchParams({ filename, subfolder, type })}`;
+}
