@@ -8,6 +8,7 @@
     python dev.py matrix [SET]... [pytest's options]
                                             tests with older PyAVs, and the oldest of everything
     python dev.py bench [NAME [options]]    the last line is one JSON document
+    python dev.py card [--dry]              all there is to find out on a card, as a page to paste
     python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
     python dev.py archive [FILE]            what the registry would ship, as a zip
@@ -178,6 +179,10 @@ def bench(argv: list[str]) -> int:
     return 0
 
 
+def card(argv: list[str]) -> int:
+    return bench(["card", *argv])
+
+
 def measure(name: str, options: list[str]) -> dict:
     """The JSON document on the last line of a benchmark's output; the lines before it are shown."""
     say(f"benchmark {name}")
@@ -218,6 +223,7 @@ COMMANDS = {
     "test": test,
     "matrix": matrix,
     "bench": bench,
+    "card": card,
     "check": check,
     "archive": archive,
     "freeze": freeze,

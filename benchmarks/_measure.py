@@ -26,12 +26,13 @@ BUILT_IN = "nano (built in)"
 Call = Callable[[], Tensor]
 
 
-def import_core() -> None:
-    """Make `import comfy` work as in a server on this machine's best device."""
+def import_core(*options: str) -> None:
+    """Make `import comfy` work as in a server with these options on this machine's best device."""
     from environment import comfyui_folder
 
     sys.path.insert(0, str(comfyui_folder()))
-    own, sys.argv = sys.argv, ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
+    where = [] if torch.cuda.is_available() else ["--cpu"]
+    own, sys.argv = sys.argv, ["main.py", *where, *options]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("comfy.options").enable_args_parsing()

@@ -6,7 +6,8 @@ anywhere; the proportions are those of real checkpoints. What is kept of the pro
 and not counted.
 
 At published sizes ours and core's are counted as well, on the meta device, where kernels such as a
-GPU's take no room of their own; attention's own is left out of both.
+GPU's take no room of their own; attention's own is left out of both. So is decoding, in the middle
+of a video, with what is remembered of the frames before.
 """
 
 import json
@@ -18,10 +19,11 @@ import torch
 from _measure import DTYPES, device, import_core
 
 from longtake.engine.sampling.memory import peak_bytes
-from longtake.models.wan.config import DIT_PRESETS, DiTConfig
+from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS, DiTConfig, VAEConfig
 from longtake.models.wan.dit import WanDiT
+from longtake.models.wan.vae import WanVAE
 from tests.host.peak import Peak
-from tests.models.reference import core_dit
+from tests.models.reference import core_dit, core_vae
 
 RATIOS = {
     name: DIT_PRESETS[name].mlp_width / DIT_PRESETS[name].width
@@ -38,6 +40,7 @@ PUBLISHED = {  # latents (b, t, h, w), both prompts at once where b is 2
     "5b": (2, 31, 44, 80),
     "14b-t2v": (1, 21, 90, 160),
 }
+DECODED = {"2.1": (720, 1280), "2.2": (704, 1280)}  # (height, width) in pixels
 
 
 @torch.inference_mode()
@@ -75,6 +78,34 @@ def at_published_size(name: str, dtype: str) -> dict:
             "core": counted(lambda: core(x, levels, context))}  # fmt: skip
 
 
+@torch.inference_mode()
+def decoding_at_published_size(name: str) -> dict:
+    """Bytes of decoding a piece in bfloat16 besides weights, and what the host is asked for."""
+    from longtake.host.networks.vae import decode_bytes
+
+    config, (h, w) = VAE_PRESETS[name], DECODED[name]
+    kw, s = {"device": "meta", "dtype": torch.bfloat16}, config.stride_hw
+    latents = torch.empty(1, config.latent_channels, 3, h // s, w // s, **kw)
+    network = WanVAE(config, attention=lambda q, *_: torch.empty_like(q), **kw)
+    with Peak() as peak:
+        state = None
+        for piece in latents.split(1, dim=2):
+            peak.most = peak.live
+            _, state = network.decode_piece(piece, state)
+    return {"ours": peak.most, "core": counted(lambda: cores_vae(config).decode(latents)),
+            "asked": round(decode_bytes(config, latents.shape, torch.bfloat16))}  # fmt: skip
+
+
+def cores_vae(config: VAEConfig) -> torch.nn.Module:
+    """Core's network without numbers, and without the room that a kernel of attention takes."""
+    with torch.device("meta"):
+        core = core_vae(config).to(torch.bfloat16)
+    for module in core.modules():
+        if hasattr(module, "optimized_attention"):
+            module.optimized_attention = lambda q, *_: torch.empty_like(q)
+    return core
+
+
 def counted(call: Callable[[], object]) -> int:
     with Peak() as peak:
         call()
@@ -106,6 +137,14 @@ def main() -> None:
                          **found, "ours_over_core": share})  # fmt: skip
             print(f"{name:8} {PUBLISHED[name]!s:22} {dtype:9} {found['ours'] / 1e9:.2f} GB, "
                   f"core {found['core'] / 1e9:.2f} ({share:.2f})")  # fmt: skip
+    for name, (h, w) in DECODED.items():
+        found = decoding_at_published_size(name)
+        share = round(found["ours"] / found["core"], 3)
+        rows.append({"what": f"memory of decoding, VAE {name} at {w} x {h}", "dtype": "bfloat16",
+                     **found, "ours_over_core": share})  # fmt: skip
+        print(f"VAE {name:4} {f'{w} x {h}':22} bfloat16  {found['ours'] / 1e9:.2f} GB, "
+              f"core {found['core'] / 1e9:.2f} ({share:.2f}), asked for "
+              f"{found['asked'] / 1e9:.2f}")  # fmt: skip
     for proportions, width, shape in CASES:
         for dtype in ("float32", "bfloat16"):
             found = measure(proportions, width, shape, dtype)
