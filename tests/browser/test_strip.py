@@ -162,6 +162,62 @@ def test_the_browser_reads_a_text_as_python_does(page):
         assert here == read(text, Fraction(end)), repr(text)
 
 
+EDIT = """async ([folder, texts]) => {
+    const { parseStoryboard } = await import(`${folder}/text.js`);
+    const edits = await import(`${folder}/edits.js`);
+    return texts.map((text) => {
+        const shots = parseStoryboard(text);
+        const last = shots.length - 1;
+        return [
+            edits.withSeed(text, shots, last, 5),
+            edits.withWords(text, shots, last, "two\\nlines"),
+            edits.withoutShot(text, shots, last),
+            edits.withoutShot(text, shots, 0),
+            edits.withOrder(text, shots, last, 0, 12),
+        ];
+    });
+}"""
+
+
+def boards() -> list[str]:
+    """Storyboards of two shots or more, with notes and blank lines in all places."""
+    draw = random.Random(11)
+    forms = ("[{0}s cut] cube {0}", "[{0}s dissolve 0.5s seed 3] ball {0}", "  more {0}")
+    forms += ("# note {0}", "  # aside {0}", " ", "")
+    texts = []
+    for _ in range(300):
+        lines = [draw.choice(forms).format(second) for second in range(1, 9)]
+        lines = [draw.choice(("# top", "")), "[0s] a", *lines, "[9.5s] b"]
+        texts.append(
+            draw.choice(("\n", "\r\n")).join([*lines, *draw.choices(("# end", "c", ""), k=2)])
+        )
+    return texts
+
+
+def test_what_is_changed_in_a_text_is_that_alone(page):
+    """Of any storyboard of several shots; the notes in it are all there afterwards."""
+    end = Fraction(12)
+    told = {text: read(text, end)["shots"] for text in boards()}
+    found = page.ask(EDIT, [MODULES, list(told)])
+    for (text, shots), (seeded, worded, shorter, late, moved) in zip(
+        told.items(), found, strict=True
+    ):
+        *others, last = shots
+        assert read(seeded, end)["shots"] == [*others, [*last[:4], "5"]], text
+        assert read(worded, end)["shots"] == [*others, [last[0], "two lines", *last[2:]]], text
+        assert read(shorter, end)["shots"] == others, text
+        first = [0.0, shots[1][1], "cut", 0.0, shots[1][4]]
+        assert read(late, end)["shots"] == [first, *shots[2:]], text
+        order = [shot[1] for shot in read(moved, end)["shots"]]
+        assert order == [last[1], *(shot[1] for shot in others)], text
+        assert all(notes(edit) == notes(text) for edit in (seeded, worded, moved)), text
+
+
+def notes(text: str) -> list[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return sorted(line for line in lines if line.startswith("#"))
+
+
 def test_every_shot_has_its_card(board):
     assert board.state["cards"] == [
         "Shot 1, 0 to 2 s, a red ball on the grass",

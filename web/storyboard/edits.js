@@ -157,7 +157,9 @@ function indent(text, parts) {
 /** A line of a prompt with the break before it, unless its header stands there as well. */
 function wholeLine(text, part) {
     const lead = /(\r\n|[\r\n])[^\S\r\n]*$/.exec(text.slice(0, part.from));
-    return { from: lead ? part.from - lead[0].length : part.from, to: part.to };
+    if (!lead) return part;
+    const trail = /^[^\S\r\n]*/.exec(text.slice(part.to))[0];
+    return { from: part.from - lead[0].length, to: part.to + trail.length };
 }
 
 function inserted(text, at, words) {
