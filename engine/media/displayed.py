@@ -1,5 +1,7 @@
 """A decoded frame as it is displayed: its colours, what is transparent, its shape, its rotation."""
 
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -7,12 +9,13 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ...models.errors import InputError
 from ..rounding import nearest
-from .tone import ORDINARY, PEAK, ColourSpace, as_sdr
+from .tone import ORDINARY, PEAK, PQ_PEAK, ColourSpace, as_sdr
 
 # Colour matrices by their number in the file (ISO/IEC 23091-2): those that FFmpeg converts, by its
 # own number. PyAV has a name for each of them from version 18 on only.
@@ -88,15 +91,18 @@ def look_of(stream: Any, first: av.VideoFrame) -> Look:
 
 def _peak(frame: av.VideoFrame) -> float:
     """The brightest light of a video in cd/m², where it says so (CTA-861.3, SMPTE ST 2086)."""
-    told = {data.type.name: bytes(data) for data in frame.side_data}
-    if content := told.get("CONTENT_LIGHT_LEVEL"):
-        brightest = float(np.frombuffer(content[:4], np.uint32)[0])
-    elif screen := told.get("MASTERING_DISPLAY_METADATA"):
-        above, below = np.frombuffer(screen[72:80], np.int32)  # after 8 chromaticities and black
-        brightest = float(above) / float(below) if below else 0.0
-    else:
-        brightest = 0.0
-    return min(brightest, 10_000.0) if brightest > 0 else PEAK
+    content = _told(frame, Type.CONTENT_LIGHT_LEVEL)[:4]
+    screen = _told(frame, Type.MASTERING_DISPLAY_METADATA)[72:80]  # after 8 chromaticities, black
+    above, below = np.frombuffer(screen or bytes(8), np.int32).tolist()
+    brightest = int.from_bytes(content, sys.byteorder) or (above / below if below else 0)
+    return min(brightest, PQ_PEAK) if brightest > 0 else PEAK
+
+
+def _told(frame: av.VideoFrame, kind: Type) -> bytes:
+    """What stands beside a frame, as FFmpeg's struct; nothing if nothing of that kind does."""
+    with suppress(KeyError):
+        return bytes(frame.side_data[kind])
+    return b""
 
 
 def displayed(frame: av.VideoFrame, look: Look, name: str) -> NDArray[np.uint8]:

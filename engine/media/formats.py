@@ -43,7 +43,7 @@ class Format:
         max_crf: the coarsest.
         sound_codecs: that it may hold; the first is used to encode.
         codec_tag: four characters in place of FFmpeg's own.
-        least: pixels of the shorter side that its encoders take.
+        least: pixels of the shorter side that its encoders take; some end the process below it.
         fastest: frames per second that they take, and that its container tells apart.
         animation: whether it is an image format (see animation.py), without sound.
     """
@@ -74,11 +74,11 @@ FORMATS = {
     for entry in (
         Format("mp4 h264", ".mp4", "h264", X264, 16, 51, MP4_SOUND),
         Format("mp4 h265", ".mp4", "hevc", X265, 18, 51, MP4_SOUND, QUICKTIME, 16),
-        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND, least=4, fastest=240),
+        Format("mp4 av1", ".mp4", "av1", AV1, 20, 63, MP4_SOUND, least=16, fastest=240),
         Format("mkv h264", ".mkv", "h264", X264, 16, 51, MKV_SOUND),
         Format("mkv h265", ".mkv", "hevc", X265, 18, 51, MKV_SOUND, least=16),
         Format("webm vp9", ".webm", "vp9", VP9, 18, 63, WEBM_SOUND, fastest=240),
-        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND, least=4, fastest=240),
+        Format("webm av1", ".webm", "av1", AV1, 20, 63, WEBM_SOUND, least=16, fastest=240),
         Format("gif", ".gif", "gif", ("gif",), 16, 51, animation=True, fastest=100),
         Format("webp", ".webp", "webp", ("libwebp_anim",), 16, 51, animation=True),
     )

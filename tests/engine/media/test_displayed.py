@@ -22,7 +22,7 @@ def frames(path) -> np.ndarray:
     return torch.cat(chunks).numpy()
 
 
-def hdr(path, transfer: int, primaries: int = 9):
+def hdr(path, transfer: int, primaries: int = 9, told: str = ""):
     """Greys of ten bits in steps of 100, as a camera makes them."""
     with av.open(path, "w") as container:
         stream = container.add_stream("libx265", rate=8)
@@ -30,7 +30,7 @@ def hdr(path, transfer: int, primaries: int = 9):
         context = stream.codec_context
         context.color_primaries, context.color_trc, context.colorspace = primaries, transfer, 9
         context.color_range = 1
-        stream.options = {"x265-params": "log-level=error:lossless=1"}
+        stream.options = {"x265-params": f"log-level=error:lossless=1{told}"}
         for number in range(9):
             code = min(65535, round(100 * number / 876 * 65535))  # 64 is black, 940 white
             frame = av.VideoFrame.from_ndarray(np.full((32, 64, 3), code, np.uint16), "rgb48le")
@@ -178,3 +178,17 @@ def test_a_rate_is_told_before_its_encoder_fails(tmp_path, name):
     if form.fastest < 1000:
         with pytest.raises(InputError, match=r"as .*: at most \d+\. Interpolate .* mp4 h264\."):
             write_video(tmp_path / f"b{form.suffix}", [frames], Fraction(500), form=form)
+
+
+SCREEN_OF_4000 = (
+    "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(40000000,50)"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "peak"),
+    [("", 1000), (f":{SCREEN_OF_4000}", 4000), (f":{SCREEN_OF_4000}:max-cll=2500,400", 2500)],
+)
+def test_the_brightest_light_is_the_one_that_the_file_tells_of(tmp_path, told, peak):
+    path = hdr(tmp_path / "a.mp4", 16, told=told)
+    assert media_facts(path).look.colours.peak == peak
