@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import hypothesis
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pack import register
@@ -21,3 +22,13 @@ hypothesis.settings.register_profile(
     "longtake", derandomize=True, deadline=None, max_examples=25, print_blob=True
 )
 hypothesis.settings.load_profile("longtake")
+
+
+@pytest.fixture
+def links(tmp_path_factory) -> None:
+    """For tests that make symbolic links, which takes rights on Windows that few have."""
+    folder = tmp_path_factory.mktemp("links")
+    try:
+        (folder / "link").symlink_to(folder)
+    except OSError:
+        pytest.skip("this system makes no symbolic links here")

@@ -297,6 +297,7 @@ def test_a_clone_inside_custom_nodes_needs_no_link(tmp_path, monkeypatch):
     assert list(clone.parent.iterdir()) == [clone]
 
 
+@pytest.mark.usefixtures("links")
 def test_a_stale_link_is_renewed_but_a_folder_is_left_alone(tmp_path):
     link = tmp_path / "longtake"
     link.symlink_to(tmp_path / "moved away", target_is_directory=True)

@@ -205,6 +205,7 @@ def test_only_files_of_comfyuis_folders_are_read(host, name):
     assert "there is no file" in host.run(prompt, want=["read"]).error
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_that_leads_out_is_not_followed(host, tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"secret")
     (host.base / "input" / "link.mp4").symlink_to(tmp_path / "out.mp4")

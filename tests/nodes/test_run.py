@@ -65,6 +65,7 @@ def test_nothing_is_embedded_when_the_host_says_so(graph, host, monkeypatch):
     assert b"LongtakeSample" not in data
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_out_of_the_output_folder_is_refused(graph, host, tmp_path):
     (host.base / "output" / "way_out").symlink_to(tmp_path, target_is_directory=True)
     told = "leads out of the output folder"

@@ -229,6 +229,7 @@ def test_nothing_is_kept_of_what_a_file_said_when_the_host_says_so(
         ({"filename_prefix": "out/a"}, "leads out of the output folder"),
     ],
 )
+@pytest.mark.usefixtures("links")
 def test_what_cannot_be_is_refused_before_anything_runs(host, inputs, message, tmp_path):
     output = host.base / "output"
     (output / "taken").write_bytes(b"")

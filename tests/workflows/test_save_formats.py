@@ -1,6 +1,7 @@
 """save_formats.json in a real ComfyUI: one video, three files and a contact sheet."""
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from headless import Stop, set_input
 from longtake.engine.media.reader import media_facts
 from longtake.engine.media.writer import write_video
 from tests.workflows.conftest import load
+
+posix_folders = pytest.mark.skipif(os.name != "posix", reason="Windows' folders have no such modes")
 
 
 def test_one_video_becomes_three_files_and_a_sheet(server):
@@ -113,6 +116,7 @@ def test_a_disk_that_is_full_leaves_no_stub_and_the_next_prompt_runs(server, sou
     assert server.run(copied(f"full {share}", **inputs)).files[0].stat().st_size > room
 
 
+@posix_folders
 def test_a_read_only_folder_is_told_before_anything_runs(server, source):
     locked = server.output / "locked"
     locked.mkdir()
@@ -124,6 +128,7 @@ def test_a_read_only_folder_is_told_before_anything_runs(server, source):
     assert server.run(copied("locked/below/a")).error is None
 
 
+@posix_folders
 def test_a_folder_that_is_locked_meanwhile_gets_no_file(server):
     locked = server.output / "meanwhile"
     locked.mkdir()

@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -163,10 +162,19 @@ def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path):
 
 
 def test_without_hard_links_it_is_renamed(tmp_path, monkeypatch):
+    """Also where another program holds the new file for a moment, as on Windows."""
+    held, rename = [PermissionError(errno.EACCES, "held")] * 2, Path.rename
+
     def link(*_):
         raise OSError("no hard links here")
 
+    def patient_rename(file, path):
+        if held:
+            raise held.pop()
+        return rename(file, path)
+
     monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(Path, "rename", patient_rename)
     path = tmp_path / "a.mp4"
     write_video(path, ramp(3), FPS)
     assert len(frames_of(path)[0]) == 3
@@ -441,7 +449,7 @@ def test_a_kill_leaves_a_part_that_plays_and_no_video(tmp_path):
     with writing(path, seconds=10_000) as process:
         for _ in range(20):
             assert process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
 
     assert not path.exists()
@@ -466,7 +474,7 @@ def test_killed_at_any_moment_the_video_is_whole_or_not_there(tmp_path):
         with writing(path, seconds=2) as process:
             process.stdout.readline()
             time.sleep(moment * rest)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
         if path.exists():
             assert len(frames_of(path)[0]) == 16

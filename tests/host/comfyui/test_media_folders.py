@@ -23,7 +23,7 @@ def own(comfyui, tmp_path):
         shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@pytest.mark.usefixtures("links")
 def test_a_link_out_of_the_folders_is_outside_and_one_into_them_inside(media, own, tmp_path):
     (tmp_path / "secret.mp4").write_bytes(b"secret")
     (own[0] / "mine.mp4").write_bytes(b"mine")

@@ -15,7 +15,7 @@ PIECES = ["..", ".", "/", "\\", "a", "inside", "out", "loop", "file", "%year%", 
 
 
 @pytest.fixture
-def output(pack, tmp_path, monkeypatch):
+def output(pack, links, tmp_path, monkeypatch):
     """An output folder with links in it: within, out of it, to itself."""
     module = importlib.import_module("longtake.host.comfyui.output")
     folder = tmp_path / "output"
