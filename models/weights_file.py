@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from .errors import CheckpointError
 
 INDEX = ".safetensors.index.json"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)\.safetensors")
+SHOWN = 6  # names in a message
 HEADER_LIMIT = 100_000_000  # bytes; the reference implementation's own limit
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -140,25 +141,46 @@ def read_header(path: Path | str) -> Header:
     return Header(path, tensors, metadata)
 
 
+def under(header: Header, landmark: str) -> dict[str, str] | None:
+    """Tensors with the same prefix as `landmark` -> their names without it; None if it is absent.
+
+    Files put `model.`, `model.diffusion_model.`, `vae.` and the like before a network's names; in
+    a file of several networks each has its own prefix.
+    """
+    hits = [name for name in header.tensors if f".{name}".endswith(f".{landmark}")]
+    if not hits:
+        return None
+    # Of a running average of the weights, `generator_ema`, and the weights, the average is better.
+    best = min(hits, key=lambda name: ("_ema." not in name, len(name)))
+    prefix = best.removesuffix(landmark)
+    return {name: name.removeprefix(prefix) for name in header.tensors if name.startswith(prefix)}
+
+
 def shards(path: Path) -> list[Path]:
     """The files that make up the checkpoint at `path`; most often that file alone."""
     _check_exists(path)
     if path.name.endswith(INDEX):
         names = _index_entries(path)
+        count = len(names)
     elif match := SHARD.fullmatch(path.name):
         stem, digits, count = match["stem"], len(match["number"]), int(match["count"])
-        names = [
+        names = (
             f"{stem}-{i:0{digits}}-of-{match['count']}.safetensors" for i in range(1, count + 1)
-        ]
+        )
     else:
         return [path]
-    if absent := [name for name in names if not (path.parent / name).is_file()]:
+    # Names are written down only as far as there are files, whatever number a name claims.
+    there = {file.name for file in path.parent.iterdir() if file.is_file()}
+    found = list(islice(names, len(there) + SHOWN))
+    if absent := [name for name in found if name not in there]:
+        lacking = count - (len(found) - len(absent))
+        more = f" and {lacking - SHOWN} more" if lacking > SHOWN else ""
         raise CheckpointError(
-            f"'{path.name}' is one part of a checkpoint of {len(names)} files, but "
-            f"{shortened(absent)} {'are' if len(absent) > 1 else 'is'} not in "
+            f"'{path.name}' is one part of a checkpoint of {count} files, but "
+            f"{shortened(absent[:SHOWN])}{more} {'are' if lacking > 1 else 'is'} not in "
             f"{path.parent}. Put all of them into that folder."
         )
-    return [path.parent / name for name in names]
+    return [path.parent / name for name in found]
 
 
 def _check_exists(path: Path) -> None:
@@ -331,7 +353,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def shortened(names: Iterable[str], limit: int = 6) -> str:
+def shortened(names: Iterable[str], limit: int = SHOWN) -> str:
     """The first names in order, and how many more there are."""
     names = sorted(names, key=_natural)
     shown = ", ".join(one_line(name) for name in names[:limit])

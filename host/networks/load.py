@@ -3,7 +3,6 @@
 Whatever a file's name and header show is refused before any weight is read.
 """
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
@@ -16,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ...engine.sampling.presets import AUTO, family_of, with_family
 from ...engine.sampling.preview import Colours
-from ...models.errors import InputError
+from ...models.errors import CheckpointError, InputError
 from ...models.wan.detect import Checkpoint, detect
 from ...models.weights_file import Header, read_header
 from ..comfyui import folders
@@ -58,7 +57,7 @@ def load_model(name: str, dtype: str = "auto", family: str = AUTO) -> ModelPatch
         model = transformer.build_model(
             config,
             dtypes.read_weights(header, found, stored_as, storage),
-            format_for(config, found.built_in, _preview_colours(header)),
+            format_for(config, found.built_in, _preview_colours(header, found)),
             stored_as,
             name,
             family=its_family,
@@ -143,10 +142,21 @@ def _parameters_of(header: Header) -> int:
     return sum(prod(info.shape) for info in header.tensors.values())
 
 
-def _preview_colours(header: Header) -> Colours | None:
+def _preview_colours(header: Header, found: Checkpoint) -> Colours | None:
     """The fit from latents to colours that a built-in model's file carries."""
-    note = json.loads(header.metadata.get("longtake", "{}")).get("preview")
-    return Colours(note["factors"], note["bias"]) if note else None
+    if not (note := found.note.get("preview")):
+        return None
+    try:
+        shapes = [torch.tensor(note[name]).float().shape for name in ("factors", "bias")]
+        fits = shapes == [(found.config.out_channels, 3), (3,)]
+    except (TypeError, ValueError, KeyError, RuntimeError):
+        fits = False
+    if not fits:
+        raise CheckpointError(
+            f"'{header.name}' was made by Longtake, but the colours of its preview cannot be read. "
+            f"Get another copy of it."
+        )
+    return Colours(note["factors"], note["bias"])
 
 
 def short(dtype: Any) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...engine.take.cut_prompts import shots_of
 from ...models.checkpoint import refuse_zeros
 from ...models.errors import CheckpointError
+from ...models.weights_file import one_line
 from ..comfyui.conditioning import of_cuts
 
 NAME, SHOT = "longtake_umt5", "longtake_umt5_shot_"
@@ -56,14 +57,20 @@ def build_clip(
             f"text encoder that was made for ComfyUI."
         )
     refuse_zeros(weights, source)
-    clip = comfy.sd.CLIP(
-        _target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
-        embedding_directory=folder_paths.get_folder_paths("embeddings"),
-        tokenizer_data={VOCABULARY: vocabulary},
-        parameters=sum(weight.numel() for weight in weights.values()),
-        **({} if dynamic else {"disable_dynamic": True}),  # only newer hosts ask for that
-    )
-    missing, unexpected = clip.load_sd(weights)
+    try:
+        clip = comfy.sd.CLIP(
+            _target_for({**UMT5, **sizes}, weights["shared.weight"].dtype),
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            tokenizer_data={VOCABULARY: vocabulary},
+            parameters=sum(weight.numel() for weight in weights.values()),
+            **({} if dynamic else {"disable_dynamic": True}),  # only newer hosts ask for that
+        )
+        missing, unexpected = clip.load_sd(weights)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"'{source}' is a text encoder whose weights or vocabulary are damaged "
+            f"({one_line(error)}). Get another copy of it."
+        ) from None
     if missing or unexpected:
         raise CheckpointError(
             f"'{source}' does not fit a UMT5 of its sizes: missing {sorted(missing) or 'none'}, "

@@ -1,8 +1,7 @@
 """What a checkpoint is, from the names and shapes of its tensors."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
@@ -10,13 +9,14 @@ from typing import Any, Literal
 import torch
 
 from ..errors import CheckpointError
-from ..weights_file import DTYPES, Header, one_line
+from ..weights_file import DTYPES, Header, under
 from .config import DiTConfig, VAEConfig
 from .keys import DIT_UNUSED, dit_from_diffusers, vae_from_diffusers
+from .own import OwnNote, like_built_in, read_note
 from .packed import Note, packed_layers, renamed, without_packed
 from .relatives import FUN_CONTROL, refuse_relatives, unknown, unsupported
 from .scales import named_scales, refuse_quantised, without_scales
-from .shapes import Shapes, count_blocks, dit_config, vae_config
+from .shapes import Shapes, dit_config, text_encoder_config, vae_config
 
 Kind = Literal["dit", "vae", "text_encoder"]
 
@@ -35,9 +35,6 @@ LOADERS: Mapping[str, str] = {
 CHANNELS = {(16, 16, False), (48, 48, False), (36, 16, True), (36, 16, False)}
 FUN_CHANNELS = (32, 48, 52, 100, 148)  # in, of Wan Fun
 
-# What text of unknown origin can raise on its way to a config.
-NOT_A_NOTE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -52,6 +49,7 @@ class Checkpoint:
         built_in: trained by this project, so that Wan's latent statistics do not apply.
         scaled: each of its fp8 matrices has a scale, named `….scale_weight`.
         packed: official name of a layer -> how its weight is packed, in a host's own formats.
+        note: of a file of this project's making, what it says of itself.
     """
 
     kind: Kind
@@ -62,6 +60,7 @@ class Checkpoint:
     built_in: bool = False
     scaled: bool = False
     packed: Mapping[str, Note] = field(default_factory=dict)
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 def detect(header: Header, want: Kind | None = None) -> Checkpoint:
@@ -77,45 +76,39 @@ def detect(header: Header, want: Kind | None = None) -> Checkpoint:
             nothing known; says what it is and what loads it.
     """
     if "longtake" in header.metadata:
-        found = [built_in(header)]
+        found = _built_in(header, {name: name for name in header.tensors}, read_note(header))
     else:
-        find = {"dit": _find_dit, "vae": _find_vae, "text_encoder": _find_text_encoder}
-        kinds = [want, *(kind for kind in find if kind != want)] if want else list(find)
-        found = [hit for kind in kinds if (hit := find[kind](header))]
-    if not found:
+        found = _find(header, want)
+    if found is None:
         raise unknown(header)
-    if want and found[0].kind != want:
+    if want and found.kind != want:
         raise CheckpointError(
-            f"'{header.name}' is {WORDS[found[0].kind]} ({found[0].title}), not {WORDS[want]}; "
-            f"choose it in {LOADERS[found[0].kind]}."
+            f"'{header.name}' is {WORDS[found.kind]} ({found.title}), not {WORDS[want]}; "
+            f"choose it in {LOADERS[found.kind]}."
         )
-    return found[0]
+    return found
 
 
-def built_in(header: Header) -> Checkpoint:
-    """What a file of our own making says in its metadata that it is."""
-    configs: Mapping[str, Callable[[dict], Any]] = {
-        "dit": DiTConfig.from_json,
-        "vae": VAEConfig.from_json,
-        "text_encoder": dict,
-    }
-    try:
-        note = json.loads(header.metadata["longtake"])
-        kind, numbers = note["kind"], note["config"]
-        config = configs[kind](numbers)
-    except NOT_A_NOTE as error:
-        raise CheckpointError(
-            f"'{header.name}' was made by Longtake, but its metadata, which says what it is, "
-            f"cannot be read ({one_line(error)}). Get another copy of it."
-        ) from None
-    names = {name: name for name in header.tensors}
-    return Checkpoint(kind, "Longtake nano", config, names, _main_dtype(header, names), True)
+def _find(header: Header, want: Kind | None) -> Checkpoint | None:
+    """The network that is wanted, or else the first of another kind."""
+    find = {"dit": _find_dit, "vae": _find_vae, "text_encoder": _find_text_encoder}
+    for kind in dict.fromkeys([want or "dit", *find]):
+        if (saved := like_built_in(header, kind)) is not None:
+            return _built_in(header, *saved)
+        if (hit := find[kind](header)) is not None:
+            return hit
+    return None
+
+
+def _built_in(header: Header, names: Mapping[str, str], note: OwnNote) -> Checkpoint:
+    dtype = _main_dtype(header, names)
+    return Checkpoint(note.kind, "Longtake nano", note.config, names, dtype, True, note=note.more)
 
 
 def _find_dit(header: Header) -> Checkpoint | None:
-    names, rename = _under(header, "head.modulation"), str
+    names, rename = under(header, "head.modulation"), str
     if names is None:
-        names, rename = _under(header, "condition_embedder.time_proj.weight"), dit_from_diffusers
+        names, rename = under(header, "condition_embedder.time_proj.weight"), dit_from_diffusers
         if names is None:
             return None
         names = {old: new for old, new in names.items() if not DIT_UNUSED.fullmatch(new)}
@@ -138,9 +131,9 @@ def _find_dit(header: Header) -> Checkpoint | None:
 
 
 def _find_vae(header: Header) -> Checkpoint | None:
-    names = _under(header, "decoder.middle.0.residual.0.gamma")
+    names = under(header, "decoder.middle.0.residual.0.gamma")
     if names is None:
-        names = _under(header, "decoder.mid_block.resnets.0.norm1.gamma")
+        names = under(header, "decoder.mid_block.resnets.0.norm1.gamma")
         if names is None:
             return None
         rename = vae_from_diffusers(names.values())
@@ -154,37 +147,11 @@ def _find_vae(header: Header) -> Checkpoint | None:
 def _find_text_encoder(header: Header) -> Checkpoint | None:
     """UMT5 under transformers' names, recognised by a position bias in every block."""
     bias = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
-    names = _under(header, bias.format(0))
+    names = under(header, bias.format(0))
     if names is None or not {bias.format(1), "shared.weight"} <= set(names.values()):
         return None
-    shapes = Shapes(header, names)
-    vocabulary, width = shapes.of("shared.weight", 2)
-    heads = shapes.of(bias.format(0), 2)[1]
-    inner = shapes.of("encoder.block.0.layer.0.SelfAttention.q.weight", 2)[0]
-    config = {
-        "d_model": width,
-        "d_kv": inner // heads,
-        "d_ff": shapes.of("encoder.block.0.layer.1.DenseReluDense.wi_0.weight", 2)[0],
-        "num_heads": heads,
-        "num_layers": count_blocks(shapes, r"encoder\.block\.(\d+)\."),
-        "vocab_size": vocabulary,
-    }
+    config = text_encoder_config(Shapes(header, names))
     return Checkpoint("text_encoder", "UMT5", config, names, _main_dtype(header, names))
-
-
-def _under(header: Header, landmark: str) -> dict[str, str] | None:
-    """Tensors with the same prefix as `landmark` -> their names without it; None if it is absent.
-
-    Files put `model.`, `model.diffusion_model.`, `vae.` and the like before a network's names; in
-    a file of several networks each has its own prefix.
-    """
-    hits = [name for name in header.tensors if f".{name}".endswith(f".{landmark}")]
-    if not hits:
-        return None
-    # Of a running average of the weights, `generator_ema`, and the weights, the average is better.
-    best = min(hits, key=lambda name: ("_ema." not in name, len(name)))
-    prefix = best.removesuffix(landmark)
-    return {name: name.removeprefix(prefix) for name in header.tensors if name.startswith(prefix)}
 
 
 def _refuse_unknown_channels(header: Header, config: DiTConfig) -> None:

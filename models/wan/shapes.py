@@ -38,10 +38,14 @@ class Shapes(dict[str, tuple[int, ...]]):
         return shape
 
 
-def dit_config(shapes: Shapes) -> DiTConfig:
-    """A transformer's sizes. Raises CheckpointError where its shapes contradict Wan's."""
+def dit_config(shapes: Shapes, heads: int | None = None) -> DiTConfig:
+    """A transformer's sizes. Raises CheckpointError where its shapes contradict Wan's.
+
+    Args:
+        heads: how many; None for as many as published transformers of its width have.
+    """
     width, in_channels, *patch = shapes.of("patch_embedding.weight", 5)
-    if width % HEAD_DIM:
+    if heads is None and width % HEAD_DIM:
         raise CheckpointError(
             f"'{shapes.source}' is {width} channels wide; Wan models are multiples of {HEAD_DIM}."
         )
@@ -52,7 +56,7 @@ def dit_config(shapes: Shapes) -> DiTConfig:
     return DiTConfig(
         width=width,
         depth=count_blocks(shapes, r"blocks\.(\d+)\."),
-        heads=width // HEAD_DIM,
+        heads=heads or width // HEAD_DIM,
         mlp_width=shapes.of("blocks.0.ffn.0.weight", 2)[0],
         in_channels=in_channels,
         out_channels=out_channels,
@@ -89,6 +93,22 @@ def vae_config(shapes: Shapes) -> VAEConfig:
         patch=patch,
         residual=residual,
     )
+
+
+def text_encoder_config(shapes: Shapes) -> dict[str, int]:
+    """A UMT5 encoder's sizes, as transformers names them."""
+    bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    vocabulary, width = shapes.of("shared.weight", 2)
+    heads = shapes.of(bias, 2)[1]
+    inner = shapes.of("encoder.block.0.layer.0.SelfAttention.q.weight", 2)[0]
+    return {
+        "d_model": width,
+        "d_kv": inner // heads,
+        "d_ff": shapes.of("encoder.block.0.layer.1.DenseReluDense.wi_0.weight", 2)[0],
+        "num_heads": heads,
+        "num_layers": count_blocks(shapes, r"encoder\.block\.(\d+)\."),
+        "vocab_size": vocabulary,
+    }
 
 
 Stage = tuple[list[str], str]  # names of an encoder stage's residual blocks, and its downsampling

@@ -1,5 +1,7 @@
 import json
 import struct
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -216,3 +218,18 @@ def test_an_index_must_be_one_and_stay_in_its_folder(file, index):
 def test_long_lists_are_in_order_and_counted():
     assert shortened(["b.10", "b.9", "a"]) == "a, b.9, b.10"
     assert shortened([f"b.{i}" for i in range(40)], limit=2) == "b.0, b.1 and 38 more"
+
+
+def test_a_number_of_shards_is_believed_as_far_as_there_are_files(tmp_path):
+    for i in (1, 3):
+        save_file({f"t.{i}": torch.ones(i)}, tmp_path / f"big-{i:05}-of-99999999.safetensors")
+    tracemalloc.start()
+    started = time.perf_counter()
+    try:
+        message = refusal(tmp_path / "big-00001-of-99999999.safetensors")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - started < 1
+    assert "of 99999999 files, but big-00002-of-99999999.safetensors, big-00004" in message
+    assert "and 99999991 more are not in" in message

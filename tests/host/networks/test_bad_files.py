@@ -9,7 +9,15 @@ from safetensors.torch import save_file
 from longtake.models.errors import CheckpointError, LongtakeError
 from longtake.models.wan.config import VAE_PRESETS
 from longtake.models.wan.dit import WanDiT
-from tests.host.conftest import DIT, VAE, random_weights, write_dit, write_text_encoder, write_vae
+from tests.host.conftest import (
+    DIT,
+    VAE,
+    random_weights,
+    write,
+    write_dit,
+    write_text_encoder,
+    write_vae,
+)
 from tests.host.networks.test_families import T2V
 from tests.host.runs import SHAPE, prompt, sample
 from tests.models.tiny import header_of
@@ -159,3 +167,31 @@ def test_umt5_xxl_goes_to_core_scaled_or_not(pack, monkeypatch, put):
         pack.load.load_text_encoder(name)
     assert len(asked) == 2
     assert all(kw["clip_type"].name == "WAN" for _, kw in asked)
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        "x",
+        5,
+        {"factors": "abc", "bias": [0, 0, 0]},
+        {"factors": [[1]]},
+        {"factors": [[1, 2, 3]], "bias": [0, 0]},
+    ],
+)
+def test_colours_of_a_preview_that_are_none(pack, put, colours):
+    weights = random_weights(WanDiT(DIT), 1)
+    name = put("dit", lambda path: write(path, "dit", DIT.to_json(), weights, preview=colours))
+    assert "colours of its preview cannot be read" in refusal(pack, "dit", name)
+
+
+def test_a_vocabulary_that_is_none(pack, put, nano):
+    from safetensors.torch import load_file
+
+    made = load_file(nano / "text_encoder.safetensors")
+    made["spiece_model"] = torch.zeros_like(made["spiece_model"])
+    from longtake.models.weights_file import read_header
+
+    note = dict(read_header(nano / "text_encoder.safetensors").metadata)
+    name = put("text_encoder", lambda path: save_file(made, path, note))
+    assert "weights or vocabulary are damaged" in refusal(pack, "text_encoder", name)
