@@ -30,6 +30,8 @@ def transformer_layers(operations: Any) -> Any:
     if hasattr(operations, "LinearGELU"):
         return operations
     own = {name: getattr(operations, name) for name in TORCHS if hasattr(operations, name)}
+    if hasattr(operations, "Rotary"):  # of positions; others use the plain one
+        own["Rotary"] = operations.Rotary
     return SimpleNamespace(
         **own,
         LinearGELU=_linear_gelu(operations.Linear),

@@ -1,16 +1,23 @@
-"""ComfyUI's layers, faster on a CPU where that changes no more than rounding."""
+"""ComfyUI's layers, faster where that changes no more than rounding."""
 
+import weakref
+from functools import lru_cache
 from typing import Any
 
 import comfy.model_management as mm
 import comfy.ops
+import comfy.quant_ops
+import torch
 from torch import Tensor, nn
 
 from ...models.cpu import onednn
 from ...models.cpu.in_place import gelu as in_place_gelu
 from ...models.cpu.rms_norm import WORTH, rms_norm
 from ...models.layers import fast_convolution, gelu_last, is_replaced, modulated_norm
+from ...models.wan.rope import Rotary
 from . import home
+
+_latest: list[Any] = []  # a weak reference to the latest table, and its matrices
 
 
 def layers_from(operations: Any) -> Any:
@@ -25,10 +32,11 @@ def layers_from(operations: Any) -> Any:
     if operations.Linear.forward is not plain.forward:
         if operations.Linear._load_from_state_dict is not plain._load_from_state_dict:
             return operations
-        layers = {"Linear": _with_parameters(operations.Linear)}
+        layers = {"Linear": _with_parameters(operations.Linear), "Rotary": FusedRotary}
         return type(f"Longtake_{operations.__name__}", (operations,), layers)
     check = mm.throw_exception_if_processing_interrupted
     layers = {
+        "Rotary": FusedRotary,
         "Linear": _fast_linear(operations.Linear, gelu=False),
         "LinearGELU": gelu_last(_fast_linear(operations.Linear, gelu=True)),
         "Conv2d": fast_convolution(operations.Conv2d, before=check),
@@ -85,3 +93,47 @@ def _fast_norm(core: type[nn.Module]) -> type[nn.Module]:
             return rms_norm(x, self.weight, self.eps)
 
     return RMSNorm
+
+
+class FusedRotary(Rotary):
+    """Rotary on a card, by the kernel of newer hosts, which reads and writes once.
+
+    Written out in torch, numbers are float32 in between: a third of all bytes that a step moves
+    besides its products.
+    """
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        apart = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if x.device.type == "cpu" or apart or not has_kernel():
+            return super().forward(x, table)
+        return comfy.quant_ops.ck.apply_rope1(x, matrices_of(table))
+
+
+@lru_cache(maxsize=1)
+def has_kernel() -> bool:
+    """Whether the host has a kernel for it, and not only the same in torch's operations."""
+    kitchen = getattr(comfy.quant_ops, "ck", None)
+    backends = kitchen.list_backends() if hasattr(kitchen, "list_backends") else {}
+    return any(
+        name != "eager"
+        and found["available"]
+        and not found["disabled"]
+        and "apply_rope1" in found["capabilities"]
+        for name, found in backends.items()
+    )
+
+
+def matrices_of(table: Tensor) -> Tensor:
+    """(2, n, 1, d / 2) from `rope_table` -> (1, n, 1, d / 2, 2, 2), as core has them.
+
+    Every layer of a step asks for the same, so the latest is kept.
+    """
+    if not _latest or _latest[0]() is not table:
+        cos, sin = table
+        rows = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), -2)
+        _latest[:] = weakref.ref(table), rows.unsqueeze(0)
+    return _latest[1]
+
+
+def forget_matrices() -> None:
+    _latest.clear()

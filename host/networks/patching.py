@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...models.checkpoint import is_finite, load_into, refuse_zeros
 from ...models.wan.rope import cached_table
 from . import home
+from .layers import forget_matrices
 
 OURS = "longtake"
 
@@ -169,3 +170,4 @@ def _end_run(patcher: ModelPatcher) -> None:
     """Free what was kept for the steps of a run: the host does not know of it."""
     patcher.model.diffusion_model.texts.close()
     cached_table.cache_clear()
+    forget_matrices()

@@ -24,7 +24,7 @@ from ..attention import Attention, sdpa
 from ..errors import InputError
 from ..layers import Residual, transformer_layers
 from .config import DiTConfig
-from .rope import AS_TRAINED, COMPLETE, Axis, rope_table, rotate
+from .rope import AS_TRAINED, COMPLETE, Axis, Rotary, rope_table
 
 KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
 
@@ -68,6 +68,7 @@ class SelfAttention(nn.Module):
         self.o = operations.Linear(width, width, **kw)
         self.norm_q = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
         self.norm_k = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
+        self.rotary = getattr(operations, "Rotary", Rotary)()
 
     def forward(self, x: Tensor, table: Tensor, attention: Attention) -> Tensor:
         """x: (b, f, s, c) attends to all of itself; table: from `rope_table`."""
@@ -81,7 +82,7 @@ class SelfAttention(nn.Module):
     def _at_positions(self, x: Tensor, table: Tensor) -> Tensor:
         """x: (b, f, s, c) -> (b, a, f·s, d), rotated by each token's position."""
         heads = rearrange(x, "b f s (a d) -> b (f s) a d", a=self.heads)
-        return rotate(heads, table).transpose(1, 2)
+        return self.rotary(heads, table).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):

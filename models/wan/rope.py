@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Axis = tuple[float, float]  # token i of an axis stands at shift + scale·i
 AS_TRAINED: tuple[Axis, Axis, Axis] = ((0, 1), (0, 1), (0, 1))
@@ -76,6 +76,13 @@ cached_table = lru_cache(maxsize=4)(_new_table)
 def _speeds(dim: int, base: float = 10_000.0) -> Tensor:
     """Radians per position of an axis's dim / 2 channel pairs: 1 down to almost 1 / base."""
     return base ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+
+
+class Rotary(nn.Module):
+    """`rotate` as a layer, for a host that has a faster one."""
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        return rotate(x, table)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
