@@ -258,6 +258,13 @@ def test_a_card_that_is_carried_takes_its_notes_and_its_length_along(board):
 
 
 def test_words_are_written_over_their_card(board):
+    board.page.mouse.dblclick(*board.at('[data-shot="2"]'))
+    (left, right), (begin, end) = (
+        (board.at(box, 0)[0], board.at(box, 1)[0]) for box in (".lt-words-box", '[data-shot="2"]')
+    )
+    assert left <= begin + 3
+    assert end - 3 <= right
+    board.press("Escape")
     board.page.mouse.dblclick(*board.at('[data-shot="1"]'))
     board.page.keyboard.type("a green cone")
     board.press("Enter")
@@ -398,6 +405,17 @@ def test_a_shot_is_locked_by_a_seed_of_its_own(board):
     board.click('[data-shot="2"]', button="right")
     board.choose("Unlock")
     assert board.text == STORY.replace(" seed 7", "")
+
+
+def test_sampled_again_a_shot_has_another_seed_and_is_queued(board):
+    board.page.ask("() => (app.queuePrompt = () => (window.queued = (window.queued ?? 0) + 1))")
+    board.click('[data-shot="2"]', button="right")
+    board.choose("Sample again")
+    before, after = STORY.split("7]")
+    assert board.text.startswith(before)
+    assert board.text.endswith(f"]{after}")
+    assert board.text != STORY
+    assert board.page.ask("() => window.queued") == 1
 
 
 def test_a_text_that_is_none_is_shown_as_that_and_never_written(board):

@@ -2,7 +2,7 @@
 
 import { element } from "../page/dom.js";
 
-const WIDEST = 300;
+const [NARROWEST, WIDEST] = [160, 300];
 
 /**
  * Open the box over card `i` of a strip. Enter or a click elsewhere keeps what is written, Escape
@@ -10,12 +10,13 @@ const WIDEST = 300;
  */
 export function openEditor(strip, i, words, { keep, leave }) {
     const { lane, cards } = strip.parts;
-    const left = Math.min(cards[i].offsetLeft, Math.max(0, lane.scrollWidth - WIDEST));
+    const width = Math.min(WIDEST, Math.max(cards[i].offsetWidth, NARROWEST));
+    const left = Math.min(cards[i].offsetLeft, Math.max(0, lane.scrollWidth - width));
     const box = element("textarea", {
         class: "lt-words-box",
         "aria-label": `Words of shot ${i + 1}`,
         placeholder: "What this shot shows and how it moves",
-        style: { left: `${left}px`, width: `${Math.min(WIDEST, Math.max(cards[i].offsetWidth, 160))}px` },
+        style: { left: `${left}px`, width: `${width}px` },
     });
     box.value = words;
     let open = true;
