@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ...models.errors import InputError, NotFiniteError, OutputError
 
 LAYOUTS = dict(enumerate(("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"), start=1))
-OPUS_LAYOUTS = {"5.0": "5.1", "6.1": "7.1"}  # FFmpeg's encoder puts theirs in the wrong places
+# FFmpeg's encoder of Opus puts these channels in the wrong places; its decoders of AAC differ.
+ENCODED_AS = {("opus", "5.0"): "5.1", ("opus", "6.1"): "7.1", ("aac", "6.1"): "7.1"}
 RATES = (1_000, 768_000)  # lowest and highest, in samples per second
 CHUNK = 8192  # samples in a frame that goes to the encoder
 
@@ -97,8 +98,8 @@ def add_sound(
 ) -> av.AudioStream:
     """A new audio stream, at `rate` or the next higher one that the codec has."""
     encoder = {"opus": "libopus"}.get(codec, codec)
+    layout = ENCODED_AS.get((codec, layout), layout)
     if codec == "opus":
-        layout = OPUS_LAYOUTS.get(layout, layout)
         rate = 48_000  # at which Opus is decoded, whatever it was made of
     else:
         rates = av.Codec(encoder, "w").audio_rates or [rate]
