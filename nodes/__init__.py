@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import ComfyExtension, io
 
 from ..host.comfyui.offers import offer_replacements
+from ..host.comfyui.samples import put_samples
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
@@ -80,4 +81,5 @@ class Extension(ComfyExtension):
         await offer_replacements(REPLACED)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        put_samples()  # older hosts do not call on_load
         return NODES

@@ -94,6 +94,9 @@ class Page:
             self._page.wait_for_timeout(250)
             before, now = now, self.ask(look)
 
+    def pause(self, milliseconds: int) -> None:
+        self._page.wait_for_timeout(milliseconds)
+
     def type_at(self, place: list[float], words: str) -> None:
         """Type a number over the one that is drawn at a place of the window."""
         self._page.mouse.click(*place)

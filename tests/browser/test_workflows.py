@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.browser.conftest import Page
+from tests.engine.clips import clip
 from tests.workflows.conftest import NAMES, load
 from tests.workflows.test_blueprints import FOLDER
 from tests.workflows.test_blueprints import NAMES as BLUEPRINTS
@@ -19,6 +20,7 @@ SILENT = [  # nodes that show no text of their own
     )
 ]
 SHOWN = f"{'word ' * 16}  \nand more"  # as long as it may be, see host/comfyui/node_text.py
+PATIENCE = 700  # milliseconds until pictures and videos are there
 LOOK = """() => ({
     nodes: app.graph.nodes.map((node) => ({
         id: String(node.id), type: node.type, title: node.title,
@@ -30,10 +32,21 @@ LOOK = """() => ({
     alerts: [...document.querySelectorAll('[role=dialog], [role=alert], .p-toast-message')]
         .map((element) => element.textContent),
 })"""
-TELL = """([text, silent]) => {
-    for (const node of app.graph.nodes)
+RUN = """async ([text, silent, video]) => {  // what the server sends while the graph is run
+    const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
+    canvas.getContext('2d').fillRect(0, 0, 256, 256);
+    const blob = await new Promise((made) => canvas.toBlob(made));
+    for (const node of app.graph.nodes) {
+        const nodeId = String(node.id), send = app.api.dispatchCustomEvent.bind(app.api);
         if (node.type.startsWith('Longtake') && !silent.includes(node.type))
-            app.api.dispatchCustomEvent('progress_text', { nodeId: String(node.id), text });
+            send('progress_text', { nodeId, text });
+        if (/LongtakeSample|LongtakeLongTake|KSampler/.test(node.type))
+            send('b_preview_with_metadata', { blob, nodeId, displayNodeId: nodeId,
+                parentNodeId: nodeId, realNodeId: nodeId, jobId: 'x', promptId: 'x' });
+        if (/SaveVideo/.test(node.type))
+            send('executed', { node: nodeId, display_node: nodeId, prompt_id: 'x',
+                output: { images: [video], animated: [true] } });
+    }
 }"""
 
 
@@ -44,12 +57,15 @@ def seen(page) -> dict[str, dict]:
 
 
 @pytest.fixture(params=NAMES)
-def opened(request, page, seen) -> dict:
+def opened(request, page, seen, server) -> dict:
     name = request.param
     if name not in seen:
         page.open(load(f"{name}.json"), name)
         first = page.ask(LOOK)
-        page.ask(TELL, [SHOWN, SILENT])
+        clip(str(server.output / "seen.mp4"), size=(256, 256))
+        video = {"filename": "seen.mp4", "subfolder": "", "type": "output"}
+        page.ask(RUN, [SHOWN, SILENT, video])
+        page.pause(PATIENCE)
         page.settle()
         seen[name] = {**first, "told": page.ask(LOOK), "errors": list(page.errors), "name": name}
     return seen[name]
@@ -73,7 +89,7 @@ def test_no_widget_shows_another_value_than_the_file(opened):
         assert node["values"][: len(values)] == values, node["title"]
 
 
-@pytest.mark.parametrize("when", ["at first", "with a text on each node"])
+@pytest.mark.parametrize("when", ["at first", "after a run"])
 def test_nodes_lie_in_their_groups_and_on_no_other(opened, when):
     look = opened if when == "at first" else opened["told"]
     boxes = {

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from environment import VERSION, comfyui_folder, version_of
-from tests.workflows.conftest import FOLDER, load
+from tests.workflows.conftest import FOLDER, NAMES, load
 from tests.workflows.thumbnails import SIDE, fingerprint
 
 NOTES = {"Note", "MarkdownNote"}
@@ -155,6 +155,36 @@ def test_nothing_overlaps_and_everything_is_in_a_group(graph):
             x >= X and y - header >= Y and x + w <= X + W and y + h <= Y + H
             for X, Y, W, H in groups
         ), node["title"]
+
+
+def test_its_nodes_have_numbers_of_their_own():
+    """What a server says of a node reaches every page, by the node's number."""
+    seen = [node["id"] for name in NAMES for node in load(f"{name}.json")["nodes"]]
+    assert len(set(seen)) == len(seen)
+
+
+def test_it_fits_a_screen_at_70_percent(graph):
+    """The note comes first, at the top left."""
+    boxes = [(*node["pos"], *node["size"]) for node in graph["nodes"]]
+    boxes += [group["bounding"] for group in graph["groups"]]
+    left, top = min(x for x, *_ in boxes), min(y for _, y, *_ in boxes)
+    assert max(x + w for x, _, w, _ in boxes) - left <= 1600 / 0.7
+    assert max(y + h for _, y, _, h in boxes) - top <= 1000 / 0.7
+    (note,) = [node for node in graph["nodes"] if node["type"] in NOTES]
+    assert note["pos"][0] == left
+    assert all(note["pos"][1] <= node["pos"][1] for node in graph["nodes"] if node["pos"][0] <= 15)
+
+
+ROLES = {  # by titles of groups
+    "Load": "#3f789e", "Prompts": "#8a6d3b", "The shots": "#8a6d3b", "Size and steps": "#b58b2a",
+    "Size and shift": "#b58b2a", "Size": "#b58b2a", "Steps": "#b58b2a",
+    "Sample": "#3b8a5a", "Save": "#a1309b",
+}  # fmt: skip
+
+
+def test_a_role_has_one_word_and_one_colour(graph):
+    for group in graph["groups"]:
+        assert group["color"] == ROLES.get(group["title"], group["color"]), group["title"]
 
 
 def test_a_note_explains_it(graph):
