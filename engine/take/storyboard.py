@@ -14,6 +14,8 @@ TRANSITIONS = ("cut", "dissolve")
 DISSOLVE = Fraction(1, 2)  # seconds, where none are named
 MOST_SHOTS = 1000
 
+LONGEST_PROMPT = 20_000  # characters of a prompt, which is all that is encoded at a time
+
 
 class StoryboardError(InputError):
     """A mistake in a storyboard, with the place where it was made in front."""

@@ -1,7 +1,7 @@
 """The text encoder as ComfyUI's CLIP: core's T5 and tokenizer, at the sizes of the file."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from ...engine.take.cut_prompts import shots_of
 from ...models.checkpoint import refuse_zeros
-from ...models.errors import CheckpointError
+from ...models.errors import CheckpointError, InputError
 from ...models.weights_file import one_line
 from ..comfyui.conditioning import of_cuts
+from ..comfyui.progress import cancel_within_networks
 
 NAME, SHOT = "longtake_umt5", "longtake_umt5_shot_"
 VOCABULARY = "spiece_model"  # the tensor with the tokenizer, named as in ComfyUI's UMT5 files
@@ -32,6 +33,9 @@ UMT5: Mapping[str, Any] = {  # what the shapes in a file do not show
 WORDS = 4096  # at most in a vocabulary of whole words
 WORD = re.compile(r"[^\W\d_]{1,40}")
 NAMED = 4  # unknown words that are named
+BRACKET = re.compile(r"\\.|[()]", re.DOTALL)
+DEEPEST = 32  # brackets within brackets
+MOST_TOKENS = 2048  # encoded at a time; UMT5-XXL's attention takes 1 GiB of that
 PADDED_TO = 64  # tokens; as the built-in model was trained
 
 
@@ -148,6 +152,56 @@ def _tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
             return {NAME: tokenize(text)} | (parts if len(shots) > 1 else {})
 
     return Tokenizer
+
+
+def tokenized(clip: comfy.sd.CLIP, text: str) -> Mapping[str, Any]:
+    """The tokens of a text that can be encoded.
+
+    Raises:
+        InputError: for more tokens than memory should be spent on, which goes with their square,
+            and for brackets in brackets that core takes apart for minutes.
+    """
+    if (depth := _depth(text)) > DEEPEST:
+        raise InputError(
+            f"the text has brackets {depth} deep: weights are written as (word:1.3), at most "
+            f"{DEEPEST} within one another; write \\( for a bracket that means itself."
+        )
+    tokens = clip.tokenize(text)
+    if (count := tokens_in(tokens)) > MOST_TOKENS:
+        raise InputError(
+            f"the text is {count:,} tokens long: a model reads 64 to 512 of them, and at most "
+            f"{MOST_TOKENS:,} are encoded. Shorten it to about {MOST_TOKENS * 3 // 4:,} words."
+        )
+    return tokens
+
+
+def tokens_in(tokens: Mapping[str, Any]) -> int:
+    """How many tokens are encoded at a time, without the padding at their end."""
+    return max((_length(batch) for batches in tokens.values() for batch in batches), default=0)
+
+
+def _length(batch: Sequence[tuple]) -> int:
+    """batch: (token, weight, ...) each; padding is one token again and again."""
+    ids = [token[0] if isinstance(token[0], int) else None for token in batch]
+    length = len(ids)
+    while length > 1 and ids[length - 1] is not None and ids[length - 1] == ids[length - 2]:
+        length -= 1
+    return length
+
+
+def encode_text(clip: comfy.sd.CLIP, tokens: Mapping[str, Any]) -> Any:
+    """CONDITIONING of tokens; Cancel is looked at before each layer."""
+    with cancel_within_networks():
+        return clip.encode_from_tokens_scheduled(tokens)
+
+
+def _depth(text: str) -> int:
+    """How deep brackets stand within brackets."""
+    depth = deepest = 0
+    for bracket in BRACKET.findall(text):
+        depth = max(0, depth + (bracket == "(") - (bracket == ")"))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def unknown_words(clip: comfy.sd.CLIP, *texts: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 import comfy.sd
@@ -12,9 +13,23 @@ from ...engine.canvas.grid import CausalGrid
 from ...engine.media.sound import Sound
 from ...engine.take.beats import rhythm, snapped
 from ...engine.take.layout import check_end, frame_starts, spans_of
-from ...engine.take.storyboard import Shot, StoryboardError, checked, clock, joint_prompt, moved
+from ...engine.take.storyboard import (
+    LONGEST_PROMPT,
+    Shot,
+    StoryboardError,
+    checked,
+    clock,
+    joint_prompt,
+    moved,
+)
+from ...models.errors import InputError
 from ..comfyui.conditioning import MEET, Conditioning, as_one, of_shots
+from ..comfyui.progress import check_cancelled
+from ..networks.text_encoder import encode_text, tokenized, tokens_in
 from ..video.footage import sound_from
+
+LONGEST_JOINT = 1024  # tokens of the sentence for all shots; models read 512 of them
+JOINING = 4  # tokens, at most, of what joins two shots
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +101,40 @@ def encoded(
     meet: float,
     sound: Sound | None = None,
 ) -> Board:
-    """Encode the prompts of shots; a prompt that comes twice, once."""
-    known: dict[str, Conditioning] = {}
+    """Encode the prompts of shots; a prompt that comes twice, once.
 
-    def read(prompt: str) -> Conditioning:
-        if prompt not in known:
-            known[prompt] = clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
-        return known[prompt]
-
-    prompts = tuple(read(shot.prompt) for shot in shots)
-    joint = as_one(read(joint_prompt(shots)))
+    Raises:
+        StoryboardError: at the first shot whose prompt is too long, before any is encoded.
+    """
+    tokens = _tokens_of(clip, shots)
+    known = {prompt: encode_text(clip, found) for prompt, found in tokens.items()}
+    prompts = tuple(known[shot.prompt] for shot in shots)
+    joint = prompts[0]
+    if len(shots) > 1:
+        # One model reads no more than one window's text: of a long storyboard its first shots.
+        lengths = accumulate(tokens_in(tokens[shot.prompt]) + JOINING for shot in shots)
+        first = max(1, sum(length <= LONGEST_JOINT for length in lengths))
+        joint = as_one(encode_text(clip, clip.tokenize(joint_prompt(shots[:first]))))
     return Board(tuple(shots), prompts, joint, seconds, fps, meet, sound)
+
+
+def _tokens_of(clip: comfy.sd.CLIP, shots: Sequence[Shot]) -> dict[str, Mapping[str, Any]]:
+    """The tokens of each prompt that there is."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for shot in shots:
+        check_cancelled()
+        if len(shot.prompt) > LONGEST_PROMPT:
+            raise StoryboardError(
+                shot.where,
+                f"this shot's prompt is {len(shot.prompt)} characters long: at most "
+                f"{LONGEST_PROMPT} are allowed.",
+            )
+        if shot.prompt not in found:
+            try:
+                found[shot.prompt] = tokenized(clip, shot.prompt)
+            except InputError as error:
+                raise StoryboardError(shot.where, str(error)) from None
+    return found
 
 
 def on_beats(

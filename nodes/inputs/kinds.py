@@ -14,11 +14,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...engine.take.storyboard import LONGEST_PROMPT
 from ...host.comfyui.offers import offered
 from ...models.errors import InputError, LongtakeError
 from ...models.weights_file import shards
 
-LONGEST_PROMPT = 20_000  # characters
 # Where a host can be told what "control after generate" begins with.
 FIXED = io.ControlAfterGenerate.fixed if hasattr(io, "ControlAfterGenerate") else True
 

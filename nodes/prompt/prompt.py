@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ...host.comfyui.node_text import show_text
-from ...host.networks.text_encoder import unknown_in_words
+from ...host.networks.text_encoder import encode_text, tokenized, unknown_in_words
 from ..inputs.kinds import TextBox
 from ..inputs.shared import found_by
 
@@ -36,7 +36,7 @@ class PromptNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, text: str) -> io.NodeOutput:
-        tokens = clip.tokenize(TEXT.read(text))
+        tokens = tokenized(clip, TEXT.read(text))
         if unknown := unknown_in_words(clip, text):
             show_text(unknown)
-        return io.NodeOutput(clip.encode_from_tokens_scheduled(tokens))
+        return io.NodeOutput(encode_text(clip, tokens))
