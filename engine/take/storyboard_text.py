@@ -27,6 +27,7 @@ _MEANT = {
 }
 _FORM = "a block is [4s], [4s cut] or [4s dissolve 0.5s], and may end with 'seed 7'"
 LONGEST = 200_000  # characters
+DIGITS = 40  # of a number; Python takes 4,300 and fails in words of its own
 
 
 class Word(NamedTuple):
@@ -132,6 +133,7 @@ def _shot(header: list[Word]) -> Shot:
 
 def _seconds(word: Word) -> Fraction:
     """4, 4s, 4.5s, 1:05 or 1:05.5 -> seconds."""
+    _check_digits(word)
     found = _TIME.fullmatch(word.text)
     if not found:
         what = f"{word.text!r} is no time: write seconds, as 4s or 4.5s, or 1:05."
@@ -147,7 +149,15 @@ def _seconds(word: Word) -> Fraction:
 def _seed(word: Word, rest: list[Word]) -> tuple[int, list[Word]]:
     if not rest or not rest[0].text.isdecimal():
         raise (rest[0] if rest else word).wrong("after seed comes a whole number, as in 'seed 7'.")
+    _check_digits(rest[0])
     return int(rest[0].text), rest[1:]
+
+
+def _check_digits(word: Word) -> None:
+    if len(word.text) > DIGITS:
+        raise word.wrong(
+            f"{word.text[:12]}... has {len(word.text)} digits: at most {DIGITS} are read."
+        )
 
 
 def _unknown(text: str) -> str:

@@ -183,6 +183,8 @@ class File:
 
     def read(self, value: str) -> str:
         """The argument. Raises InputError for a file that there is not."""
+        if not isinstance(value, str):
+            raise InputError(f"{self.name} {_shown(value)}: choose a file's name from the menu.")
         if value != self.none:
             self.find(value)
         return value
@@ -192,9 +194,12 @@ class File:
 
         ComfyUI writes it into the graph that saved files carry: nothing private may be in it.
         """
-        if value == self.none:
+        if isinstance(value, str) and value == self.none:
             return value
-        found = [part.stat() for part in shards(self.find(value))]
+        try:
+            found = [part.stat() for part in shards(self.find(self.read(value)))]
+        except (LongtakeError, OSError):
+            return "no such file"  # an error would become NaN, which no JSON may hold
         return f"{sum(f.st_size for f in found)} bytes, {max(f.st_mtime_ns for f in found)}"
 
 

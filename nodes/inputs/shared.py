@@ -1,5 +1,6 @@
 """Inputs and outputs that several nodes have."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,15 @@ SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 CLIP_FPS = Number("fps", 0.0, MAX_RATE, default=0.0, optional=True)
+
+
+def each_time() -> str:
+    """For `fingerprint_inputs` of a node that runs whenever it is queued.
+
+    NaN, which differs from itself, would do as well; but ComfyUI writes what comes back into the
+    graph that saved files carry, and JSON has no NaN.
+    """
+    return f"queued at {time.time_ns()}"
 
 
 def found_by(words: str, essentials: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from ...host.comfyui.cache import models
 from ...host.comfyui.node_text import show_text
 from ...models.errors import InputError
 from ..inputs.kinds import Choice, verdict
-from ..inputs.shared import found_by
+from ..inputs.shared import each_time, found_by
 
 ACTION = Choice("action", ("show", "drop", "drop all"), default="show")
 
@@ -47,8 +47,8 @@ class ModelCacheNode(io.ComfyNode):
         return verdict((ACTION.read, action))
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> float:
-        return float("nan")  # NaN differs from itself, so the node always runs
+    def fingerprint_inputs(cls, **_) -> str:
+        return each_time()
 
     @classmethod
     def execute(cls, action: str, file: str, after=None) -> io.NodeOutput:

@@ -82,7 +82,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, dtype: str, family: str = FAMILY.default) -> io.NodeOutput:
-        model = load.load_model(file, DTYPE.read(dtype), FAMILY.read(family))
+        model = load.load_model(MODEL_FILE.read(file), DTYPE.read(dtype), FAMILY.read(family))
         show_text(described(model))
         return io.NodeOutput(model)
 
@@ -117,7 +117,7 @@ class LoadTextEncoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load.load_text_encoder(file))
+        return io.NodeOutput(load.load_text_encoder(TEXT_ENCODER_FILE.read(file)))
 
 
 class LoadVAE(io.ComfyNode):
@@ -155,4 +155,4 @@ class LoadVAE(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load.load_vae(file, VAE_DTYPE.read(dtype)))
+        return io.NodeOutput(load.load_vae(VAE_FILE.read(file), VAE_DTYPE.read(dtype)))

@@ -51,6 +51,6 @@ class LoadLora(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, file: str, strength: float, half: str = lora.BY_NAME) -> io.NodeOutput:
-        changed, fit = lora.add(model, file, STRENGTH.read(strength), HALF.read(half))
+        changed, fit = lora.add(model, FILE.read(file), STRENGTH.read(strength), HALF.read(half))
         show_text(str(fit))
         return io.NodeOutput(changed)

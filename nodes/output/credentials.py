@@ -11,7 +11,7 @@ from ...host.provenance.credentials import file_behind, report_on
 from ...host.provenance.mark import find_mark_in
 from ...models.errors import InputError
 from ..inputs.kinds import File, verdict
-from ..inputs.shared import found_by
+from ..inputs.shared import each_time, found_by
 
 CATEGORY = "Longtake/Save"
 NONE = ""  # not a word: the browser would try to preview a file of that name
@@ -59,13 +59,13 @@ class ReadCredentials(io.ComfyNode):
         return verdict((FILE.read, file))
 
     @classmethod
-    def fingerprint_inputs(cls, file=NONE, **_) -> float:
+    def fingerprint_inputs(cls, file=NONE, **_) -> str:
         # A file may have been replaced since, or the trust list changed.
-        return float("nan")
+        return each_time()
 
     @classmethod
     def execute(cls, file: str, video=None) -> io.NodeOutput:
-        if (video is None) == (file == NONE):
+        if (video is None) == (FILE.read(file) == NONE):
             raise InputError("connect a video, or choose a file: one of the two.")
         path = file_behind(video) if video is not None else find_media(file)
         report = report_on(path)

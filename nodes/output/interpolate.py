@@ -98,7 +98,7 @@ class Interpolate(io.ComfyNode):
             tile=TILE.read(tile),
         )
         rate = frame_rate(IMAGE_FPS.read(image_fps))
-        network = load_rife(file, DTYPE.read(dtype))
+        network = load_rife(FILE.read(file), DTYPE.read(dtype))
         wanted = bool(images) or video is None
         with open_footage(image if video is None else video, rate) as footage:
             result, frames, note = interpolate_video(footage, network, options, wanted)

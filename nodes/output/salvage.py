@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 from ...host.comfyui.node_text import show_text
 from ...host.video.unfinished import find_unfinished, salvaged_video, unfinished_menu
 from ..inputs.kinds import File, verdict
-from ..inputs.shared import found_by
+from ..inputs.shared import each_time, found_by
 
 NEWEST = ""
 FILE = File(
@@ -45,8 +45,8 @@ class SalvageNode(io.ComfyNode):
         return verdict((FILE.read, file))
 
     @classmethod
-    def fingerprint_inputs(cls, file=NEWEST) -> float:
-        return float("nan")  # the folder has changed since
+    def fingerprint_inputs(cls, file=NEWEST) -> str:
+        return each_time()  # the folder has changed since
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
