@@ -63,7 +63,10 @@ def find_certificate(folder: Path, environment: Mapping[str, str]) -> Certificat
     if not local.exists():
         _store(local, new_certificate())
     text = _text(local)
-    return _checked(text, text, None, str(local))
+    try:
+        return _checked(text, text, None, str(local))
+    except InputError as error:  # one that was made while the clock was wrong, for example
+        raise InputError(f"{error} Delete that file, and a new one is made.") from None
 
 
 def trust_anchors(folder: Path) -> str:

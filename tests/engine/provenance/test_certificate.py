@@ -191,3 +191,16 @@ def test_roots_to_trust_are_ones_own_and_those_in_a_file(tmp_path):
     assert "PRIVATE" not in certificates.trust_anchors(tmp_path)
     (tmp_path / "trusted.pem").write_text("more\n")
     assert certificates.trust_anchors(tmp_path) == own + "more\n"
+
+
+@pytest.mark.parametrize("years", [-3, 11])
+def test_of_one_that_was_made_under_a_wrong_clock_the_file_to_delete_is_named(
+    tmp_path, monkeypatch, years
+):
+    certificates.find_certificate(tmp_path, {})
+    now = certificates._now()
+    monkeypatch.setattr(certificates, "_now", lambda: now + years * 365 * DAY)
+    with pytest.raises(InputError, match=r"local\.pem cannot sign: .*\. Delete that file"):
+        certificates.find_certificate(tmp_path, {})
+    (tmp_path / "local.pem").unlink()
+    assert certificates.find_certificate(tmp_path, {}).source.endswith("local.pem")
