@@ -8,6 +8,7 @@ one with another shot changed, or in none.
 import json
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from torch import Tensor
 from ..files import discard, patiently
 
 ENDING = ".safetensors"
+OWN = re.compile(r"[0-9a-f]{64}" + re.escape(ENDING))  # a hash
+PART = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{8}\.part")
 HEADER = 4096  # bytes, more than the beginning of a file takes that says what is in it
 ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
 README = (
@@ -118,9 +121,14 @@ class WindowStore:
     def has(self, key: str) -> bool:
         return self.path(key).is_file()
 
+    def _kept(self) -> list[Path]:
+        """The windows on disk, the newest first; what else lies in the folder is somebody's."""
+        own = (path for path in self.folder.glob(f"*{ENDING}") if OWN.fullmatch(path.name))
+        return sorted(own, key=modified, reverse=True)
+
     def seeds(self, like: str) -> list[int]:
         """With which seeds a window is on disk, by its hash of all but these; the newest first."""
-        kept = sorted(self.folder.glob(f"*{ENDING}"), key=modified, reverse=True)
+        kept = self._kept()
         found = []
         for path in kept:
             with (
@@ -135,9 +143,9 @@ class WindowStore:
     def tidy(self, now: Callable[[], float] = time.time) -> None:
         """Delete the oldest windows beyond the limits, and what a crash left unfinished."""
         for part in self.folder.glob(".*.part"):
-            if now() - modified(part) > ABANDONED:
+            if PART.fullmatch(part.name) and now() - modified(part) > ABANDONED:
                 discard(part)
-        kept = sorted(self.folder.glob(f"*{ENDING}"), key=modified, reverse=True)
+        kept = self._kept()
         total = 0
         for number, path in enumerate(kept, start=1):
             total += size(path)

@@ -89,7 +89,7 @@ def check_prefix(prefix: str) -> None:
         OutputError: if its folder cannot be written to, or the disk is full.
     """
     name = safe_name(fill_in_dates(prefix, 8192, 8192))
-    folder = _inside(name)
+    folder = inside_output(name)
     if is_too_long(folder / (name.name + HIDDEN_NAME)):
         raise InputError(
             f"'{prefix}' cannot be the name of a file: with its folder it would be longer than the "
@@ -111,12 +111,13 @@ def folder_for(name: PurePosixPath) -> Path:
     Raises:
         InputError: if a link leads out of the output folder.
     """
-    folder = _inside(name)
+    folder = inside_output(name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _inside(name: PurePosixPath) -> Path:
+def inside_output(name: PurePosixPath) -> Path:
+    """The folder of a file to be saved. Raises InputError if a link leads out of the output."""
     folder = output_folder() / name.parent
     real = Path(os.path.realpath(folder))  # unlike resolve, it accepts links to themselves
     if not real.is_relative_to(output_folder()):

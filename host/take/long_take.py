@@ -32,7 +32,7 @@ from ...engine.take.window_store import WindowStore
 from ...models.errors import InputError, NoPictureError, OutputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_output, show_text
-from ..comfyui.output import folder_for, numbered_names, output_folder, temporary_file
+from ..comfyui.output import folder_for, inside_output, numbered_names, temporary_file
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
 from ..networks.vae import PieceDecoder, make_room
@@ -201,7 +201,8 @@ class Stopped:
 
 
 def store_folder() -> Path:
-    return output_folder() / FOLDER / "windows"
+    """Where windows are kept. Raises InputError if a link leads out of the output folder."""
+    return inside_output(PurePosixPath(FOLDER, "windows", "windows"))
 
 
 def film_take(

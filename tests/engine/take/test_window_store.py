@@ -90,12 +90,14 @@ def test_the_oldest_go_first_and_never_those_in_use(tmp_path):
 
 def test_what_a_crash_left_goes_after_an_hour(store):
     store.save(KEY, window())
-    part = store.folder / ".abc.part"
-    part.write_bytes(b"x")
+    part, others = store.folder / f".{KEY[:16]}.0123abcd.part", store.folder / ".abc.part"
+    for file in (part, others):
+        file.write_bytes(b"x")
     store.tidy()
     assert part.exists()
     store.tidy(now=lambda: part.stat().st_mtime + 4000)
     assert not part.exists()
+    assert others.exists()
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_take(tmp_path, caplog):
@@ -150,3 +152,14 @@ def test_what_cannot_be_deleted_now_ends_no_take(tmp_path, held):
     store.tidy(now=lambda: 9e9)
     store.forget()
     assert {path.name for path in tmp_path.iterdir()} >= {".abc.part", f"{KEY}.safetensors"}
+
+
+def test_what_it_did_not_name_stays(tmp_path):
+    """Somebody's models, or a folder that was there before."""
+    store = WindowStore(tmp_path, Limits(files=0, bytes=0))
+    for name in ("model.safetensors", "AB" * 32 + ".safetensors", "ab" * 31 + ".safetensors"):
+        (tmp_path / name).write_bytes(b"12345678{}")
+    (tmp_path / f"{KEY}.safetensors").write_bytes(b"12345678{}")
+    store.tidy()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not store.has(KEY)
