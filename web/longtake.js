@@ -15,8 +15,10 @@ app.registerExtension({
         addStyle();
         const press = (event) => (pointer = [event.clientX, event.clientY]);
         window.addEventListener("pointerdown", press, { capture: true, passive: true });
+        app.api.addEventListener("executed", showAgain);
     },
     nodeCreated(node) {
+        if (isOurs(node)) keepSeed(node);
         if (node.comfyClass === "LongtakeStoryboard") addStrip(app, node);
     },
     getNodeMenuItems(node) {
@@ -28,6 +30,24 @@ app.registerExtension({
         return hasVideo(item) ? [GO_ON] : [];
     },
 });
+
+function isOurs(node) {
+    return Boolean(node?.comfyClass?.startsWith("Longtake"));
+}
+
+/** Older front-ends begin with another seed for each run, and cannot be told otherwise. */
+function keepSeed(node) {
+    const control = node.widgets?.find((widget) => widget.name === "control_after_generate");
+    if (control) control.value = "fixed"; // what was saved comes later, and stays
+}
+
+/** What a node shows while it runs comes with its cached output, too, and is shown as it was. */
+function showAgain({ detail }) {
+    const id = String(detail?.display_node ?? detail?.node);
+    const [text] = detail?.output?.text ?? [];
+    if (typeof text !== "string" || !isOurs(app.graph.getNodeById(id))) return;
+    app.api.dispatchCustomEvent("progress_text", { nodeId: id, text });
+}
 
 function goOn() {
     const node = Object.values(app.canvas.selected_nodes ?? {}).find(hasVideo);

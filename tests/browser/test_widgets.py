@@ -32,6 +32,14 @@ QUEUED = """(id) => {  // what the page does with each widget of a graph that it
     for (const widget of node.widgets) widget.afterQueued?.();
     return Object.fromEntries(node.widgets.map((widget) => [widget.name, widget.value]));
 }"""
+ARRIVED = """async ([id, text]) => {  // what a node shows once its output has arrived
+    const output = { text: [text] };
+    const detail = { node: id, display_node: id, output, prompt_id: "1" };
+    app.api.dispatchCustomEvent("executed", detail);
+    await new Promise((done) => setTimeout(done, 300));
+    const { widgets } = app.graph.getNodeById(id);
+    return widgets.filter(({ name }) => /text-preview/.test(name)).map(({ value }) => value);
+}"""
 PLACE_OF = """([id, name]) => {  // where in the window the number of a widget is drawn
     const node = app.graph.getNodeById(id);
     const widget = node.widgets.find((widget) => widget.name === name);
@@ -82,10 +90,16 @@ def test_what_is_typed_into_the_canvas_is_what_is_queued(empty, request, widget,
 
 @pytest.mark.parametrize("name", ["LongtakeShot", "LongtakeSample", "LongtakeLongTake"])
 def test_a_seed_stays_when_the_graph_is_queued(empty, name):
-    if OLDEST and name != "LongtakeShot":
-        pytest.skip("it cannot be told what control after generate begins with")
     node = empty.ask(PLACE, [name, [400, 200]])
     assert empty.ask(QUEUED, node)["seed"] == (-1 if name == "LongtakeShot" else 0)
+
+
+def test_what_a_node_says_comes_with_its_cached_output(empty):
+    """As a run ends whose Schedule is in the cache: the host sends its output, and no progress."""
+    node = empty.ask(PLACE, ["LongtakeSchedule", [400, 200]])
+    assert empty.ask(ARRIVED, [node, "24 steps, shift 3"]) == ["24 steps, shift 3"]
+    note = empty.ask(PLACE, ["Note", [400, 600]])
+    assert "not ours" not in empty.ask(ARRIVED, [note, "not ours"])
 
 
 def test_a_song_is_uploaded_by_the_button_of_load_audio(empty, tmp_path):
