@@ -188,7 +188,12 @@ def refuse_zeros(weights: Mapping[str, Tensor], source: str) -> None:
 
 
 def _is_zero(weight: Tensor) -> bool:
-    """Whether all numbers of a tensor are zero; of most, the first few say that they are not."""
+    """Whether all numbers of a tensor are zero; of most, the first few say that they are not.
+
+    Those that lie on a device, or only have a shape, are not waited for.
+    """
+    if weight.device.type != "cpu":
+        return False
     numbers = weight.detach().flatten()
     if numbers.dtype in FP8:
         numbers = numbers.view(torch.uint8)

@@ -1,6 +1,7 @@
 """What a node just put on the canvas keeps of what is typed, and what it leaves alone."""
 
 import json
+import secrets
 
 import pytest
 
@@ -103,10 +104,10 @@ def test_what_a_node_says_comes_with_its_cached_output(empty):
 
 
 def test_a_song_is_uploaded_by_the_button_of_load_audio(empty, tmp_path):
-    song = written(tmp_path / "song.wav", "pcm_s16le")
+    song = written(tmp_path / f"song_{secrets.token_hex(4)}.wav", "pcm_s16le")
     node = empty.ask(PLACE, ["LongtakeLoadAudio", [400, 200]])
     empty.settle()
     empty.upload(node, empty.ask(PLACE_OF, [node, "upload"]), song)
     sent = empty.ask("async () => (await app.graphToPrompt()).output")[node]["inputs"]
-    assert {**sent, "audioUI": ""} == {"audio": "song.wav", "start": 0, "seconds": 0, "audioUI": ""}
+    assert {**sent, "audioUI": ""} == {"audio": song.name, "start": 0, "seconds": 0, "audioUI": ""}
     assert not [error for error in empty.errors if "400" not in error]  # of a file without a name

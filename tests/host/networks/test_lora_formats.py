@@ -173,7 +173,7 @@ def test_a_lora_for_another_model_is_refused(pack, both, loras):
     save_file(other, loras / "flux.safetensors")
     with pytest.raises(CheckpointError, match="'flux.safetensors' fits nowhere.*lora_unet_double"):
         pack.lora.add(both[1], "flux.safetensors", 1.0)
-    with pytest.raises(InputError, match=r"folder loras. Nearest: 'flux\.safetensors'"):
+    with pytest.raises(InputError, match=r"put the file there. Nearest: 'flux\.safetensors'"):
         pack.lora.add(both[1], "flx.safetensors", 1.0)
 
 
