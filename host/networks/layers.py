@@ -106,13 +106,13 @@ class FusedRotary(Rotary):
         apart = torch.is_grad_enabled() or torch.compiler.is_compiling()
         if x.device.type == "cpu" or apart or not has_kernel():
             return super().forward(x, table)
-        return comfy.quant_ops.ck.apply_rope1(x, matrices_of(table))
+        return _kitchen().apply_rope1(x, matrices_of(table))
 
 
 @lru_cache(maxsize=1)
 def has_kernel() -> bool:
     """Whether the host has a kernel for it, and not only the same in torch's operations."""
-    kitchen = getattr(comfy.quant_ops, "ck", None)
+    kitchen = _kitchen()
     backends = kitchen.list_backends() if hasattr(kitchen, "list_backends") else {}
     return any(
         name != "eager"
@@ -121,6 +121,11 @@ def has_kernel() -> bool:
         and "apply_rope1" in found["capabilities"]
         for name, found in backends.items()
     )
+
+
+def _kitchen() -> Any:
+    """The kernels of newer hosts; None where there are none."""
+    return getattr(comfy.quant_ops, "ck", None)
 
 
 def matrices_of(table: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ...models.errors import InputError, LongtakeError
 from ...models.weights_file import shards
 
 # Where a host can be told what "control after generate" begins with.
-FIXED = io.ControlAfterGenerate.fixed if hasattr(io, "ControlAfterGenerate") else True
+FIXED = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", True)
 
 
 @dataclass(frozen=True)
