@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 ADVANCED = {
+    "LongtakeLoadLora": {"half"},
     "LongtakeCanvas": {"batch_size"},
     "LongtakeDecode": {"crf"},
     "LongtakeExtendVideo": {"overlap", "window"},
