@@ -137,16 +137,12 @@ def _rgb(frame: av.VideoFrame, look: Look, rich: bool) -> NDArray[Any]:
     if (matrix := _matrix(frame)) is not None:
         frame.colorspace = matrix  # PyAV 17 takes BT.2020 from here only
     width, height = look.upright
-    kind = "rgba" if look.transparent else "rgb"
-    if rich:
-        kind = {"rgb": "rgb48le", "rgba": "rgba64le"}[kind]
-    else:
-        kind = {"rgb": "rgb24"}.get(kind, kind)
+    kinds = ("rgb48le", "rgba64le") if rich else ("rgb24", "rgba")
     picture = VideoReformatter().reformat(
         frame,
         width,
         height,
-        format=kind,
+        format=kinds[look.transparent],
         src_colorspace=matrix,
         src_color_range=frame.color_range,
         # Nothing to RGB, but up to 16.1 PyAV looks at neither where they are equal.

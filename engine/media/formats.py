@@ -105,7 +105,7 @@ def encoder_of(form: Format, side: int = SVT_SIDE) -> str:
     )
 
 
-def check_frames(form: Format, width: int, height: int, fps: Fraction) -> None:
+def check_format(form: Format, width: int, height: int, fps: Fraction) -> None:
     """Raises InputError for frames that a format's encoders do not take, or that cannot be read."""
     if fps > form.fastest:
         raise InputError(

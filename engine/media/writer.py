@@ -28,7 +28,7 @@ from .formats import (
     VISUALLY_LOSSLESS,
     Format,
     Quality,
-    check_frames,
+    check_format,
     encoder_of,
     encoder_options,
 )
@@ -152,7 +152,7 @@ class _Frames:
         if first is None:
             raise InputError("a video needs at least 1 frame, and there is none.")
         self.height, self.width = _check_frames(first, first.shape)
-        check_frames(form, self.width, self.height, fps)
+        check_format(form, self.width, self.height, fps)
         self._chunks, self._shape = chain([first], arrays), first.shape
         self.fps, self.count, self._check = fps, 0, check
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,15 @@ DIT = DiTConfig(
     freq_width=16,
     frame_levels=True,
 )
+ONE_LEVEL = replace(DIT, frame_levels=False)
+IMAGES = replace(ONE_LEVEL, in_channels=16, image_width=20)
+DITS = {
+    "one level": ONE_LEVEL,
+    "a level for each frame": DIT,
+    "a frame rate": replace(DIT, frame_rates=True),
+    "image channels": IMAGES,
+    "two images": replace(IMAGES, image_positions=9),
+}
 VAE = VAEConfig(
     width=8,
     decoder_width=8,

@@ -1,6 +1,5 @@
 """Every network on a GPU's tensors, of each maker, without a GPU: see tests/fake_card.py."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,19 +15,10 @@ from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests import fake_card as fake
 from tests.fake_card import Copies, card, fake_card, moved, there
-from tests.host.conftest import DIT, TEXT, VAE
+from tests.host.conftest import DIT, DITS, TEXT, VAE
 from tests.host.peak import Peak
 from tests.models.tiny import VAE_21, VAE_22
 
-ONE_LEVEL = replace(DIT, frame_levels=False)
-IMAGES = replace(ONE_LEVEL, in_channels=16, image_width=20)
-KINDS = {
-    "one level": ONE_LEVEL,
-    "a level for each frame": DIT,
-    "a frame rate": replace(DIT, frame_rates=True),
-    "image channels": IMAGES,
-    "two images": replace(IMAGES, image_positions=9),
-}
 SHAPE = (2, 6, 3, 5, 7)
 ANSWER = SimpleNamespace(all=lambda: True, any=lambda: False)  # to what must be asked back
 
@@ -51,9 +41,9 @@ def test_devices_do_not_mix_and_numbers_do_not_come_back():
         bool(there(2).isfinite().all())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DITS)
 def test_a_step_of_the_transformer(kind):
-    config = KINDS[kind]
+    config = DITS[kind]
     network = moved(WanDiT(config, device="meta", dtype=torch.bfloat16))
     image = there(2, 9, config.image_width) if config.image_width else None
     text = network.read_text(there(2, 5, config.text_width), image)
@@ -185,12 +175,12 @@ def conditioned(model, **given) -> dict:
     return {name: cond.process_cond(**how).cond for name, cond in conds.items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DITS)
 def test_a_step_as_core_asks_for_it(pack, kind, monkeypatch):
     from comfy.ldm.modules.attention import attention_pytorch
 
     monkeypatch.setattr(pack.forward, "optimized_attention", attention_pytorch)
-    model = model_there(pack, KINDS[kind])
+    model = model_there(pack, DITS[kind])
     mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
     given = {"denoise_mask": mask, "latent_image": there(1, *SHAPE[1:], dtype=torch.float32)}
     if model.sizes.image_width:

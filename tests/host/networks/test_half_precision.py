@@ -3,8 +3,6 @@
 Its largest number is 65504: what goes beyond is infinite, and the video black.
 """
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,19 +12,10 @@ from longtake.models.rife.config import RifeConfig
 from longtake.models.rife.ifnet import IFNet
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
-from tests.host.conftest import DIT, VAE
+from tests.host.conftest import DITS, VAE
 from tests.models.tiny import VAE_21, VAE_22, randomised
 
 ROOM = 65504 / 100  # largest activation that leaves room for another prompt's
-ONE_LEVEL = replace(DIT, frame_levels=False)
-IMAGES = replace(ONE_LEVEL, in_channels=16, image_width=20)
-KINDS = {
-    "one level": ONE_LEVEL,
-    "a level for each frame": DIT,
-    "a frame rate": replace(DIT, frame_rates=True),
-    "image channels": IMAGES,
-    "two images": replace(IMAGES, image_positions=9),
-}
 
 
 def rng() -> torch.Generator:
@@ -50,9 +39,9 @@ def both(network: torch.nn.Module, call) -> None:
     near(call(network.half(), torch.float16), whole)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DITS)
 def test_a_step(kind):
-    config = KINDS[kind]
+    config = DITS[kind]
 
     def call(network, dtype):
         image = numbers(1, 9, config.image_width).to(dtype) if config.image_width else None
