@@ -133,7 +133,7 @@ def demo(argv: list[str]) -> int:
 
 def salvage(argv: list[str]) -> int:
     set_up_python()
-    return call([python(), "-I", ROOT / "salvage.py", *(argv or [ROOT / "output"])])
+    return call([python(), "-I", ROOT / "salvage.py", *argv])
 
 
 def program(module: str, *words: object) -> list:

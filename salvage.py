@@ -1,7 +1,10 @@
 """What a crash left of a video becomes a video, without ComfyUI, by ComfyUI's own Python.
 
     python salvage.py               lists unfinished videos in ComfyUI's output folder
+    python salvage.py FOLDER        those in another, such as that of --output-directory
     python salvage.py FILE          recovers one; with --out, under that name
+
+What a crash left and nobody can use is deleted from a folder that is looked into, after an hour.
 
 `python` is ComfyUI's, in portable Windows the one in python_embeded; from any folder.
 """
@@ -13,10 +16,13 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent
 
 
-def output_folder() -> Path:
-    """ComfyUI's, if this lies in its custom_nodes; else dev.py's."""
-    comfyui = ROOT.parent.parent / "output"
-    return comfyui if ROOT.parent.name == "custom_nodes" and comfyui.is_dir() else ROOT / "output"
+def output_folders() -> list[Path]:
+    """Those that there are: ComfyUI's, if this lies in its custom_nodes or is linked there; those
+    of dev.py."""
+    places = Path(__file__).absolute().parent, ROOT
+    hosts = [place.parent.parent for place in places if place.parent.name == "custom_nodes"]
+    folders = [host / "output" for host in (*hosts, ROOT / ".host" / "ComfyUI", ROOT)]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 if __name__ == "__main__":
@@ -26,4 +32,5 @@ if __name__ == "__main__":
     pack.__path__ = [str(ROOT)]
     from longtake.engine.media.salvage import main
 
-    main(sys.argv[1:] or [str(output_folder())])
+    found = sys.argv[1:] or [str(folder) for folder in output_folders()]
+    main(found or sys.exit("salvage.py: there is no output folder here: name one."))

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from _measure import import_core
 
-from longtake.engine.media.publish import leftovers
+from longtake.engine.media.publish import UNFINISHED, leftovers
 from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.salvage import salvage
 from longtake.engine.media.sound import Sound
@@ -313,7 +313,7 @@ def one_kill(path: Path, moment: float, counts: dict, lost: list[int]) -> None:
         counts["whole" if whole else "torn"] += 1
     parts = leftovers(path.parent, age=0)
     for part in parts:
-        if not path.exists():
+        if not path.exists() and UNFINISHED.fullmatch(part.name):
             try_salvage(part, handed[-1], counts, lost)
         part.unlink()
     if not parts and not path.exists():

@@ -21,7 +21,10 @@ Finish = Callable[[Path], Path]
 The file is not changed afterwards, so this is the place to sign it.
 """
 
-UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.(part\.mp4|ready\.[a-z0-9]+)")
+UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.(part\.mp4|ready\.(mp4|mkv|webm|webp|gif))")
+HIDDEN = re.compile(  # every hidden name that a file of ours has until it gets its own
+    r"\.(.*\.)?[0-9a-f]{8}\.(part|whole|still|ready)(\.signed)?(\.[a-z0-9]+)?"
+)
 BITS_PER_PIXEL = 0.25  # of visually lossless h264, which seldom needs as much
 RESERVE = 64 * 2**20  # bytes of a disk that are left free
 
@@ -54,7 +57,7 @@ def hidden_file(path: Path, stage: str, suffix: str) -> Iterator[Path]:
 
 def display_name(path: Path) -> str:
     """A file's name for messages; the user has never seen a hidden one."""
-    return "the file" if UNFINISHED.fullmatch(path.name) else path.name
+    return "the file" if HIDDEN.fullmatch(path.name) else path.name
 
 
 def refuse_existing(path: Path) -> None:
@@ -155,14 +158,12 @@ def check_space(folder: Path, need: int = 0) -> None:
 
 
 def leftovers(folder: Path, age: float = 60.0) -> list[Path]:
-    """Unfinished videos below `folder`, oldest first.
-
-    Among them complete ones (".ready") that had not got their name yet.
+    """Hidden files of ours below `folder` that nobody has given their name, oldest first.
 
     Args:
         folder: of finished videos; unfinished ones lie beside them.
         age: seconds since the last change; a younger file may still be written to.
     """
-    found = [file for file in folder.rglob(".*") if UNFINISHED.fullmatch(file.name)]
+    found = [file for file in folder.rglob(".*") if HIDDEN.fullmatch(file.name)]
     times = {file: file.stat().st_mtime for file in found if file.is_file()}
     return sorted((f for f in times if times[f] <= time.time() - age), key=times.__getitem__)

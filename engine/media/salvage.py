@@ -14,12 +14,16 @@ from typing import NamedTuple
 import av
 
 from ...models.errors import InputError, LongtakeError
+from ..files import discard
 from .formats import FORMATS, Format
-from .publish import claim, leftovers
+from .publish import UNFINISHED, claim, leftovers
 from .reader import MOV, codec_of, container_of, media_facts, open_media
 from .writer import copy_video
 
 REORDERED = 32  # packets at the end, among which an earlier frame may be missing
+
+
+ABANDONED = 3600.0  # seconds after which nobody comes back for what cannot be mended
 
 
 class Salvaged(NamedTuple):
@@ -33,6 +37,33 @@ class Salvaged(NamedTuple):
     path: Path
     frames: int
     seconds: float
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Videos below `folder` that can be mended and nobody writes to, oldest first."""
+    return [file for file in leftovers(folder) if _can_be_mended(file)]
+
+
+def clean(folder: Path) -> int:
+    """Delete what a crash left below `folder` and nobody can use, such as a still without its
+    video, or a video without a frame; returns how many files."""
+    useless = [file for file in leftovers(folder, ABANDONED) if not _can_be_mended(file)]
+    for file in useless:
+        discard(file)
+    return len(useless)
+
+
+def _can_be_mended(file: Path) -> bool:
+    if not UNFINISHED.fullmatch(file.name):
+        return False
+    try:
+        with open_media(file) as container:
+            if not file.stem.endswith(".ready"):
+                _form_of(file, codec_of(container.streams.video[0]))
+            first = next(container.demux(video=0), None)
+            return first is not None and first.size > 0 and not first.is_corrupt
+    except (InputError, OSError):  # PyAV's errors are OSErrors, too
+        return False
 
 
 def salvage(part: Path, path: Path | None = None) -> Salvaged:
@@ -106,16 +137,24 @@ def _form_of(part: Path, codec: str) -> Format:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser("salvage.py", description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path, help="an unfinished video, or a folder to look for some")
+    parser.add_argument(
+        "file", type=Path, nargs="+", help="an unfinished video, or folders to look for some"
+    )
     parser.add_argument("--out", type=Path, help="the new file; by default beside the old one")
     options = parser.parse_args(arguments)
-    if options.file.is_dir():
-        parts = leftovers(options.file)
+    for folder in filter(Path.is_dir, options.file):
+        clean(folder)
+        parts = unfinished(folder)
         sys.stdout.writelines(f"{part}\n" for part in parts)
-        sys.stderr.write(f"{len(parts)} unfinished videos in {options.file}\n")
-        return
+        sys.stderr.write(f"{len(parts)} unfinished videos in {folder}\n")
+    for file in options.file:
+        if not file.is_dir():
+            _save(file, options.out)
+
+
+def _save(file: Path, path: Path | None) -> None:
     try:
-        saved = salvage(options.file, options.out)
+        saved = salvage(file, path)
     except LongtakeError as error:
         sys.exit(f"salvage.py: {error}")
     sys.stderr.write(f"{saved.frames} frames, {saved.seconds:.2f} s\n")

@@ -23,9 +23,11 @@ def check_complete(file: Path, path: Path, packets: int = 0) -> None:
     Raises:
         OutputError: if a part of it is missing.
     """
-    animation = file.suffix in (".gif", ".webp")
+    animation = file.suffix in (".gif", ".webp") and file.is_file()
     if _animation_is_complete(file) if animation else _intact_packets(file) == packets:
         return
+    if not file.is_file():
+        raise OutputError(f"{display_name(path)} was deleted while it was written.")
     raise OutputError(
         f"{display_name(path)} cannot be written: not all of it reached the disk, which may be "
         f"full."

@@ -61,6 +61,7 @@ def write_video(
     sound: Sound | SoundPart | Path | None = None,
     finish: Finish | None = None,
     check: Callable[[], Any] = lambda: None,
+    part: Path | None = None,
 ) -> None:
     """Encode a frame stream.
 
@@ -77,6 +78,7 @@ def write_video(
             copy it from.
         finish: see publish.Finish.
         check: called for every frame and packet; an exception from it ends the writing.
+        part: name beside which the unfinished video is hidden, where that is not `path`.
 
     Raises:
         InputError: if there are no frames, or they differ in size.
@@ -86,12 +88,13 @@ def write_video(
     try:
         refuse_existing(path)
         encoder_of(form)
-        with hidden_file(path, "part", ".mp4") as part:
+        with hidden_file(part or path, "part", ".mp4") as growing:
             frames = _Frames(chunks, fps, form, check)
             track = None if form.animation else sound
-            packets = _encode(part, frames, form, quality, metadata or {}, track)
-            check_complete(part, path, packets)
-            copy_video(part, path, form=form, finish=finish, check=check, quality=quality)
+            packets = _encode(growing, frames, form, quality, metadata or {}, track)
+            check_complete(growing, path, packets)
+            path.parent.mkdir(parents=True, exist_ok=True)  # a temp folder may be emptied any time
+            copy_video(growing, path, form=form, finish=finish, check=check, quality=quality)
     finally:
         if hasattr(chunks, "close"):  # now, not when the traceback of an error is dropped
             chunks.close()
@@ -166,7 +169,7 @@ class _Frames:
 
 
 def _encode(
-    part: Path,
+    growing: Path,
     frames: _Frames,
     form: Format,
     quality: Quality,
@@ -176,7 +179,7 @@ def _encode(
     if form.animation:
         form, quality = MP4, INTERMEDIATE
     with ExitStack() as stack:
-        container = stack.enter_context(av.open(part, "w", format="mp4", options=FRAGMENTED))
+        container = stack.enter_context(av.open(growing, "w", format="mp4", options=FRAGMENTED))
         _tag(container, metadata)
         stream = _video_stream(container, frames, form, quality)
         tracks = [Track(stream, frames.packets(stream))]
@@ -185,7 +188,7 @@ def _encode(
         elif sound is not None:
             tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
         container.start_encoding()
-        hide(part)
+        hide(growing)
         return mux(container, tracks, cut=not isinstance(sound, Path))
 
 

@@ -52,6 +52,18 @@ def find_media(name: str) -> Path:
     return file
 
 
+def check_there(file: Path) -> None:
+    """Raises InputError if the file behind a VIDEO is none, or gone."""
+    if file.is_file():
+        return
+    if file.exists():
+        raise InputError(f"{file.name} is not a video that can be read: it is no ordinary file.")
+    raise InputError(
+        f"the file of this VIDEO is gone: {file.name}. It was deleted, or ComfyUI's temp folder "
+        f"was emptied; queue the graph again, or change an input of the node that made it."
+    )
+
+
 def media_menu(suffixes: tuple[str, ...]) -> list[str]:
     """Names for `find_media`: files of the input folder, then the newest of the output folder."""
     inputs, output = folders()["input"], folders()["output"]
@@ -63,8 +75,9 @@ def media_menu(suffixes: tuple[str, ...]) -> list[str]:
 def _files(folder: Path, suffixes: tuple[str, ...], *, deep: bool) -> Iterator[Path]:
     for at, subfolders, files in os.walk(folder):
         for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
-                yield Path(at) / name
+            file = Path(at) / name
+            if name.lower().endswith(suffixes) and not name.startswith(".") and file.is_file():
+                yield file
         if not deep:
             subfolders.clear()
 

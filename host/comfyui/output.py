@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -37,13 +36,6 @@ HIDDEN_NAME = "." * 45  # as much as is added to a name while its file is writte
 
 def output_folder() -> Path:
     return Path(folder_paths.get_output_directory()).resolve()
-
-
-def temporary_file(stem: str, suffix: str = ".mp4") -> Path:
-    """A new file name in ComfyUI's temp folder, which is emptied when ComfyUI starts."""
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
 
 
 def fill_in_dates(prefix: str, width: int, height: int) -> str:

@@ -12,7 +12,7 @@ from ...engine.provenance import report, signing
 from ...engine.provenance.certificate import find_certificate, local_root, trust_anchors
 from ...engine.provenance.report import Report
 from ...models.errors import InputError, LongtakeError
-from ..comfyui.media_folders import in_media_folders
+from ..comfyui.media_folders import check_there, in_media_folders
 from .lineage import remember_saved, statement_of
 
 CHOICES = ("auto", "off", "required")
@@ -129,6 +129,7 @@ def file_behind(video: Any) -> Path:
         raise InputError(
             f"{Path(source).name} is not in ComfyUI's input or output folder: copy it there first."
         )
+    check_there(Path(source))
     return Path(source)
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from comfy.model_management import InterruptProcessingException
-from comfy_api.latest import Input, InputImpl, io, ui
+from comfy_api.latest import Input, io, ui
 from torch import Tensor
 
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
+from ...engine.files import discard, is_writable
 from ...engine.frames.stream import frame_stream, with_a_picture
 from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
@@ -31,8 +32,9 @@ from ...engine.take.time_left import bytes_of, duration
 from ...engine.take.window_store import WindowStore
 from ...models.errors import InputError, NoPictureError, OutputError
 from ..comfyui.conditioning import Prompts
+from ..comfyui.films import film, temporary_file
 from ..comfyui.node_text import show_output, show_text
-from ..comfyui.output import folder_for, inside_output, numbered_names, temporary_file
+from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
 from ..networks.vae import PieceDecoder, make_room
@@ -230,7 +232,9 @@ def film_take(
     log.info("longtake: %s", ascii_of(plan.replace("\n", "; ")))
     path, stopped, frames = temporary_file("longtake"), Stopped(), 0
     pictures = ShotPictures(recipe.board.shots, total, size.fps)
-    check_space(path.parent, writing_bytes(total, size.width, size.height))
+    part = part_beside(path)
+    for folder in {path.parent, part.parent}:
+        check_space(folder, writing_bytes(total, size.width, size.height))
 
     def counted(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         nonlocal frames
@@ -242,7 +246,8 @@ def film_take(
         frames_made = pictures.passing(spliced(recipe.take, stopped.streams(sampler)))
         chunks = counted(with_a_picture(frames_made))
         try:
-            write_video(path, chunks, size.fps, sound=recipe.board.sound, metadata=metadata)
+            sound = recipe.board.sound
+            write_video(path, chunks, size.fps, sound=sound, metadata=metadata, part=part)
         except InputError:
             if stopped.by is None or frames:
                 raise
@@ -252,11 +257,24 @@ def film_take(
             frames = 0
     store.tidy()
     if stopped.by is not None:
+        for picture in pictures.files:
+            discard(picture)
         raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
     if not keep:
         store.forget()
     show_text(f"{done_in_words(recipe)}\n{plan}")
-    return InputImpl.VideoFromFile(str(path)), pictures.shown(path)
+    return film(path, pictures.files), pictures.shown(path)
+
+
+def part_beside(path: Path) -> Path:
+    """The name beside which a take is hidden while it is made: in the output folder, where it
+    survives a crash and the next start; beside `path` if nothing can be written there."""
+    name = PurePosixPath(FOLDER, "take.mp4")
+    try:
+        part = folder_for(name) / name.name
+    except OSError:
+        return path
+    return part if is_writable(part.parent) else path
 
 
 def raise_stopped(by: BaseException, video: Path | None, seconds: float) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...engine.take.layout import frame_starts
 from ...engine.take.storyboard import Shot
-from ..comfyui.output import temporary_file
+from ..comfyui.films import temporary_file
 
 LARGEST = 256  # pixels of a side
 NAME = "longtake_shots"  # in a node's `ui`; web/storyboard/pictures.js reads it
@@ -24,6 +24,9 @@ class ShotPictures:
         shots: of the take, in order.
         frames: how many it has.
         fps: of them a second.
+
+    Attributes:
+        files: the pictures.
     """
 
     def __init__(self, shots: Sequence[Shot], frames: int, fps: Fraction):
@@ -32,6 +35,7 @@ class ShotPictures:
             {"words": shot.prompt, "start": float(start / fps), "end": float(end / fps)}
             for shot, (start, end) in zip(shots, spans, strict=True)
         ]
+        self.files: list[Path] = []
         self._due = {(start + end) // 2: number for number, (start, end) in enumerate(spans)}
 
     def passing(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -52,6 +56,7 @@ class ShotPictures:
         except OSError:
             return  # a take is worth more than a picture of it
         shot["picture"] = path.name
+        self.files.append(path)
 
     def shown(self, video: Path) -> dict[str, list[str]]:
         """For a node's `ui`: as text, or the browser would list each of them as what was made.

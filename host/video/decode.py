@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import comfy.sd
-from comfy_api.latest import Input, InputImpl
+from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.frames.prefetch import prefetch
@@ -11,7 +11,7 @@ from ...engine.frames.stream import frame_stream, with_a_picture, without_first
 from ...engine.media.formats import VISUALLY_LOSSLESS, Quality
 from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
-from ..comfyui.output import temporary_file
+from ..comfyui.films import film, temporary_file
 from ..comfyui.progress import cancel_within_networks, check_cancelled, with_progress
 from ..networks.vae import decoder, grid_of
 
@@ -48,4 +48,4 @@ def decode_to_video(
     with cancel_within_networks():
         chunks = with_progress(prefetch(frames), total)
         write_video(path, chunks, fps, quality=quality, check=check_cancelled)
-    return InputImpl.VideoFromFile(str(path))
+    return film(path)

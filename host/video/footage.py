@@ -23,7 +23,8 @@ from ...engine.media.sound_part import SoundPart, sound_part
 from ...engine.opaque import opaque
 from ...engine.rates import frame_rate
 from ...models.errors import InputError
-from ..comfyui.output import temporary_file
+from ..comfyui.films import temporary_file
+from ..comfyui.media_folders import check_there
 
 WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
 
@@ -165,13 +166,15 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
 @contextmanager
 def _video_file(video: Input.Video, window: tuple[float, float] | None) -> Iterator[Path]:
     """The file behind a VIDEO; a VIDEO without one is written to one for the time of the block."""
-    source = None if window is None else video.get_stream_source()
-    if isinstance(source, str) and Path(source).is_file():
-        yield Path(source)
-        return
+    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+    if isinstance(source, str):
+        check_there(Path(source))
+        if window is not None:
+            yield Path(source)
+            return
     path = temporary_file("source")
     try:
-        if isinstance(source, io.BytesIO):
+        if window is not None and isinstance(source, io.BytesIO):
             with path.open("wb") as file:
                 shutil.copyfileobj(source, file)
         else:

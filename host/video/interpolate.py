@@ -7,7 +7,7 @@ from fractions import Fraction
 import comfy.model_management as mm
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import Input, InputImpl
+from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.frames.interpolation import (
@@ -24,7 +24,7 @@ from ...engine.frames.stream import with_even_sides
 from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ...models.errors import InputError
-from ..comfyui.output import temporary_file
+from ..comfyui.films import film, temporary_file
 from ..comfyui.progress import check_cancelled, with_progress
 from .footage import Footage
 
@@ -101,7 +101,7 @@ def interpolate_video(
     write_video(path, frames, timing.target, sound=footage.sound, check=check_cancelled)
     whole = torch.cat(kept).float().div_(255) if images else None
     note = ", ".join((_summary(timing, tally), *footage.notes))
-    return InputImpl.VideoFromFile(str(path)), whole, note
+    return film(path), whole, note
 
 
 def _collected(chunks: Iterable[Tensor], into: list[Tensor]) -> Iterator[Tensor]:

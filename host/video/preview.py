@@ -6,7 +6,7 @@ from typing import Any
 from ...engine.media.formats import Format
 from ...engine.media.reader import media_facts, read_frames
 from ...engine.media.still import POSTER, write_still
-from ..comfyui.output import temporary_file
+from ..comfyui.films import shown, temporary_file
 from .save import SavedVideo
 
 
@@ -21,7 +21,7 @@ def preview_of(saved: SavedVideo, form: Format) -> dict[str, Any]:
 
 
 def _poster(video: Path) -> PurePosixPath:
-    path, facts = temporary_file("preview", ".png"), media_facts(video)
+    path, facts = shown(temporary_file("preview", ".png")), media_facts(video)
     write_still(path, read_frames(video), facts.frames, facts.fps, POSTER, {})
     return PurePosixPath(path.name)
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from comfy_api.latest import Input, InputImpl
 
-from ...engine.media.publish import leftovers
-from ...engine.media.salvage import Salvaged, salvage
+from ...engine.media.salvage import Salvaged, clean, salvage, unfinished
 from ...models.errors import InputError
 from ..comfyui.media_folders import media_named
 from ..comfyui.output import output_folder
@@ -14,7 +13,7 @@ from ..comfyui.output import output_folder
 def unfinished_menu() -> list[str]:
     """Names for `find_unfinished`, newest first; none that may still be written to."""
     folder = output_folder()
-    return [file.relative_to(folder).as_posix() for file in reversed(leftovers(folder))]
+    return [file.relative_to(folder).as_posix() for file in reversed(unfinished(folder))]
 
 
 def find_unfinished(name: str) -> Path:
@@ -25,7 +24,7 @@ def find_unfinished(name: str) -> Path:
 
 
 def salvaged_video(name: str) -> tuple[Input.Video, Salvaged]:
-    """An unfinished video as a VIDEO, a new file beside it.
+    """An unfinished video as a VIDEO, a new file beside it; what nobody can mend is deleted.
 
     Args:
         name: one of `unfinished_menu`, or of any mp4 whose end is missing; empty for the newest.
@@ -39,5 +38,6 @@ def salvaged_video(name: str) -> tuple[Input.Video, Salvaged]:
             "there is no unfinished video in ComfyUI's output folder; one that changed in the last "
             "minute may still be written to."
         )
+    clean(output_folder())
     saved = salvage(find_unfinished(name or menu[0]))
     return InputImpl.VideoFromFile(str(saved.path)), saved

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ...engine.media.formats import MP4, Quality
 from ...engine.rates import MAX_RATE, frame_rate
+from ...host.comfyui.films import films_lost
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.networks.vae import decode_frames
@@ -50,6 +51,10 @@ class Decode(io.ComfyNode):
                 )
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> str:
+        return films_lost()
 
     @classmethod
     def execute(cls, latent, vae, fps: float, crf: int = CRF.default) -> io.NodeOutput:

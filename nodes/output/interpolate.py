@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...engine.rates import frame_rate
+from ...host.comfyui.films import films_lost
 from ...host.comfyui.node_text import show_text
 from ...host.networks.rife import RIFE_BUILT_IN, RIFE_DTYPES, find_rife, load_rife, rife_menu
 from ...host.video.footage import open_footage
@@ -66,7 +67,7 @@ class Interpolate(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
-        return FILE.version(file)
+        return f"{FILE.version(file)}, {films_lost()}"
 
     @classmethod
     def execute(

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
+from ...host.comfyui.films import films_lost
 from ...host.comfyui.output import graph_metadata
 from ...host.take.long_take import film_take
 from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
@@ -86,6 +87,10 @@ class LongTake(io.ComfyNode):
             (KEEP.read, keep),
             (ASPECT.read, aspect),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> str:
+        return films_lost()
 
     @classmethod
     def execute(

@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -70,6 +71,24 @@ def windows(host):
     for path in folder.glob("*.safetensors"):
         path.unlink()
     return folder
+
+
+@pytest.fixture
+def crash(host, monkeypatch) -> list[Path]:
+    """What there is of a video, at the moment its last frame is written."""
+    from longtake.host.take import long_take
+
+    seen, real = [], long_take.write_video
+
+    def write(path, chunks, *rest, **more):
+        def watched():
+            yield from chunks
+            seen.extend(host.base.rglob(".*.part.mp4"))
+
+        real(path, watched(), *rest, **more)
+
+    monkeypatch.setattr(long_take, "write_video", write)
+    return seen
 
 
 def frames_of(path) -> np.ndarray:
@@ -585,3 +604,24 @@ def test_mistakes_in_shot_nodes_are_told_by_their_time(board, host, change, told
 def test_the_graph_is_in_the_saved_take(take, host):
     with av.open(saved(host, host.run(take, want=["save"]))) as container:
         assert json.loads(container.metadata["prompt"])["take"]["inputs"]["seconds"] == 3.0
+
+
+def test_a_take_grows_in_the_output_folder_and_a_crash_leaves_it_there(host, take, windows, crash):
+    """Not in the temp folder, which is emptied at every start."""
+    host.run(take)
+    (left,) = crash
+    assert left.parent == host.base / "output" / "longtake"
+    assert not list(left.parent.glob(".*"))  # that one is hidden only as long as it grows
+
+
+def test_films_that_are_gone_are_made_again(host, take, windows, runs):
+    executor = host.executor()
+    run = host.run(take.but(), executor=executor)
+    Path(run.values["take"][0].get_stream_source()).unlink()
+    sampled = len(runs)
+    again = host.run(take.but(save={"filename_prefix": "takes/again"}), executor=executor)
+    assert again.success
+    assert again.executed >= {"take", "save"}
+    assert len(runs) == sampled  # from its windows
+    last = host.run(take.but(save={"filename_prefix": "takes/last"}), executor=executor)
+    assert "take" not in last.executed

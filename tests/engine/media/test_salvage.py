@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from longtake.engine.media.formats import FORMATS, Quality
 from longtake.engine.media.publish import leftovers
 from longtake.engine.media.reader import media_facts
-from longtake.engine.media.salvage import main, salvage
+from longtake.engine.media.salvage import ABANDONED, clean, main, salvage, unfinished
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError, OutputError
@@ -157,10 +158,57 @@ def test_what_was_whole_and_without_a_name_gets_one(tmp_path):
 
 def test_leftovers_are_found_once_nobody_writes_to_them(part, tmp_path):
     (tmp_path / ".hidden.part.mp4").write_bytes(b"somebody's")
-    assert leftovers(tmp_path) == []
+    assert unfinished(tmp_path) == []
     old = time.time() - 61
     os.utime(part, (old, old))
-    assert leftovers(tmp_path) == [part]
+    assert unfinished(tmp_path) == [part]
+
+
+def test_what_cannot_be_mended_is_not_listed_and_after_an_hour_deleted(part):
+    folder, hidden = part.parent, ".a.01234567"
+    ready = clip(folder / f"{hidden}.ready.mp4")
+    useless = [
+        f"{hidden}.part", f"{hidden}.part.mp4", f"{hidden}.ready.png", f"{hidden}.still.png",
+        f"{hidden}.ready.signed.mp4", f"{hidden}.ready.89abcdef.whole.signed.mp4",
+        f"{hidden}.ready.89abcdef.part.mp4", f"{hidden}.whole.webm", ".01234567.part",
+    ]  # fmt: skip
+    theirs = [".a.part.mp4", "a.01234567.part.mp4", ".a.0123456g.still.png", ".git"]
+    for name in (*useless, *theirs):
+        (folder / name).write_bytes(b"\0\0\0\x1cftypiso5" if "89abcdef.part" in name else b"")
+    assert set(leftovers(folder, age=0)) == {part, ready, *(folder / name for name in useless)}
+    assert clean(folder) == 0  # somebody may still be at it
+    for file in folder.iterdir():
+        os.utime(file, (time.time() - ABANDONED - 1,) * 2)
+    assert set(unfinished(folder)) == {part, ready}
+    assert clean(folder) == len(useless)
+    assert {file.name for file in folder.iterdir()} == {part.name, ready.name, *theirs}
+
+
+def test_the_command_looks_where_this_comfyui_writes(part, tmp_path, links):
+    """In the folder of the ComfyUI that the pack lies in, also by a link, or that dev.py made."""
+    output = tmp_path / "ComfyUI" / "output"
+    for folder in ("custom_nodes", "output"):
+        (tmp_path / "ComfyUI" / folder).mkdir(parents=True)
+    os.utime(part, (time.time() - 61,) * 2)
+    os.link(part, output / part.name)
+    pack = tmp_path / "ComfyUI" / "custom_nodes" / "longtake"
+    pack.mkdir()
+    for name in ("engine", "models"):
+        shutil.copytree(ROOT / name, pack / name, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copy(ROOT / "salvage.py", pack)
+    command = [sys.executable, "-I", pack / "salvage.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == f"{output / part.name}\n", done.stderr
+    pack.rename(tmp_path / "checkout")
+    pack.symlink_to(tmp_path / "checkout")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == f"{output / part.name}\n", done.stderr
+    output.rename(tmp_path / "elsewhere")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stderr == "salvage.py: there is no output folder here: name one.\n"
+    command = [*command, tmp_path / "elsewhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == f"{tmp_path / 'elsewhere' / part.name}\n"
 
 
 def test_the_command_lists_and_saves(part, capsys):

@@ -1,0 +1,76 @@
+"""Files in ComfyUI's temp folder, which are there as long as somebody has them.
+
+ComfyUI empties the folder only when it starts, and keeps a VIDEO as long as its graph is queued
+unchanged. So a file goes with the last VIDEO of it, but for the newest few, which the browser may
+still show. Somebody else may empty the folder at any time: `films_lost` tells.
+"""
+
+import secrets
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import Input, InputImpl
+
+from ...engine.files import discard
+
+SHOWN = 16  # of the newest files, which stay although nobody has them
+
+
+class Film(str):
+    """The path of a file that is deleted once nobody has this object any more.
+
+    A VIDEO hands on the very object that it was made with, also to its trimmed parts.
+
+    Args:
+        path: of the file.
+        beside: paths of others that go with it.
+    """
+
+    def __new__(cls, path: Path, beside: Iterable[Path] = ()) -> "Film":
+        self = super().__new__(cls, path)
+        weakref.finalize(self, _delete, [path, *beside])
+        return self
+
+
+_there: set[str] = set()  # paths of films that somebody has
+_newest: deque[Film] = deque(maxlen=SHOWN)
+_lost: list[str] = []
+
+
+def temporary_file(stem: str, suffix: str = ".mp4") -> Path:
+    """A new file name in ComfyUI's temp folder, which is emptied when ComfyUI starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{stem}_{secrets.token_hex(8)}{suffix}"
+
+
+def film(path: Path, beside: Iterable[Path] = ()) -> Input.Video:
+    """A file in the temp folder as a VIDEO, which it and those `beside` it go with."""
+    kept = Film(path, beside)
+    _there.add(str(path))
+    _newest.append(kept)
+    return InputImpl.VideoFromFile(kept)
+
+
+def shown(path: Path) -> Path:
+    """A file in the temp folder that only the browser shows, as one of the newest."""
+    _newest.append(Film(path))
+    return path
+
+
+def films_lost() -> str:
+    """For `fingerprint_inputs` of a node that makes films: it runs again once one is gone."""
+    for path in list(_there):
+        if not Path(path).is_file():
+            _there.discard(path)
+            _lost.append(path)
+    return f"{len(_lost)} films lost"
+
+
+def _delete(paths: list[Path]) -> None:
+    for path in paths:
+        _there.discard(str(path))
+        discard(path)
