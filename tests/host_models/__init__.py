@@ -1,0 +1,24 @@
+"""Video models as core's loaders give them, tiny and of random weights.
+
+Each function makes MODEL, VAE and CONDITIONING of core's own classes, with the sizes that other
+code may count on (latent channels, strides, class names) and all others as small as they go:
+
+    tiny = ltxv()
+    frames = nodes.VAEDecode().decode(tiny.vae, nodes.KSampler().sample(tiny.model, …)[0])
+
+`import comfy` must work where they are called; the fixture `comfyui` sees to that.
+"""
+
+from tests.host_models.build import HostModel
+from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
+from tests.host_models.ltx import ltxv
+from tests.host_models.wan import wan21, wan22
+
+__all__ = [
+    "HostModel",
+    "hunyuan_video",
+    "hunyuan_video_from_an_image",
+    "ltxv",
+    "wan21",
+    "wan22",
+]
