@@ -11,14 +11,19 @@ code may count on (latent channels, strides, class names) and all others as smal
 
 from tests.host_models.build import HostModel
 from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
-from tests.host_models.ltx import ltxv
+from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
+from tests.host_models.minimax import minimax_h3, minimax_latent
 from tests.host_models.wan import wan21, wan22
 
 __all__ = [
     "HostModel",
     "hunyuan_video",
     "hunyuan_video_from_an_image",
+    "ltxav",
+    "ltxav_latent",
     "ltxv",
+    "minimax_h3",
+    "minimax_latent",
     "wan21",
     "wan22",
 ]

@@ -38,6 +38,7 @@ class HostModel:
 
         given = {**SETTINGS, "denoise": 1.0, **settings}
         given = {"positive": self.positive, "negative": self.negative, **given}
+        latent = as_the_host_takes_masks(latent)
         return nodes.KSampler().sample(self.model, latent_image=latent, **given)[0]
 
     def sample_custom(self, latent: dict, **settings: Any) -> tuple[dict, dict]:
@@ -45,6 +46,7 @@ class HostModel:
         from comfy_extras import nodes_custom_sampler as custom
 
         given = {**SETTINGS, **settings}
+        latent = as_the_host_takes_masks(latent)
         args = self.model, self.positive, self.negative, given["cfg"]
         guider = custom.CFGGuider.execute(*args)[0]
         sampler = custom.KSamplerSelect.execute(given["sampler_name"])[0]
@@ -54,10 +56,33 @@ class HostModel:
         return out[0], out[1]
 
     def decode(self, latent: dict) -> Tensor:
-        """(F, H, W, 3): the frames that core's VAEDecode makes."""
+        """(f, h, w, 3): the frames that core's VAEDecode makes, which in 0.3.75 takes no sound."""
         import nodes
 
-        return nodes.VAEDecode().decode(self.vae, latent)[0]
+        return nodes.VAEDecode().decode(self.vae, {"samples": streams_of(latent)[0]})[0]
+
+    def decode_sound(self, latent: dict) -> Tensor:
+        """(1, 2, samples): what the audio VAE makes of the last stream."""
+        return self.audio_vae.decode(streams_of(latent)[-1]).movedim(-1, 1)
+
+
+def streams_of(latent: dict) -> list[Tensor]:
+    """The latents of pictures, and of sound where there are such."""
+    samples = latent["samples"]
+    return list(samples.unbind()) if samples.is_nested else [samples]
+
+
+def as_the_host_takes_masks(latent: dict) -> dict:
+    """The same, with the masks of both streams in one row for 0.3.75, which takes no others."""
+    import comfy.sample
+    from comfy.utils import pack_latents, reshape_mask
+
+    mask = latent.get("noise_mask")
+    if mask is None or not mask.is_nested or hasattr(comfy.sample, "prepare_empty_noise"):
+        return latent
+    masks = zip(mask.unbind(), streams_of(latent), strict=True)
+    packed = pack_latents([reshape_mask(m, stream.shape) for m, stream in masks])[0]
+    return {**latent, "noise_mask": packed}
 
 
 def rng_of(seed: int) -> torch.Generator:
