@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from tests.host_models import hunyuan_video, hunyuan_video_from_an_image, ltxv, wan21, wan22
+from tests import host_models
+from tests.host_models import (
+    MODELS,
+    hunyuan_video,
+    hunyuan_video_from_an_image,
+    ltxv,
+    wan21,
+    wan22,
+)
 
 pytestmark = pytest.mark.usefixtures("comfyui")
 # of each: its class, the class of its latents, (c, stride in time, in space)
@@ -136,3 +144,60 @@ def test_guides_lengthen_the_latent_of_ltxv_until_they_are_cropped():
     assert cropped["samples"].shape == empty["samples"].shape
     plain = tiny.sample(empty)["samples"]
     assert (cropped["samples"] - plain).norm() > 1e-3 * plain.norm()
+
+
+ALL = [make.__name__ for make in MODELS]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_words_are_a_prompt(name):
+    tiny = getattr(host_models, name)()
+    encoded = {}
+    for text in ("a red ball", "a red box", "", "a red ball"):
+        entry = tiny.clip.encode_from_tokens_scheduled(tiny.clip.tokenize(text))[0]
+        assert entry[0].shape == (1, max(1, len(text.split())), tiny.positive[0][0].shape[-1])
+        assert entry[1].keys() == tiny.positive[0][1].keys() | {"pooled_output"}
+        if text in encoded:
+            assert torch.equal(encoded[text], entry[0])
+        encoded[text] = entry[0]
+    assert torch.equal(encoded["a red ball"][:, :2], encoded["a red box"][:, :2])
+    assert not torch.equal(encoded["a red ball"][:, 2], encoded["a red box"][:, 2])
+
+
+def test_pictures_of_a_prompt_are_noticed():
+    clip = host_models.minimax_h3().clip
+    light, dark = (torch.full((1, 4, 4, 3), value) for value in (0.9, 0.1))
+    with_light, with_dark, with_none = (
+        clip.encode_from_tokens_scheduled(clip.tokenize("a ball", images=images))[0][0]
+        for images in ([light], [dark], [])
+    )
+    assert with_light.shape[1] == with_none.shape[1] + 1
+    assert not torch.equal(with_light, with_dark)
+    assert [text for text, _ in clip.asked] == ["a ball"] * 3
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_in_a_graph(name, host):
+    host_models.register_tiny_models()
+    kinds = {"ltxv": (1, 128, 2, 2, 2), "wan22": (1, 48, 2, 2, 2)}
+    if name in ("ltxav", "minimax_h3"):
+        make = {"ltxav": host_models.ltxav_latent, "minimax_h3": host_models.minimax_latent}
+        samples = make[name](64, 64, {"ltxav": 9, "minimax_h3": 22}[name])["samples"]
+    else:
+        samples = torch.zeros(kinds.get(name, (1, 16, 2, 2, 2)))
+    prompt = {
+        "model": {"class_type": host_models.NODE, "inputs": {"name": name}},
+        "ball": {
+            "class_type": "CLIPTextEncode",
+            "inputs": {"clip": ["model", 1], "text": "a red ball"},
+        },
+        "none": {"class_type": "LongtakePrompt", "inputs": {"clip": ["model", 1], "text": ""}},
+    }
+    run = host.run(prompt, want=list(prompt))
+    assert run.success, run.error
+    model, _, vae, audio_vae = run.values["model"]
+    assert (audio_vae is not None) == samples.is_nested
+    tiny = host_models.HostModel(
+        model, vae, run.values["ball"][0], run.values["none"][0], audio_vae
+    )
+    assert tiny.decode(tiny.sample({"samples": samples})).isfinite().all()

@@ -6,6 +6,10 @@ code may count on (latent channels, strides, class names) and all others as smal
     tiny = ltxv()
     frames = nodes.VAEDecode().decode(tiny.vae, nodes.KSampler().sample(tiny.model, …)[0])
 
+In a graph they come from a node, after `register_tiny_models()`:
+
+    {"class_type": NODE, "inputs": {"name": "ltxv"}}  # MODEL, CLIP, VAE, VAE of the sound
+
 `import comfy` must work where they are called; the fixture `comfyui` sees to that.
 """
 
@@ -13,9 +17,11 @@ from tests.host_models.build import HostModel
 from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
 from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
 from tests.host_models.minimax import minimax_h3, minimax_latent
+from tests.host_models.node import NODE, node_of
 from tests.host_models.wan import wan21, wan22
 
 __all__ = [
+    "NODE",
     "HostModel",
     "hunyuan_video",
     "hunyuan_video_from_an_image",
@@ -24,6 +30,16 @@ __all__ = [
     "ltxv",
     "minimax_h3",
     "minimax_latent",
+    "register_tiny_models",
     "wan21",
     "wan22",
 ]
+
+MODELS = (ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image, wan21, wan22)
+
+
+def register_tiny_models() -> None:
+    import nodes
+
+    models = {make.__name__: make for make in MODELS}
+    nodes.NODE_CLASS_MAPPINGS.setdefault(NODE, node_of(models))

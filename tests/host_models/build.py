@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from unittest.mock import patch
 
@@ -31,6 +31,13 @@ class HostModel:
     positive: list
     negative: list
     audio_vae: Any = None
+
+    @cached_property
+    def clip(self) -> Any:
+        """CLIP that gives each word random numbers of its own."""
+        from tests.host_models.words import Words
+
+        return Words(self.positive)
 
     def sample(self, latent: dict, **settings: Any) -> dict:
         """The LATENT that core's KSampler makes of another in two steps."""
