@@ -262,3 +262,75 @@ class TestLTXAV:
         middle = sound[..., 150 : 150 + 4096 * 4]
         assert torch.equal(encoded, tiny.audio_vae.encode(middle.movedim(1, -1)))
         assert encoded.shape == (1, 8, 10, 16)
+
+
+class TestCoresOwnNodes:
+    """What core has for pictures with sound, where it has it."""
+
+    @pytest.fixture(autouse=True)
+    def newer_host(self):
+        if not minimax_is_here():
+            pytest.skip("this host has no nodes for pictures with sound")
+
+    @pytest.mark.parametrize(
+        ("make", "frames", "rate"), [("minimax_h3", 22, 32000), ("ltxav", 17, 24000)]
+    )
+    def test_what_is_sampled_is_decoded_as_a_whole(self, make, frames, rate):
+        from comfy_extras.nodes_audio import VAEDecodeAudio
+        from comfy_extras.nodes_lt import LTXVConcatAVLatent, LTXVSeparateAVLatent
+        from comfy_extras.nodes_lt_audio import LTXVAudioVAEDecode
+
+        import nodes
+
+        tiny, empty = {
+            "minimax_h3": lambda: (minimax_h3(), minimax_latent(64, 64, 22)),
+            "ltxav": lambda: (ltxav(), ltxav_latent(64, 64, 17)),
+        }[make]()
+        sampled = tiny.sample(empty)
+        assert torch.equal(nodes.VAEDecode().decode(tiny.vae, sampled)[0], tiny.decode(sampled))
+        plain = LTXVAudioVAEDecode.execute(sampled, tiny.audio_vae)[0]
+        assert torch.equal(plain["waveform"], tiny.decode_sound(sampled))
+        louder = VAEDecodeAudio.execute(tiny.audio_vae, sampled)[0]
+        assert plain["sample_rate"] == louder["sample_rate"] == rate
+        assert louder["waveform"].std() <= 0.2 + 1e-4
+        apart = LTXVSeparateAVLatent.execute(sampled).result
+        together = LTXVConcatAVLatent.execute(*apart)[0]
+        for a, b in zip(streams_of(together), streams_of(sampled), strict=True):
+            assert torch.equal(a, b)
+
+    def test_first_and_last_picture_and_guides_between_them(self):
+        from comfy_extras.nodes_minimax_h3 import MiniMaxH3AddGuide, MiniMaxH3ImageToVideo
+
+        tiny = minimax_h3()
+        pictures = moving_pictures(6)
+        sound = {"waveform": 0.1 * random_numbers(4, 1, 2, 8000), "sample_rate": 32000}
+        args = tiny.clip, tiny.vae, "a red ball", 64, 32, 39
+        ends = MiniMaxH3ImageToVideo.execute(*args, pictures[:1], pictures[-1:]).result
+        args = ends[0], ends[1], 9, tiny.vae, tiny.audio_vae
+        positive = MiniMaxH3AddGuide.execute(*args, pictures, sound)[0]
+        guides = positive[0][1]["minimax_keyframes"]
+        assert [guide["resolved_frame_index"] for guide in guides] == [0, 38, 9]
+        assert [guide["latent"].shape[2] for guide in guides] == [1, 1, 2]
+        assert guides[2]["audio_latent"].shape == (1, 32, 2, 10)
+        assert len(tiny.clip.asked[0][1]["images"]) == 2
+
+        plain = tiny.sample(ends[1], positive=ends[0])
+        guided = tiny.sample(ends[1], positive=positive)
+        for a, b in zip(streams_of(guided), streams_of(plain), strict=True):
+            assert a.isfinite().all()
+            assert far(a, b)
+
+    def test_references(self):
+        from comfy_extras.nodes_minimax_h3 import MiniMaxH3ReferenceToVideo
+
+        tiny = minimax_h3()
+        sound = {"waveform": 0.1 * random_numbers(4, 1, 2, 8000), "sample_rate": 32000}
+        positive, latent = MiniMaxH3ReferenceToVideo.execute(
+            *(tiny.clip, tiny.vae, tiny.audio_vae, "<Picture 1> sings <Audio 1>", 64, 32, 22),
+            ref_images={"ref_image_0": moving_pictures(1)},
+            ref_audios={"ref_audio_0": sound},
+        ).result
+        assert [block["kind"] for block in positive[0][1]["minimax_refs"]] == ["image", "audio"]
+        made = streams_of(tiny.sample(latent, positive=positive))
+        assert [stream.shape for stream in made] == [(1, 24, 7, 2, 4), (1, 32, 2, 37)]
+        assert all(stream.isfinite().all() for stream in made)
