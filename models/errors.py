@@ -33,13 +33,20 @@ class InputError(LongtakeError, ValueError):
 class FrameCountError(InputError):
     """A number of pixel frames that does not fit the latent grid."""
 
-    def __init__(self, frames: int, stride: int):
-        below = max(0, frames - 1) // stride * stride + 1
+    def __init__(self, frames: int, rule: str, below: int, step: int):
         super().__init__(
-            f"{frames} frames do not fit the latent grid: this VAE packs {stride} frames into each "
-            f"latent frame after the first, so the count must be 1 + {stride}·n. "
-            f"Nearest: {below} or {below + stride}."
+            f"{frames} frames do not fit the latent grid: {rule}. "
+            f"Nearest: {below} or {below + step}."
         )
+
+    @classmethod
+    def causal(cls, frames: int, stride: int) -> "FrameCountError":
+        """Of a VAE that packs `stride` frames into each latent frame after the first."""
+        rule = (
+            f"this VAE packs {stride} frames into each latent frame after the first, so the count "
+            f"must be 1 + {stride}·n"
+        )
+        return cls(frames, rule, max(0, frames - 1) // stride * stride + 1, stride)
 
 
 class SizeError(InputError):

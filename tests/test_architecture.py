@@ -27,7 +27,7 @@ ROOMS = {
     "models/wan": {"models", "models/cpu"},
     "engine": set(),
     "engine/canvas": {"engine"},
-    "engine/frames": {"engine"},
+    "engine/frames": {"engine", "engine/canvas"},
     "engine/media": {"engine"},
     "engine/provenance": {"engine"},
     "engine/sampling": {"engine/canvas"},

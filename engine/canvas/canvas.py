@@ -2,9 +2,9 @@
 
 Text to video, an image set in motion, extension, infill and loops are one operation on it; they
 differ in which frames are known. A clip goes on its canvas to the bit: nothing is decoded and
-encoded again. Put behind other frames it lacks one thing: its first latent frame holds a single
-pixel frame and can stand only where a video begins. There a whole latent frame is sampled instead,
-whose last pixel frame takes its place; the canvas notes it.
+encoded again. Put behind other frames it lacks one thing on most grids: its first latent frame
+holds a single pixel frame and can stand only where a video begins. There a whole latent frame is
+sampled instead, whose last pixel frame takes its place; the canvas notes it.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,12 @@ from .codec import Codec
 from .known import Pins
 from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted
-from .plan import Window, backwards, between, forwards, usual_overlap
+from .plan import Window, as_clips, backwards, between, forwards
 from .timeline import LONGEST, Placement, Timeline
 
 DIRECTIONS = ("forwards", "backwards")
 SAMPLE, HOLD = "paint", "hold"  # what becomes of latent frames that a clip fills a part of
 EDGES = (SAMPLE, HOLD)
-# Latent frames at a clip's beginning that look right only there, and so are not part of a loop:
-# the first and, after anything else than it, the second.
-LEFT_OUT = 2
-# Latent frames after those that stand at a loop's end too, for the decoder's memory: frames come
-# out at 28 to 32 dB of what they were in the clip after one of them, and above 35 after two.
-REPEATED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +189,7 @@ class Canvas:
         known = sorted({*where.wholly, *partly})
         span = range(known[0], known[-1] + 1)
         frames, lead = where.to_encode(span)
-        latents = self.codec.encode(pictures[frames])[:, :, lead:]
+        latents = self.codec.encode(pictures[frames])[:, :, lead : lead + len(span)]
         before = self.pins or Pins(self.codec)
         shown = range(where.first, where.stop)
         pixels = {**before.pixels, **dict(zip(shown, pictures, strict=False))}
@@ -228,22 +222,24 @@ class Canvas:
         """
         check_overlap_seconds(overlap, window)
         timeline = self.timeline
-        n, new = timeline.latent_frames, timeline.latent_frames_in(seconds)
+        n, alone = timeline.latent_frames, timeline.grid.alone
+        forth = direction == "forwards"
+        new = timeline.added(seconds, n if forth else 0, joins=not forth)
         length = timeline.latent_frames_in(window) if window else self.codec.window
-        past = timeline.latent_frames_in(overlap) if overlap else usual_overlap(length)
-        # Backwards, the first that a window samples is sampled again by the next.
-        least = 2 if direction == "backwards" and new + 1 > length - past else 1
+        past = timeline.latent_frames_in(overlap) if overlap else self.codec.past(length)
+        # Backwards, the first that a window samples may have to be sampled again by the next.
+        least = 1 if forth or new + alone <= length - past else 1 + alone
         if length - past < least:
             usual = [float(timeline.grid.frames(count) / timeline.fps) for count in (past, length)]
             raise nothing_to_sample(overlap or usual[0], window or usual[1])
         past = min(past, n)
         total = n + new
-        if direction == "forwards":
+        if forth:
             plan = forwards(n, total, length, past)
             canvas = self._arranged([*range(n), *[None] * new], plan)
         else:
-            plan = backwards(new + 1, total, length, past)
-            canvas = self._arranged([*[None] * (new + 1), *range(1, n)], plan)
+            plan = backwards(new + alone, total, length, past, alone)
+            canvas = self._arranged([*[None] * (new + alone), *range(alone, n)], plan)
         whole = canvas.timeline
         canvas = canvas.noted(
             f"{timeline.frames} + {whole.frames - timeline.frames} frames: "
@@ -252,8 +248,11 @@ class Canvas:
             count_of(plan),
             *self.notes,
         )
-        if direction == "backwards":
-            canvas = canvas.noted("the clip's first frame is sampled anew, as the last of 4")
+        if alone and not forth:
+            stride = timeline.grid.stride_t
+            canvas = canvas.noted(
+                f"the clip's first frame is sampled anew, as the last of {stride}"
+            )
         return canvas
 
     def fill(self, start: float, end: float, after: "Canvas | None" = None) -> "Canvas":
@@ -270,7 +269,7 @@ class Canvas:
         timeline = self.timeline
         if after is not None:
             kept = frames_before(timeline, start)
-            return self._joined(after, kept, timeline.latent_frames_in(end - start))
+            return self._joined(after, kept, timeline.added(end - start, kept, joins=True))
         first, last = timeline.frame_at("start", start), timeline.frame_at("end", end)
         stop = timeline.frames if end * timeline.fps > timeline.frames - 1 else last
         gap = timeline.touched(first, max(stop, first + 1))
@@ -286,8 +285,8 @@ class Canvas:
 
     def bridge(self, after: "Canvas", seconds: float) -> "Canvas":
         """This clip, `seconds` to be sampled, and the clip `after`."""
-        timeline = self.timeline
-        return self._joined(after, timeline.latent_frames, timeline.latent_frames_in(seconds))
+        n = self.timeline.latent_frames
+        return self._joined(after, n, self.timeline.added(seconds, n, joins=True))
 
     def loop(self, seconds: float) -> "Canvas":
         """A clip and `seconds` that lead from its end to its beginning.
@@ -299,16 +298,17 @@ class Canvas:
         """
         timeline = self.timeline
         n, grid = timeline.latent_frames, timeline.grid
-        if n < LEFT_OUT + 2:
+        least = grid.left_out + max(2, grid.as_clip(1) + 1)
+        if n < least:
             raise InputError(
                 f"a clip of {timeline.frames} frames is too short for a loop: connect "
-                f"{grid.frames(LEFT_OUT + 2)} or more."
+                f"{grid.frames(grid.enough(grid.frames(least)))} or more."
             )
-        new = timeline.latent_frames_in(seconds)
-        tail = min(REPEATED, n - LEFT_OUT - 1)
+        new = timeline.added(seconds, n, joins=True)
+        tail = min(grid.repeated, n - grid.left_out - 1)
         plan = self._between(range(n), range(n, n + new), range(n + new, n + new + tail))
-        order = [*range(n), *[None] * new, *range(LEFT_OUT, LEFT_OUT + tail)]
-        skip = grid.frames(LEFT_OUT + tail)
+        order = [*range(n), *[None] * new, *range(grid.left_out, grid.left_out + tail)]
+        skip = grid.frames(grid.left_out + tail)
         canvas = replace(self._arranged(order, plan), skip=skip)
         frames = canvas.timeline.frames - skip
         return canvas.noted(
@@ -325,7 +325,8 @@ class Canvas:
         canvas = replace(self, strength=strength, notes=(said, *self.notes))
         if timeline.latent_frames <= window:
             return canvas
-        plan = forwards(0, timeline.latent_frames, window, usual_overlap(window))
+        plan = forwards(0, timeline.latent_frames, window, self.codec.past(window))
+        plan = as_clips(plan, timeline.grid.shown)
         return replace(canvas, plan=plan).noted(count_of(plan))
 
     def _joined(self, after: "Canvas", kept: int, new: int) -> "Canvas":
@@ -333,9 +334,10 @@ class Canvas:
         a, b = self.video.latents, after.video.latents
         batch = check_joinable(self, after)
         both = torch.cat((a.expand(batch, -1, -1, -1, -1), b.expand(batch, -1, -1, -1, -1)), dim=2)
-        n, rest = a.shape[2], b.shape[2] - 1
-        # The other clip's first latent frame is 1 pixel frame: the last of the 4 sampled there.
-        order = [*range(kept), *[None] * new, *range(n + 1, n + 1 + rest)]
+        n, alone = a.shape[2], self.codec.grid.alone
+        # Where the other clip's first latent frame can stand only at the beginning, its one pixel
+        # frame is the last of those sampled before it.
+        order = [*range(kept), *[None] * new, *range(n + alone, n + b.shape[2])]
         gap = range(kept, kept + new)
         plan = self._between(range(kept), gap, range(gap.stop, len(order)))
         canvas = replace(self, video=MaskedLatents(both))._arranged(order, plan)
@@ -343,9 +345,13 @@ class Canvas:
         notes = [
             f"sampling {whole.in_words(gap)} of {whole.frames}",
             count_of(plan),
-            "the first frame after them is the second of its clip: the one before is sampled anew",
             *self.notes,
         ]
+        if alone:
+            notes.append(
+                "the first frame after them is the second of its clip: the one before is sampled "
+                "anew"
+            )
         fps, other = self.timeline.fps, after.timeline.fps
         if fps != other:
             notes.append(f"{float(other):g} fps plays at {float(fps):g}")
@@ -354,13 +360,14 @@ class Canvas:
     def _arranged(self, order: Sequence[int | None], plan: Sequence[Window]) -> "Canvas":
         """Known latent frames, by their number in this canvas, and None, to be sampled."""
         video = self.video.arranged(order)
-        return Canvas(video, self.codec, self.timeline.fps, plan=tuple(plan))
+        plan = as_clips(plan, self.codec.grid.shown)
+        return Canvas(video, self.codec, self.timeline.fps, plan=plan)
 
     def _between(
         self, before: Sequence[int], gap: Sequence[int], after: Sequence[int]
     ) -> tuple[Window, ...]:
-        window = self.codec.window
-        return between(before, gap, after, window, usual_overlap(window))
+        window, alone = self.codec.window, self.codec.grid.alone
+        return between(before, gap, after, window, self.codec.past(window), alone)
 
 
 def check_joinable(one: Canvas, after: Canvas) -> int:

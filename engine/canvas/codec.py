@@ -7,6 +7,7 @@ from fractions import Fraction
 from torch import Tensor
 
 from .grid import Grid
+from .plan import usual_overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +19,17 @@ class Codec:
         encode: (frames, h, w, 3) in [0, 1], on the grid -> (1, c, t, h, w) on the CPU.
         fps: frames per second that the model was trained at.
         window: latent frames that it is shown at a time.
+        overlap: how many of them a window goes on from; 0: the usual for any model.
     """
 
     grid: Grid
     encode: Callable[[Tensor], Tensor]
     fps: Fraction
     window: int
+    overlap: int = 0
+
+    def past(self, window: int) -> int:
+        """Latent frames that a window of so many goes on from when nobody chose."""
+        if self.overlap and window == self.window:
+            return self.overlap
+        return self.grid.as_clip(usual_overlap(window))

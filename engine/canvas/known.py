@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .codec import Codec
-from .timeline import LEAD
+from .grid import LEAD
 
 MASK_CHANNELS = 4  # of an I2V checkpoint: a latent frame of Wan's VAEs holds as many pixel frames
 GREY_PIXEL = 0.5  # of an IMAGE; 0 to the VAE

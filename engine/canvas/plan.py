@@ -4,7 +4,7 @@ Plain arithmetic, no tensors: the plan of an hour can be shown before its first 
 the model some latent frames of a canvas; what it gives is known to the windows after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ...models.errors import InputError
@@ -87,13 +87,18 @@ def forwards(known: int, total: int, window: int, overlap: int) -> tuple[Window,
     return tuple(Window(tuple(start + k for k in one.frames), one.context) for one in windows)
 
 
-def backwards(unknown: int, total: int, window: int, overlap: int) -> tuple[Window, ...]:
+def backwards(
+    unknown: int, total: int, window: int, overlap: int, alone: int = 1
+) -> tuple[Window, ...]:
     """Windows that give the first `unknown` of `total` latent frames, the last of them first.
+
+    Args:
+        alone: how many a window samples that can stand only where a video begins.
 
     Raises:
         InputError: also where the overlap leaves only a frame that would be sampled again.
     """
-    if window - check_overlap(overlap, window) == 1 and unknown > 1:
+    if window - check_overlap(overlap, window) == alone and unknown > 1:
         raise InputError(
             f"an overlap of {overlap} latent frames in windows of {window} leaves 1 to sample, and "
             f"the first of a window is sampled again by the next: choose 1 to {window - 2}."
@@ -104,13 +109,18 @@ def backwards(unknown: int, total: int, window: int, overlap: int) -> tuple[Wind
         stop = min(left + overlap, total)
         if stop <= window:
             break
-        windows.append(Window(tuple(range(stop - window, stop)), context=1))
-        left = stop - window + 1
+        windows.append(Window(tuple(range(stop - window, stop)), context=alone))
+        left = stop - window + alone
     return (*windows, Window(tuple(range(min(max(stop, window), total)))))
 
 
 def between(
-    before: Sequence[int], gap: Sequence[int], after: Sequence[int], window: int, overlap: int
+    before: Sequence[int],
+    gap: Sequence[int],
+    after: Sequence[int],
+    window: int,
+    overlap: int,
+    alone: int = 1,
 ) -> tuple[Window, ...]:
     """Windows that fill a gap so that it fits what is on both sides.
 
@@ -118,10 +128,11 @@ def between(
         before, gap, after: latent frames of the canvas in the order in which they are shown.
         window: how many the model is shown at a time.
         overlap: how many known ones each window goes on from.
+        alone: see `backwards`.
     """
     overlap = min(check_overlap(overlap, window), max(1, window - 2))  # room to see the other side
     if not before:
-        return backwards(len(gap), len(gap) + len(after), window, overlap)
+        return backwards(len(gap), len(gap) + len(after), window, overlap, alone)
     windows, known, left = [], list(before), list(gap)
     aim = min(len(after), max(1, overlap // 2), max(0, window - overlap - 1))
     while overlap + len(left) + aim > window and len(left) > 1:
@@ -135,3 +146,18 @@ def between(
     sight = min(len(after), (spare + 1) // 2, max(0, spare - 1))
     past = known[-min(len(known), spare - sight) :]
     return (*windows, Window((*past, *left, *after[: spare - len(past)])))
+
+
+def as_clips(plan: Iterable[Window], shown: Callable[[range], range]) -> tuple[Window, ...]:
+    """A plan whose windows are clips that a model can be shown, each longer where it has to be.
+
+    Args:
+        plan: windows of latent frames that follow one another.
+        shown: see `Grid.shown`.
+    """
+    windows = []
+    for window in plan:
+        frames = shown(range(window.frames[0], window.frames[-1] + 1))
+        context = window.context + window.frames[0] - frames.start
+        windows.append(Window(tuple(frames), context))
+    return tuple(windows)

@@ -12,10 +12,6 @@ from ...models.errors import InputError
 from ..rounding import nearest
 from .grid import Grid
 
-# Latent frames encoded before those that are kept, so that the encoder's memory is what it is in
-# the middle of a video. Measured on the built-in VAE, a still in the middle comes back at 16.8 dB
-# with none, 26.1 with 1, 28.3 with 2 and 28.2 with 3, where its own round trip gives 28.2.
-LEAD = 2
 LONGEST = 3600.0  # seconds of anything that is added to a canvas
 
 
@@ -58,14 +54,20 @@ class Timeline:
         return range(self.grid.latent_frame_of(first), self.grid.latent_frame_of(stop - 1) + 1)
 
     def latent_frames_in(self, seconds: float) -> int:
-        """Latent frames nearest to a duration, 1 or more.
+        """Latent frames nearest to the duration of a window, 1 or more.
 
         Raises:
             InputError: if it is not above 0, or longer than LONGEST.
         """
-        if not 0 < seconds <= LONGEST:  # also false for NaN
-            raise InputError(f"{seconds} seconds: choose a duration above 0, up to {LONGEST:g}.")
-        return self.grid.nearest_latent_frames(Fraction(seconds), self.fps)
+        return self.grid.nearest_latent_frames(checked_seconds(seconds), self.fps)
+
+    def added(self, seconds: float, before: int, joins: bool) -> int:
+        """Latent frames nearest to a duration that is added, 1 or more. See `Grid.added`.
+
+        Raises:
+            InputError: as `latent_frames_in`.
+        """
+        return self.grid.added(checked_seconds(seconds), self.fps, before, joins)
 
     def in_words(self, latent_frames: Iterable[int]) -> str:
         """The pixel frames of some latent frames: "frames 5-8, 13-16"."""
@@ -134,10 +136,15 @@ class Placement:
             Which of the clip's frames, in order; the nearest stands in for those it lacks. And how
             many latent frames to drop from the front of what comes out.
         """
-        grid, lead = self.timeline.grid, 0 if latent_frames.start == 0 else LEAD
-        stop = grid.first_frame(latent_frames.stop)
-        shown = range(stop - grid.frames(len(latent_frames) + lead), stop)
+        shown, lead = self.timeline.grid.to_encode(latent_frames)
         return [min(max(frame - self.first, 0), self.count - 1) for frame in shown], lead
+
+
+def checked_seconds(seconds: float) -> Fraction:
+    """The duration, exactly. Raises InputError if it is not above 0, or longer than LONGEST."""
+    if not 0 < seconds <= LONGEST:  # also false for NaN
+        raise InputError(f"{seconds} seconds: choose a duration above 0, up to {LONGEST:g}.")
+    return Fraction(seconds)
 
 
 def resampled(count: int, rate: Fraction, fps: Fraction, limit: int) -> list[int]:

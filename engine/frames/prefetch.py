@@ -2,7 +2,7 @@
 
 import contextvars
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any, TypeVar
 
@@ -20,6 +20,10 @@ def abandoned() -> bool:
     return any(stop.is_set() for stop in STOPS.get())
 
 
+class Closed(Exception):
+    """Nobody takes what is made any more."""
+
+
 def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     """The same items, made in a thread ahead of their use.
 
@@ -33,13 +37,49 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     Raises:
         Whatever `items` raises, after the items before it.
     """
+
+    def pour(give: Callable[[T], None]) -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                give(item)
+                del item  # its user alone decides how long it lives
+        finally:
+            if hasattr(iterator, "close"):
+                iterator.close()
+
+    return poured(pour, depth)
+
+
+def poured(pour: Callable[[Callable[[T], None]], Any], depth: int = 2) -> Iterator[T]:
+    """What a function gives, one by one, while it runs in a thread.
+
+    Closing the iterator ends the thread: what the function gives next raises Closed in it.
+
+    Args:
+        pour: is handed a function that takes an item, and waits while `depth` are unused. It runs
+            under the caller's inference mode and context variables.
+        depth: how many may be ready and unused; one more is being made.
+
+    Raises:
+        Whatever `pour` raises, after the items before it.
+    """
     queue: Queue[tuple[str, Any]] = Queue(depth)
     stop = threading.Event()
     mode = torch.is_inference_mode_enabled()
 
+    def give(item: T) -> None:
+        if not _put(queue, ("item", item), stop):
+            raise Closed
+
     def make() -> None:
-        with torch.inference_mode(mode):  # which each thread has of its own
-            _produce(items, queue, stop)
+        try:
+            with torch.inference_mode(mode):  # which each thread has of its own
+                pour(give)
+        except BaseException as error:  # noqa: BLE001 - raised where the items are used
+            _put(queue, ("error", error), stop)
+        else:
+            _put(queue, ("end", None), stop)
 
     context = contextvars.copy_context()
     context.run(STOPS.set, (*STOPS.get(), stop))
@@ -52,21 +92,6 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
-
-
-def _produce(items: Iterable[T], queue: Queue, stop: threading.Event) -> None:
-    iterator = iter(items)
-    try:
-        for item in iterator:
-            if not _put(queue, ("item", item), stop):
-                return
-            del item  # its user alone decides how long it lives
-        _put(queue, ("end", None), stop)
-    except BaseException as error:  # noqa: BLE001 - raised where the items are used
-        _put(queue, ("error", error), stop)
-    finally:
-        if hasattr(iterator, "close"):
-            iterator.close()
 
 
 def _put(queue: Queue, message: tuple[str, Any], stop: threading.Event) -> bool:

@@ -151,7 +151,17 @@ def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: in
         piece = rearrange(pixels.float(), "b c f h w -> b f h w c")
         out[:, at:stop] = piece.add(1).div_(2).clamp_(0, 1)
         at = stop
-    low, high = (edge.mul(255).round() for edge in (out.amin((0, 1, 2, 3)), out.amax((0, 1, 2, 3))))
+    return as_image(out)
+
+
+def as_image(pixels: Tensor) -> Tensor:
+    """Videos (b, f, h, w, c) in [0, 1] as ComfyUI's IMAGE: (b·f, h, w, c).
+
+    Raises:
+        NoPictureError: if all frames are one colour.
+    """
+    edges = pixels.amin((0, 1, 2, 3)), pixels.amax((0, 1, 2, 3))
+    low, high = (edge.mul(255).round() for edge in edges)
     if not varies(low, high):
         raise no_picture(low.int().tolist())
-    return rearrange(out, "b f h w c -> (b f) h w c")
+    return rearrange(pixels, "b f h w c -> (b f) h w c")

@@ -34,6 +34,7 @@ class SamplingDefaults:
         boundary: of two experts, the noise level below which the low-noise one takes over.
         cfg_low: of two experts, the low-noise one's cfg.
         levels: of few-step models, the noise levels they were trained on.
+        overlap: frames that a window goes on from; 0: as many as is usual.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class SamplingDefaults:
     boundary: float | None = None
     cfg_low: float | None = None
     levels: tuple[float, ...] | None = None
+    overlap: int = 0
 
     def shift_at(self, width: int, height: int) -> float:
         """The shift for frames of this many pixels."""

@@ -30,7 +30,7 @@ class Clip:
         start: frame of the take that it begins with.
         frames: how many of its frames are shown, those under the next clip's dissolve included.
         dissolve: how many of them shine through the clip before.
-        latent_frames: what is sampled, up to stride_t - 1 frames more than are shown.
+        latent_frames: what is sampled, a few frames more than are shown.
         spans: its shots.
         windows: in which it is sampled.
     """
@@ -90,7 +90,7 @@ def plan_take(
         stop = frames if follower is None else starts[follower]
         if follower is not None:
             stop += _dissolve_frames(shots, starts, frames, follower, fps)
-        latent_frames = grid.latent_frame_of(stop - start - 1) + 1
+        latent_frames = grid.enough(stop - start)
         spans = spans_of([(starts[shot] - start, shot) for shot in group], grid, shots)
         windows = consecutive(latent_frames, windowing.length, windowing.overlap)
         dissolve = _dissolve_frames(shots, starts, frames, group[0], fps)

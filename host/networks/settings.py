@@ -1,11 +1,14 @@
 """What a MODEL was made for: as settings, as numbers for other nodes, as text."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingFlux
 
+from ...engine.sampling.host_presets import HostFamily, host_family
 from ...engine.sampling.presets import GUESS, SamplingDefaults, alike
 from ...models.errors import InputError
 from ..comfyui.latent import samples_of
@@ -14,19 +17,31 @@ from .transformer import OurNetwork, network_of
 CELL = {16: 8}  # pixels along a latent cell, by the latent's channels; 16 for all others
 
 
+def host_family_of(model: ModelPatcher) -> HostFamily | None:
+    """The family of a MODEL that the host has loaded; None if it is ours, or in no table."""
+    if network_of(model) is not None:
+        return None
+    network = model.model.diffusion_model
+    extra = getattr(network, "in_dim", 0) - getattr(network, "out_dim", 0)
+    classes = [cls.__name__ for cls in type(model.model).__mro__]
+    return host_family(classes, getattr(network, "dim", 0), extra)
+
+
 def settings_of(model: ModelPatcher) -> SamplingDefaults | None:
-    """The settings of a MODEL's family; None for a MODEL that is not ours."""
-    network = network_of(model)
-    return None if network is None else network.family.settings
+    """The settings of a MODEL's family; None for a MODEL that nobody knows."""
+    if (network := network_of(model)) is not None:
+        return network.family.settings
+    family = host_family_of(model)
+    return family and family.settings
 
 
 def settings_for(model: ModelPatcher, what: str) -> SamplingDefaults:
-    """As `settings_of`. Raises InputError, which names `what` was wanted, for other MODELs."""
+    """As `settings_of`. Raises InputError, which names `what` was wanted, for unknown MODELs."""
     settings = settings_of(model)
     if settings is None:
         raise InputError(
-            f"{what}: only models from Longtake's LoadModel come with the settings they were made "
-            f"for; enter a number."
+            f"{what}: nobody has said what {type(model.model).__name__} was made for; enter a "
+            f"number."
         )
     return settings
 
@@ -44,7 +59,10 @@ def shift_for(model: ModelPatcher, latent: Mapping[str, Any] | None = None) -> f
     settings = settings_of(model)
     if settings is not None and "model_sampling" not in model.object_patches:
         return settings.shift_at(*pixels_of(latent))
-    shift = getattr(model.get_model_object("model_sampling"), "shift", None)
+    levels = model.get_model_object("model_sampling")
+    shift = getattr(levels, "shift", None)
+    if shift is not None and isinstance(levels, ModelSamplingFlux):
+        return math.exp(shift)  # of which Flux's and LTX's is the logarithm
     if shift is None:
         raise InputError(
             f"{type(model.model).__name__} is no flow model, so it has no shift: make its sigmas "
@@ -78,17 +96,23 @@ def preset(model: ModelPatcher) -> dict[str, Any]:
 
 
 def described(model: ModelPatcher) -> str:
-    """What LoadModel shows: the family, what it was made for, and how it was recognised."""
-    network = network_of(model)
-    settings = network.family.settings
-    size = sum(p.numel() for p in network.diffusion_model.parameters())
+    """What a MODEL is, for its node: the family, what it was made for, how it was recognised."""
+    network, host = network_of(model), host_family_of(model)
+    settings = settings_for(model, "preset")
+    size = sum(p.numel() for p in model.model.diffusion_model.parameters())
+    title, evidence = (
+        (network.family.title, _evidence_of(network))
+        if network
+        else (host.title, "loaded by the host")
+    )
+    note = f"{host.note}\n" if host and host.note else ""
     return (
-        f"{network.family.title}, {_evidence_of(network)}\n"
+        f"{title}, {evidence}\n"
         f"{settings.steps} steps, shift {_shifts(settings)}, cfg {cfgs(settings)}, "
         f"{settings.sampler}\n"
         f"made for {settings.width}×{settings.height}, {settings.frames} frames at "
         f"{settings.fps} fps\n"
-        f"{_rounded(size)} weights in {_dtypes_of(network.diffusion_model)}"
+        f"{note}{_rounded(size)} weights in {_dtypes_of(model.model.diffusion_model)}"
     )
 
 

@@ -76,7 +76,8 @@ class OurNetwork:
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Conditioning for a run; the first place that sees text, latents and model together."""
         check_text(kwargs.get("cross_attn"), self.sizes)
-        check_channels(kwargs.get("noise"), self.sizes)
+        if (noise := kwargs.get("noise")) is not None:
+            check_channels(noise.shape[1], self.sizes)
         for text in shot_texts(kwargs):
             check_text(text, self.sizes)
         out = super().extra_conds(**kwargs) | shot_conds(kwargs)
@@ -201,11 +202,11 @@ def check_text(text: Tensor | None, config: DiTConfig) -> None:
     )
 
 
-def check_channels(noise: Tensor | None, config: DiTConfig) -> None:
-    if noise is None or noise.shape[1] == config.out_channels:
+def check_channels(channels: int, config: DiTConfig) -> None:
+    if channels == config.out_channels:
         return
     raise InputError(
-        f"the latents have {noise.shape[1]} channels, but this model generates "
+        f"the latents have {channels} channels, but this model generates "
         f"{config.out_channels}: make the canvas, or encode, with the VAE that belongs to it."
     )
 

@@ -8,12 +8,14 @@ import comfy.ops
 import comfy.sd
 import torch
 from comfy.ldm.modules.diffusionmodules.model import vae_attention
+from comfy.ldm.wan.vae import WanVAE as CoreWanVAE
+from comfy.ldm.wan.vae2_2 import WanVAE as CoreWan22VAE
 from einops import rearrange
 from torch import Tensor
 
-from ...engine.canvas.grid import CausalGrid, Grid
+from ...engine.canvas.grid import BlockGrid, CausalGrid, Grid
 from ...engine.canvas.masked import check_video
-from ...engine.frames.stream import DecodePiece, all_frames
+from ...engine.frames.stream import DecodePiece, all_frames, as_image
 from ...models.attention import Attention, sdpa
 from ...models.checkpoint import load_into
 from ...models.cpu import channels_last
@@ -28,6 +30,8 @@ from ...models.weights_file import Header, TensorInfo
 from .layers import layers_from
 from .patching import patcher_for, take_over
 
+# Latent cells along a side of a token, where they are not 2: LTX's and HunyuanVideo 1.5's.
+PATCHES = {128: 1, 32: 1}
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
 # Peak memory by whether norms are fused, in units of a piece's largest tensor and with the past of
 # all convolutions: as counted by tests/host/networks/test_vae.py, and a sixth more for what
@@ -202,8 +206,15 @@ def grid_of(vae: comfy.sd.VAE) -> Grid:
             "this VAE makes single images, not videos: connect a video VAE, such as the one that "
             "LoadVAE loads."
         )
-    stride_t = vae.temporal_compression_decode() or 1
-    return CausalGrid(vae.latent_channels, stride_t, vae.spacial_compression_decode())
+    frames_of, stride_hw = vae.upscale_ratio[0], vae.spacial_compression_decode()
+    channels = vae.latent_channels
+    patch = PATCHES.get(channels, 2)
+    one, two, three = (frames_of(count) for count in (1, 2, 3))
+    if three > two or two == one:
+        return CausalGrid(channels, max(1, two - one), stride_hw, patch)
+    # It says how long a clip is of so many latent frames, counting whole blocks only.
+    block = next(count for count in range(1, 99) if frames_of(2 + count) > two)
+    return BlockGrid(channels, two - one, stride_hw, patch, block, tail=2)
 
 
 def decoder(vae: comfy.sd.VAE, latents: Tensor) -> DecodePiece:
@@ -275,15 +286,18 @@ def make_room(vae: comfy.sd.VAE, latents: Tensor) -> None:
 
 def decode_frames(vae: comfy.sd.VAE, latents: Tensor) -> Tensor:
     """All frames of latents: (b, c, t, h, w) as an IMAGE: (b·frames, h, w, 3) in [0, 1]."""
-    frames = grid_of(vae).frames(latents.shape[2])
-    return all_frames(decoder(vae, latents), latents, frames)
+    grid = grid_of(vae)
+    if streams(vae):
+        return all_frames(decoder(vae, latents), latents, grid.frames(latents.shape[2]))
+    _check_latents(vae, latents)
+    return as_image(vae.decode(latents).float().cpu())
 
 
 def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     """Latents of a clip.
 
     Args:
-        vae: ours, or core's own with a Wan network.
+        vae: any for videos; ours and core's Wan networks need memory for a piece only.
         image: (frames, h, w, 3 or more) in [0, 1]; only the first three channels are used.
 
     Returns:
@@ -294,6 +308,8 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     """
     grid = grid_of(vae)
     _check_image(image, grid)
+    if not streams(vae):
+        return vae.encode(image[..., :3]).float().cpu()
     network = streaming(vae)
     pixels = rearrange(image[..., :3], "f h w c -> 1 c f h w")
     load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
@@ -329,6 +345,11 @@ def load(vae: comfy.sd.VAE, memory: float) -> None:
     """Load a VAE's weights to its device, with `memory` bytes to spare."""
     whole = getattr(vae, "disable_offload", False)
     mm.load_models_gpu([vae.patcher], memory_required=memory, force_full_load=whole)
+
+
+def streams(vae: comfy.sd.VAE) -> bool:
+    """Whether a VAE's network can go on from one piece of a video to the next."""
+    return isinstance(vae.first_stage_model, (WanVAE, CoreWanVAE, CoreWan22VAE))
 
 
 def streaming(vae: comfy.sd.VAE) -> WanVAE:

@@ -29,7 +29,7 @@ from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..networks.patching import forget_text
 from ..networks.settings import settings_for, settings_of
-from ..networks.transformer import config_of, network_of
+from ..networks.transformer import network_of
 from . import calls
 from .routes import pins_for, with_channels
 
@@ -62,7 +62,7 @@ def pair(
         InputError: if they do not belong together.
     """
     check_pair(high, low)
-    settings = settings_of(high)
+    settings = settings_of(high) if network_of(high) else None  # core's do not say which pair
     made_for = (settings and settings.boundary) or BOUNDARY[takes_image(high)]
     cfg_high = cfg_high or (settings.cfg if settings else 3.5)
     cfg_low = cfg_low or ((settings and settings.cfg_low) or cfg_high)
@@ -94,7 +94,7 @@ def guider(
         canvas: what will be sampled, of which core passes on no pinned pixels; without it an I2V
             checkpoint is shown what the mask keeps as latents.
     """
-    if canvas is not None and (pins := pins_for(canvas, config_of(model))):
+    if canvas is not None and (pins := pins_for(canvas, model)):
         channels = pins.channels(range(canvas.video.latents.shape[2]))
         prompts = with_channels(prompts, channels, canvas.video)
     made = comfy.samplers.CFGGuider(model)

@@ -14,6 +14,7 @@ Whichever it is, what a LATENT's mask keeps comes out of sampling as it went in.
 from enum import Enum
 from typing import Any
 
+from comfy.model_patcher import ModelPatcher
 from einops import repeat
 
 from ...engine.canvas.canvas import Canvas
@@ -21,6 +22,8 @@ from ...engine.canvas.known import ImageChannels, Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import Conditioning, Prompts
+from ..networks.settings import host_family_of
+from ..networks.transformer import config_of
 
 IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names
 
@@ -34,7 +37,10 @@ class Route(Enum):
 
 
 def route_for(config: DiTConfig | None) -> Route:
-    """The way known frames reach a transformer of these sizes; None is one of core's own."""
+    """The way known frames reach a transformer of these sizes; None is one of core's own.
+
+    Core's own take a noise level for each token where they can, from the LATENT's mask.
+    """
     if config is None:
         return Route.REPLACEMENT
     if config.frame_levels:
@@ -44,13 +50,21 @@ def route_for(config: DiTConfig | None) -> Route:
     return Route.REPLACEMENT
 
 
-def pins_for(canvas: Canvas, config: DiTConfig | None) -> Pins | None:
-    """The pinned pixels that a checkpoint reads; None where there are none, or no need.
+def route_of(model: ModelPatcher) -> Route:
+    """The way known frames reach a MODEL, ours or core's."""
+    family = host_family_of(model)
+    if family is not None and family.image_channels:
+        return Route.IMAGE_CHANNELS
+    return route_for(config_of(model))
+
+
+def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:
+    """The pinned pixels that a MODEL reads; None where there are none, or no need.
 
     Without them it finds what the mask keeps by itself, see `concat_known`.
     """
     pins = canvas.pins
-    reads = route_for(config) is Route.IMAGE_CHANNELS
+    reads = route_of(model) is Route.IMAGE_CHANNELS
     return pins if pins and reads and pins.fit(canvas.video.latents) else None
 
 

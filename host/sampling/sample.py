@@ -19,12 +19,12 @@ from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
 from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NoPictureError, NotFiniteError
-from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import Prompts
 from ..comfyui.latent import are_a_videos, largest_of
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, step_callback
 from ..networks.patching import described_changes
+from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
@@ -100,14 +100,13 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
         InputError: for anything that does not fit together, before weights are moved.
         NotFiniteError: for NaN or infinite latents.
     """
-    latents = comfy.sample.fix_empty_latent_channels(model, canvas.video.latents)
+    latents = canvas.video.latents
+    if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
+        latents = comfy.sample.fix_empty_latent_channels(model, latents)
     check_fit(model, prompts, latents)
-    config, pins, (b, c, t, h, w) = (
-        config_of(model),
-        pins_for(canvas, config_of(model)),
-        latents.shape,
-    )
-    prompts = with_rate(prompts, config, canvas.fps)
+    config, pins = config_of(model), pins_for(canvas, model)
+    b, c, t, h, w = latents.shape
+    prompts = with_rate(prompts, model, canvas.fps)
     if note := missing_vision(config, prompts.positive, pins and pins.clip_vision):
         show_text(note)
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
@@ -165,9 +164,11 @@ def planned_calls(model: ModelPatcher, shape: tuple[int, ...], sampling: Samplin
     return calls_for(model, shape, sampling.cfg, *([both.cfg_low] if both else []))
 
 
-def with_rate(prompts: Prompts, config: DiTConfig | None, fps: Fraction | None) -> Prompts:
-    """Both prompts with the frame rate, for checkpoints that read it; one that is there stays."""
-    if config is None or not config.frame_rates or not fps:
+def with_rate(prompts: Prompts, model: ModelPatcher, fps: Fraction | None) -> Prompts:
+    """Both prompts with the frame rate, for models that read it; one that is there stays."""
+    config, family = config_of(model), host_family_of(model)
+    reads = config.frame_rates if config else family is not None and family.reads_rate
+    if not reads or not fps:
         return prompts
     return prompts.with_values({"frame_rate": float(fps)})  # as core's LTXVConditioning names it
 
@@ -203,8 +204,24 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
             "the conditioning holds NaN or infinite numbers: check the weights in the prompt, such "
             "as (word:1.3), and the text encoder's file."
         )
+    check_kind(model, latents.shape[1])
     if config is None:
         return
-    check_channels(latents, config)
     for text in texts:
         check_text(text, config)
+
+
+def check_kind(model: ModelPatcher, channels: int) -> None:
+    """Refuse latents of another kind than a MODEL generates."""
+    config, family = config_of(model), host_family_of(model)
+    if config is not None:
+        check_channels(channels, config)
+        return
+    own = family and family.channels
+    own = own or model.get_model_object("latent_format").latent_channels
+    if channels != own:
+        name = family.title if family else type(model.model).__name__
+        raise InputError(
+            f"the latents have {channels} channels, but this model ({name}) generates {own}: make "
+            f"the canvas, or encode, with the VAE that belongs to it."
+        )

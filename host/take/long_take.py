@@ -20,7 +20,7 @@ from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
 from ...engine.files import discard, is_writable
-from ...engine.frames.stream import frame_stream, with_a_picture
+from ...engine.frames.stream import with_a_picture
 from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
 from ...engine.sampling.loop import sampled
@@ -37,9 +37,9 @@ from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
-from ..networks.vae import PieceDecoder, make_room
-from ..sampling.routes import Route, missing_vision, route_for, with_channels
+from ..sampling.routes import Route, missing_vision, route_of, with_channels
 from ..sampling.sample import finite, planned_calls, run
+from ..video.decoder import VideoDecoder
 from . import weights_hash
 from .progress import TakeProgress, guessed_step, memory_of, room_of
 from .recipe import Recipe
@@ -58,13 +58,14 @@ class TakeSampler:
         likes: the same of all but the seed.
         why_not: what that is.
         progress: counts the steps of the whole take.
+        notes: what there is to say afterwards.
     """
 
     def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
         self.recipe, self.store = recipe, store
         shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
-        self.why_not, self.likes = "", []
+        self.why_not, self.likes, self.notes = "", [], []
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
             self.likes = self._keys(seeds=False)
@@ -163,25 +164,17 @@ class TakeSampler:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
         r, pins = self.recipe, self.recipe.known[number].pins
         prompts = r.prompts(r.take.clips[number], window)
-        if pins is None or route_for(config_of(r.model)) is not Route.IMAGE_CHANNELS:
+        if pins is None or route_of(r.model) is not Route.IMAGE_CHANNELS:
             return prompts
         span = range(window.frames[0], window.frames[-1] + 1)
         return with_channels(prompts, pins.channels(span), part)
 
     def frames(self, number: int) -> Iterator[Tensor]:
         """The frame stream of clip `number`; each window is decoded as soon as it is there."""
-        vae = self.recipe.vae
-        decode_piece = PieceDecoder(vae)
-
-        def pieces() -> Iterator[Tensor]:
-            for latents in self.windows(number):
-                make_room(vae, latents)  # sampling may have taken it
-                for piece in latents.split(1, dim=2):
-                    with self.progress.decoding():  # until the next one is asked for
-                        yield piece
-                decode_piece.rest()
-
-        return frame_stream(decode_piece, pieces())
+        total = self.recipe.take.clips[number].latent_frames
+        decoder = VideoDecoder(self.recipe.vae)
+        yield from decoder.frames(self.windows(number), total, self.progress.decoding)
+        self.notes += [decoder.note] if decoder.note else []
 
 
 class Stopped:
@@ -262,7 +255,7 @@ def film_take(
         raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
     if not keep:
         store.forget()
-    show_text(f"{done_in_words(recipe)}\n{plan}")
+    show_text("\n".join([done_in_words(recipe), *sampler.notes, plan]))
     return film(path, pictures.files), pictures.shown(path)
 
 

@@ -12,8 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
-from ...engine.canvas.plan import Window, usual_overlap
-from ...engine.sampling.presets import defaults_for
+from ...engine.canvas.plan import Window
 from ...engine.take.known_frames import KnownFrames, known_frames
 from ...engine.take.layout import (
     Clip,
@@ -27,11 +26,12 @@ from ...engine.take.layout import (
 from ...models.errors import InputError
 from ..comfyui.conditioning import Conditioning, Prompts, from_frame, of_shots
 from ..comfyui.latent import to_canvas
-from ..networks.codec import codec_for
+from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import settings_of
 from ..networks.transformer import config_of
-from ..sampling.routes import Route, route_for
-from ..sampling.sample import Sampling, check_fit, with_rate
+from ..networks.vae import grid_of
+from ..sampling.routes import Route, route_of
+from ..sampling.sample import Sampling, check_fit, check_kind, with_rate
 from .storyboards import Board
 
 SEPARATE, TOGETHER = "each by itself", "together"
@@ -61,24 +61,25 @@ class TakeSize:
         return f"{self.width}×{self.height}"
 
     def completed(
-        self, model: ModelPatcher, codec: Codec, canvas: Canvas | None, board: Board
+        self, model: ModelPatcher, vae: comfy.sd.VAE, canvas: Canvas | None, board: Board
     ) -> "TakeSize":
         """With what they say, in this order: storyboard, canvas, model.
 
         A canvas has its size; and, where it knows frames, its rate.
         """
-        made_for, notes = settings_of(model) or defaults_for(codec.grid.channels), []
+        made_for, notes = settings_of(model) or defaults_of(vae), []
+        grid = grid_of(vae)
         drawn = canvas and canvas.fps  # falsy where nobody has said
         bound = drawn if canvas and canvas.video.known else None
         fps = self.fps or bound or board.fps or drawn or Fraction(made_for.fps)
         seconds = Fraction(self.seconds or board.seconds)
         if canvas is None:
             width, height = self.width or made_for.width, self.height or made_for.height
-            width, height = chosen_size(codec.grid, width, height, self.aspect)
+            width, height = chosen_size(grid, width, height, self.aspect)
             notes.append(aspect_in_words(width, height, self.aspect))
         else:
             height, width = canvas.size
-            asked = codec.grid.nearest_frames(float(seconds), fps) if seconds else 0
+            asked = grid.nearest_frames(float(seconds), fps) if seconds else 0
             if asked and asked != canvas.timeline.frames and not self.seconds:
                 notes.append(f"as long as the storyboard, {float(seconds):g} s, not as the canvas")
             seconds = seconds or canvas.timeline.frames / fps
@@ -123,7 +124,7 @@ class Recipe:
             InputError: for what cannot be kept exactly.
         """
         blank = blank_canvas(self.codec, self.size)
-        reads_pixels = route_for(config_of(self.model)) is Route.IMAGE_CHANNELS
+        reads_pixels = route_of(self.model) is Route.IMAGE_CHANNELS
         return known_frames(self.take, self.board.images, blank, self.canvas, reads_pixels)
 
     @property
@@ -149,7 +150,7 @@ class Recipe:
             starts = [span.start for span in spans]
             positive = of_shots(texts[0], texts, starts, self.board.meet)
         negative = from_frame(self.negative, first, clip.latent_frames)
-        return with_rate(Prompts(positive, negative), config_of(self.model), self.size.fps)
+        return with_rate(Prompts(positive, negative), self.model, self.size.fps)
 
 
 class WindowsAsked(NamedTuple):
@@ -173,9 +174,10 @@ def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Win
         InputError: for windows that cannot hand over, or shots that a MODEL cannot hear apart.
     """
     grid = codec.grid
-    made_for = settings_of(model) or defaults_for(grid.channels)
-    length = grid.latent_frames(asked.length or made_for.frames)
-    overlap = grid.latent_frames(asked.overlap) if asked.overlap else usual_overlap(length)
+    made_for = settings_of(model)
+    usual = grid.latent_frames(grid.whole(made_for.frames)) if made_for else codec.window
+    length = grid.latent_frames(asked.length) if asked.length else usual
+    overlap = grid.latent_frames(asked.overlap) if asked.overlap else codec.past(length)
     together = asked.sharing == TOGETHER
     if together and config_of(model) is None:
         raise InputError(
@@ -206,8 +208,9 @@ def recipe_for(
         InputError: for what does not fit together.
     """
     codec = codec_for(vae)
+    check_kind(model, codec.grid.channels)
     begins = to_canvas(canvas, codec) if canvas else None
-    size = size.completed(model, codec, begins, board)
+    size = size.completed(model, vae, begins, board)
     codec.grid.check_size(size.width, size.height)
     if not size.seconds:
         raise InputError(

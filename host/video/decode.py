@@ -7,13 +7,13 @@ from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.frames.prefetch import prefetch
-from ...engine.frames.stream import frame_stream, with_a_picture, without_first
+from ...engine.frames.stream import with_a_picture, without_first
 from ...engine.media.formats import VISUALLY_LOSSLESS, Quality
 from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ..comfyui.films import film, temporary_file
 from ..comfyui.progress import cancel_within_networks, check_cancelled, with_progress
-from ..networks.vae import decoder, grid_of
+from .decoder import VideoDecoder
 
 
 def decode_to_video(
@@ -38,12 +38,12 @@ def decode_to_video(
         NoPictureError: if all frames are one colour.
         OutputError: if the file cannot be written.
     """
-    grid = grid_of(vae)
-    total = grid.frames(latents.shape[2]) - skip
-    height, width = (side * grid.stride_hw for side in latents.shape[3:])
+    decoder = VideoDecoder(vae)
+    total = decoder.grid.frames(latents.shape[2]) - skip
+    height, width = (side * decoder.grid.stride_hw for side in latents.shape[3:])
     path = temporary_file("longtake")
     check_space(path.parent, writing_bytes(total, width, height))
-    frames = frame_stream(decoder(vae, latents), latents.split(1, dim=2))
+    frames = decoder.frames([latents], latents.shape[2])
     frames = without_first(with_a_picture(frames), skip)
     with cancel_within_networks():
         chunks = with_progress(prefetch(frames), total)

@@ -373,7 +373,7 @@ class WanVAE(nn.Module):
         """
         frames = pixels.shape[2] + (state is not None)
         if frames % self.config.stride_t != 1 % self.config.stride_t or not pixels.shape[2]:
-            raise FrameCountError(frames, self.config.stride_t)
+            raise FrameCountError.causal(frames, self.config.stride_t)
         return one_by_one(self._means, pixels, self.config.stride_t, state)
 
     def decode_piece(self, latents: Tensor, state: State | None) -> tuple[Tensor, State]:

@@ -17,7 +17,7 @@ class Preset(io.ComfyNode):
             **found_by("checkpoint settings, defaults"),
             description="The settings that a model was trained for, to connect to Canvas, "
             "Schedule, Sample and Prompt: change the checkpoint, and the graph follows.",
-            inputs=[io.Model.Input("model", tooltip="A MODEL from Longtake's Load Model.")],
+            inputs=[io.Model.Input("model", tooltip="A video model, ours or core's.")],
             outputs=[
                 io.Int.Output(display_name="steps", tooltip="For Schedule."),
                 io.Float.Output(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.codec import Codec
-from longtake.engine.canvas.grid import CausalGrid, Grid
+from longtake.engine.canvas.grid import BlockGrid, CausalGrid
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.plan import Window
 from longtake.engine.canvas.timeline import Placement
@@ -319,36 +319,8 @@ def test_a_plan_for_another_length_is_not_used():
 # Another rule of time, such as the blocks of 17 frames in 5 latent ones of MiniMax H3
 
 
-class Blocks(Grid):
-    """17·k + 5 pixel frames in 5·k + 2 latent ones; the first of each block holds one frame."""
-
-    def latent_frames(self, frames):
-        assert frames % 17 == 5
-        return frames // 17 * 5 + 2
-
-    def frames(self, latent_frames):
-        return self.first_frame(latent_frames)
-
-    def first_frame(self, latent_frame):
-        block, rest = divmod(latent_frame, 5)
-        return 17 * block + (1 + 4 * (rest - 1) if rest else 0)
-
-    def latent_frame_of(self, frame):
-        block, rest = divmod(frame, 17)
-        return 5 * block + (rest + 3) // 4
-
-    def whole(self, frames):
-        return max(5, (int(frames) - 5) // 17 * 17 + 5)
-
-    def nearest_frames(self, seconds, fps):
-        return max(0, round((seconds * fps - 5) / 17)) * 17 + 5
-
-    def nearest_latent_frames(self, seconds, fps):
-        return max(1, round(seconds * fps / 17)) * 5
-
-
 def test_nothing_but_the_grid_knows_how_frames_are_packed():
-    grid = Blocks(channels=3)
+    grid = BlockGrid(channels=3)
     for frames in (5, 22, 39):
         holds = [grid.latent_frame_of(f) for f in range(frames)]
         assert holds == sorted(holds)
@@ -362,3 +334,71 @@ def test_nothing_but_the_grid_knows_how_frames_are_packed():
     assert Placement(longer.timeline, 17, 22).wholly == range(5, 12)
     gap = longer.fill(17 / 24, 33 / 24)
     assert gap.video.known == [0, 1, 2, 3, 4, 10, 11]
+
+
+@pytest.fixture
+def in_blocks():
+    """A clip of 12 latent frames, 39 pixel frames, whose windows are as long."""
+    codec = Codec(BlockGrid(channels=3), encode, Fraction(24), window=12)
+    return Canvas(MaskedLatents(latents(12)), codec)
+
+
+@pytest.mark.parametrize(
+    "longer",
+    [
+        lambda clip: clip.extend("forwards", 3.0),
+        lambda clip: clip.extend("backwards", 3.0),
+        lambda clip: clip.extend("backwards", 0.1),
+        lambda clip: clip.fill(0.5, 1.0),
+        lambda clip: clip.fill(0.9, 2.5, after=clip),
+        lambda clip: clip.bridge(clip, 1.2),
+        lambda clip: clip.loop(1.4),
+        lambda clip: clip.extend("forwards", 5.0).remix(0.5),
+    ],
+    ids=["forwards", "backwards", "a little", "fill", "between two", "bridge", "loop", "remix"],
+)
+def test_clips_in_blocks_keep_every_latent_frame_and_windows_are_clips(in_blocks, longer):
+    canvas, grid = longer(in_blocks), in_blocks.codec.grid
+    t = canvas.video.latents.shape[2]
+    assert grid.latent_frames(canvas.timeline.frames) == t
+    known = set(canvas.video.known)
+    for window in canvas.windows:
+        assert window.frames[0] % grid.block == 0
+        assert window.frames == tuple(range(window.frames[0], window.frames[-1] + 1))
+        assert grid.as_clip(len(window.frames)) == len(window.frames)
+        assert set(window.frames[: window.context]) <= known or canvas.strength
+        known |= set(window.new)
+    assert known == set(range(t))
+    assert not any("sampled anew" in note for note in canvas.notes)
+
+
+def test_a_clip_in_blocks_goes_behind_others_whole(in_blocks):
+    clip, n = in_blocks.video.latents, 12
+    before = in_blocks.extend("backwards", 1.0)
+    assert torch.equal(before.video.latents[:, :, -n:], clip)
+    assert before.video.known == list(
+        range(before.video.latents.shape[2] - n, before.timeline.latent_frames)
+    )
+    bridge = in_blocks.bridge(in_blocks, 1.0)
+    assert torch.equal(bridge.video.latents[:, :, :n], clip)
+    assert torch.equal(bridge.video.latents[:, :, -n:], clip)
+    # 24 frames were asked; 12 and 17·n can stand between a clip's end and a block's beginning.
+    assert bridge.timeline.frames == 39 + 29 + 39
+    loop = in_blocks.loop(1.0)
+    assert torch.equal(loop.video.latents[:, :, -2:], clip[:, :, :2])
+    assert (loop.skip, loop.timeline.frames) == (5, 39 + 29 + 5)
+
+
+def test_a_picture_in_the_middle_of_blocks_is_encoded_with_its_block():
+    shown = []
+
+    def seen(frames):
+        shown.append(frames.shape[0])
+        return torch.zeros(1, 3, H3.enough(frames.shape[0]), 1, 1) + len(shown)
+
+    H3 = BlockGrid(channels=3)
+    codec = Codec(H3, seen, Fraction(24), window=12)
+    canvas = Canvas.blank(codec, 39, 16, 16, Fraction(24))
+    canvas = canvas.pin_image(torch.rand(1, 16, 16, 3), 20 / 24, "crop")
+    assert shown == [5]  # of the second block, as far as it
+    assert canvas.video.known == [6]  # frames 18 to 21

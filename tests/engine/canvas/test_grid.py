@@ -7,12 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import CausalGrid
+from longtake.engine.canvas.grid import BlockGrid, CausalGrid
 from longtake.engine.rates import frame_rate
 from longtake.models.errors import FrameCountError, InputError, SizeError
 
 GRID = CausalGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped
 WAN = CausalGrid(channels=16)
+H3 = BlockGrid(channels=24, stride_hw=16)
+BLOCKS = st.builds(
+    BlockGrid,
+    channels=st.just(1),
+    stride_t=st.integers(1, 5),
+    block=st.integers(3, 7),
+    tail=st.integers(1, 2),
+)
 GRIDS = st.builds(
     CausalGrid,
     channels=st.just(1),
@@ -134,3 +142,75 @@ def test_frame_rates_are_exact(fps, rate):
 def test_a_frame_rate_is_a_number_above_zero(fps):
     with pytest.raises(InputError, match="frames per second"):
         frame_rate(fps)
+
+
+def test_blocks_are_those_of_minimax_h3():
+    """Written out: comfy_extras/nodes_minimax_h3.py, Comfy-Org/ComfyUI."""
+    for k in range(40):
+        assert H3.frames(5 * k + 2) == 17 * k + 5
+        assert H3.latent_frames(17 * k + 5) == 5 * k + 2
+    held = [1 if t % 5 == 0 else 4 for t in range(50)]
+    assert [H3.first_frame(t) for t in range(50)] == [sum(held[:t]) for t in range(50)]
+    assert H3.multiple == 32
+    assert H3.latent_frames(1) == 1
+    with pytest.raises(FrameCountError, match=r"81 frames .* 5 \+ 17·n\. Nearest: 73 or 90\.$"):
+        H3.latent_frames(81)
+    with pytest.raises(FrameCountError, match=r"Nearest: 1 or 18\.$|Nearest: 1 or"):
+        H3.latent_frames(3)
+
+
+@given(grid=BLOCKS, frames=st.integers(1, 400))
+def test_every_frame_is_in_the_latent_frame_that_says_so(grid, frames):
+    holds = [grid.latent_frame_of(f) for f in range(frames)]
+    assert holds == sorted(holds)
+    assert all(grid.first_frame(k) == holds.index(k) for k in set(holds))
+    enough = grid.enough(frames)
+    assert grid.frames(enough) >= frames
+    assert enough == grid.as_clip(enough) == grid.latent_frames(grid.frames(enough))
+    assert enough - grid.block < grid.tail or grid.frames(enough - grid.block) < frames
+    assert grid.whole(grid.frames(enough)) == grid.frames(enough)
+
+
+@given(grid=BLOCKS, start=st.integers(0, 60), length=st.integers(1, 60))
+def test_what_is_shown_or_encoded_around_some_latent_frames_is_a_clip(grid, start, length):
+    some = range(start, start + length)
+    shown = grid.shown(some)
+    assert shown.start <= some.start < some.stop <= shown.stop
+    assert shown.start % grid.block == 0
+    assert grid.as_clip(len(shown)) == len(shown)
+    assert len(shown) < length + 2 * grid.block + grid.tail
+    frames, lead = grid.to_encode(some)
+    assert frames.start == grid.first_frame(shown.start) == grid.begins(shown.start)
+    assert len(frames) == grid.frames(len(shown))
+    assert lead == start - shown.start
+
+
+@given(
+    grid=BLOCKS,
+    before=st.integers(0, 60),
+    seconds=st.fractions(Fraction(1, 30), 20),
+    joins=st.booleans(),
+)
+def test_what_is_added_ends_where_it_may_and_is_as_near_as_that_allows(
+    grid, before, seconds, joins
+):
+    fps = Fraction(24)
+    new = grid.added(seconds, fps, before, joins)
+    assert new >= 1
+    assert (before + new - (0 if joins else grid.tail)) % grid.block == 0
+
+    def off(count):
+        return abs(grid.first_frame(before + count) - grid.first_frame(before) - seconds * fps)
+
+    assert all(
+        off(new) <= off(other) for other in (new - grid.block, new + grid.block) if other > 0
+    )
+
+
+@given(grid=GRIDS, start=st.integers(0, 60), length=st.integers(1, 60))
+def test_a_causal_video_is_a_clip_of_any_length(grid, start, length):
+    some = range(start, start + length)
+    assert grid.shown(some) == some
+    assert grid.as_clip(length) == length == grid.enough(grid.frames(length))
+    # As the first of a clip, a latent frame holds the last of its pixel frames.
+    assert grid.begins(start) == grid.first_frame(start + 1) - 1

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.canvas.grid import CausalGrid
-from longtake.engine.canvas.timeline import LEAD, Placement, Timeline, resampled
+from longtake.engine.canvas.grid import LEAD, CausalGrid
+from longtake.engine.canvas.timeline import Placement, Timeline, resampled
 from longtake.models.errors import InputError
 
 GRID = CausalGrid(channels=7, stride_t=5, stride_hw=3, patch=11)  # primes: no two can be swapped

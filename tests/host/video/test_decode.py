@@ -45,7 +45,7 @@ def test_a_full_disk_is_found_before_anything_is_decoded(decode, vae, latents, m
         free = 0
 
     monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda _: Full)
-    monkeypatch.setattr("longtake.host.video.decode.decoder", None)
+    monkeypatch.setattr("longtake.host.video.decode.VideoDecoder.frames", None)
     with pytest.raises(OutputError, match="has 0 MiB free"):
         decode(vae, latents, Fraction(8))
 

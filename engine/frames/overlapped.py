@@ -1,0 +1,141 @@
+"""Frames of decoders that remember nothing: a video in pieces that overlap.
+
+A causal decoder goes on from one piece to the next as if they were one, see `stream`. Any other is
+given each piece with some latent frames around it; where two pieces meet, one goes over into the
+other, and how far apart they were there is measured.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..canvas.grid import BlockGrid, Grid
+
+DecodeClip = Callable[[Tensor], Iterable[Tensor]]
+"""(1, c, t, h, w) latents of a clip -> its pixels, (1, 3, f, h, w) in [-1, 1], a few at a time."""
+
+
+class Context(NamedTuple):
+    """What a piece is decoded with.
+
+    Attributes:
+        before, after: latent frames around it.
+        meeting: pixel frames over which one piece goes over into the next.
+    """
+
+    before: int
+    after: int
+    meeting: int
+
+
+@dataclass
+class Seams:
+    """How far apart two pieces were where they met.
+
+    Attributes:
+        count: of the places.
+        mean, most: difference of a pixel, of 255.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    most: float = 0.0
+
+    def met(self, one: Tensor, other: Tensor) -> None:
+        """Two pieces' pixels, in [-1, 1], of the same frames."""
+        apart = (one - other).abs().mul(127.5)
+        self.mean = (self.mean * self.count + apart.mean().item()) / (self.count + 1)
+        self.most = max(self.most, apart.max().item())
+        self.count += 1
+
+    def __str__(self) -> str:
+        return (
+            f"decoded in {self.count + 1} pieces; where they meet they differ by {self.mean:.2g} "
+            f"of 255 on average, {self.most:.2g} at most"
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Pixel frames that the piece before made, and that go over into those of the next.
+
+    Attributes:
+        pixels: (1, 3, n, h, w).
+        start: the number of the first one in the video.
+    """
+
+    pixels: Tensor
+    start: int
+
+    def into(self, pixels: Tensor, start: int, seams: Seams) -> Tensor:
+        """The next piece's frames from number `start` on, the first of them mixed with these."""
+        n, skip = self.pixels.shape[2], start - self.start
+        both = min(n - skip, pixels.shape[2])
+        if both <= 0:
+            return pixels
+        mine, other = self.pixels[:, :, skip : skip + both], pixels[:, :, :both]
+        seams.met(mine, other)
+        weight = torch.arange(skip + 1, skip + both + 1).view(-1, 1, 1).to(pixels) / (n + 1)
+        return torch.cat((torch.lerp(mine, other, weight), pixels[:, :, both:]), dim=2)
+
+
+def overlapped(
+    decode: DecodeClip,
+    grid: Grid,
+    latents: Iterable[Tensor],
+    total: int,
+    context: Context,
+    seams: Seams,
+) -> Iterator[Tensor]:
+    """Decode a video that comes in pieces.
+
+    Memory holds the latents of a piece and its context, and what `decode` gives at a time.
+
+    Args:
+        decode: see DecodeClip.
+        grid: of the latents.
+        latents: (1, c, t, h, w), piece after piece.
+        total: how many latent frames they are; what comes after them is not looked at.
+        context: of each piece.
+        seams: told of each place where two pieces meet.
+
+    Yields:
+        (1, 3, f, h, w) pixels in [-1, 1].
+    """
+    first, given, kept, there = 0, 0, None, None
+    for piece in latents:
+        there = piece if there is None else torch.cat((there, piece), dim=2)
+        last = first + there.shape[2] >= total
+        count = (
+            there.shape[2] if last else grid.latent_frames(grid.whole(grid.frames(there.shape[2])))
+        )
+        end = grid.first_frame(first + count - (0 if last else context.after))
+        target = end if last else end - context.meeting
+        if target <= given:
+            continue
+        at, fresh, begun = grid.begins(first), [], given
+        for pixels in decode(there[:, :, :count]):
+            old = max(0, begun - at)
+            start, at = at + old, at + pixels.shape[2]
+            pixels = pixels[:, :, old : max(0, end - start + old)]
+            if kept is not None:
+                pixels = kept.into(pixels, start, seams)
+            sure = max(0, target - start)
+            if pixels[:, :, :sure].shape[2]:
+                given += pixels[:, :, :sure].shape[2]
+                yield pixels[:, :, :sure]
+            fresh.append(pixels[:, :, sure:])
+        kept = Kept(torch.cat(fresh, dim=2), given) if context.meeting else None
+        begin = grid.latent_frame_of(given) - context.before
+        begin = max(first, grid.shown(range(max(0, begin), max(0, begin) + 1)).start)
+        first, there = begin, there[:, :, begin - first :].clone()
+
+
+def context_of(grid: Grid) -> Context:
+    """What pieces are decoded with on a grid: exact in blocks, a compromise on any other."""
+    if isinstance(grid, BlockGrid):
+        return Context(grid.block, grid.tail, 0)
+    return Context(6, 3, grid.stride_t)

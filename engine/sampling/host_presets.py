@@ -1,0 +1,105 @@
+"""What models that the host loads were made for: the one table of their names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .presets import (
+    WAN_1_3B,
+    WAN_5B,
+    WAN_14B,
+    WAN_I2V,
+    SamplingDefaults,
+)
+
+# Sources: Comfy-Org's workflow templates 0.11.44 (video_ltx2_3_t2v, video_ltx2_5_t2v,
+# video_ltx2_t2v, ltxv_text_to_video, video_minimax_h3_t2v, video_minimax_h3_r2v,
+# hunyuan_video_text_to_video, video_hunyuan_video_1.5_720p_t2v); shifts of
+# comfy/supported_models.py, Comfy-Org/ComfyUI@v0.33.0, where LTX's is the logarithm of 10.7.
+# Windows of H3 and what they go on from are lengths at which frames and sound meet exactly.
+LTX_VIDEO = SamplingDefaults(30, 10.7, 3.0, 25, 768, 512, 97, "", "euler", overlap=25)
+LTX_2 = replace(
+    LTX_VIDEO,
+    steps=8,
+    cfg=1.0,
+    frames=121,
+    levels=(1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875),
+)
+MINIMAX_H3 = SamplingDefaults(20, 12.0, 1.0, 24, 1344, 768, 141, "", "res_multistep", overlap=39)
+HUNYUAN = SamplingDefaults(20, 7.0, 1.0, 24, 848, 480, 73, "", "euler")
+HUNYUAN_15 = SamplingDefaults(20, 7.0, 6.0, 24, 1280, 720, 121, "", "euler")
+
+
+@dataclass(frozen=True)
+class HostFamily:
+    """A kind of model that the host loads.
+
+    Attributes:
+        title: its name on nodes.
+        settings: what it was made for.
+        channels: of its video latents; 0 if that tells nothing.
+        reads_rate: it is told the frame rate.
+        image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
+        note: what else to say of its settings.
+    """
+
+    title: str
+    settings: SamplingDefaults
+    channels: int = 0
+    reads_rate: bool = False
+    image_channels: bool = False
+    note: str = ""
+
+
+# By the host's own names of its classes.
+HOST_FAMILIES: dict[str, HostFamily] = {
+    "LTXV": HostFamily(
+        "LTX-Video",
+        LTX_VIDEO,
+        128,
+        reads_rate=True,
+        note="core's LTXVScheduler makes the noise levels it was trained on",
+    ),
+    "LTXAV": HostFamily(
+        "LTX-2",
+        LTX_2,
+        128,
+        reads_rate=True,
+        note="for distilled files and LoRAs; without one, 20 steps of core's LTXVScheduler, cfg 4",
+    ),
+    "MiniMaxH3": HostFamily(
+        "MiniMax H3", MINIMAX_H3, 24, note="with a turbo LoRA as many steps as it was made for"
+    ),
+    "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16),
+    "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32),
+}
+WAN = ("WAN21", "WAN22")  # the host's classes of Wan models, of all sizes
+ANY = SamplingDefaults(20, 5.0, 5.0, 24, 832, 480, 81, "", "euler")
+
+
+def host_family(classes: Sequence[str], width: int = 0, extra: int = 0) -> HostFamily | None:
+    """The family of a model that the host has loaded; None for one that is not in the table.
+
+    Args:
+        classes: names of its class and of those above it, the nearest first.
+        width: of a Wan transformer.
+        extra: channels that it reads beside its latents.
+    """
+    found = next((name for name in classes if name in HOST_FAMILIES or name in WAN), None)
+    if found not in WAN:
+        return HOST_FAMILIES.get(found or "")
+    if found == "WAN22":
+        return HostFamily("Wan 2.2 TI2V 5B", WAN_5B, 48)
+    if extra == 20:
+        return HostFamily("Wan I2V", WAN_I2V, 16, image_channels=True)
+    if extra:
+        return None
+    small = HostFamily("Wan T2V 1.3B", WAN_1_3B, 16)
+    return small if width <= 1536 else HostFamily("Wan T2V 14B", WAN_14B, 16)
+
+
+def made_for(channels: int, wan: bool) -> SamplingDefaults | None:
+    """What models of latents of so many channels were made for, if they are not Wan's or ours."""
+    if wan:
+        return None
+    family = next((f for f in HOST_FAMILIES.values() if f.channels == channels), None)
+    return family.settings if family else ANY

@@ -1,0 +1,240 @@
+"""Models that the host loads, through all that ours go through: core's own classes, tiny."""
+
+import importlib
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.grid import CausalGrid
+from longtake.engine.canvas.noise import video_noise
+from longtake.engine.sampling.schedule import sigmas
+from longtake.engine.take.storyboard import Shot
+from longtake.engine.take.window_store import WindowStore
+from longtake.models.errors import InputError
+from tests.host_models import hunyuan_video, ltxv, wan21, wan22
+
+LEVELS = sigmas(2, 3.0)
+# of each: its grid, what it is called, whether it is told the frame rate
+KINDS = {
+    ltxv: (CausalGrid(128, 8, 32, 1), "LTX-Video", True),
+    hunyuan_video: (CausalGrid(16, 4, 8, 2), "HunyuanVideo", False),
+    wan21: (CausalGrid(16, 4, 8, 2), "Wan T2V 1.3B", False),
+    wan22: (CausalGrid(48, 4, 16, 2), "Wan 2.2 TI2V 5B", False),
+}
+
+
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
+def make(request, comfyui):
+    return request.param
+
+
+@pytest.fixture
+def tiny(make):
+    return make()
+
+
+def module(name):
+    return importlib.import_module(f"longtake.host.{name}")
+
+
+def blank(pack, tiny, latent_frames, fps=24, cells=(2, 4)):
+    """An empty canvas of so many latent frames."""
+    codec = pack.codec.codec_for(tiny.vae)
+    height, width = (n * codec.grid.stride_hw for n in cells)
+    frames = codec.grid.frames(latent_frames)
+    return Canvas.blank(codec, frames, height, width, Fraction(fps))
+
+
+def prompts(pack, tiny):
+    return pack.conditioning.Prompts(tiny.positive, tiny.negative)
+
+
+def sampling(pack, seed=5, cfg=1.5, sampler="euler"):
+    return pack.sample.Sampling(LEVELS, seed, cfg, sampler)
+
+
+def picture(canvas, seed):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(1, *canvas.size, 3, generator=rng)
+
+
+def test_its_grid_and_what_it_was_made_for_are_found_out(pack, make, tiny):
+    grid, title, _ = KINDS[make]
+    codec = pack.codec.codec_for(tiny.vae)
+    assert codec.grid == grid
+    assert codec.grid.as_clip(codec.window) == codec.window
+    assert 1 <= codec.past(codec.window) < codec.window
+    said = pack.settings.described(tiny.model)
+    assert said.startswith(f"{title}, loaded by the host")
+    settings = pack.settings.settings_of(tiny.model)
+    assert f"{settings.frames} frames at {settings.fps} fps" in said
+    assert grid.latent_frames(settings.frames) > 1
+    assert settings.width % grid.multiple == settings.height % grid.multiple == 0
+
+
+def test_the_shift_is_that_of_its_levels(pack, make, tiny):
+    """LTX's is a logarithm: at the same shift, the levels are those of core's own scheduler."""
+    import comfy.samplers
+
+    shift = pack.settings.shift_for(tiny.model)
+    levels = tiny.model.get_model_object("model_sampling")
+    core = comfy.samplers.calculate_sigmas(levels, "simple", 4)
+    if make not in (ltxv, hunyuan_video):  # of Wan's, core sets another for all
+        return
+    assert torch.allclose(sigmas(4, shift), core, atol=3e-3)
+
+
+def test_sampled_by_us_it_is_as_sampled_by_core_from_the_same_noise(pack, make, tiny):
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    canvas = blank(pack, tiny, 3)
+    ours = pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+
+    class Noise:
+        seed = 5
+
+        def generate_noise(self, latent):
+            return video_noise(5, range(3), tuple(np.array(latent["samples"].shape)[[1, 3, 4]]))
+
+    guider = module("sampling.sample").comfy.samplers.CFGGuider(tiny.model)
+    rate = {"frame_rate": 24.0} if KINDS[make][2] else {}
+    guider.set_conds(*prompts(pack, tiny).with_values(rate))
+    guider.set_cfg(1.5)
+    sampler = module("sampling.sample").comfy.samplers.sampler_object("euler")
+    latent = pack.latent.to_latent(canvas)
+    core = SamplerCustomAdvanced.execute(Noise(), guider, sampler, LEVELS, latent)[0]["samples"]
+    assert torch.allclose(ours, core, atol=1e-5)
+    assert ours.std() > 0.1
+
+
+def test_it_is_told_the_frame_rate_of_the_canvas(pack, make, tiny):
+    made = [
+        pack.sample.sample(
+            tiny.model, prompts(pack, tiny), blank(pack, tiny, 3, fps), sampling(pack)
+        )
+        for fps in (24, 12)
+    ]
+    assert torch.equal(*made) != KINDS[make][2]
+
+
+@pytest.mark.parametrize("direction", ["forwards", "backwards"])
+def test_a_clip_is_made_longer_and_stays_as_it_was(pack, make, tiny, direction):
+    canvas = blank(pack, tiny, 4)
+    canvas = canvas.pin_image(picture(canvas, 1), 0.0, "crop")
+    clip = pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+    assert torch.equal(clip[:, :, :1], canvas.video.latents[:, :, :1])
+
+    codec = canvas.codec
+    clip = pack.latent.to_canvas({"samples": clip}, codec)
+    second = float(codec.grid.stride_t * 3 / clip.timeline.fps)
+    window = float(codec.grid.stride_t * 4 / clip.timeline.fps)
+    longer = clip.extend(direction, second, overlap=window / 2, window=window)
+    assert len(longer.windows) > 1
+    made = pack.sample.sample(tiny.model, prompts(pack, tiny), longer, sampling(pack))
+    known = longer.video.known
+    assert torch.equal(made[:, :, known], longer.video.latents[:, :, known])
+    anew = [k for k in range(made.shape[2]) if k not in known]
+    assert made[:, :, anew].std() > 0.1
+    assert made.isfinite().all()
+
+
+def test_a_gap_and_a_bridge_see_both_sides(pack, make, tiny):
+    canvas = blank(pack, tiny, 5)
+    clip = pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+    clip = pack.latent.to_canvas({"samples": clip}, canvas.codec)
+    seconds = float(canvas.codec.grid.stride_t / clip.timeline.fps)
+    for longer in (clip.bridge(clip, seconds), clip.loop(seconds)):
+        made = pack.sample.sample(tiny.model, prompts(pack, tiny), longer, sampling(pack))
+        known = longer.video.known
+        assert torch.equal(made[:, :, known], longer.video.latents[:, :, known])
+        assert len(known) < made.shape[2]
+
+
+def test_decoded_at_once_it_is_as_core_decodes_it(pack, make, tiny):
+    decoder = module("video.decoder").VideoDecoder(tiny.vae)
+    canvas = blank(pack, tiny, 4)
+    z = pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+    frames = torch.cat(list(decoder.frames([z], z.shape[2])))
+    core = tiny.decode({"samples": z})
+    assert frames.shape == core.shape
+    assert (frames.float() - core * 255).abs().max() <= 1.5
+    assert not decoder.note
+    assert torch.allclose(pack.vae.decode_frames(tiny.vae, z), core, atol=2e-3)
+
+
+def test_decoded_in_pieces_the_seams_are_measured(pack, make, tiny):
+    video = module("video.decoder")
+    z = torch.randn(
+        1, tiny.vae.latent_channels, 40, 2, 2, generator=torch.Generator().manual_seed(0)
+    )
+    whole, pieces = video.VideoDecoder(tiny.vae), video.VideoDecoder(tiny.vae)
+    at_once = torch.cat(list(whole.frames([z], 40))).float()
+    parts = torch.cat(list(pieces.frames(z.split([14, 13, 13], dim=2), 40))).float()
+    assert parts.shape == at_once.shape
+    if pack.vae.streams(tiny.vae):
+        assert torch.equal(parts, at_once)
+        assert not pieces.note
+    else:
+        assert pieces.seams.count == 2
+        assert "decoded in 3 pieces; where they meet they differ by" in pieces.note
+        apart = (parts - at_once).abs()
+        assert apart.mean() <= 3 * pieces.seams.mean
+
+
+@pytest.fixture
+def studio(pack, make, tiny, tmp_path):
+    """Takes of three windows in two shots, sampled into a folder of their own."""
+    recipes, boards, takes = (
+        module(f"take.{name}") for name in ("recipe", "storyboards", "long_take")
+    )
+    grid = KINDS[make][0]
+    size = recipes.TakeSize(Fraction(0), Fraction(0), 4 * grid.stride_hw, 2 * grid.stride_hw)
+
+    def recipe(vae=tiny.vae, seed=5, **more):
+        length = Fraction(grid.frames(9), 24)
+        shots = tuple(
+            Shot(start, f"shot {i}", where=f"shot {i}")
+            for i, start in enumerate((Fraction(0), length * 2 / 3))
+        )
+        texts = (tiny.positive, tiny.negative)
+        board = boards.Board(shots, texts, texts[0], length, Fraction(24))
+        asked = recipes.WindowsAsked(grid.frames(4), grid.frames(2), **more)
+        levels = sampling(pack, seed)
+        return recipes.recipe_for(tiny.model, vae, board, tiny.negative, size, asked, levels)
+
+    def sampler(made):
+        return takes.TakeSampler(made, WindowStore(tmp_path))
+
+    recipe.sampler = sampler
+    return recipe
+
+
+def test_a_take_of_shots_and_windows_goes_on_where_it_was(pack, studio):
+    made = studio()
+    assert made.take.windows == 4
+    first = [torch.cat(list(studio.sampler(made).windows(n)), dim=2) for n in range(2)]
+    again = studio.sampler(studio())
+    assert again.missing == 0
+    assert all(torch.equal(torch.cat(list(again.windows(n)), dim=2), first[n]) for n in range(2))
+    assert studio.sampler(studio(seed=6)).missing == 4
+    frames = torch.cat(list(again.frames(0)))
+    assert len(frames) >= made.take.clips[0].frames
+    assert frames.float().std() > 1
+
+
+def test_shots_that_share_a_window_need_a_model_that_hears_them_apart(studio):
+    with pytest.raises(InputError, match="one text for all frames"):
+        studio(sharing="together")
+
+
+def test_a_model_and_a_vae_of_two_kinds_are_refused_before_sampling(pack, make, tiny, studio):
+    other = wan22() if make is not wan22 else ltxv()
+    canvas = blank(pack, other, 2)
+    said = rf"{canvas.codec.grid.channels} channels, but this model \(.*\) generates"
+    with pytest.raises(InputError, match=said):
+        pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+    with pytest.raises(InputError, match=said):
+        studio(vae=other.vae)
