@@ -10,6 +10,7 @@ from tests.host_models import (
     hunyuan_video_from_an_image,
     ltxv,
     wan21,
+    wan21_from_an_image,
     wan22,
 )
 
@@ -20,6 +21,7 @@ KINDS = {
     hunyuan_video: ("HunyuanVideo", "HunyuanVideo", (16, 4, 8)),
     hunyuan_video_from_an_image: ("HunyuanVideoI2V", "HunyuanVideo", (16, 4, 8)),
     wan21: ("WAN21", "Wan21", (16, 4, 8)),
+    wan21_from_an_image: ("WAN21", "Wan21", (16, 4, 8)),
     wan22: ("WAN22", "Wan22", (48, 4, 16)),
 }
 every_kind = pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
@@ -124,6 +126,20 @@ def test_an_image_goes_into_the_channels_of_hunyuan_video():
     assert (made["v1 (concat)"] - plain).norm() > 1e-3 * plain.norm()
     known = tiny.vae.encode(image)
     assert torch.allclose(made["v2 (replace)"][:, :, :1], known, atol=1e-4)
+
+
+def test_an_image_goes_into_the_channels_of_wan():
+    from comfy_extras.nodes_wan import WanImageToVideo
+
+    tiny = wan21_from_an_image()
+    image = torch.rand(1, 16, 32, 3, generator=torch.Generator().manual_seed(1))
+    args = tiny.positive, tiny.negative, tiny.vae, 32, 16, 9, 1
+    positive, negative, latent = WanImageToVideo.execute(*args, start_image=image).result
+    assert positive[0][1]["concat_latent_image"].shape == latent["samples"].shape
+    assert positive[0][1]["concat_mask"].amax((0, 1, 3, 4)).tolist() == [0, 1, 1]
+    made = tiny.sample(latent, positive=positive, negative=negative)["samples"]
+    plain = tiny.sample(latent)["samples"]
+    assert (made - plain).norm() > 1e-3 * plain.norm()
 
 
 def test_guides_lengthen_the_latent_of_ltxv_until_they_are_cropped():

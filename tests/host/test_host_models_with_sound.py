@@ -5,6 +5,7 @@ import torch
 
 from tests.host_models import ltxav, ltxav_latent, minimax_h3, minimax_latent
 from tests.host_models.build import random_numbers, streams_of
+from tests.host_models.ltx import ltx_diffusion_vae
 from tests.host_models.minimax import minimax_is_here, minimax_vae
 
 pytestmark = pytest.mark.usefixtures("comfyui")
@@ -334,3 +335,34 @@ class TestCoresOwnNodes:
         made = streams_of(tiny.sample(latent, positive=positive))
         assert [stream.shape for stream in made] == [(1, 24, 7, 2, 4), (1, 32, 2, 37)]
         assert all(stream.isfinite().all() for stream in made)
+
+    def test_the_diffusion_vae_of_ltx_sees_a_bounded_time(self):
+        """Its pieces meet exactly, given slices of one noise; by itself it begins each anew."""
+        vae = ltx_diffusion_vae()
+        assert (vae.latent_channels, vae.latent_dim) == (128, 3)
+        assert vae.downscale_index_formula == (8, 32, 32)
+        network = vae.first_stage_model
+        assert not hasattr(network, "comfy_has_chunked_io")
+        latents = random_numbers(1, 1, 128, 9, 1, 2)
+        whole = vae.decode(latents)
+        assert torch.equal(whole, vae.decode(latents))
+        assert far(vae.decode(latents[:, :, 3:])[:, -8:], whole[:, -8:])
+        assert vae.encode(whole[0]).shape == latents.shape
+
+        decoder = network.decoder
+        plain = network.per_channel_statistics.un_normalize(latents)
+        noise = random_numbers(5, 1, 3, 65, 32, 64)
+
+        def frames(start: int, stop: int) -> torch.Tensor:
+            """Of latents from start to stop; a later piece has 8 for its first latent, too."""
+            ends = {"drop_leading_frame": start == 0, "pad_trailing": stop == 9}
+            context = decoder.forward_pre_diffusion(plain[:, :, start:stop], **ends)
+            at = max(0, 8 * start - 7)
+            given = noise[:, :, at : at + context.shape[1]]
+            return decoder.forward_diff_step(context, given, decoder.default_inference_timesteps)
+
+        all_of_it, first, last = frames(0, 9), frames(0, 6), frames(2, 9)
+        reach = 23  # 2.875 latents: one in each of two layers, and what layers of finer time add
+        assert torch.allclose(first[:, :, :-reach], all_of_it[:, :, : 41 - reach], atol=1e-5)
+        assert torch.allclose(last[:, :, reach:], all_of_it[:, :, 9 + reach :], atol=1e-5)
+        assert not torch.allclose(first[:, :, -8:], all_of_it[:, :, 33:41], atol=1e-3)

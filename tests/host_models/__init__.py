@@ -18,7 +18,7 @@ from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
 from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
 from tests.host_models.minimax import minimax_h3, minimax_latent
 from tests.host_models.node import NODE, node_of
-from tests.host_models.wan import wan21, wan22
+from tests.host_models.wan import wan21, wan21_from_an_image, wan22
 
 __all__ = [
     "NODE",
@@ -32,10 +32,14 @@ __all__ = [
     "minimax_latent",
     "register_tiny_models",
     "wan21",
+    "wan21_from_an_image",
     "wan22",
 ]
 
-MODELS = (ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image, wan21, wan22)
+MODELS = (
+    *(ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image),
+    *(wan21, wan21_from_an_image, wan22),
+)
 
 
 def register_tiny_models() -> None:

@@ -52,6 +52,38 @@ VAE_LAYOUT = {
     "causal_decoder": False,
 }
 VAE_WIDTH = {"base_channels": 8}
+DIFFUSION_LAYOUT = {
+    "dims": 3,
+    "model_output_type": "x0",
+    "encoder": {
+        "in_channels": 3,
+        "out_channels": 128,
+        "blocks": [
+            ["res_x", 1],
+            ["compress_space_res", {"multiplier": 2}],
+            ["compress_time_res", {"multiplier": 1}],
+            ["compress_all_res", {"multiplier": 1}],
+            ["compress_all_res", {"multiplier": 1}],
+            ["res_x", 1],
+        ],
+        "patch_size": 4,
+        "latent_log_var": "constant",
+        "norm_layer": "pixel_norm",
+        "base_channels": 8,
+    },
+    "decoder": {
+        "in_channels": 128,
+        "out_channels": 3,
+        "patch_size": 4,
+        "head_dim": 16,
+        "stage_channels": [32, 32, 16, 16, 16],
+        "stage_depths": [1, 1, 1, 1, 1],
+        "stage_kernels": [[3, 3, 3]] * 5,
+        "upsamples": [[[1, 2, 2], 1], [[2, 1, 1], 2], [[2, 2, 2], 1], [[2, 2, 2], 1]],
+        "stage5_kernel": [3, 3, 3],
+        "t_emb_dim": 24,
+    },
+}
 
 
 def ltxv() -> HostModel:
@@ -128,6 +160,18 @@ def _ltxav_model():
     widths = {"cross_attention_dim": 32, "audio_cross_attention_dim": 16, "caption_channels": TEXT}
     connector = {"connector_num_attention_heads": 2, "connector_attention_head_dim": 12}
     return model_of(LTXAV({"image_model": "ltxav", **sizes, **audio, **widths, **connector}))
+
+
+def ltx_diffusion_vae():
+    """VAE around core's CausalDiffusionVAE, which came with LTX 2.4, on newer hosts; (b, 128, t,
+    h, w) and (b, 8·t - 7, 32·h, 32·w, 3). It decodes in one step from noise of a fixed seed."""
+    from comfy.ldm.lightricks.vae.na_diffusion_decoder import CausalDiffusionVAE
+
+    network = CausalDiffusionVAE(config=DIFFUSION_LAYOUT)
+    statistics = network.per_channel_statistics
+    statistics.get_buffer("std-of-means").fill_(1.3)
+    statistics.get_buffer("mean-of-means").fill_(0.2)
+    return vae_of(network, metadata={"config": json.dumps({"vae": DIFFUSION_LAYOUT})})
 
 
 def ltxv_vae():
