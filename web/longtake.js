@@ -7,6 +7,8 @@ import { openMenu } from "./page/menu.js";
 import { addStrip } from "./storyboard/on_node.js";
 
 const GO_ON = "Longtake.GoOnFromVideo";
+const SECONDS = 0.1; // what an arrow beside a time adds, as against the digits that are kept
+const ARROWS = { fps: 1, image_fps: 1, tempo: 1, megapixels: 0.1 };
 let pointer = [200, 200]; // where it was pressed last, for a menu that a button opens
 
 app.registerExtension({
@@ -18,7 +20,10 @@ app.registerExtension({
         app.api.addEventListener("executed", showAgain);
     },
     nodeCreated(node) {
-        if (isOurs(node)) keepSeed(node);
+        if (isOurs(node)) {
+            keepSeed(node);
+            coarsenArrows(node);
+        }
         if (node.comfyClass === "LongtakeStoryboard") addStrip(app, node);
     },
     getNodeMenuItems(node) {
@@ -39,6 +44,15 @@ function isOurs(node) {
 function keepSeed(node) {
     const control = node.widgets?.find((widget) => widget.name === "control_after_generate");
     if (control) control.value = "fixed"; // what was saved comes later, and stays
+}
+
+/** Arrows add what ears and eyes tell apart; what is typed keeps its thousandths. */
+function coarsenArrows(node) {
+    for (const { name, options } of node.widgets ?? []) {
+        if (!options?.step2) continue;
+        const step = ARROWS[name] ?? (options.precision === 3 ? SECONDS : null);
+        if (step) options.step2 = step;
+    }
 }
 
 /** What a node shows while it runs comes with its cached output, too, and is shown as it was. */

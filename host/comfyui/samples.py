@@ -1,4 +1,4 @@
-"""Pictures that the workflows begin with, in ComfyUI's input folder, where its Load Image looks."""
+"""Pictures and a song that workflows begin with, put into ComfyUI's input folder."""
 
 import logging
 import shutil
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def put_samples() -> None:
     """Copy those that are not there. A folder that is not writable is no reason to stop."""
     folder = Path(folder_paths.get_input_directory())
-    for sample in sorted(SAMPLES.glob("*.png")):
+    for sample in sorted(SAMPLES.iterdir()):
         if (folder / sample.name).exists():
             continue
         try:

@@ -53,6 +53,20 @@ PLACE_OF = """([id, name]) => {  // where in the window the number of a widget i
     const { offset, scale } = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
     return [canvas.x + (x + offset[0]) * scale, canvas.y + (y + offset[1]) * scale];
 }"""
+ARROW_OF = """([id, name]) => {  // where in the window the arrow is that adds to a number
+    const node = app.graph.getNodeById(id);
+    let made = document.querySelector(`[data-node-id="${id}"] [aria-label="${name}"]`);
+    while (made && made.querySelectorAll("button").length < 2) made = made.parentElement;
+    if (made) {
+        const plus = made.querySelector(".p-inputnumber-increment-button");  // of older front-ends
+        const box = (plus ?? [...made.querySelectorAll("button")].at(-1)).getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }
+    const widget = node.widgets.find((widget) => widget.name === name);
+    const [x, y] = [node.pos[0] + node.size[0] - 25, node.pos[1] + widget.y + 10];
+    const { offset, scale } = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
+    return [canvas.x + (x + offset[0]) * scale, canvas.y + (y + offset[1]) * scale];
+}"""
 
 
 OLDEST = version_of(comfyui_folder()) == VERSION  # its front-end is of the first with Nodes 2.0
@@ -87,6 +101,18 @@ def test_what_is_typed_into_the_canvas_is_what_is_queued(empty, request, widget,
     empty.type_at(empty.ask(PLACE_OF, [node, widget]), typed)
     prompt = empty.ask("async () => (await app.graphToPrompt()).output")
     assert prompt[node]["inputs"][widget] == float(typed)
+
+
+@pytest.mark.parametrize(("widget", "added"), [("seconds", 0.1), ("fps", 1), ("megapixels", 0.1)])
+def test_an_arrow_adds_what_one_can_tell_apart(empty, widget, added):
+    node = empty.ask(PLACE, ["LongtakeCanvas", [400, 200]])
+    empty.settle()
+    number = """([id, name]) =>
+        app.graph.getNodeById(id).widgets.find((widget) => widget.name === name).value"""
+    before = empty.ask(number, [node, widget])
+    empty.mouse.click(*empty.ask(ARROW_OF, [node, widget]))
+    empty.pause(300)
+    assert empty.ask(number, [node, widget]) == pytest.approx(before + added)
 
 
 @pytest.mark.parametrize("name", ["LongtakeShot", "LongtakeSample", "LongtakeLongTake"])

@@ -32,6 +32,28 @@ LOOK = """() => ({
     alerts: [...document.querySelectorAll('[role=dialog], [role=alert], .p-toast-message')]
         .map((element) => element.textContent),
 })"""
+HIDDEN = """() => {  // wires that are drawn across the edge of a node's box, but for its sockets
+    app.canvas.draw(true, true);
+    const { graph } = app, context = document.createElement('canvas').getContext('2d');
+    context.lineWidth = 6;
+    const edges = graph.nodes.map((node) => {
+        const [left, right] = [node.pos[0] + 16, node.pos[0] + node.size[0] - 16];
+        const [top, bottom] = [node.pos[1] - 24, node.pos[1] + node.size[1] - 6], points = [];
+        for (let x = left; x <= right; x += 5) points.push([x, top], [x, bottom]);
+        for (let y = top; y <= bottom; y += 5) points.push([left, y], [right, y]);
+        return [node.title, points];
+    });
+    const found = [];
+    for (const link of graph.links.values?.() ?? Object.values(graph.links)) {
+        const paths = [link.path];
+        for (let at = graph.reroutes.get(link.parentId); at; at = graph.reroutes.get(at.parentId))
+            paths.push(at.path);
+        for (const [title, points] of edges)
+            if (paths.some((path) => points.some(([x, y]) => context.isPointInStroke(path, x, y))))
+                found.push(`${link.id} behind ${title}`);
+    }
+    return found;
+}"""
 RUN = """async ([text, silent, video]) => {  // what the server sends while the graph is run
     const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
     canvas.getContext('2d').fillRect(0, 0, 256, 256);
@@ -61,7 +83,7 @@ def opened(request, page, seen, server) -> dict:
     name = request.param
     if name not in seen:
         page.open(load(f"{name}.json"), name)
-        first = page.ask(LOOK)
+        first = {**page.ask(LOOK), "hidden": page.ask(HIDDEN)}
         clip(str(server.output / "seen.mp4"), size=(256, 256))
         video = {"filename": "seen.mp4", "subfolder": "", "type": "output"}
         page.ask(RUN, [SHOWN, SILENT, video])
@@ -87,6 +109,10 @@ def test_no_widget_shows_another_value_than_the_file(opened):
     for node in opened["nodes"]:
         values = saved[node["id"]]
         assert node["values"][: len(values)] == values, node["title"]
+
+
+def test_no_wire_is_drawn_behind_a_node(opened):
+    assert not opened["hidden"]
 
 
 @pytest.mark.parametrize("when", ["at first", "after a run"])

@@ -10,6 +10,7 @@ from PIL import Image
 from environment import VERSION, comfyui_folder, version_of
 from tests.workflows.conftest import FOLDER, NAMES, load
 from tests.workflows.thumbnails import SIDE, fingerprint
+from tests.workflows.wires import hidden
 
 NOTES = {"Note", "MarkdownNote"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
@@ -155,6 +156,11 @@ def test_nothing_overlaps_and_everything_is_in_a_group(graph):
             x >= X and y - header >= Y and x + w <= X + W and y + h <= Y + H
             for X, Y, W, H in groups
         ), node["title"]
+
+
+def test_no_wire_runs_behind_a_node(graph):
+    """`python tests/workflows/wires.py NAME` leads them around; tests/browser looks, too."""
+    assert not hidden(graph)
 
 
 def test_its_nodes_have_numbers_of_their_own():

@@ -13,6 +13,7 @@ from environment import comfyui_folder
 from headless import Stop, set_input
 from tests.server import ComfyUI
 from tests.workflows.conftest import load
+from tests.workflows.song import TEMPO
 
 TAKES = {  # workflow -> frames, width, height
     "long_take": (49, 128, 128),
@@ -73,6 +74,26 @@ def test_the_sound_of_the_music_video_is_in_sync(runs):
     first = np.abs(heard[: rate // 2]).argmax() / rate
     assert first == pytest.approx(0.25, abs=0.03)
     assert len(heard) / rate == pytest.approx(65 / 8, abs=0.1)
+
+
+def test_a_picture_and_a_song_become_a_vertical_clip_with_cuts_on_beats(server):
+    """What its note says of it: 9:16 as near as can be, 24 fps, three shots, mp4 with sound."""
+    prompt = load("api/picture_and_song.json")
+    set_input(prompt, "Schedule.steps=1")
+    run = server.run(prompt)
+    assert run.error is None
+    (path,) = run.files
+    with av.open(path) as container:
+        video, sound = container.streams.video[0], container.streams.audio[0]
+        assert (video.width, video.height, video.average_rate) == (96, 160, 24)
+        heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert path.suffix == ".mp4"
+    assert len(heard) / sound.sample_rate == pytest.approx(97 / 8, abs=0.1)
+    (take,) = [out for out in run.outputs.values() if "longtake_shots" in out]
+    starts = [shot["start"] for shot in json.loads(take["longtake_shots"][0])["shots"]]
+    beats = [start / (60 / TEMPO) for start in starts]  # to a frame of an eighth of a second
+    assert len(starts) == 3
+    assert beats == pytest.approx([round(beat) for beat in beats], abs=0.2)
 
 
 def test_a_take_goes_on_after_its_server_was_killed(server, tmp_path):

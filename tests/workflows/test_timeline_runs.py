@@ -19,6 +19,7 @@ RUNS = {
     "image_to_video": (17, "grass", "sunset"),
     "bridge": (41, "grass", "sunset"),
     "loop": (20, "grass", "sunset"),
+    "recut": (17, "grass", "sunset"),
 }
 STEPS = 8
 
