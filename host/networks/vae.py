@@ -1,7 +1,10 @@
 """Our causal VAE as ComfyUI's VAE, and decoding piece by piece with any Wan VAE."""
 
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management as mm
 import comfy.ops
@@ -21,22 +24,26 @@ from ...models.checkpoint import load_into
 from ...models.cpu import channels_last
 from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
 from ...models.layers import norms_are_fused
-from ...models.wan.causal import State
+from ...models.wan.causal import move
 from ...models.wan.config import VAEConfig
 from ...models.wan.detect import detect
+from ...models.wan.tiles import WAITING, Tiling, remembered, tilings
 from ...models.wan.vae import WanVAE
 from ...models.weights_file import DTYPES as FILE_DTYPES
 from ...models.weights_file import Header, TensorInfo
+from ..comfyui.node_text import show_text
 from .layers import layers_from
 from .patching import patcher_for, take_over
 
+log = logging.getLogger(__name__)
 # Latent cells along a side of a token, where they are not 2: LTX's and HunyuanVideo 1.5's.
 PATCHES = {128: 1, 32: 1}
+SEAM = "1 of 255"  # the most that tests/host/networks/test_vae.py found
 WORKING = [torch.bfloat16, torch.float16, torch.float32]
 # Peak memory by whether norms are fused, in units of a piece's largest tensor and with the past of
 # all convolutions: as counted by tests/host/networks/test_vae.py, and a sixth more for what
 # kernels need. Layout 2.2 needs more for its shortcuts.
-ENCODING = {True: 4.9, False: 7.0}
+ENCODING = {True: {False: 4.2, True: 4.9}, False: {False: 6.2, True: 7.0}}
 DECODING = {True: {False: 5.7, True: 8.1}, False: {False: 7.7, True: 11.0}}
 
 
@@ -88,17 +95,24 @@ class ComfyWanVAE(WanVAE):
         def on_device(frames: Tensor) -> Tensor:
             return frames if device is None else frames.to(device, weight.dtype)
 
-        return torch.cat(list(_encoded_pieces(self, pixels, on_device)), dim=2)
+        step = self.config.stride_t
+        return torch.cat(list(_encoded_pieces(self, step, pixels, on_device)), dim=2)
 
 
 def _encoded_pieces(
-    network: WanVAE, pixels: Tensor, prepare: Callable[[Tensor], Tensor] = lambda frames: frames
+    by: WanVAE | Tiling, step: int, pixels: Tensor, prepare: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
-    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time; `prepare` is applied first."""
-    step, state = network.config.stride_t, None
-    whole = 1 + (pixels.shape[2] - 1) // step * step
+    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time.
+
+    Args:
+        by: what encodes.
+        step: pixel frames in each latent frame after the first.
+        pixels: of which a rest that fills no latent frame is dropped.
+        prepare: applied to pixels first.
+    """
+    state, whole = None, 1 + (pixels.shape[2] - 1) // step * step
     for start, stop in zip([0, *range(1, whole, step)], range(1, whole + 1, step), strict=True):
-        latents, state = network.encode_piece(prepare(pixels[:, :, start:stop]), state)
+        latents, state = by.encode_piece(prepare(pixels[:, :, start:stop]), state)
         yield latents
 
 
@@ -134,7 +148,8 @@ class ComfyVAE(comfy.sd.VAE):
 
 def encode_bytes(config: VAEConfig, pixels: Sequence[int], dtype: torch.dtype) -> float:
     """Memory for encoding one of pixels: (b, 3, f, h, w), besides weights and pixels."""
-    numbers = ENCODING[norms_are_fused()] * _widest(config, config.width, pixels[-2] * pixels[-1])
+    peak = ENCODING[norms_are_fused()][config.residual]
+    numbers = peak * _widest(config, config.width, pixels[-2] * pixels[-1])
     return numbers * mm.dtype_size(dtype)
 
 
@@ -238,45 +253,95 @@ class PieceDecoder:
 
     Somebody else sees to it that the weights are on the device, as `make_room` does. At 720p what
     is remembered takes 4 GB, which a transformer that samples the next window would lack.
+
+    Where the device runs out of memory, the piece is begun again in tiles, and all that follow: as
+    few as it takes. A piece that failed has used up its state, so what is remembered is made anew
+    from the latents before.
+
+    Attributes:
+        tiles: how many tiles a frame is decoded in.
     """
 
     def __init__(self, vae: comfy.sd.VAE):
         self.vae, self.network = vae, streaming(vae)
-        self._state: State = []
+        self.tiles = 1
+        self._by: WanVAE | Tiling = self.network
+        self._state: list = []
+        self._before: deque[Tensor] = deque(maxlen=remembered(self.network.config))
+        self._tilings: Iterator[Tiling] | None = None
 
-    def __call__(self, piece: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """See DecodePiece. Raises InputError where the device has too little memory."""
-        if state is not None:
-            _move(state, self.vae.device)
-        try:
-            with torch.inference_mode():
-                pixels, self._state = self.network.decode_piece(
-                    piece.to(self.vae.device, self.vae.vae_dtype), state
-                )
-        except torch.cuda.OutOfMemoryError:
-            raise _no_room(self.vae, piece) from None
+    def __call__(self, piece: Tensor, state: Any | None) -> tuple[Tensor, Any]:
+        """See DecodePiece. Raises InputError where the device has too little memory for tiles."""
+        if state is None:
+            self._before.clear()
+        pixels = self._decoded([piece], state)
+        while pixels is None:
+            self._in_more_tiles(piece)
+            pixels = self._decoded([*self._before, piece], None)
+        self._before.append(piece)
         return pixels, self._state
+
+    def _decoded(self, pieces: Sequence[Tensor], state: Any | None) -> Tensor | None:
+        """The last one's pixels; None where they do not fit."""
+        try:
+            if state is not None and self._by is self.network:
+                move(state, self.vae.device)
+            with torch.inference_mode():
+                for piece in pieces:
+                    there = piece.to(self.vae.device, self.vae.vae_dtype)
+                    pixels, state = self._by.decode_piece(there, state)
+        except torch.cuda.OutOfMemoryError:
+            if state is not None:
+                state.clear()  # whoever holds it
+            return None
+        self._state = state
+        return pixels
+
+    def _in_more_tiles(self, piece: Tensor) -> None:
+        """Raises InputError if there are no smaller ones."""
+        if self._tilings is None:
+            self._tilings = tilings(self.network, tuple(piece.shape[3:]))
+        self._by = _smaller(self._tilings, self.vae, "decod", piece.shape)
+        self.tiles = len(self._by.tiles)
 
     def rest(self) -> None:
         """What is remembered waits on the CPU for the next piece."""
-        _move(self._state, torch.device("cpu"))
+        move(self._state if self._by is self.network else self._state[0], WAITING)
 
 
-def _move(state: State, device: torch.device) -> None:
-    """Each part by itself, so that no part is in two places but the one on its way."""
-    for i, part in enumerate(state):
-        state[i] = part.to(device)
+def _smaller(
+    tilings: Iterator[Tiling], vae: comfy.sd.VAE, doing: str, latents: Sequence[int]
+) -> Tiling:
+    """The next tiling, which the running node tells of.
+
+    Args:
+        tilings: those that were not tried yet.
+        vae: whose memory does not suffice.
+        doing: "decod" or "encod".
+        latents: (b, c, t, h, w), their shape.
+
+    Raises:
+        InputError: if there is none.
+    """
+    mm.soft_empty_cache()
+    tiling = next(tilings, None)
+    if tiling is None:
+        stride = grid_of(vae).stride_hw
+        height, width = (side * stride for side in latents[3:])
+        raise InputError(
+            f"the GPU ran out of memory while {doing}ing {width} × {height}, even in small tiles: "
+            f"close what else uses the GPU, choose a smaller size, or use core's VAE "
+            f"{doing.capitalize()}e (Tiled)."
+        )
+    text = in_tiles(len(tiling.tiles), doing)
+    log.warning("longtake: %s", text)
+    show_text(text)
+    return tiling
 
 
-def _no_room(vae: comfy.sd.VAE, latents: Tensor) -> InputError:
-    grid = grid_of(vae)
-    height, width = (side * grid.stride_hw for side in latents.shape[3:])
-    needed = vae.memory_used_decode(latents.shape, vae.vae_dtype)
-    return InputError(
-        f"the GPU ran out of memory while decoding {width} × {height}, for which about "
-        f"{needed / 1e9:.1f} GB are needed besides the VAE itself: close what else uses the GPU, "
-        f"choose a smaller size, or decode the LATENT with core's VAE Decode (Tiled)."
-    )
+def in_tiles(count: int, doing: str = "decod") -> str:
+    """What people are told of it."""
+    return f"short of GPU memory: {doing}ed in {count} tiles, slower, seams off by {SEAM} or less"
 
 
 def make_room(vae: comfy.sd.VAE, latents: Tensor) -> None:
@@ -317,9 +382,22 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     def on_device(frames: Tensor) -> Tensor:
         return (frames * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
 
-    with torch.inference_mode():
-        pieces = [z.float().cpu() for z in _encoded_pieces(network, pixels, on_device)]
-    return torch.cat(pieces, dim=2)
+    def encoded(by: WanVAE | Tiling) -> Tensor | None:
+        """None where it does not fit."""
+        try:
+            with torch.inference_mode():
+                step = network.config.stride_t
+                pieces = [z.float().cpu() for z in _encoded_pieces(by, step, pixels, on_device)]
+        except torch.cuda.OutOfMemoryError:
+            return None
+        return torch.cat(pieces, dim=2)
+
+    shape = (1, grid.channels, 1, *(side // grid.stride_hw for side in image.shape[1:3]))
+    smaller = tilings(network, shape[3:])
+    latents = encoded(network)
+    while latents is None:
+        latents = encoded(_smaller(smaller, vae, "encod", shape))
+    return latents
 
 
 def _check_image(image: Tensor, grid: Grid) -> None:

@@ -58,14 +58,14 @@ class TakeSampler:
         likes: the same of all but the seed.
         why_not: what that is.
         progress: counts the steps of the whole take.
-        notes: what there is to say afterwards.
     """
 
     def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
         self.recipe, self.store = recipe, store
         shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
-        self.why_not, self.likes, self.notes = "", [], []
+        self.why_not, self.likes = "", []
+        self._decoders: list[VideoDecoder] = []
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
             self.likes = self._keys(seeds=False)
@@ -99,6 +99,11 @@ class TakeSampler:
                 keys[window] = key = digest(key, prompt, own, deciding, window.context, calls)
             all_keys.append(keys)
         return all_keys
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say afterwards."""
+        return [note for note in dict.fromkeys(one.note for one in self._decoders) if note]
 
     @property
     def missing(self) -> int:
@@ -173,8 +178,8 @@ class TakeSampler:
         """The frame stream of clip `number`; each window is decoded as soon as it is there."""
         total = self.recipe.take.clips[number].latent_frames
         decoder = VideoDecoder(self.recipe.vae)
-        yield from decoder.frames(self.windows(number), total, self.progress.decoding)
-        self.notes += [decoder.note] if decoder.note else []
+        self._decoders.append(decoder)
+        return decoder.frames(self.windows(number), total, self.progress.decoding)
 
 
 class Stopped:

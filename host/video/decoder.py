@@ -17,7 +17,7 @@ from ...engine.frames.prefetch import poured
 from ...engine.frames.stream import decoded_pieces, frame_stream, to_bytes
 from ...models.errors import InputError
 from ..comfyui.progress import check_cancelled
-from ..networks.vae import PieceDecoder, grid_of, make_room, streams
+from ..networks.vae import PieceDecoder, grid_of, in_tiles, make_room, streams
 
 PIECE = 512 * 2**20  # bytes of the pixels that a VAE of core's decodes at a time, about
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class VideoDecoder:
     @property
     def note(self) -> str:
         """What to say of it afterwards; nothing if it was exact."""
+        if self._remembers is not None and self._remembers.tiles > 1:
+            return in_tiles(self._remembers.tiles)
         return str(self.seams) if self.seams.count else ""
 
     def frames(

@@ -52,6 +52,12 @@ class Past:
         return self._new[::-1]
 
 
+def move(state: State, device: torch.device) -> None:
+    """Each part by itself, so that no part is in two places but the one on its way."""
+    for i, part in enumerate(state):
+        state[i] = part.to(device)
+
+
 def convolved(conv: nn.Module, x: Tensor, past: Past, norm: nn.Module | None = None) -> Tensor:
     """conv(norm(x)) with the frames that come before x, so that no frame sees a later one.
 

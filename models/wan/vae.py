@@ -266,8 +266,14 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, c, t, h, w), patches folded in -> (b, 2z, t', h', w')."""
-        x = convolved(self.conv1, x, past)
-        x = _through(self.downsamples, x, past)
+        return self.inner(self.outer(x, past), past)
+
+    def outer(self, x: Tensor, past: Past) -> Tensor:
+        """The stages above the latents' size; `tiles` computes them tile by tile."""
+        return _through(self.downsamples, convolved(self.conv1, x, past), past)
+
+    def inner(self, x: Tensor, past: Past) -> Tensor:
+        """The stages of the latents' size, in which all pixels of a frame see each other."""
         x = _through(self.middle, x, past)
         norm, _, conv = self.head
         return convolved(conv, x, past, norm)
@@ -302,8 +308,14 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """x: (b, z, t, h, w) -> (b, c, t', h', w'), patches still folded in."""
-        x = convolved(self.conv1, x, past)
-        x = _through(self.middle, x, past)
+        return self.outer(self.inner(x, past), past)
+
+    def inner(self, x: Tensor, past: Past) -> Tensor:
+        """The stages of the latents' size, in which all pixels of a frame see each other."""
+        return _through(self.middle, convolved(self.conv1, x, past), past)
+
+    def outer(self, x: Tensor, past: Past) -> Tensor:
+        """The stages above the latents' size; `tiles` computes them tile by tile."""
         x = _through(self.upsamples, x, past)
         norm, _, conv = self.head
         return convolved(conv, x, past, norm)
@@ -352,9 +364,8 @@ class WanVAE(nn.Module):
         return self._moments(pixels, past)[0]
 
     def _moments(self, pixels: Tensor, past: Past) -> tuple[Tensor, Tensor]:
-        p = self.config.patch
-        x = rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
-        mean, log_variance = self.conv1(self.encoder(x, past)).chunk(2, dim=1)
+        x = self.encoder(self.folded(pixels), past)
+        mean, log_variance = self.conv1(x).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -387,5 +398,14 @@ class WanVAE(nn.Module):
         return one_by_one(self._pixels, latents, 1, state)
 
     def _pixels(self, latents: Tensor, past: Past) -> Tensor:
-        x, p = self.decoder(self.conv2(latents), past), self.config.patch
+        return self.unfolded(self.decoder(self.conv2(latents), past))
+
+    def folded(self, pixels: Tensor) -> Tensor:
+        """Patches of pixels (b, 3, t, h·p, w·p) into channels."""
+        p = self.config.patch
+        return rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
+
+    def unfolded(self, x: Tensor) -> Tensor:
+        """Channels back into patches of pixels: the reverse of `folded`."""
+        p = self.config.patch
         return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p)

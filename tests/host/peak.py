@@ -39,3 +39,17 @@ class Peak(TorchDispatchMode):
     def _gone(self, key, size):
         self.known.discard(key)
         self.live -= size
+
+
+class Limit(Peak):
+    """An allocator with so many bytes."""
+
+    def __init__(self, limit: float, on: str | None = None):
+        super().__init__(on)
+        self.limit = limit
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = super().__torch_dispatch__(function, types, args, kwargs)
+        if self.live > self.limit:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+        return out

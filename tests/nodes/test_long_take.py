@@ -319,6 +319,17 @@ def test_the_plan_is_shown_before_the_first_step(board, host, windows, runs, sho
     assert "all windows are on disk already" in shown[-2]
 
 
+def test_a_take_that_was_decoded_in_tiles_says_so(take, host, windows, shown, monkeypatch):
+    from longtake.host.video import decoder
+
+    class InTiles(decoder.PieceDecoder):
+        tiles = property(lambda self: 4, lambda self, tiles: None)
+
+    monkeypatch.setattr(decoder, "PieceDecoder", InTiles)
+    assert host.run(take).success
+    assert "short of GPU memory: decoded in 4 tiles" in shown[-2]
+
+
 def test_a_storyboard_in_one_window_of_cores_sampler(board, host):
     """Its CONDITIONING alone."""
     core = board.add(core=ksampler(positive=["board", 1])).but(canvas={"seconds": 3.0})

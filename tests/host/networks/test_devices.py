@@ -11,12 +11,13 @@ from longtake.engine.frames.interpolation import Inbetween, TiledInterpolator
 from longtake.engine.frames.stream import decoded_pieces, to_bytes
 from longtake.models.rife.config import RifeConfig
 from longtake.models.rife.ifnet import IFNet
+from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests import fake_card as fake
 from tests.fake_card import Copies, card, fake_card, moved, there
 from tests.host.conftest import DIT, DITS, TEXT, VAE
-from tests.host.peak import Peak
+from tests.host.peak import Limit, Peak
 from tests.models.tiny import VAE_21, VAE_22
 
 SHAPE = (2, 6, 3, 5, 7)
@@ -67,9 +68,9 @@ def test_a_video_through_the_vae_in_pieces(config):
     is_there(latents, (1, config.latent_channels, 1, 3, 5))
 
 
-def vae_there() -> SimpleNamespace:
+def vae_there(config: VAEConfig = VAE) -> SimpleNamespace:
     """As much of core's VAE as decoding asks, with its weights on the card."""
-    network = moved(WanVAE(VAE, device="meta", dtype=torch.bfloat16))
+    network = moved(WanVAE(config, device="meta", dtype=torch.bfloat16))
     return SimpleNamespace(device=card(), vae_dtype=torch.bfloat16, first_stage_model=network)
 
 
@@ -84,6 +85,21 @@ def test_between_windows_what_a_decoder_remembers_waits_on_the_cpu(pack):
     pixels, _ = decode_piece(piece, state)
     is_there(pixels, (1, 3, VAE.stride_t, 3 * VAE.stride_hw, 5 * VAE.stride_hw))
     assert state == []
+
+
+@pytest.mark.parametrize(("limit", "tiles"), [(8e9, 1), (5e9, 2), (2e9, 8)])
+def test_720p_is_decoded_in_as_many_tiles_as_memory_takes(pack, limit, tiles):
+    """Whole frames hold 6.9 GB besides the weights."""
+    if card().type != "cuda":
+        pytest.skip("one kind of card is enough")
+    vae = vae_there(VAE_PRESETS["2.1"])
+    vae.first_stage_model.decoder.middle[1].attention = lambda q, *_: torch.empty_like(q)
+    decode_piece, state = pack.vae.PieceDecoder(vae), None
+    with Limit(limit, on="cuda"):
+        for _ in range(3):
+            pixels, state = decode_piece(torch.zeros(1, 16, 1, 90, 160), state)
+            is_there(pixels, (1, 3, pixels.shape[2], 720, 1280))
+    assert decode_piece.tiles == tiles
 
 
 class Layouts(TorchDispatchMode):

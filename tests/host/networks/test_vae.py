@@ -1,5 +1,7 @@
 """Our causal VAE as VAE, under core's nodes; and any Wan VAE, decoded in pieces."""
 
+from itertools import count
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.frames.stream import frame_stream
 from longtake.models.errors import FrameCountError, InputError, NotFiniteError, SizeError
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
+from longtake.models.wan.tiles import Tiling
 from longtake.models.wan.vae import WanVAE
 from tests.host.conftest import VAE, random_weights
 from tests.host.peak import Peak
@@ -262,16 +265,88 @@ def test_cancel_stops_between_pieces(pack, vae):
         decode_piece(z[:, :, 1:2], state)
 
 
-def test_too_little_memory_is_said_with_a_way_out(pack, vae, monkeypatch):
-    def full(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB ...")
+WIDE = (17, 23)  # latent cells; tiles of less than all of them see less than all of them
 
-    z = latents(5, SHAPE)
+
+@pytest.fixture
+def told(pack, monkeypatch) -> list[str]:
+    """What the running node shows."""
+    texts: list[str] = []
+    monkeypatch.setattr(pack.vae, "show_text", texts.append)
+    return texts
+
+
+@pytest.fixture
+def full_at(monkeypatch):
+    """Makes memory run out in whole frames at these calls of a kind, and in up to `tiles` tiles."""
+
+    def switch(kind: str, calls: set[int], tiles: int = 1) -> None:
+        whole, way, made = getattr(WanVAE, kind), getattr(Tiling, kind), count()
+
+        def in_one_piece(self, x, state):
+            if next(made) in calls:
+                if state:
+                    state.pop()  # some of it was used when the memory ran out
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+            return whole(self, x, state)
+
+        def in_tiles(self, x, state):
+            if len(self.tiles) <= tiles:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+            return way(self, x, state)
+
+        monkeypatch.setattr(WanVAE, kind, in_one_piece)
+        monkeypatch.setattr(Tiling, kind, in_tiles)
+
+    return switch
+
+
+@pytest.mark.parametrize(("calls", "tiles"), [({0}, 1), ({3}, 1), ({2}, 2)])
+def test_where_memory_ends_a_video_goes_on_in_as_few_tiles_as_it_takes(
+    pack, vae, told, full_at, calls, tiles
+):
+    z = latents(5, (1, VAE.latent_channels, 5, *WIDE))
+    whole = torch.cat(list(frame_stream(pack.vae.decoder(vae, z), z.split(1, dim=2))))
+    full_at("decode_piece", calls, tiles)
     decode_piece = pack.vae.decoder(vae, z)
-    monkeypatch.setattr(WanVAE, "decode_piece", full)
-    way_out = r"while decoding 56 × 40, for which about .* VAE Decode \(Tiled\)\.$"
+    frames = torch.cat(list(frame_stream(decode_piece, z.split(1, dim=2))))
+    assert frames.shape == whole.shape
+    assert (frames.int() - whole.int()).abs().max() <= 1  # of 255, as is told
+    assert decode_piece.tiles == 2 * tiles
+    assert told[-1] == (
+        f"short of GPU memory: decoded in {2 * tiles} tiles, slower, seams off by 1 of 255 or less"
+    )
+
+
+def test_tiles_wait_between_windows_and_serve_the_next_video(pack, vae, told, full_at):
+    z = latents(5, (1, VAE.latent_channels, 2, *WIDE))
+    full_at("decode_piece", {0})
+    decode_piece = pack.vae.decoder(vae, z)
+    pixels, state = decode_piece(z[:, :, :1], None)
+    decode_piece.rest()
+    decode_piece(z[:, :, 1:], state)
+    assert torch.equal(decode_piece(z[:, :, :1], None)[0], pixels)
+    assert len(told) == 1
+
+
+def test_a_clip_that_does_not_fit_is_encoded_in_tiles(pack, vae, told, full_at):
+    grid = pack.vae.grid_of(vae)
+    sides = (side * grid.stride_hw for side in WIDE)
+    image = torch.rand(1 + grid.stride_t, *sides, 3, generator=torch.Generator().manual_seed(4))
+    whole = pack.vae.encode(vae, image)
+    full_at("encode_piece", {1})
+    torch.testing.assert_close(pack.vae.encode(vae, image), whole, rtol=1e-4, atol=1e-5)
+    assert told == [
+        "short of GPU memory: encoded in 2 tiles, slower, seams off by 1 of 255 or less"
+    ]
+
+
+def test_too_little_memory_for_any_tile_is_said_with_a_way_out(pack, vae, full_at):
+    z = latents(5, SHAPE)
+    full_at("decode_piece", {0, 1, 2}, 99)
+    way_out = r"while decoding 56 × 40, even in small tiles.* VAE Decode \(Tiled\)\.$"
     with pytest.raises(InputError, match=way_out):
-        decode_piece(z[:, :, :1], None)
+        pack.vae.decoder(vae, z)(z[:, :, :1], None)
 
 
 def norm_written_out(x, shape, weight=None, eps=None):
