@@ -10,8 +10,9 @@ its bits are fixed for good, and the ziggurat method behind `standard_normal` co
 multiplies, which is the same everywhere; a test pins the numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -66,16 +67,19 @@ class WindowNoise:
     shape: tuple[int, int, int]
     videos: int = 1
 
-    def drawn(self, draw: int = 0) -> Tensor:
-        """(b, c, t, h, w) float32 on the CPU; `draw` as in `frame_noise`."""
-        return torch.stack(
-            [
-                torch.stack(
-                    [frame_noise(*frame, self.shape, video, draw) for frame in self.frames], dim=1
-                )
-                for video in range(self.videos)
-            ]
-        )
+    def drawn(self, draw: int = 0, check: Callable[[], object] = lambda: None) -> Tensor:
+        """(b, c, t, h, w) float32 on the CPU.
+
+        Args:
+            draw: as in `frame_noise`.
+            check: called for each frame; an exception from it ends the drawing.
+        """
+        c, h, w = self.shape
+        out = torch.empty(self.videos, c, len(self.frames), h, w)
+        for video, (k, frame) in product(range(self.videos), enumerate(self.frames)):
+            check()
+            out[video, :, k] = frame_noise(*frame, self.shape, video, draw)
+        return out
 
 
 def video_noise(

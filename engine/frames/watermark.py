@@ -172,7 +172,7 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     residual, frames = torch.zeros(()), 0
     for chunk in chunks:
         for y in _luma(chunk):
-            residual = residual + _residual(y)
+            residual = residual + _residual(_reduced(y))
             frames += 1
     if not frames:
         raise InputError("there are no frames to look for a mark in.")
@@ -187,6 +187,12 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     best = sorted(found, key=_strength)[-3:]
     found += [_at_scale(blurred, mark.scale * fine) for mark in best for fine in FINE_SCALES]
     return max(found, key=_strength)
+
+
+def _reduced(y: Tensor) -> Tensor:
+    """(h, w), made smaller by a whole number as long as a cell keeps twice SMALLEST pixels."""
+    factor = int(_cell_size(*y.shape) / (2 * SMALLEST))
+    return F.avg_pool2d(y[None, None], factor)[0, 0] if factor > 1 else y
 
 
 def _at_detail(residual: Tensor) -> Tensor:

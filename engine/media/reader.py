@@ -34,6 +34,7 @@ CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
 MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 READABLE = "mp4, mov, mkv, webm, avi and gif"
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave it out
+CHUNK = 2**27  # bytes of frames at a time, at most
 SEEK_BACK = 3  # seconds before a frame from which to decode, so that a keyframe comes first
 
 
@@ -312,7 +313,7 @@ def read_frames(
     path: Path,
     start: int = 0,
     stop: int | None = None,
-    size: int = 8,
+    size: int | None = None,
     limits: MediaLimits = LIMITS,
 ) -> Iterator[Tensor]:
     """A file's frames as a frame stream, at the constant rate that `media_facts` gives.
@@ -323,7 +324,7 @@ def read_frames(
     Args:
         path: of the video.
         start, stop: which frames, as in a slice: start=-9 for the last nine.
-        size: frames in a chunk.
+        size: frames in a chunk; by default 8, and fewer of large ones.
         limits: the most that the file may hold.
 
     Raises:
@@ -331,6 +332,7 @@ def read_frames(
     """
     facts = media_facts(path, limits)
     first, last, _ = slice(start, stop).indices(facts.frames)
+    size = size or max(1, min(8, CHUNK // (3 * facts.width * facts.height)))
     chunk = []
     for frame in _at_constant_rate(path, facts, first, last):
         chunk.append(frame)

@@ -8,7 +8,7 @@ Source:
     Ellis 2007, "Beat Tracking by Dynamic Programming", J. New Music Research 36(1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -19,11 +19,16 @@ from ...models.errors import InputError, NotFiniteError
 
 RATE = 11_025  # samples a second; beats need no treble
 WINDOW, HOP = 512, 128  # samples: 46 ms, every 12 ms
+PIECE = 60 * RATE  # samples that are made at a time
 USUAL_OVER = 65  # moments, 0.75 s, whose mean is what is usual
 LATE = WINDOW / 2 / RATE  # seconds from where a window begins to the note in its middle
 TEMPI = (55.0, 210.0)  # beats a minute
 USUAL, OCTAVES = 120.0, 0.6  # of several tempi that fit, those about this far from it count most
 EVENNESS = 100.0  # how much an uneven step costs, against the strength of its peak
+
+
+Check = Callable[[], object]
+"""Called again and again while there is work; an exception from it ends that."""
 
 
 class Rhythm(NamedTuple):
@@ -33,47 +38,69 @@ class Rhythm(NamedTuple):
     tempo: float
 
 
-def rhythm(waveform: NDArray[np.floating], sample_rate: int) -> Rhythm:
+def rhythm(waveform: NDArray[np.floating], sample_rate: int, check: Check = lambda: None) -> Rhythm:
     """The beats of a piece of music.
 
     Args:
         waveform: (samples,) or (channels, samples), about -1 … 1.
         sample_rate: samples a second.
+        check: see Check.
 
     Raises:
         NotFiniteError: for NaN or infinite samples.
         InputError: for no sound at all, or a sample rate that is none.
     """
-    strength, per_second = onset_strength(mono(waveform, sample_rate), RATE)
+    strength, per_second = onset_strength(mono(waveform, sample_rate, check), RATE, check)
     if len(strength) < 4 or strength.max() <= 0:
         return Rhythm(np.zeros(0), 0.0)
     period = _period(strength, per_second)
-    beats = _track(strength / strength.std(), period)
+    beats = _track(strength / strength.std(), period, check)
     return Rhythm(beats / per_second + LATE, 60 * per_second / period)
 
 
-def mono(waveform: NDArray[np.floating], sample_rate: int) -> NDArray[np.float64]:
+def mono(
+    waveform: NDArray[np.floating], sample_rate: int, check: Check = lambda: None
+) -> NDArray[np.float64]:
     """One channel at RATE, by linear interpolation after a mean over what is left out."""
-    wave = np.atleast_2d(np.asarray(waveform, dtype=np.float64)).mean(0)
-    if not len(wave) or sample_rate < 1:
-        raise InputError(f"{len(wave)} samples at {sample_rate} a second are no sound.")
-    if not np.isfinite(wave).all():
-        raise NotFiniteError("the sound holds NaN or infinite samples: check the node before.")
-    width = max(1, sample_rate // RATE)
-    if width > 1:
-        wave = np.convolve(wave, np.full(width, 1 / width), mode="same")
-    at = np.arange(int(len(wave) * RATE / sample_rate)) * (sample_rate / RATE)
-    return np.interp(at, np.arange(len(wave)), wave)
+    waves = np.atleast_2d(waveform)
+    samples = waves.shape[1]
+    if not samples or sample_rate < 1:
+        raise InputError(f"{samples} samples at {sample_rate} a second are no sound.")
+    width, step = max(1, sample_rate // RATE), sample_rate / RATE
+    out = np.empty(int(samples * RATE / sample_rate))
+    if not np.isfinite(waves[:, -2 * width :]).all():  # of which the last are not all used
+        raise _not_finite()
+    for first in range(0, len(out), PIECE):  # hours of sound, a minute at a time
+        check()
+        at = np.arange(first, min(first + PIECE, len(out))) * step
+        begin, end = max(0, int(at[0]) - width), min(samples, int(at[-1]) + width + 2)
+        wave = waves[:, begin:end].astype(np.float64).mean(0)
+        if not np.isfinite(wave).all():
+            raise _not_finite()
+        if width > 1:
+            wave = np.convolve(wave, np.full(width, 1 / width), mode="same")
+        out[first : first + len(at)] = np.interp(at, np.arange(begin, begin + len(wave)), wave)
+    return out
 
 
-def onset_strength(wave: NDArray[np.float64], rate: int) -> tuple[NDArray[np.float64], float]:
+def _not_finite() -> NotFiniteError:
+    return NotFiniteError("the sound holds NaN or infinite samples: check the node before.")
+
+
+def onset_strength(
+    wave: NDArray[np.float64], rate: int, check: Check = lambda: None
+) -> tuple[NDArray[np.float64], float]:
     """How much begins at each moment, less what is usual around it; and moments a second."""
     if len(wave) < WINDOW + HOP:
         return np.zeros(0), rate / HOP
     frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
-    loudness = np.concatenate([_loudness(part) for part in np.array_split(frames, _parts(frames))])
-    flux = np.maximum(np.diff(loudness, axis=0), 0).sum(1)
-    flux = np.concatenate(([0.0], flux))  # a rise is heard when it has come about
+    flux, last = np.zeros(len(frames)), None  # a rise is heard when it has come about
+    for part in np.array_split(np.arange(len(frames)), _parts(frames)):
+        check()
+        loudness = _loudness(frames[part[0] : part[-1] + 1])
+        rise = np.diff(loudness, axis=0, prepend=loudness[:1] if last is None else last)
+        flux[part] = np.maximum(rise, 0).sum(1)
+        last = loudness[-1:]
     width = min(USUAL_OVER, len(flux))
     usual = np.convolve(flux, np.full(width, 1 / width), mode="same")
     return np.maximum(flux - usual, 0), rate / HOP
@@ -113,12 +140,14 @@ def _between(curve: NDArray[np.float64], peak: int) -> float:
     return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _track(strength: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+def _track(strength: NDArray[np.float64], period: float, check: Check) -> NDArray[np.float64]:
     """The moments of the beats: the best path through the strength at steps of about `period`."""
     steps = np.arange(round(period / 2), round(2 * period) + 1)
     cost = EVENNESS * np.log(steps / period) ** 2
     total, source = strength.copy(), np.full(len(strength), -1)
     for t in range(len(strength)):
+        if t % 4096 == 0:
+            check()
         past = t - steps
         past = past[past >= 0]
         if len(past):

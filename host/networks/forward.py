@@ -18,9 +18,11 @@ from ...models.wan.config import DiTConfig
 from ...models.wan.dit import AroundBlock, Block, Segment, WanDiT
 from ...models.wan.rope import Axis
 from ..comfyui.conditioning import runs_of
+from ..comfyui.progress import check_cancelled
 from .layers import layers_from
 from .text_memory import TextMemory
 
+AT_A_TIME = 2 * 10**10  # operations of attention on a CPU, a second's work
 DIFFUSION_MODEL = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
 
 
@@ -134,7 +136,7 @@ def _attention_with(options: dict[str, Any]) -> Attention:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
         if "optimized_attention_override" not in options and (own := own_kernel(q)):
-            return own(q, k, v)
+            return _in_pieces(own, q, k, v)
         return optimized_attention(
             q,
             k,
@@ -146,6 +148,19 @@ def _attention_with(options: dict[str, Any]) -> Attention:
         )
 
     return attend
+
+
+def _in_pieces(own: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of so many tokens that Cancel would wait for it, some of them at a time."""
+    b, h, n, d = q.shape
+    rows = max(256, AT_A_TIME // (4 * b * h * d * k.shape[2]))
+    if n <= rows:
+        return own(q, k, v)
+    out = q.new_empty(b, n, h, d).transpose(1, 2)  # in memory as the kernels leave it
+    for at in range(0, n, rows):
+        check_cancelled()
+        out[:, :, at : at + rows] = own(q[:, :, at : at + rows], k, v)
+    return out
 
 
 def own_kernel(x: Tensor) -> Attention | None:

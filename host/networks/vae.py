@@ -32,6 +32,7 @@ from ...models.wan.vae import WanVAE
 from ...models.weights_file import DTYPES as FILE_DTYPES
 from ...models.weights_file import Header, TensorInfo
 from ..comfyui.node_text import show_text
+from ..comfyui.room import check_images
 from .layers import layers_from
 from .patching import patcher_for, take_over
 
@@ -344,16 +345,59 @@ def in_tiles(count: int, doing: str = "decod") -> str:
     return f"short of GPU memory: {doing}ed in {count} tiles, slower, seams off by {SEAM} or less"
 
 
+def check_decoding(vae: comfy.sd.VAE, shape: Sequence[int]) -> None:
+    """Refuse to decode latents (b, c, t, h, w) of which a piece needs more than all the memory.
+
+    On a CPU, where the system ends whoever asks for it; on a GPU it is done in tiles.
+
+    Raises:
+        InputError: with the largest size that fits.
+    """
+    tiled = ", or decode the LATENT with core's VAE Decode (Tiled)"
+    _check_memory(vae, shape, grid_of(vae).stride_hw, vae.memory_used_decode, "decoding", tiled)
+
+
+def check_encoding(vae: comfy.sd.VAE, height: int, width: int) -> None:
+    """The same for frames that are to be encoded."""
+    _check_memory(vae, (1, 3, 1, height, width), 1, vae.memory_used_encode, "encoding")
+
+
+def _check_memory(
+    vae: comfy.sd.VAE,
+    shape: Sequence[int],
+    side: int,
+    needs: Callable[[Sequence[int], torch.dtype], float],
+    what: str,
+    instead: str = "",
+) -> None:
+    """`side`: pixels along a side of what `shape` counts."""
+    h, w = shape[-2:]
+    there, needed = mm.get_total_memory(vae.device), needs(shape, vae.vae_dtype)
+    ours = isinstance(vae, ComfyVAE)  # of core's only the memory of whole videos is known
+    if needed <= there or not ours or not mm.is_device_cpu(vae.device):
+        return
+    share = (there / needed) ** 0.5
+    width, height = (int(n * side * share) // 32 * 32 for n in (w, h))
+    raise InputError(
+        f"{what} frames of {w * side}×{h * side} needs about {needed / 1e9:.0f} GB of memory, and "
+        f"there are {there / 1e9:.0f}: choose a size up to {width}×{height}{instead}."
+    )
+
+
 def make_room(vae: comfy.sd.VAE, latents: Tensor) -> None:
     """Put a VAE on its device, with what decoding latents (b, c, t, h, w) takes to spare."""
+    check_decoding(vae, latents.shape)
     load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype))
 
 
 def decode_frames(vae: comfy.sd.VAE, latents: Tensor) -> Tensor:
     """All frames of latents: (b, c, t, h, w) as an IMAGE: (b·frames, h, w, 3) in [0, 1]."""
     grid = grid_of(vae)
+    frames = grid.frames(latents.shape[2])
+    height, width = (side * grid.stride_hw for side in latents.shape[3:])
+    check_images(len(latents) * frames, width, height, "Decode holds a few of them at a time")
     if streams(vae):
-        return all_frames(decoder(vae, latents), latents, grid.frames(latents.shape[2]))
+        return all_frames(decoder(vae, latents), latents, frames)
     _check_latents(vae, latents)
     return as_image(vae.decode(latents).float().cpu())
 
@@ -376,6 +420,7 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     if not streams(vae):
         return vae.encode(image[..., :3]).float().cpu()
     network = streaming(vae)
+    check_encoding(vae, *image.shape[1:3])
     pixels = rearrange(image[..., :3], "f h w c -> 1 c f h w")
     load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
 

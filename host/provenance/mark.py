@@ -51,6 +51,8 @@ def _sampled(chunks: Iterable[Tensor], total: int, step: Callable[[], None]) -> 
     """FRAMES of the frames, spread over the footage."""
     every = max(1, total // FRAMES)
     frames = (frame for chunk in chunks for frame in chunk.split(1))
-    for frame in islice(frames, 0, every * FRAMES, every):
-        step()
-        yield frame
+    for number, frame in enumerate(islice(frames, 0, every * FRAMES)):
+        check_cancelled()
+        if number % every == 0:
+            step()
+            yield frame

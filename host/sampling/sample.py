@@ -22,12 +22,13 @@ from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.latent import are_a_videos, largest_of
 from ..comfyui.node_text import show_text
-from ..comfyui.progress import Playback, step_callback
+from ..comfyui.progress import Playback, check_cancelled, step_callback
 from ..networks.patching import described_changes
 from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
+from .room import check_step
 from .routes import missing_vision, pins_for, with_channels
 from .step_noise import with_step_noise
 
@@ -106,6 +107,8 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
     check_fit(model, prompts, latents)
     config, pins = config_of(model), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
+    longest = max(len(window.frames) for window in canvas.windows)
+    check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
     prompts = with_rate(prompts, model, canvas.fps)
     if note := missing_vision(config, prompts.positive, pins and pins.clip_vision):
         show_text(note)
@@ -142,7 +145,7 @@ def run(
     guider.set_cfg(sampling.cfg)
     keep_to(guider, planned_calls(model, part.latents.shape, sampling))
     out = guider.sample(
-        noise.drawn(),
+        noise.drawn(check=check_cancelled),
         part.latents,
         with_step_noise(sampling.solver(), noise),
         sampling.sigmas.clone(),  # uni_pc writes into them
@@ -160,8 +163,13 @@ def run(
 
 def planned_calls(model: ModelPatcher, shape: tuple[int, ...], sampling: Sampling) -> Calls:
     """How many prompts a call of the model takes, in a run on latents of `shape`."""
+    return calls_for(model, shape, *cfgs_of(model, sampling))
+
+
+def cfgs_of(model: ModelPatcher, sampling: Sampling) -> list[float]:
+    """Each cfg of a run: one, or that of either expert."""
     both = experts_of(model)
-    return calls_for(model, shape, sampling.cfg, *([both.cfg_low] if both else []))
+    return [sampling.cfg, *([both.cfg_low] if both else [])]
 
 
 def with_rate(prompts: Prompts, model: ModelPatcher, fps: Fraction | None) -> Prompts:

@@ -92,6 +92,7 @@ class TakeSampler:
         for clip, noise, known in zip(r.take.clips, self.noise, r.known, strict=True):
             keys, key = {}, base
             for window in clip.windows:
+                check_cancelled()
                 own = [noise[k] if seeds else noise[k][1] for k in window.frames]
                 deciding = known.deciding(window, r.codec.grid)
                 prompt = r.prompts(clip, window).positive

@@ -29,9 +29,10 @@ from ..comfyui.latent import to_canvas
 from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import settings_of
 from ..networks.transformer import config_of
-from ..networks.vae import grid_of
+from ..networks.vae import check_decoding, grid_of
+from ..sampling.room import check_step
 from ..sampling.routes import Route, route_of
-from ..sampling.sample import Sampling, check_fit, check_kind, with_rate
+from ..sampling.sample import Sampling, cfgs_of, check_fit, check_kind, with_rate
 from .storyboards import Board
 
 SEPARATE, TOGETHER = "each by itself", "together"
@@ -222,7 +223,10 @@ def recipe_for(
     take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
-    return Recipe(model, vae, board, negative, size, take, begins, sampling, anchor)
+    recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor)
+    check_step(model, recipe.window_shape, *cfgs_of(model, sampling))
+    check_decoding(vae, recipe.window_shape)
+    return recipe
 
 
 def blank_canvas(codec: Codec, size: TakeSize) -> Canvas:

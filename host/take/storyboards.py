@@ -142,7 +142,7 @@ def on_beats(
 ) -> tuple[tuple[Shot, ...], Sound, str]:
     """The shots with their cuts on beats, the sound, and a line that says what was done."""
     sound = sound_from(audio)
-    found = rhythm(sound.samples, sound.rate)
+    found = rhythm(sound.samples, sound.rate, check_cancelled)
     if not len(found.beats):
         return tuple(shots), sound, "no beat was found in the audio: the cuts stay"
     before = [shot.start for shot in shots]

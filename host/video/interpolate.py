@@ -26,6 +26,7 @@ from ...engine.media.writer import write_video
 from ...models.errors import InputError
 from ..comfyui.films import film, temporary_file
 from ..comfyui.progress import check_cancelled, with_progress
+from ..comfyui.room import check_images
 from .footage import Footage
 
 FLOW_SCALES = ("auto", "1", "0.5", "0.25", "2")
@@ -35,6 +36,7 @@ SMALLEST_TILE = 512  # that is chosen to save memory
 LEAST_TILE = 256  # in which the network can still find motion
 MAX_BATCH = 8  # frames drawn at once
 CPU_BATCH = 2**19  # pixels drawn at once on a CPU, where more is not faster
+CPU_TILE = 2**23  # pixels, 4K's, that one layer is given there, so that Cancel need not wait for it
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def interpolate_video(
     total = timing.frames(footage.frames)
     path = temporary_file("interpolated")
     check_space(path.parent, writing_bytes(total, footage.width, footage.height))
+    if images:
+        check_images(total, footage.width, footage.height, "turn images off", copies=2)
     draw, batch = _load_for(footage, network, options)
     chunks = convert_rate(
         prefetch(footage.stream()),
@@ -120,10 +124,12 @@ def _load_for(
     each = 400 + 60 * network.config.features  # bytes per pixel, estimated
     mm.load_models_gpu([patcher], memory_required=each * pixels, force_full_load=True)
     room = SHARE * mm.get_free_memory(device) / each  # pixels
+    if mm.is_device_cpu(device):
+        room = min(room, CPU_TILE)
     tile = options.tile or None
     if tile is None and pixels > room:
         tile = int(max(SMALLEST_TILE, room**0.5 // 64 * 64))
-    at_once = CPU_BATCH if mm.is_device_cpu(device) else room
+    at_once = min(room, CPU_BATCH) if mm.is_device_cpu(device) else room
 
     def forward(pairs: Tensor, times: Tensor) -> Tensor:
         return network(pairs, times, scale)

@@ -15,7 +15,9 @@ from ...engine.canvas.timeline import resampled
 from ...engine.rates import frame_rate
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
+from ..comfyui.room import check_images
 from ..networks.codec import codec_for
+from ..networks.vae import check_encoding
 from .footage import Footage, open_footage
 
 
@@ -40,6 +42,7 @@ def frames_at(
         notes.append(f"{float(clip.fps):g} fps taken at {float(fps):g}")
     if change := fit_in_words((clip.height, clip.width), height, width, how):
         notes.append(change)
+    check_images(len(wanted), width, height, "take a shorter part of the clip", copies=2)
     pieces = picked(clip.pictures(), wanted)
     return torch.cat([fitted(piece, height, width, how) for piece in pieces]), notes
 
@@ -76,6 +79,7 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
     with open_footage(clip, frame_rate(fps) if fps else codec.fps) as footage:
         rate = footage.fps
         height, width = grid.nearest_size(footage.height), grid.nearest_size(footage.width)
+        check_encoding(vae, height, width)
         whole = grid.whole(footage.frames)
         pictures, notes = frames_at(footage, rate, height, width, "crop", whole)
     if left := footage.frames - whole:

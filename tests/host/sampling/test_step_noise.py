@@ -23,9 +23,9 @@ def drawn(monkeypatch):
     asked = []
     real = WindowNoise.drawn
 
-    def recorded(noise, number=0):
+    def recorded(noise, number=0, **more):
         asked.append(number)
-        return real(noise, number)
+        return real(noise, number, **more)
 
     monkeypatch.setattr(core, "default_noise_sampler", lambda *_, **__: refuse)
     monkeypatch.setattr(core, "BrownianTreeNoiseSampler", lambda *_, **__: refuse)
