@@ -7,7 +7,8 @@ import pytest
 
 from environment import VERSION, comfyui_folder, version_of
 from tests.browser.conftest import Page
-from tests.engine.media.test_sound_part import written
+from tests.engine.media.test_sound_part import written as sound_written
+from tests.nodes.locales import written
 
 TIMES = ("fps", "seconds", "at", "start", "end", "overlap", "window", "offset", "dissolve", "snap")
 PLACE = """([type, place]) => {
@@ -130,10 +131,35 @@ def test_what_a_node_says_comes_with_its_cached_output(empty):
 
 
 def test_a_song_is_uploaded_by_the_button_of_load_audio(empty, tmp_path):
-    song = written(tmp_path / f"song_{secrets.token_hex(4)}.wav", "pcm_s16le")
+    song = sound_written(tmp_path / f"song_{secrets.token_hex(4)}.wav", "pcm_s16le")
     node = empty.ask(PLACE, ["LongtakeLoadAudio", [400, 200]])
     empty.settle()
     empty.upload(node, empty.ask(PLACE_OF, [node, "upload"]), song)
     sent = empty.ask("async () => (await app.graphToPrompt()).output")[node]["inputs"]
     assert {**sent, "audioUI": ""} == {"audio": song.name, "start": 0, "seconds": 0, "audioUI": ""}
     assert not [error for error in empty.errors if "400" not in error]  # of a file without a name
+
+
+SAID = """() => {
+    const node = LiteGraph.createNode("LongtakeSample");
+    app.graph.add(node);
+    const label = ({ label, localized_name, name }) => label ?? localized_name ?? name;
+    const { title, inputs, widgets } = node;
+    return [title, label(inputs[0]), label(widgets.find(({ name }) => name === "seed")),
+        node.constructor.nodeData.description];
+}"""
+
+
+@pytest.mark.skipif(OLDEST, reason="it loads a language over what packs have brought")
+def test_the_pages_speak_chinese_where_they_are_asked_to(browser, server):
+    server.ask("/settings/Comfy.Locale", "zh")
+    page = Page(browser, server)
+    try:
+        page.open({"nodes": [], "links": [], "version": 0.4}, "empty")
+        known = written("zh")["LongtakeSample"]
+        names = [known["inputs"][name]["name"] for name in ("model", "seed")]
+        told = page.ask(SAID)
+        assert told == [known["display_name"], *names, known["description"]]
+    finally:
+        page.close()
+        server.ask("/settings/Comfy.Locale", "en")
