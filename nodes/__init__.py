@@ -9,6 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..host.comfyui.offers import offer_replacements
 from ..host.comfyui.samples import put_samples
+from .inputs.sockets import guarded
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
@@ -35,38 +36,41 @@ from .timeline.pin import PinImage, PinVideo
 from .timeline.remix import Remix
 
 NODES: list[type[io.ComfyNode]] = [
-    LoadModel,
-    LoadTextEncoder,
-    LoadVAE,
-    LoadLora,
-    Preset,
-    PromptNode,
-    ShotNode,
-    Storyboard,
-    LoadAudio,
-    Beat,
-    CanvasNode,
-    PinImage,
-    PinVideo,
-    ExtendVideo,
-    FillGap,
-    Loop,
-    Bridge,
-    Remix,
-    Encode,
-    Schedule,
-    ExpertsNode,
-    DiffusionForcing,
-    Sample,
-    LongTake,
-    Decode,
-    DecodeFrames,
-    Interpolate,
-    SaveVideo,
-    SalvageNode,
-    ReadCredentials,
-    ReadMark,
-    ModelCacheNode,
+    guarded(node)
+    for node in (
+        LoadModel,
+        LoadTextEncoder,
+        LoadVAE,
+        LoadLora,
+        Preset,
+        PromptNode,
+        ShotNode,
+        Storyboard,
+        LoadAudio,
+        Beat,
+        CanvasNode,
+        PinImage,
+        PinVideo,
+        ExtendVideo,
+        FillGap,
+        Loop,
+        Bridge,
+        Remix,
+        Encode,
+        Schedule,
+        ExpertsNode,
+        DiffusionForcing,
+        Sample,
+        LongTake,
+        Decode,
+        DecodeFrames,
+        Interpolate,
+        SaveVideo,
+        SalvageNode,
+        ReadCredentials,
+        ReadMark,
+        ModelCacheNode,
+    )
 ]
 
 # Ids are for ever. Should one have to change all the same: old id -> new_node_id, old_widget_ids

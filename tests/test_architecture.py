@@ -39,7 +39,9 @@ ROOMS = {
     "host/sampling": {"host/comfyui", "host/networks"},
     "host/take": {"host/comfyui", "host/networks", "host/sampling", "host/video"},
     "host/provenance": {"host/comfyui", "host/video"},
-    "nodes": {f"nodes/{room}" for room in ("load", "output", "prompt", "sample", "timeline")},
+    "nodes": {
+        f"nodes/{room}" for room in ("inputs", "load", "output", "prompt", "sample", "timeline")
+    },
     "nodes/inputs": set(),
     "nodes/load": {"nodes/inputs"},
     "nodes/prompt": {"nodes/inputs"},

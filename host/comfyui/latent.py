@@ -5,6 +5,7 @@ LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = to be sampled, 0 
 """
 
 from collections.abc import Mapping
+from fractions import Fraction
 from math import isfinite
 from typing import Any
 
@@ -16,11 +17,14 @@ from torch import Tensor
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.grid import CausalGrid, Grid
+from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 
 KEY = "longtake"
-FACTS = ("fps", "pins", "plan", "skip", "strength")  # fields of Canvas that travel in a LATENT
+FACTS = {  # fields of Canvas that travel in a LATENT
+    "fps": Fraction, "pins": Pins, "plan": tuple, "skip": int, "strength": (int, float),
+}  # fmt: skip
 LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale
 WAN = CausalGrid(channels=1)  # in time: for masks that count pixel frames, where no VAE is at hand
 
@@ -41,11 +45,22 @@ def to_canvas(
     """
     latents = samples_of(latent)
     mask = mask_of(latent, latents, codec.grid if codec else WAN) if masked else None
+    return Canvas(MaskedLatents(latents, mask), codec, **facts_of(latent))
+
+
+def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
+    """What a LATENT says of itself besides its numbers, by the names of Canvas's fields.
+
+    Raises:
+        InputError: if another node has put something else there.
+    """
     facts = latent.get(KEY, {})
-    return Canvas(
-        MaskedLatents(latents, mask),
-        codec,
-        **{name: facts[name] for name in FACTS if name in facts},
+    if isinstance(facts, Mapping):
+        told = {name: facts[name] for name in FACTS if name in facts}
+        if all(isinstance(fact, FACTS[name]) for name, fact in told.items()):
+            return told
+    raise InputError(
+        f"what the LATENT holds under {KEY!r} is not Longtake's: check the nodes before."
     )
 
 
@@ -132,6 +147,9 @@ def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | 
     mask = latent.get("noise_mask")
     if mask is None:
         return None
+    if not torch.is_tensor(mask) or mask.ndim < 2 or not mask.numel():
+        what = f"of shape {tuple(mask.shape)}" if torch.is_tensor(mask) else type(mask).__name__
+        raise InputError(f"the mask of the LATENT is {what}: need (frames, height, width).")
     mask = mask.cpu()
     if not torch.isfinite(mask).all():
         raise NotFiniteError("the mask of the LATENT holds NaN or infinite numbers.")

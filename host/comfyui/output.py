@@ -39,7 +39,13 @@ def output_folder() -> Path:
 
 
 def fill_in_dates(prefix: str, width: int, height: int) -> str:
-    """Replace %year%, %width%, %date:yyyy-MM-dd% and so on, as ComfyUI's own nodes do."""
+    """Replace %year%, %width%, %date:yyyy-MM-dd% and so on, as ComfyUI's own nodes do.
+
+    Raises:
+        InputError: for what is no text.
+    """
+    if not isinstance(prefix, str):
+        raise InputError(f"a file's name must be text, not {type(prefix).__name__}.")
     name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
     for word, code in DATE.items():
         name = name.replace(f"%{word}%", time.strftime(code))

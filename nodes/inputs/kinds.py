@@ -123,6 +123,12 @@ class Flag:
             **offered(io.Boolean.Input, advanced=self.advanced or None),
         )
 
+    def read(self, value: Any) -> bool:
+        """The argument as a bool. Raises InputError if it is neither that nor a number."""
+        if not isinstance(value, int | float):
+            raise InputError(f"{self.name} {_shown(value)}: choose true or false.")
+        return bool(value)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -146,7 +152,7 @@ class Choice:
 
     def read(self, value: Any) -> str:
         """The argument. Raises InputError if it is not among the options."""
-        if value not in self.options:
+        if not isinstance(value, str) or value not in self.options:
             options = ", ".join(self.options)
             raise InputError(f"{self.name} {_shown(value)}: choose from {options}.")
         return value

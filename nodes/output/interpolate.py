@@ -93,14 +93,14 @@ class Interpolate(io.ComfyNode):
             fps=frame_rate(fps) if fps else None,
             multiplier=MULTIPLIER.read(multiplier),
             sensitivity=CUT_SENSITIVITY.read(cut_sensitivity),
-            loop=bool(loop),
+            loop=LOOP.read(loop),
             hold=ENDING.read(ending) == HOLD,
             flow_scale=FLOW_SCALE.read(flow_scale),
             tile=TILE.read(tile),
         )
         rate = frame_rate(IMAGE_FPS.read(image_fps))
         network = load_rife(FILE.read(file), DTYPE.read(dtype))
-        wanted = bool(images) or video is None
+        wanted = IMAGES.read(images) or video is None
         with open_footage(image if video is None else video, rate) as footage:
             result, frames, note = interpolate_video(footage, network, options, wanted)
         show_text(note)

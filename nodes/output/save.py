@@ -87,7 +87,7 @@ class SaveVideo(io.ComfyNode):
         options = _options_of(format, crf, preset, audio, picture)
         _check_credentials(credentials, format)
         saved = save_with_origin(
-            video, filename_prefix, options, credentials, bool(mark), cls.hidden
+            video, filename_prefix, options, credentials, MARK.read(mark), cls.hidden
         )
         show_text(saved.summary)
         result = InputImpl.VideoFromFile(str(saved.path))

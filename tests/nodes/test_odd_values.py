@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+import torch
 
 from longtake.engine.take.storyboard import StoryboardError
 from longtake.engine.take.storyboard_text import parse_storyboard
@@ -24,11 +25,21 @@ def node(name, module):
     return getattr(importlib.import_module(f"longtake.nodes.{module}"), name)
 
 
+def blank_model():
+    from comfy.model_patcher import ModelPatcher
+
+    network = torch.nn.Linear(1, 1)
+    network.model_config = None
+    return ModelPatcher(network, torch.device("cpu"), torch.device("cpu"))
+
+
 @pytest.mark.parametrize("value", [None, 5, ["a"], {}, True, 1.5])
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_no_files_name_is_told_as_that(comfyui, name, value):
     module, others = FILES[name]
     cls = node(name, module)
+    if "model" in others:  # which is looked at first
+        others = {**others, "model": blank_model()}
     with pytest.raises(InputError, match="^file .*: choose a file's name from the menu"):
         cls.execute(file=value, **others)
     assert isinstance(cls.fingerprint_inputs(file=value, **others), str)

@@ -167,6 +167,10 @@ def test_every_widget_makes_a_difference(sources, host, node, inputs, changes):
     assert made() == plain  # so that no difference is one between two runs
 
 
+class Seen(dict):
+    last_hidden_state = None
+
+
 class Sight:
     """A node that gives a picture as seen by CLIP Vision; its number is all there is of it."""
 
@@ -177,7 +181,7 @@ class Sight:
         return {"required": {"number": ("INT", {})}}
 
     def see(self, number):
-        return (torch.tensor([float(number)]),)
+        return (Seen(number=torch.tensor([float(number)])),)
 
 
 def test_a_pinned_image_is_seen_by_clip_vision_too(sources, host, monkeypatch):

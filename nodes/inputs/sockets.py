@@ -1,0 +1,116 @@
+"""What comes over a link: looked at in one place, before any node uses it.
+
+ComfyUI goes by the name of a socket's type alone, and any pack may send anything under it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from inspect import signature
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import Input, io
+
+from ...engine.take.storyboard import Shot
+from ...host.take.storyboards import Board
+from ...models.errors import InputError
+
+
+def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The class of a node, which from here on refuses values that are not what its sockets say."""
+    execute = node.execute.__func__
+    takes = signature(execute)
+
+    @cache
+    def sockets() -> dict[str, tuple[str, bool]]:
+        inputs = node.define_schema().inputs
+        return {input.id: (input.get_io_type(), input.optional) for input in inputs}
+
+    @wraps(execute)
+    def looking(cls: type[io.ComfyNode], *args: Any, **more: Any) -> io.NodeOutput:
+        for name, value in takes.bind(cls, *args, **more).arguments.items():
+            kinds, optional = sockets().get(name, ("*", True))
+            if not (value is None and optional):
+                check_socket(name, kinds, value)
+        return execute(cls, *args, **more)
+
+    node.execute = classmethod(looking)
+    return node
+
+
+def check_socket(name: str, kinds: str, value: Any) -> None:
+    """Raises InputError if a value is none of the types "LATENT,IMAGE" of its socket."""
+    asked = kinds.split(",")
+    if any(kind not in KINDS or KINDS[kind](value) for kind in asked):
+        return
+    raise InputError(
+        f"{name} must be {' or '.join(asked)}, and {_described(value)} came: connect an output of "
+        f"that type, or look at the node that it comes from."
+    )
+
+
+def _described(value: Any) -> str:
+    if torch.is_tensor(value):
+        return f"a tensor of {tuple(value.shape)} and {value.dtype}"
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
+        held = f" with {', '.join(map(str, list(value)[:4]))}"[:60] if value else ""
+        return f"{'an empty ' if not value else 'a '}{type(value).__name__}" + (
+            held if isinstance(value, Mapping) else ""
+        )
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _is_conditioning(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(
+            isinstance(entry, list | tuple)
+            and len(entry) > 1
+            and (entry[0] is None or (torch.is_tensor(entry[0]) and entry[0].ndim == 3))
+            and isinstance(entry[1], Mapping)
+            for entry in value
+        )
+    )
+
+
+def _is_audio(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and torch.is_tensor(value.get("waveform"))
+        and value["waveform"].ndim == 3
+        and isinstance(value.get("sample_rate"), int | float)
+        and 0 < value["sample_rate"] < 2**24
+    )
+
+
+def _is_sigmas(value: Any) -> bool:
+    return torch.is_tensor(value) and value.is_floating_point()
+
+
+def _is_image(value: Any) -> bool:
+    return torch.is_tensor(value) and value.is_floating_point()
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "MODEL": lambda value: isinstance(value, ModelPatcher) and hasattr(value.model, "model_config"),
+    "CLIP": _has("tokenize", "encode_from_tokens_scheduled"),
+    "VAE": _has("first_stage_model", "decode", "encode"),
+    "LATENT": lambda value: isinstance(value, Mapping) and "samples" in value,
+    "CONDITIONING": _is_conditioning,
+    "SIGMAS": _is_sigmas,
+    "SAMPLER": _has("sample"),
+    "VIDEO": lambda value: isinstance(value, Input.Video),
+    "IMAGE": _is_image,
+    "AUDIO": _is_audio,
+    "CLIP_VISION_OUTPUT": _has("last_hidden_state"),
+    "LONGTAKE_SHOTS": lambda value: (
+        isinstance(value, list | tuple) and all(isinstance(shot, Shot) for shot in value)
+    ),
+    "LONGTAKE_STORYBOARD": lambda value: isinstance(value, Board),
+}
