@@ -19,6 +19,7 @@ from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
 from .output.salvage import SalvageNode
 from .output.save import SaveVideo
+from .output.side_by_side import SideBySide
 from .prompt.audio import LoadAudio
 from .prompt.beat import Beat
 from .prompt.prompt import PromptNode
@@ -28,6 +29,7 @@ from .sample.forcing import DiffusionForcing
 from .sample.long_take import LongTake
 from .sample.sample import Sample
 from .sample.schedule import Schedule
+from .sample.variations import Variations
 from .timeline.canvas import CanvasNode
 from .timeline.encode import Encode
 from .timeline.extend import ExtendVideo
@@ -60,11 +62,13 @@ NODES: list[type[io.ComfyNode]] = [
         Schedule,
         ExpertsNode,
         DiffusionForcing,
+        Variations,
         Sample,
         LongTake,
         Decode,
         DecodeFrames,
         Interpolate,
+        SideBySide,
         SaveVideo,
         SalvageNode,
         ReadCredentials,

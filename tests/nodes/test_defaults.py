@@ -53,6 +53,13 @@ WIDGETS = {
         "start": "0.0 (0.0 to 10800.0)",
         "seconds": "0.0 (0.0 to 10800.0)",
     },
+    "LongtakeVariations": {
+        "seed": "0 (0 to 18446744073709551615)",
+        "count": "4 (1 to 64)",
+    },
+    "LongtakeSideBySide": {
+        "chosen": "1 (1 to 64)",
+    },
     "LongtakeBeat": {
         "tempo": "120.0 (30.0 to 300.0)",
         "seconds": "10.0 (0.1 to 3600.0)",

@@ -36,6 +36,7 @@ INPUTS = {
         "high", "low", "positive", "negative", "cfg_high", "cfg_low", "boundary", "latent"
     ],
     "LongtakeDiffusionForcing": ["lag", "block", "reference_noise"],
+    "LongtakeVariations": ["seed", "count"],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
     ],
@@ -58,6 +59,7 @@ INPUTS = {
         "fps", "multiplier", "file", "cut_sensitivity", "loop", "ending", "flow_scale", "dtype",
         "tile", "images", "image_fps", "video", "image"
     ],
+    "LongtakeSideBySide": ["video", "chosen"],
     "LongtakeSaveVideo": [
         "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
         "mark",

@@ -115,6 +115,7 @@ CHANGES = [
         {"tempo": 120.0, "seconds": 2.0, "offset": 0.0},
         {"tempo": 90.0, "seconds": 3.0, "offset": 0.2},
     ),
+    ("LongtakeVariations", {"seed": 1, "count": 2}, {"seed": 5, "count": 3}),
 ]
 
 

@@ -75,3 +75,28 @@ def test_a_loop_ends_near_where_it_begins(films):
     frames = films["loop"].astype(float)
     steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
     assert np.abs(frames[-1] - frames[0]).mean() < 2 * np.percentile(steps, 95)
+
+
+def test_variations_become_a_sheet_and_another_choice_samples_nothing(server):
+    prompt = load("api/variations.json")
+    for setting in ("Schedule.steps=1", "Canvas.seconds=1", "Variations.seed=5201"):
+        set_input(prompt, setting)
+    first = server.run(prompt)
+    assert first.error is None
+    sizes = {path.name.split("_")[0]: shape(path) for path in first.files}
+    assert sizes == {"variations": (9, 258, 258, 8), "chosen": (27, 128, 128, 24)}
+    set_input(prompt, "SideBySide.chosen=4")
+    second = server.run(prompt)
+    assert second.error is None
+    ran = {prompt[node]["_meta"]["title"] for node in second.executed}
+    assert not ran & {"Sample", "Decode"}
+    chosen = [path for path in second.files if path.name.startswith("chosen")]
+    assert [shape(path) for path in chosen] == [(27, 128, 128, 24)]
+
+
+def shape(path) -> tuple[int, int, int, int]:
+    """Frames, width, height, frames a second."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        count = sum(1 for _ in container.decode(video=0))
+        return count, stream.width, stream.height, int(stream.average_rate)
