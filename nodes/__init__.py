@@ -35,6 +35,7 @@ from .timeline.encode import Encode
 from .timeline.extend import ExtendVideo
 from .timeline.join import Bridge, FillGap, Loop
 from .timeline.pin import PinImage, PinVideo
+from .timeline.pin_audio import PinAudio
 from .timeline.remix import Remix
 
 NODES: list[type[io.ComfyNode]] = [
@@ -53,6 +54,7 @@ NODES: list[type[io.ComfyNode]] = [
         CanvasNode,
         PinImage,
         PinVideo,
+        PinAudio,
         ExtendVideo,
         FillGap,
         Loop,

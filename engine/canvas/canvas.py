@@ -22,6 +22,7 @@ from .known import Pins
 from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted
 from .plan import Window, as_clips, backwards, between, forwards
+from .sound_track import SoundLayout, SoundTrack, Ticks
 from .timeline import LONGEST, Placement, Timeline
 
 DIRECTIONS = ("forwards", "backwards")
@@ -41,6 +42,7 @@ class Canvas:
         plan: the windows it is to be sampled in, if they are more than one.
         skip: pixel frames at the front that are no part of the video: those of a loop.
         strength: how far back towards noise known latents go before they are sampled over.
+        sound: beside the pictures, for models that make both.
         notes: what there is to say of it, line by line.
     """
 
@@ -51,6 +53,7 @@ class Canvas:
     plan: tuple[Window, ...] = ()
     skip: int = 0
     strength: float | None = None
+    sound: SoundTrack | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -69,7 +72,8 @@ class Canvas:
             FrameCountError, SizeError: if they are off the grid, with the nearest that fit.
         """
         shape = codec.grid.latent_shape(frames, height, width, batch)
-        return cls(MaskedLatents(torch.zeros(1).expand(shape)), codec, fps)
+        canvas = cls(MaskedLatents(torch.zeros(1).expand(shape)), codec, fps)
+        return canvas.with_sound(codec.sound) if codec.sound else canvas
 
     @classmethod
     def empty(
@@ -111,6 +115,14 @@ class Canvas:
     def left_out(self) -> int:
         """Pixel frames to leave out after decoding; none if another node has cut the canvas."""
         return self.skip if self.skip < self.timeline.frames else 0
+
+    def with_sound(self, layout: SoundLayout) -> "Canvas":
+        """With sound to be sampled beside its pictures; sound that is there stays."""
+        if self.sound is not None:
+            return self
+        timeline, batch = self.timeline, len(self.video.latents)
+        ticks = Ticks(timeline.grid, layout.rate / timeline.fps)
+        return replace(self, sound=SoundTrack.silent(layout, ticks, timeline.latent_frames, batch))
 
     def noted(self, *notes: str) -> "Canvas":
         return replace(self, notes=(*self.notes, *notes))
@@ -340,7 +352,7 @@ class Canvas:
         order = [*range(kept), *[None] * new, *range(n + alone, n + b.shape[2])]
         gap = range(kept, kept + new)
         plan = self._between(range(kept), gap, range(gap.stop, len(order)))
-        canvas = replace(self, video=MaskedLatents(both))._arranged(order, plan)
+        canvas = replace(self, video=MaskedLatents(both))._arranged(order, plan, after.sound, n)
         whole = canvas.timeline
         notes = [
             f"sampling {whole.in_words(gap)} of {whole.frames}",
@@ -357,11 +369,21 @@ class Canvas:
             notes.append(f"{float(other):g} fps plays at {float(fps):g}")
         return canvas.noted(*notes, *after.notes)
 
-    def _arranged(self, order: Sequence[int | None], plan: Sequence[Window]) -> "Canvas":
-        """Known latent frames, by their number in this canvas, and None, to be sampled."""
+    def _arranged(
+        self,
+        order: Sequence[int | None],
+        plan: Sequence[Window],
+        after: SoundTrack | None = None,
+        split: int = 0,
+    ) -> "Canvas":
+        """Known latent frames, by their number in this canvas, and None, to be sampled.
+
+        From number `split` on their sound is that of the clip `after`.
+        """
         video = self.video.arranged(order)
         plan = as_clips(plan, self.codec.grid.shown)
-        return Canvas(video, self.codec, self.timeline.fps, plan=plan)
+        sound = self.sound and self.sound.arranged(order, after, split)
+        return Canvas(video, self.codec, self.timeline.fps, plan=plan, sound=sound)
 
     def _between(
         self, before: Sequence[int], gap: Sequence[int], after: Sequence[int]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .grid import Grid
 from .plan import usual_overlap
+from .sound_track import SoundLayout
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class Codec:
         fps: frames per second that the model was trained at.
         window: latent frames that it is shown at a time.
         overlap: how many of them a window goes on from; 0: the usual for any model.
+        sound: how the model packs sound, if it always makes some.
     """
 
     grid: Grid
@@ -27,6 +29,7 @@ class Codec:
     fps: Fraction
     window: int
     overlap: int = 0
+    sound: SoundLayout | None = None
 
     def past(self, window: int) -> int:
         """Latent frames that a window of so many goes on from when nobody chose."""

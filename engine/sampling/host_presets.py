@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..canvas.grid import BlockGrid, CausalGrid, Grid
+from ..canvas.sound_track import SoundLayout
 from .presets import (
     WAN_1_3B,
     WAN_5B,
@@ -27,6 +29,9 @@ LTX_2 = replace(
 MINIMAX_H3 = SamplingDefaults(20, 12.0, 1.0, 24, 1344, 768, 141, "", "res_multistep", overlap=39)
 HUNYUAN = SamplingDefaults(20, 7.0, 1.0, 24, 848, 480, 73, "", "euler")
 HUNYUAN_15 = SamplingDefaults(20, 7.0, 6.0, 24, 1280, 720, 121, "", "euler")
+# Sources: comfy/ldm/lightricks/vae/audio_vae.py, comfy_extras/nodes_minimax_h3.py.
+LTX_SOUND = SoundLayout((8, 16), axis=2, rate=25)
+H3_SOUND = SoundLayout((32, 2), axis=3, rate=40)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class HostFamily:
         channels: of its video latents; 0 if that tells nothing.
         reads_rate: it is told the frame rate.
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
+        sound: how it packs the sound that it makes with the pictures; None if it makes none.
         note: what else to say of its settings.
     """
 
@@ -47,6 +53,7 @@ class HostFamily:
     channels: int = 0
     reads_rate: bool = False
     image_channels: bool = False
+    sound: SoundLayout | None = None
     note: str = ""
 
 
@@ -64,14 +71,20 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         LTX_2,
         128,
         reads_rate=True,
+        sound=LTX_SOUND,
         note="for distilled files and LoRAs; without one, 20 steps of core's LTXVScheduler, cfg 4",
     ),
     "MiniMaxH3": HostFamily(
-        "MiniMax H3", MINIMAX_H3, 24, note="with a turbo LoRA as many steps as it was made for"
+        "MiniMax H3",
+        MINIMAX_H3,
+        24,
+        sound=H3_SOUND,
+        note="with a turbo LoRA as many steps as it was made for",
     ),
     "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16),
     "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32),
 }
+LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
 WAN = ("WAN21", "WAN22")  # the host's classes of Wan models, of all sizes
 ANY = SamplingDefaults(20, 5.0, 5.0, 24, 832, 480, 81, "", "euler")
 
@@ -103,3 +116,31 @@ def made_for(channels: int, wan: bool) -> SamplingDefaults | None:
         return None
     family = next((f for f in HOST_FAMILIES.values() if f.channels == channels), None)
     return family.settings if family else ANY
+
+
+def grid_like(channels: int, with_sound: bool = False) -> Grid:
+    """How latents of so many channels lie in time, where no VAE is at hand; as Wan's if unknown.
+
+    Args:
+        with_sound: beside them: the built-in model's have as many channels as MiniMax H3's.
+    """
+    if channels == LTX_GRID.channels:
+        return LTX_GRID
+    return H3_GRID if with_sound and channels == H3_GRID.channels else CausalGrid(channels)
+
+
+def family_with_sound(channels: int) -> HostFamily | None:
+    """The family of pictures of so many channels that makes sound, too; None if there is none."""
+    families = (f for f in HOST_FAMILIES.values() if f.channels == channels and f.sound)
+    return next(families, None)
+
+
+def sound_layout(pictures: Sequence[int], sound: Sequence[int]) -> SoundLayout | None:
+    """How sound is packed in a LATENT of pictures and sound of these shapes; None if unknown."""
+    family = family_with_sound(pictures[1])
+    return family.sound if family and family.sound.fits(sound) else None
+
+
+def implied_sound(grid: Grid) -> SoundLayout | None:
+    """How sound is packed where every model of a VAE's latents makes some."""
+    return H3_SOUND if grid == H3_GRID else None

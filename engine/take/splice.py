@@ -1,11 +1,15 @@
-"""Clips' frames into one stream: cut to length, or dissolved one into the next."""
+"""Clips' frames and sound into one stream: cut to length, or dissolved one into the next."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from fractions import Fraction
 from itertools import chain
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..rounding import nearest
 from .layout import Take
 
 
@@ -73,3 +77,43 @@ def mix(a: Tensor, b: Tensor, part: int, whole: int) -> Tensor:
     """part / whole of b and the rest of a, uint8, rounded half up."""
     mixed = a.int() * (whole - part) + b.int() * part
     return ((2 * mixed + whole) // (2 * whole)).to(torch.uint8)
+
+
+def spliced_sound(
+    take: Take, fps: Fraction, sounds: Sequence[NDArray[np.float32]], rate: int
+) -> NDArray[np.float32]:
+    """The sound of a take from that of its clips, in step with `spliced`.
+
+    Args:
+        take: the plan.
+        fps: frames per second.
+        sounds: of each clip from its first frame on, (channels, n); maybe of the first ones only.
+        rate: samples per second.
+
+    Returns:
+        (channels, n).
+    """
+
+    def sample(frame: int) -> int:
+        return nearest(frame * rate / fps)
+
+    out = np.zeros((len(sounds[0]), sample(take.frames)), np.float32)
+    for i, (clip, sound) in enumerate(zip(take.clips, sounds, strict=False)):
+        start = sample(clip.start)
+        part = sound[:, : sample(clip.start + clip.frames) - start].copy()
+        if clip.dissolve:
+            ramp(part, 0, sample(clip.start + clip.dissolve) - start, rising=True)
+        if i + 1 < len(take.clips) and (under := take.clips[i + 1].dissolve):
+            begin = sample(take.clips[i + 1].start) - start
+            ramp(part, begin, begin + sample(under), rising=False)
+        out[:, start : start + part.shape[1]] += part[:, : out.shape[1] - start]
+    return out
+
+
+def ramp(samples: NDArray[np.float32], start: int, stop: int, *, rising: bool) -> None:
+    """Sound from `start` to `stop` grows from nothing, or shrinks to it; after that, silence."""
+    weights = np.linspace(0, 1, max(1, stop - start), dtype=np.float32)
+    part = samples[:, start:stop]
+    part *= (weights if rising else weights[::-1])[: part.shape[1]]
+    if not rising:
+        samples[:, stop:] = 0

@@ -1,7 +1,8 @@
 """ComfyUI's LATENT <-> our canvas.
 
 LATENT is a dict: "samples" (b, c, t, h, w), "noise_mask" (1 = to be sampled, 0 = known), and under
-"longtake" what those two cannot say, by the names in FACTS. No other file knows them.
+"longtake" what those two cannot say, by the names in FACTS. No other file knows them. Of models
+that make sound, too, both are core's NestedTensor: of the pictures first, then of the sound.
 """
 
 from collections.abc import Mapping
@@ -16,17 +17,19 @@ from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
-from ...engine.canvas.grid import CausalGrid, Grid
+from ...engine.canvas.grid import Grid
 from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
+from ...engine.canvas.sound_track import SoundTrack, Ticks
+from ...engine.sampling.host_presets import grid_like, sound_layout
 from ...models.errors import InputError, NoPictureError, NotFiniteError
+from .nested import full_mask, mask_as, nested, streams_of
 
 KEY = "longtake"
 FACTS = {  # fields of Canvas that travel in a LATENT
     "fps": Fraction, "pins": Pins, "plan": tuple, "skip": int, "strength": (int, float),
 }  # fmt: skip
 LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale
-WAN = CausalGrid(channels=1)  # in time: for masks that count pixel frames, where no VAE is at hand
 
 
 def to_canvas(
@@ -44,8 +47,12 @@ def to_canvas(
         NotFiniteError: if it holds NaN or infinite numbers.
     """
     latents = samples_of(latent)
-    mask = mask_of(latent, latents, codec.grid if codec else WAN) if masked else None
-    return Canvas(MaskedLatents(latents, mask), codec, **facts_of(latent))
+    both = len(streams_of(latent.get("samples"))) > 1
+    grid = codec.grid if codec else grid_like(latents.shape[1], with_sound=both)
+    mask = mask_of(latent, latents, grid) if masked else None
+    facts = facts_of(latent)
+    sound = track_of(latent, latents, grid, facts.get("fps"), masked)
+    return Canvas(MaskedLatents(latents, mask), codec, sound=sound, **facts)
 
 
 def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +81,10 @@ def to_latent(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str
     latent = {**(like or {}), "samples": canvas.video.latents}
     if canvas.video.mask is not None:
         latent["noise_mask"] = canvas.video.mask
+    if (sound := canvas.sound) is not None:
+        latent["samples"] = nested([canvas.video.latents, sound.latents])
+        if canvas.video.mask is not None or sound.mask is not None:
+            latent["noise_mask"] = nested([full_mask(canvas.video), mask_as(sound)])
     facts = {name: getattr(canvas, name) for name in FACTS}
     return {
         **latent,
@@ -81,9 +92,42 @@ def to_latent(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str
     }
 
 
-def with_latents(latent: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
-    """The same LATENT with other numbers in it: (b, c, t, h, w)."""
-    return {**latent, "samples": latents}
+def with_sampled(latent: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
+    """The same LATENT with the numbers of a canvas in it, and what it said of them."""
+    if canvas.sound is None:
+        return {**latent, "samples": canvas.video.latents}
+    return {**latent, "samples": nested([canvas.video.latents, canvas.sound.latents])}
+
+
+def track_of(
+    latent: Mapping[str, Any], pictures: Tensor, grid: Grid, fps: Fraction | None, masked: bool
+) -> SoundTrack | None:
+    """The sound of a LATENT of pictures and sound; None of any other.
+
+    Raises:
+        InputError: for sound of no kind that is known.
+        NotFiniteError, NoPictureError: as `samples_of`.
+    """
+    streams, masks = streams_of(latent.get("samples")), streams_of(latent.get("noise_mask"))
+    if len(streams) < 2:
+        return None
+    latents = streams[1].cpu().float()
+    layout = sound_layout(pictures.shape, latents.shape)
+    if layout is None:
+        raise InputError(
+            f"a LATENT of pictures {tuple(pictures.shape)} and sound {tuple(latents.shape)} is of "
+            f"no model that is known: LTX-2's and MiniMax H3's are."
+        )
+    check_numbers(latents)
+    count, frames = latents.shape[layout.axis], grid.frames(pictures.shape[2])
+    ticks = Ticks(grid, layout.rate / fps if fps else Fraction(count, frames))
+    if ticks.count(pictures.shape[2]) != count:
+        ticks = Ticks(grid, Fraction(count, frames))  # another node made it of another length
+    mask = None
+    if masked and len(masks) > 1:
+        rows = masks[1].cpu().float().movedim(layout.axis, 0).flatten(1).amax(1)
+        mask = rows if len(rows) == count else None
+    return SoundTrack(latents, layout, ticks, mask)
 
 
 def samples_of(latent: Mapping[str, Any]) -> Tensor:
@@ -91,7 +135,7 @@ def samples_of(latent: Mapping[str, Any]) -> Tensor:
 
     On the CPU, where our own are: with --gpu-only those of core's nodes lie on the card.
     """
-    latents = latent.get("samples")
+    latents = next(iter(streams_of(latent.get("samples"))), None)
     if not torch.is_tensor(latents) or latents.ndim not in (4, 5) or not latents.numel():
         shape = tuple(latents.shape) if torch.is_tensor(latents) else type(latents).__name__
         raise InputError(
@@ -144,7 +188,7 @@ def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | 
     time, by which a known first frame is lost; here a latent frame is sampled where any of its
     pixel frames is.
     """
-    mask = latent.get("noise_mask")
+    mask = next(iter(streams_of(latent.get("noise_mask"))), None)
     if mask is None:
         return None
     if not torch.is_tensor(mask) or mask.ndim < 2 or not mask.numel():

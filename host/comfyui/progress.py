@@ -2,7 +2,7 @@
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ...engine.frames.prefetch import abandoned
+from .nested import pictures_in
 
 PREVIEW_FPS = 8
 OnStep = Callable[[int, Tensor, Tensor, int], None]
@@ -66,7 +67,12 @@ def cancel_within_networks() -> Iterator[None]:
 
 
 def latent_pictures(denoised: Tensor, latent_format: LatentFormat) -> list[Image.Image]:
-    """Small images of the latent frames of the first video in `denoised`: (b, c, t, h, w)."""
+    """Small images of the latent frames of the first video in `denoised`: (b, c, t, h, w).
+
+    None of a model whose colours nobody has fitted.
+    """
+    if latent_format.latent_rgb_factors is None:
+        return []
     latents = denoised[0].float()
     factors = torch.tensor(latent_format.latent_rgb_factors, device=latents.device)
     rgb = einsum(latents, factors, "c t h w, c rgb -> t h w rgb")
@@ -116,8 +122,10 @@ class Playback:
         self._step, self._frames = self._before + step, frames
         self._bar.update_absolute(self._step, self._total, self._picture())
 
-    def _picture(self) -> tuple[str, Image.Image, int]:
+    def _picture(self) -> tuple[str, Image.Image, int] | None:
         frames = self._frames
+        if not frames:
+            return None
         return "JPEG", frames[next(self._number) % len(frames)], args.preview_size
 
     def _play(self) -> None:
@@ -127,11 +135,17 @@ class Playback:
                 registry.update_progress(self._node, self._step, self._total, self._picture())
 
 
-def step_callback(model: ModelPatcher, playback: Playback) -> OnStep:
-    """A callback for core's samplers that shows the estimate after each step."""
+def step_callback(
+    model: ModelPatcher, playback: Playback, shapes: Sequence[Sequence[int]]
+) -> OnStep:
+    """A callback for core's samplers that shows the estimate after each step.
+
+    Args:
+        shapes: of the latents that are sampled, of pictures first.
+    """
     latent_format = model.get_model_object("latent_format")
 
-    def on_step(step: int, denoised: Tensor, x: Tensor, steps: int) -> None:
-        playback.show(step + 1, latent_pictures(denoised, latent_format))
+    def on_step(step: int, denoised: Any, x: Any, steps: int) -> None:
+        playback.show(step + 1, latent_pictures(pictures_in(denoised, shapes), latent_format))
 
     return on_step

@@ -6,7 +6,7 @@ from functools import partial
 import comfy.sd
 
 from ...engine.canvas.codec import Codec
-from ...engine.sampling.host_presets import made_for
+from ...engine.sampling.host_presets import implied_sound, made_for
 from ...engine.sampling.presets import SamplingDefaults, defaults_for
 from .vae import encode, grid_of, streams
 
@@ -16,7 +16,8 @@ def codec_for(vae: comfy.sd.VAE) -> Codec:
     grid, settings = grid_of(vae), defaults_of(vae)
     window = grid.latent_frames(grid.whole(settings.frames))
     overlap = grid.latent_frames(settings.overlap) if settings.overlap else 0
-    return Codec(grid, partial(encode, vae), Fraction(settings.fps), window, overlap)
+    sound = implied_sound(grid)
+    return Codec(grid, partial(encode, vae), Fraction(settings.fps), window, overlap, sound)
 
 
 def defaults_of(vae: comfy.sd.VAE) -> SamplingDefaults:

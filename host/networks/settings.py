@@ -14,7 +14,7 @@ from ...models.errors import InputError
 from ..comfyui.latent import samples_of
 from .transformer import OurNetwork, network_of
 
-CELL = {16: 8}  # pixels along a latent cell, by the latent's channels; 16 for all others
+CELL = {16: 8, 128: 32}  # pixels along a latent cell, by the latent's channels; 16 for all others
 
 
 def host_family_of(model: ModelPatcher) -> HostFamily | None:

@@ -1,6 +1,6 @@
 """Sampling: core's samplers on our noise, with known frames returned exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from math import isfinite
@@ -17,10 +17,13 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
+from ...engine.canvas.sound_track import SoundNoise, SoundTrack, Ticks
+from ...engine.sampling.host_presets import grid_like
 from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.latent import are_a_videos, largest_of
+from ..comfyui.nested import Noise, joint_mask, mask_as, nested, row, streams_of
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, check_cancelled, step_callback
 from ..networks.patching import described_changes
@@ -88,14 +91,22 @@ class Sampling:
 
 
 def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Sampling) -> Tensor:
+    """The pictures of `sampled_canvas`: (b, c, t, h, w) float32."""
+    return sampled_canvas(model, prompts, canvas, sampling).video.latents
+
+
+def sampled_canvas(
+    model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Sampling
+) -> Canvas:
     """Sample all that is not known of a canvas, window by window.
 
     Args:
-        model: any MODEL for videos, ours or core's.
+        model: any MODEL for videos, ours or core's. One that makes sound, too, makes it for a
+            canvas that has none.
         canvas: what its mask keeps comes back bit for bit.
 
     Returns:
-        (b, c, t, h, w) float32.
+        The canvas, (b, c, t, h, w) float32 of pictures and what sound belongs to them.
 
     Raises:
         InputError: for anything that does not fit together, before weights are moved.
@@ -103,8 +114,9 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
     """
     latents = canvas.video.latents
     if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
-        latents = comfy.sample.fix_empty_latent_channels(model, latents)
+        latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     check_fit(model, prompts, latents)
+    track = sound_for(model, canvas)
     config, pins = config_of(model), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
     longest = max(len(window.frames) for window in canvas.windows)
@@ -120,15 +132,44 @@ def sample(model: ModelPatcher, prompts: Prompts, canvas: Canvas, sampling: Samp
     with Playback(sampling.steps * len(canvas.windows)) as playback:
 
         def new_frames(window: Window, part: MaskedLatents) -> Tensor:
+            nonlocal track
             playback.begin(next(number) * sampling.steps)
             shown = prompts.from_frame(window.frames[0], t)
             shown = with_channels(shown, channels and channels.at(window.frames), part)
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
-            return run(model, shown, part, own, sampling, playback)[:, :, window.context :]
+            heard = track and track.at(window.frames)
+            pictures, sound = run(model, shown, part, own, sampling, playback, heard)
+            track = track and track.with_new(window.frames, window.new, sound)
+            return pictures[:, :, window.context :]
 
         for window, new in sampled(video, canvas.windows, new_frames):
             out[:, :, list(window.new)] = new.to(out)
-    return finite(out, model, sampling)
+    return replace(canvas, video=MaskedLatents(finite(out, model, sampling)), sound=track)
+
+
+def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
+    """The sound that is sampled with a canvas's pictures; None where the MODEL makes none.
+
+    Raises:
+        InputError: for a canvas with sound, where it makes none or of another kind.
+    """
+    family = host_family_of(model)
+    layout = family and family.sound
+    if canvas.sound is None and layout is None:
+        return None
+    if layout is None or (canvas.sound is not None and canvas.sound.layout != layout):
+        name = family.title if family else type(model.model).__name__
+        raise InputError(
+            f"the canvas has sound, and this model ({name}) makes "
+            f"{'none' if layout is None else 'another kind'}: connect one that does, or take the "
+            f"pictures alone with core's LTXVSeparateAVLatent."
+        )
+    if canvas.sound is None:
+        grid = grid_like(canvas.video.latents.shape[1], with_sound=True)
+        fps = canvas.fps or Fraction(family.settings.fps)
+        t, b = canvas.video.latents.shape[2], len(canvas.video.latents)
+        return SoundTrack.silent(layout, Ticks(grid, layout.rate / fps), t, b)
+    return canvas.sound
 
 
 def run(
@@ -138,27 +179,41 @@ def run(
     noise: WindowNoise,
     sampling: Sampling,
     playback: Playback,
-) -> Tensor:
-    """One run of core's guider and sampler: (b, c, t, h, w), what is known to the bit."""
+    sound: SoundTrack | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """One run of core's guider and sampler, what is known to the bit.
+
+    Returns:
+        (b, c, t, h, w) of pictures; and of the sound, where there is some to be sampled.
+    """
+    streams, noises = [part.latents], [noise]
+    if sound is not None:
+        streams.append(sound.latents)
+        noises.append(SoundNoise(noise.frames, sound.layout, sound.ticks, noise.videos))
+    shapes, both = [tuple(x.shape) for x in streams], Noise(*noises)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(*prompts)
     guider.set_cfg(sampling.cfg)
-    keep_to(guider, planned_calls(model, part.latents.shape, sampling))
+    keep_to(guider, planned_calls(model, tuple(row(streams).shape), sampling))
     out = guider.sample(
-        noise.drawn(check=check_cancelled),
-        part.latents,
-        with_step_noise(sampling.solver(), noise),
+        both.at_first(check_cancelled),
+        nested(streams),
+        with_step_noise(sampling.solver(), both),
         sampling.sigmas.clone(),  # uni_pc writes into them
-        denoise_mask=part.mask,
-        callback=step_callback(model, playback),
+        denoise_mask=joint_mask(part, sound),
+        callback=step_callback(model, playback, shapes),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=sampling.seed,
     )
-    out = out.to(mm.intermediate_device())
-    if part.mask is None:
-        return out
-    # Scaling in and out rounds what is known.
-    return torch.where(part.mask.to(out.device) == 0, part.latents.to(out), out)
+    made = [stream.to(mm.intermediate_device()) for stream in streams_of(out)]
+    masks = [part.mask, None if sound is None or sound.mask is None else mask_as(sound)]
+    kept = [put_back(*those) for those in zip(made, streams, masks, strict=False)]
+    return kept[0], kept[1] if sound is not None else None
+
+
+def put_back(out: Tensor, known: Tensor, mask: Tensor | None) -> Tensor:
+    """What was sampled, with what is known as it was: scaling in and out rounds it."""
+    return out if mask is None else torch.where(mask.to(out.device) == 0, known.to(out), out)
 
 
 def planned_calls(model: ModelPatcher, shape: tuple[int, ...], sampling: Sampling) -> Calls:

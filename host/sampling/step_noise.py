@@ -13,13 +13,13 @@ from typing import Any
 import comfy.samplers
 from torch import Tensor
 
-from ...engine.canvas.noise import WindowNoise
 from ...engine.sampling.step_noise import BrownianPath
+from ..comfyui.nested import Drawn
 
 STEPS_IN_STEPS = ("sample_dpmpp_sde", "sample_dpmpp_sde_gpu")  # ask for a part, then for the whole
 
 
-def with_step_noise(sampler: comfy.samplers.Sampler, noise: WindowNoise) -> comfy.samplers.Sampler:
+def with_step_noise(sampler: comfy.samplers.Sampler, noise: Drawn) -> comfy.samplers.Sampler:
     """Core's SAMPLER, which adds the noise of the frames; one that adds none comes as it is."""
     if not isinstance(sampler, comfy.samplers.KSAMPLER) or not takes_noise(sampler):
         return sampler

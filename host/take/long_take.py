@@ -6,6 +6,7 @@ queued again uses what is there and samples the rest, to the same bits.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,12 +14,14 @@ from typing import Any
 
 import torch
 from comfy.model_management import InterruptProcessingException
+from comfy.utils import unpack_latents
 from comfy_api.latest import Input, io, ui
 from torch import Tensor
 
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
+from ...engine.canvas.sound_track import SoundTrack
 from ...engine.files import discard, is_writable
 from ...engine.frames.stream import with_a_picture
 from ...engine.media.publish import check_space, claim, writing_bytes
@@ -33,6 +36,7 @@ from ...engine.take.window_store import WindowStore
 from ...models.errors import InputError, NoPictureError, OutputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.films import film, temporary_file
+from ..comfyui.nested import row
 from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..comfyui.progress import check_cancelled
@@ -44,6 +48,7 @@ from . import weights_hash
 from .progress import TakeProgress, guessed_step, memory_of, room_of
 from .recipe import Recipe
 from .shot_pictures import ShotPictures
+from .sound import tracks_for, with_sound
 
 FOLDER = "longtake"  # in ComfyUI's output folder
 log = logging.getLogger(__name__)
@@ -58,11 +63,13 @@ class TakeSampler:
         likes: the same of all but the seed.
         why_not: what that is.
         progress: counts the steps of the whole take.
+        tracks: the sound of each clip, as far as it has been sampled.
     """
 
     def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
         self.recipe, self.store = recipe, store
         shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
+        self.tracks = tracks_for(recipe)
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not, self.likes = "", []
         self._decoders: list[VideoDecoder] = []
@@ -89,7 +96,9 @@ class TakeSampler:
             for frames in {len(window.frames) for window in clip.windows}
         }
         all_keys = []
-        for clip, noise, known in zip(r.take.clips, self.noise, r.known, strict=True):
+        for clip, noise, known, track in zip(
+            r.take.clips, self.noise, r.known, self.tracks, strict=True
+        ):
             keys, key = {}, base
             for window in clip.windows:
                 check_cancelled()
@@ -97,7 +106,9 @@ class TakeSampler:
                 deciding = known.deciding(window, r.codec.grid)
                 prompt = r.prompts(clip, window).positive
                 calls = together[len(window.frames)]
-                keys[window] = key = digest(key, prompt, own, deciding, window.context, calls)
+                heard = known_sound(track, window)
+                values = key, prompt, own, deciding, window.context, calls, *heard
+                keys[window] = key = digest(*values)
             all_keys.append(keys)
         return all_keys
 
@@ -137,7 +148,9 @@ class TakeSampler:
                 if self.keys is not None:
                     seed = self.noise[number][window.new[0]][0]
                     key, like = self.keys[number][window], self.likes[number][window]
-                    self.store.save(key, new, like, seed)
+                    track = self.tracks[number]
+                    both = [new] if track is None else [new, track.of(window.new)]
+                    self.store.save(key, row(both), like, seed)
             anchor.remember(new)
             return new
 
@@ -150,7 +163,16 @@ class TakeSampler:
         if known is not None or self.keys is None:
             return known
         c, h, w = self.recipe.cell
-        return self.store.load(self.keys[number][window], (1, c, len(window.new), h, w))
+        shape, track = (1, c, len(window.new), h, w), self.tracks[number]
+        if track is None:
+            return self.store.load(self.keys[number][window], shape)
+        shapes = [torch.Size(shape), track.of(window.new).shape]
+        whole = self.store.load(self.keys[number][window], (1, 1, sum(map(math.prod, shapes))))
+        if whole is None:
+            return None
+        pictures, sound = unpack_latents(whole, shapes)
+        self.tracks[number] = track.filled(window.new, sound)
+        return pictures
 
     def _sample(self, number: int, window: Window, part: MaskedLatents) -> Tensor:
         """What a window adds, float32 on the CPU."""
@@ -161,7 +183,11 @@ class TakeSampler:
         prompts = self._prompts(number, window, part)
         self.progress.window()
         noise = WindowNoise(noise_of, r.cell)
-        out = run(r.model, prompts, part, noise, sampling, self.progress)
+        track = self.tracks[number]
+        heard = track and track.at(window.frames)
+        out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard)
+        if track is not None:
+            self.tracks[number] = track.with_new(window.frames, window.new, sound)
         which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
         finite(out, r.model, sampling, which)
         return out[:, :, window.context :].to("cpu", torch.float32).clone()
@@ -181,6 +207,14 @@ class TakeSampler:
         decoder = VideoDecoder(self.recipe.vae)
         self._decoders.append(decoder)
         return decoder.frames(self.windows(number), total, self.progress.decoding)
+
+
+def known_sound(track: SoundTrack | None, window: Window) -> list[Tensor]:
+    """What a window hears that is known before anything is sampled."""
+    if track is None:
+        return []
+    part = track.at(window.frames)
+    return [part.to_sample, part.latents]  # zeros where nothing is known
 
 
 class Stopped:
@@ -255,6 +289,8 @@ def film_take(
                 raise
             frames = 0
     store.tidy()
+    if frames:
+        path = with_sound(path, recipe, sampler.tracks)
     if stopped.by is not None:
         for picture in pictures.files:
             discard(picture)

@@ -13,6 +13,7 @@ from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.plan import Window
+from ...engine.canvas.sound_track import SoundLayout
 from ...engine.take.known_frames import KnownFrames, known_frames
 from ...engine.take.layout import (
     Clip,
@@ -27,12 +28,20 @@ from ...models.errors import InputError
 from ..comfyui.conditioning import Conditioning, Prompts, from_frame, of_shots
 from ..comfyui.latent import to_canvas
 from ..networks.codec import codec_for, defaults_of
-from ..networks.settings import settings_of
+from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of
 from ..sampling.room import check_step
 from ..sampling.routes import Route, route_of
-from ..sampling.sample import Sampling, cfgs_of, check_fit, check_kind, with_rate
+from ..sampling.sample import (
+    Sampling,
+    cfgs_of,
+    check_fit,
+    check_kind,
+    sound_for,
+    with_rate,
+)
+from ..video.sound import check_audio_vae
 from .storyboards import Board
 
 SEPARATE, TOGETHER = "each by itself", "together"
@@ -101,6 +110,7 @@ class Recipe:
         canvas: lies at its beginning, some of its frames known; or None.
         sampling: of each window; its seed is the take's.
         anchor: one of engine.take.anchor.ANCHORS.
+        audio_vae: of the model's sound, where it makes some; or None.
     """
 
     model: ModelPatcher
@@ -112,6 +122,13 @@ class Recipe:
     canvas: Canvas | None
     sampling: Sampling
     anchor: str = "off"
+    audio_vae: comfy.sd.VAE | None = None
+
+    @property
+    def sound(self) -> SoundLayout | None:
+        """How the model packs the sound that it makes; None if it makes none."""
+        family = host_family_of(self.model)
+        return family and family.sound
 
     @cached_property
     def codec(self) -> Codec:
@@ -199,11 +216,13 @@ def recipe_for(
     *,
     anchor: str = "off",
     canvas: Mapping[str, Any] | None = None,
+    audio_vae: comfy.sd.VAE | None = None,
 ) -> Recipe:
     """What is asked for, if it fits together, with what was left open as it is best.
 
     Args:
         canvas: LATENT at the beginning of the take, of which some frames may be known.
+        audio_vae: of the model's sound.
 
     Raises:
         InputError: for what does not fit together.
@@ -223,10 +242,26 @@ def recipe_for(
     take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
-    recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor)
+    recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae)
+    check_sound(recipe)
     check_step(model, recipe.window_shape, *cfgs_of(model, sampling))
     check_decoding(vae, recipe.window_shape)
     return recipe
+
+
+def check_sound(recipe: Recipe) -> None:
+    """Refuse an audio VAE, or known sound, that a MODEL has no use for."""
+    begins, layout = recipe.canvas, recipe.sound
+    if begins is not None:
+        sound_for(recipe.model, begins)
+    if recipe.audio_vae is None:
+        return
+    if layout is None:
+        raise InputError(
+            f"an audio VAE is connected, and {type(recipe.model.model).__name__} makes no sound: "
+            f"disconnect it."
+        )
+    check_audio_vae(recipe.audio_vae, layout)
 
 
 def blank_canvas(codec: Codec, size: TakeSize) -> Canvas:

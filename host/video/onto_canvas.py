@@ -1,6 +1,7 @@
 """Clips as graphs have them (LATENT, IMAGE or VIDEO) onto a canvas."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,14 +12,19 @@ from torch import Tensor
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.picture import fit_in_words, fitted
+from ...engine.canvas.sound_track import SoundTrack, Ticks
 from ...engine.canvas.timeline import resampled
 from ...engine.rates import frame_rate
+from ...engine.rounding import nearest
+from ...engine.sampling.host_presets import family_with_sound, grid_like
+from ...models.errors import InputError
 from ..comfyui.latent import to_canvas
 from ..comfyui.progress import check_cancelled
 from ..comfyui.room import check_images
 from ..networks.codec import codec_for
 from ..networks.vae import check_encoding
-from .footage import Footage, open_footage
+from .footage import Footage, open_footage, sound_from
+from .sound import encoded_sound
 
 
 def frames_at(
@@ -74,7 +80,8 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
     codec = codec_for(vae)
     if isinstance(clip, Mapping):
         canvas = to_canvas(clip, codec, masked=False)
-        return Canvas(MaskedLatents(canvas.video.latents), codec, canvas.timeline.fps)
+        sound = canvas.sound and canvas.sound.known()
+        return Canvas(MaskedLatents(canvas.video.latents), codec, canvas.timeline.fps, sound=sound)
     grid = codec.grid
     with open_footage(clip, frame_rate(fps) if fps else codec.fps) as footage:
         rate = footage.fps
@@ -85,7 +92,51 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
     if left := footage.frames - whole:
         one = "frame" if left == 1 else f"{left} frames"
         notes.append(f"the last {one} fill no latent frame and are left out")
-    return Canvas(MaskedLatents(codec.encode(pictures)), codec, rate, notes=tuple(notes))
+    canvas = Canvas(MaskedLatents(codec.encode(pictures)), codec, rate, notes=tuple(notes))
+    return canvas.with_sound(codec.sound) if codec.sound else canvas
+
+
+def pin_audio(
+    canvas: Canvas, audio: Mapping[str, Any], audio_vae: comfy.sd.VAE, at: float
+) -> Canvas:
+    """A canvas with the sound of some seconds known, which the pictures are sampled to.
+
+    Args:
+        canvas: of a model that makes sound.
+        audio: AUDIO.
+        audio_vae: of that model.
+        at: seconds from the canvas's start.
+
+    Raises:
+        InputError: for a canvas of pictures alone, another VAE, or a time past the end.
+    """
+    channels = canvas.video.latents.shape[1]
+    family, sound = family_with_sound(channels), sound_from(audio)
+    if family is None:
+        raise InputError(
+            f"no model of {channels} channels makes sound: for a song under any other, connect it "
+            f"to Save Video or Long Take."
+        )
+    if canvas.sound is None:
+        rate = family.sound.rate / (canvas.fps or Fraction(family.settings.fps))
+        t, b = canvas.video.latents.shape[2], len(canvas.video.latents)
+        track = SoundTrack.silent(
+            family.sound, Ticks(grid_like(channels, with_sound=True), rate), t, b
+        )
+        canvas = replace(canvas, sound=track)
+    track, layout = canvas.sound, canvas.sound.layout
+    start = nearest(Fraction(at) * layout.rate)
+    room = Fraction(len(track) - start, layout.rate)
+    if room <= 0:
+        raise InputError(
+            f"at {at:g} s is past the end of a canvas of {len(track) / layout.rate:.4g} s: start "
+            f"the sound sooner."
+        )
+    latents = encoded_sound(audio_vae, sound, layout, room)
+    latents = latents.expand(len(track.latents), *latents.shape[1:])
+    known = latents.shape[layout.axis] / layout.rate
+    canvas = replace(canvas, sound=track.with_known(start, latents))
+    return canvas.noted(f"sound known from {at:g} s to {at + known:.4g} s")
 
 
 def pin_clip(

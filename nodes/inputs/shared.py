@@ -65,6 +65,15 @@ def vae_input() -> io.Vae.Input:
     return io.Vae.Input("vae", tooltip="The VAE that belongs to the model.")
 
 
+def audio_vae_input(optional: bool = False) -> io.Vae.Input:
+    return io.Vae.Input(
+        "audio_vae",
+        optional=optional,
+        tooltip="The audio VAE of a model that makes sound with its pictures: LTX-2's from core's "
+        "LTXV Audio VAE Loader, MiniMax H3's from core's Load VAE.",
+    )
+
+
 def canvas_output() -> io.Latent.Output:
     return io.Latent.Output(
         display_name="latent",

@@ -9,9 +9,9 @@ from ...host.comfyui.films import films_lost
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.networks.vae import decode_frames
-from ...host.video.decode import decode_to_video
+from ...host.video.decode import decode_canvas
 from ..inputs.kinds import Number, Whole
-from ..inputs.shared import found_by, vae_input
+from ..inputs.shared import audio_vae_input, found_by, vae_input
 
 CATEGORY = "Longtake/Decode"
 FPS = Number("fps", 0.0, MAX_RATE, default=0.0)
@@ -42,6 +42,7 @@ class Decode(io.ComfyNode):
                     "decoded, 0 loses only colour resolution. Save Video copies the file, so ask "
                     "here for anything better than 16."
                 ),
+                audio_vae_input(optional=True),
             ],
             outputs=[
                 io.Video.Output(
@@ -57,15 +58,14 @@ class Decode(io.ComfyNode):
         return films_lost()
 
     @classmethod
-    def execute(cls, latent, vae, fps: float, crf: int = CRF.default) -> io.NodeOutput:
+    def execute(
+        cls, latent, vae, fps: float, crf: int = CRF.default, audio_vae=None
+    ) -> io.NodeOutput:
         fps = FPS.read(fps)
         quality = Quality(CRF.read(crf))
         canvas = to_canvas(latent, codec_for(vae), masked=False)
         rate = frame_rate(fps) if fps else canvas.timeline.fps
-        videos = canvas.video.latents.split(1)
-        return io.NodeOutput(
-            [decode_to_video(vae, one, rate, quality, canvas.left_out) for one in videos]
-        )
+        return io.NodeOutput(decode_canvas(vae, canvas, rate, quality, audio_vae))
 
 
 class DecodeFrames(io.ComfyNode):

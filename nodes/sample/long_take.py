@@ -17,6 +17,7 @@ from ..inputs.shared import (
     ASPECT,
     SAMPLER,
     SEED,
+    audio_vae_input,
     cfg_input,
     custom_sampler_input,
     found_by,
@@ -117,6 +118,7 @@ class LongTake(io.ComfyNode):
         canvas=None,
         custom_sampler=None,
         aspect: str = ASPECT.default,
+        audio_vae=None,
     ) -> io.NodeOutput:
         if (positive is None) == (storyboard is None):
             raise InputError("connect a positive prompt or a storyboard: one of the two.")
@@ -131,6 +133,7 @@ class LongTake(io.ComfyNode):
             sampling,
             anchor=ANCHOR.read(anchor),
             canvas=canvas,
+            audio_vae=audio_vae,
         )
         metadata = graph_metadata(cls.hidden)
         video, shots = film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata)
@@ -191,7 +194,7 @@ def _optional_inputs() -> list:
             "audio",
             optional=True,
             tooltip="Sound from the first frame on, instead of the storyboard's; it ends with the "
-            "take.",
+            "take. With audio_vae the pictures are sampled to it.",
         ),
         io.Latent.Input(
             "canvas",
@@ -204,6 +207,7 @@ def _optional_inputs() -> list:
             "Width to height. free: width and height are used as they are. Otherwise they only set "
             "the number of pixels; the node shows the size. A canvas has a size of its own."
         ),
+        audio_vae_input(optional=True),
     ]
 
 

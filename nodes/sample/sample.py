@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ...host.comfyui.conditioning import Prompts
-from ...host.comfyui.latent import to_canvas, with_latents
-from ...host.sampling.sample import sample
+from ...host.comfyui.latent import to_canvas, with_sampled
+from ...host.sampling.sample import sampled_canvas
 from ..inputs.kinds import verdict
 from ..inputs.shared import (
     SAMPLER,
@@ -67,5 +67,5 @@ class Sample(io.ComfyNode):
         custom_sampler=None,
     ) -> io.NodeOutput:
         sampling = read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler)
-        latents = sample(model, Prompts(positive, negative), to_canvas(latent), sampling)
-        return io.NodeOutput(with_latents(latent, latents))
+        canvas = sampled_canvas(model, Prompts(positive, negative), to_canvas(latent), sampling)
+        return io.NodeOutput(with_sampled(latent, canvas))

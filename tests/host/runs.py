@@ -84,7 +84,7 @@ def sample(
     prompts = pack.conditioning.Prompts(positive, negative)
     sampling = pack.sample.Sampling(sigmas, seed, cfg, sampler)
     out = pack.sample.sample(model, prompts, pack.latent.to_canvas(latent), sampling)
-    return pack.latent.with_latents(latent, out)
+    return {**latent, "samples": out}
 
 
 @contextmanager

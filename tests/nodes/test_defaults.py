@@ -87,6 +87,7 @@ WIDGETS = {
         "edges": "[paint] | hold",
         "fps": "0.0 (0.0 to 1000.0)",
     },
+    "LongtakePinAudio": {"at": "0.0 (0.0 to 3600.0)"},
     "LongtakeExtendVideo": {
         "direction": "[forwards] | backwards",
         "seconds": "1.0 (0.01 to 3600.0)",

@@ -25,6 +25,7 @@ INPUTS = {
     ],
     "LongtakePinImage": ["latent", "image", "vae", "at", "fit", "clip_vision_output"],
     "LongtakePinVideo": ["latent", "clip", "vae", "at", "fit", "edges", "fps"],
+    "LongtakePinAudio": ["latent", "audio", "audio_vae", "at"],
     "LongtakeExtendVideo": ["clip", "vae", "direction", "seconds", "overlap", "window", "fps"],
     "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps"],
     "LongtakeLoop": ["clip", "vae", "seconds", "fps"],
@@ -51,9 +52,9 @@ INPUTS = {
     "LongtakeLongTake": [
         "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
         "sampler", "window", "overlap", "shots", "anchor", "keep", "positive", "storyboard",
-        "audio", "canvas", "custom_sampler", "aspect"
+        "audio", "canvas", "custom_sampler", "aspect", "audio_vae"
     ],
-    "LongtakeDecode": ["latent", "vae", "fps", "crf"],
+    "LongtakeDecode": ["latent", "vae", "fps", "crf", "audio_vae"],
     "LongtakeDecodeFrames": ["latent", "vae"],
     "LongtakeInterpolate": [
         "fps", "multiplier", "file", "cut_sensitivity", "loop", "ending", "flow_scale", "dtype",

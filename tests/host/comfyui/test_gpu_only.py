@@ -88,14 +88,15 @@ def test_sampling_in_windows(pack, monkeypatch, mask):
     plan = (Window((0, 1, 2)), Window((2, 3, 4), context=1))
     latent = of_core(mask)
     latent["longtake"]["plan"] = plan
-    model = SimpleNamespace(attachments={}, model=None)
+    model = SimpleNamespace(attachments={}, model=SimpleNamespace(diffusion_model=None))
     monkeypatch.setattr(pack.sample, "config_of", lambda model: None)
-    monkeypatch.setattr(pack.sample, "check_fit", lambda *_: None)
+    for check in ("check_fit", "check_step"):
+        monkeypatch.setattr(pack.sample, check, lambda *_: None)
     monkeypatch.setattr("comfy.sample.fix_empty_latent_channels", lambda model, latents: latents)
-    monkeypatch.setattr(pack.sample, "run", lambda *given: given[2].latents.to(card()))
+    monkeypatch.setattr(pack.sample, "run", lambda *given: (given[2].latents.to(card()), None))
     monkeypatch.setattr("longtake.engine.canvas.masked.MaskedLatents.known", [])
     canvas = pack.latent.to_canvas(latent)
-    sampling = SimpleNamespace(steps=2, seed=1)
+    sampling = SimpleNamespace(steps=2, seed=1, cfg=1.0)
     out = pack.sample.sample(model, pack.conditioning.Prompts([], []), canvas, sampling)
     assert out.device == card()
 

@@ -203,7 +203,7 @@ def test_windows_hand_over_in_latents_on_every_route(pack, request, which):
         "samples": torch.cat((first[:, :, 2:], source[:, :, 3:]), dim=2),
         "noise_mask": mask[:, :, :3],
     }
-    second = pack.sample.run(
+    second, _ = pack.sample.run(
         model,
         pack.conditioning.Prompts(prompt(model, 1), prompt(model, 2)),
         pack.latent.to_canvas(rest).video,

@@ -1,5 +1,7 @@
 """The Sample node's function."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -40,7 +42,7 @@ def test_the_same_seed_twice_is_the_same_video(pack, model):
 def test_facts_and_mask_travel_on(pack, model):
     mask = torch.ones(1, 1, 3, 1, 1)
     mask[:, :, 1] = 0
-    latent = {"samples": latents(4), "noise_mask": mask, "longtake": {"fps": 8}}
+    latent = {"samples": latents(4), "noise_mask": mask, "longtake": {"fps": Fraction(8)}}
     out = sample(pack, model, latent)
     assert out["longtake"] == {"fps": 8}
     assert out["noise_mask"] is mask

@@ -1,0 +1,331 @@
+"""Models of pictures and sound that the host loads: both streams through all of our nodes."""
+
+import importlib
+from fractions import Fraction
+
+import pytest
+import torch
+
+from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.grid import BlockGrid, CausalGrid
+from longtake.engine.canvas.noise import WindowNoise
+from longtake.engine.canvas.sound_track import SoundNoise
+from longtake.engine.sampling.host_presets import H3_SOUND, LTX_SOUND, implied_sound
+from longtake.engine.sampling.schedule import sigmas
+from longtake.engine.take.storyboard import Shot
+from longtake.engine.take.window_store import WindowStore
+from longtake.models.errors import InputError
+from tests.host_models import ltxav, ltxav_latent, ltxv, minimax_h3, minimax_latent
+
+LEVELS = sigmas(2, 3.0)
+# of each: its grid, how its sound is packed, frames a second, latent frames of a window and overlap
+KINDS = {
+    ltxav: (CausalGrid(128, 8, 32, 1), LTX_SOUND, 25, (6, 3)),
+    minimax_h3: (BlockGrid(24, 4, 16), H3_SOUND, 24, (27, 12)),
+}
+
+
+@pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
+def make(request, comfyui):
+    return request.param
+
+
+@pytest.fixture
+def tiny(make):
+    return make()
+
+
+def module(name):
+    return importlib.import_module(f"longtake.host.{name}")
+
+
+def blank(pack, make, tiny, latent_frames):
+    """An empty canvas with sound."""
+    codec = pack.codec.codec_for(tiny.vae)
+    grid, layout, fps, _ = KINDS[make]
+    frames = grid.frames(latent_frames)
+    canvas = Canvas.blank(codec, frames, 2 * grid.stride_hw, 4 * grid.stride_hw, Fraction(fps))
+    return canvas.with_sound(layout)
+
+
+def sample(pack, tiny, canvas, sampler="euler", seed=5):
+    prompts = pack.conditioning.Prompts(tiny.positive, tiny.negative)
+    settings = pack.sample.Sampling(LEVELS, seed, 1.5, sampler)
+    return pack.sample.sampled_canvas(tiny.model, prompts, canvas, settings)
+
+
+def length(make, windows=1):
+    window, overlap = KINDS[make][3]
+    return window + (windows - 1) * (window - overlap)
+
+
+def test_a_canvas_of_its_vae_and_its_own_empty_latent_are_alike(pack, make, tiny):
+    canvas = blank(pack, make, tiny, length(make))
+    grid, layout, fps, _ = KINDS[make]
+    frames = canvas.timeline.frames
+    core = {ltxav: ltxav_latent, minimax_h3: minimax_latent}[make](
+        4 * grid.stride_hw, 2 * grid.stride_hw, frames
+    )
+    ours = pack.latent.to_latent(canvas)
+    assert [tuple(x.shape) for x in ours["samples"].unbind()] == [
+        tuple(x.shape) for x in core["samples"].unbind()
+    ]
+    read = pack.latent.to_canvas(core, canvas.codec)
+    assert (read.sound.layout, read.sound.ticks.count(length(make))) == (layout, len(read.sound))
+    assert read.timeline.frames == frames
+    again = pack.latent.to_canvas(ours, canvas.codec)
+    assert again.sound.ticks.per_frame == Fraction(layout.rate, fps)
+    # H3 always makes sound; of LTX's VAE it is the MODEL that says so.
+    codec = canvas.codec
+    assert (codec.sound is not None) == (make is minimax_h3)
+
+
+def test_sampled_by_us_it_is_as_sampled_by_core_from_the_same_noise(pack, make, tiny):
+    from comfy.nested_tensor import NestedTensor
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    canvas = blank(pack, make, tiny, length(make))
+    ours = sample(pack, tiny, canvas)
+    t = length(make)
+    frames = [(5, k) for k in range(t)]
+    noises = [
+        WindowNoise(frames, tuple(canvas.video.latents.shape[i] for i in (1, 3, 4))).drawn(),
+        SoundNoise(frames, canvas.sound.layout, canvas.sound.ticks).drawn(),
+    ]
+
+    class Noise:
+        seed = 5
+
+        def generate_noise(self, latent):
+            return NestedTensor(noises)
+
+    samplers = module("sampling.sample").comfy.samplers
+    guider = samplers.CFGGuider(tiny.model)
+    prompts = pack.conditioning.Prompts(tiny.positive, tiny.negative)
+    rate = {"frame_rate": 25.0} if make is ltxav else {}
+    guider.set_conds(*prompts.with_values(rate))
+    guider.set_cfg(1.5)
+    latent = pack.latent.to_latent(canvas)
+    core = SamplerCustomAdvanced.execute(
+        Noise(), guider, samplers.sampler_object("euler"), LEVELS, latent
+    )[0]["samples"]
+    for mine, theirs in zip((ours.video.latents, ours.sound.latents), core.unbind(), strict=True):
+        assert torch.allclose(mine, theirs, atol=2e-5)
+        assert mine.std() > 0.1
+
+
+def test_a_canvas_without_sound_is_given_some(pack, make, tiny):
+    canvas = blank(pack, make, tiny, length(make))
+    silent = Canvas(canvas.video, canvas.codec, canvas.fps)
+    one, other = sample(pack, tiny, canvas), sample(pack, tiny, silent)
+    assert torch.equal(one.sound.latents, other.sound.latents)
+    assert torch.equal(one.video.latents, other.video.latents)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "res_multistep"])
+def test_samplers_that_add_noise_are_given_that_of_both(pack, make, tiny, sampler):
+    canvas = blank(pack, make, tiny, length(make))
+    one, again, other = (sample(pack, tiny, canvas, sampler, seed) for seed in (1, 1, 2))
+    assert torch.equal(one.sound.latents, again.sound.latents)
+    assert torch.equal(one.video.latents, again.video.latents)
+    assert not torch.equal(one.sound.latents, other.sound.latents)
+
+
+@pytest.mark.parametrize("how", ["forwards", "backwards", "bridge", "loop", "fill"])
+def test_clips_that_go_on_keep_pictures_and_sound(pack, make, tiny, how):
+    clip = sample(pack, tiny, blank(pack, make, tiny, length(make)))
+    latent = pack.latent.to_latent(clip)
+    clip = module("video.onto_canvas").clip_canvas(latent, tiny.vae)
+    assert clip.sound.mask.eq(0).all()
+    second = 51 / 24
+    longer = {
+        "forwards": lambda: clip.extend("forwards", second),
+        "backwards": lambda: clip.extend("backwards", second),
+        "bridge": lambda: clip.bridge(clip, second),
+        "loop": lambda: clip.loop(second),
+        "fill": lambda: clip.fill(0.4, 0.8),
+    }[how]()
+    made = sample(pack, tiny, longer)
+    known = longer.video.known
+    assert torch.equal(made.video.latents[:, :, known], longer.video.latents[:, :, known])
+    heard = (longer.sound.mask == 0).nonzero().flatten()
+    axis = longer.sound.layout.axis
+    assert 0 < len(heard) < len(longer.sound)
+    assert torch.equal(
+        made.sound.latents.index_select(axis, heard),
+        longer.sound.latents.index_select(axis, heard),
+    )
+    anew = (longer.sound.mask == 1).nonzero().flatten()
+    assert made.sound.latents.index_select(axis, anew).std() > 0.1
+    assert made.sound.latents.isfinite().all()
+    assert len(made.sound) == made.sound.ticks.count(made.timeline.latent_frames)
+
+
+def test_known_sound_changes_the_pictures(pack, make, tiny):
+    canvas = blank(pack, make, tiny, length(make))
+    song = torch.randn(canvas.sound.latents.shape, generator=torch.Generator().manual_seed(3))
+    with_song = Canvas(
+        canvas.video, canvas.codec, canvas.fps, sound=canvas.sound.with_known(0, song)
+    )
+    made, without = sample(pack, tiny, with_song), sample(pack, tiny, canvas)
+    assert torch.equal(made.sound.latents, song)
+    assert not torch.allclose(made.video.latents, without.video.latents, atol=1e-3)
+
+
+def test_sound_is_refused_where_the_model_makes_none(pack, comfyui):
+    tiny = ltxv()
+    canvas = blank(pack, ltxav, tiny, 3)
+    with pytest.raises(InputError, match=r"has sound, and this model \(LTX-Video\) makes none"):
+        sample(pack, tiny, canvas)
+
+
+def test_sound_of_no_known_kind_is_refused(pack, comfyui):
+    from comfy.nested_tensor import NestedTensor
+
+    streams = [torch.zeros(1, 16, 3, 4, 4), torch.zeros(1, 5, 7, 9)]
+    with pytest.raises(InputError, match="of no model that is known"):
+        pack.latent.to_canvas({"samples": NestedTensor(streams)})
+
+
+@pytest.fixture
+def studio(pack, make, tiny, tmp_path, monkeypatch):
+    """Takes of two shots, the first of two windows, into folders of their own."""
+    recipes, boards, takes = (
+        module(f"take.{name}") for name in ("recipe", "storyboards", "long_take")
+    )
+    grid, _, fps, (window, overlap) = KINDS[make]
+    frames = grid.frames(length(make, 2) if make is ltxav else 42)
+    second = grid.frames(window)
+
+    def recipe(seed=5, sound=None, audio_vae=tiny.audio_vae, **more):
+        starts = Fraction(0), Fraction(frames, fps)
+        shots = tuple(Shot(start, f"shot {i}", where=f"shot {i}") for i, start in enumerate(starts))
+        texts = (tiny.positive, tiny.negative)
+        whole = Fraction(frames + second, fps)
+        board = boards.Board(shots, texts, texts[0], whole, Fraction(fps), sound=sound)
+        size = recipes.TakeSize(Fraction(0), Fraction(0), 4 * grid.stride_hw, 2 * grid.stride_hw)
+        asked = recipes.WindowsAsked(grid.frames(window), grid.frames(overlap))
+        settings = pack.sample.Sampling(LEVELS, seed, 1.5)
+        model, negative = tiny.model, tiny.negative
+        return recipes.recipe_for(
+            model, tiny.vae, board, negative, size, asked, settings, audio_vae=audio_vae, **more
+        )
+
+    monkeypatch.setattr(takes, "store_folder", lambda: tmp_path / "windows")
+    recipe.film = lambda *args, **more: takes.film_take(recipe(*args, **more))[0]
+    recipe.sampler = lambda made: takes.TakeSampler(made, WindowStore(tmp_path / "windows"))
+    return recipe
+
+
+def test_a_take_is_sampled_with_its_sound_and_goes_on_where_it_was(studio):
+    made = studio()
+    sampler = studio.sampler(made)
+    first = [torch.cat(list(sampler.windows(n)), dim=2) for n in range(2)]
+    assert made.take.windows == 3
+    for track, clip in zip(sampler.tracks, made.take.clips, strict=True):
+        assert len(track) == track.ticks.count(clip.latent_frames)
+        assert track.mask.eq(0).all()
+        assert track.latents.std() > 0.1
+    again = studio.sampler(studio())
+    assert again.missing == 0
+    for n in range(2):
+        assert torch.equal(torch.cat(list(again.windows(n)), dim=2), first[n])
+        assert torch.equal(again.tracks[n].latents, sampler.tracks[n].latents)
+    assert studio.sampler(studio(seed=6)).missing == 3
+
+
+def test_a_window_goes_on_from_the_sound_of_the_one_before(studio):
+    """Both windows hear the same ticks where they overlap: these come out as they went in."""
+    sampler = studio.sampler(studio())
+    clip = sampler.recipe.take.clips[0]
+    windows = sampler.windows(0)
+    next(windows)
+    before = sampler.tracks[0]
+    known = before.at(clip.windows[1].frames)
+    assert 0 < (known.mask == 0).sum() < len(known)
+    next(windows)
+    after = sampler.tracks[0].at(clip.windows[1].frames)
+    kept = (known.mask == 0).nonzero().flatten()
+    axis = known.layout.axis
+    assert torch.equal(
+        after.latents.index_select(axis, kept), known.latents.index_select(axis, kept)
+    )
+
+
+def test_a_take_becomes_a_video_with_its_sound_in_step(studio, make):
+    import av
+
+    video = studio.film()
+    made = studio()
+    with av.open(video.get_stream_source()) as container:
+        stream = container.streams.audio[0]
+        seconds = sum(frame.samples for frame in container.decode(stream)) / stream.rate
+        assert stream.layout.name == "stereo"
+    with av.open(video.get_stream_source()) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+    assert frames == made.take.frames
+    assert abs(seconds - float(made.take.frames / made.size.fps)) < 0.1
+
+
+def test_a_take_without_an_audio_vae_is_silent(studio):
+    import av
+
+    with av.open(studio.film(audio_vae=None).get_stream_source()) as container:
+        assert not container.streams.audio
+
+
+def test_a_song_is_known_in_every_window_and_becomes_the_sound(studio, make):
+    import av
+
+    rate = 16000
+    wave = torch.sin(torch.arange(rate * 12) * 2 * torch.pi * 440 / rate).numpy() / 2
+    song = module("video.sound").Sound(wave[None].repeat(2, axis=0), rate)
+    made = studio(sound=song)
+    sampler = studio.sampler(made)
+    assert all(track.mask.eq(0).all() for track in sampler.tracks)
+    before = [track.latents.clone() for track in sampler.tracks]
+    silent = studio.sampler(studio())
+    pictures = next(sampler.windows(0))
+    assert torch.equal(sampler.tracks[0].latents, before[0])
+    assert not torch.allclose(pictures, next(silent.windows(0)), atol=1e-3)
+    # The second shot hears the song from where it begins.
+    layout, track = KINDS[make][1], sampler.tracks[1]
+    start = track.ticks.at(made.take.clips[1].start)
+    seconds = Fraction(start + len(track), layout.rate)
+    whole = module("video.sound").encoded_sound(made.audio_vae, song, layout, seconds)
+    heard = whole.narrow(layout.axis, start, len(track))
+    assert torch.allclose(track.latents, heard, atol=0.05)  # encoders blur, resampling at the end
+    with av.open(studio.film(sound=song).get_stream_source()) as container:
+        assert container.streams.audio[0].rate == rate
+
+
+def test_an_audio_vae_of_another_kind_is_refused_before_sampling(studio, make):
+    other = (minimax_h3 if make is ltxav else ltxav)()
+    with pytest.raises(InputError, match="audio VAE that belongs to the model"):
+        studio(audio_vae=other.audio_vae)
+    with pytest.raises(InputError, match="which is not for sound"):
+        studio(audio_vae=other.vae)
+
+
+def test_sound_comes_back_from_its_vae(make, tiny):
+    """Whatever core's encoder crops: as many ticks as the seconds ask for, from the beginning."""
+    sound, layout = module("video.sound"), KINDS[make][1]
+    rate = 24000
+    rng = torch.Generator().manual_seed(1)
+    wave = torch.rand(2, int(rate * 1.3), generator=rng).numpy() - 0.5
+    latents = sound.encoded_sound(tiny.audio_vae, sound.Sound(wave, rate), layout, Fraction(1))
+    assert latents.shape == layout.shape(layout.rate)
+    heard = sound.decoded_sound(tiny.audio_vae, latents, layout)
+    assert abs(float(heard.seconds) - 1) < 0.05
+
+
+def test_the_built_in_model_has_as_many_channels_as_one_that_makes_sound_and_makes_none(pack):
+    """Its latents lie on another grid: nothing is taken for MiniMax H3's by a number alone."""
+    built_in = CausalGrid(24, 4, 16)
+    assert implied_sound(built_in) is None
+    assert implied_sound(BlockGrid(24, 4, 16)) == H3_SOUND
+    read = pack.latent.to_canvas({"samples": torch.zeros(1, 24, 5, 8, 8)})
+    assert read.sound is None
+    mask = torch.ones(17, 128, 128)  # of pixel frames: 1 + 4·n of them
+    masked = pack.latent.to_canvas({"samples": torch.zeros(1, 24, 5, 8, 8), "noise_mask": mask})
+    assert masked.video.mask.shape[2] == 5
