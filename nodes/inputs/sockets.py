@@ -27,12 +27,18 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         inputs = node.define_schema().inputs
         return {input.id: (input.get_io_type(), input.optional) for input in inputs}
 
+    @cache
+    def lists() -> bool:
+        """Whether the node is given a list of values of each input."""
+        return bool(node.define_schema().is_input_list)
+
     @wraps(execute)
     def looking(cls: type[io.ComfyNode], *args: Any, **more: Any) -> io.NodeOutput:
         for name, value in takes.bind(cls, *args, **more).arguments.items():
             kinds, optional = sockets().get(name, ("*", True))
-            if not (value is None and optional):
-                check_socket(name, kinds, value)
+            for one in value if lists() and name in sockets() else (value,):
+                if not (one is None and optional):
+                    check_socket(name, kinds, one)
         return execute(cls, *args, **more)
 
     node.execute = classmethod(looking)

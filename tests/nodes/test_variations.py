@@ -47,3 +47,8 @@ def test_the_chosen_one_goes_on_as_it_came_and_nothing_is_sampled_for_another(va
 def test_a_number_that_is_not_there_is_told(varied, host):
     wrong = varied.but(beside={"chosen": 4})
     assert "chosen 4: there are 3, so choose 1 to 3." in host.run(wrong, want=["beside"]).error
+
+
+def test_what_is_no_video_is_told(varied, host):
+    wrong = varied.but(beside={"video": ["sample", 0]})
+    assert "video must be VIDEO" in host.run(wrong, want=["beside"]).error
