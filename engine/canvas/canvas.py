@@ -42,6 +42,7 @@ class Canvas:
         plan: the windows it is to be sampled in, if they are more than one.
         skip: pixel frames at the front that are no part of the video: those of a loop.
         strength: how far back towards noise known latents go before they are sampled over.
+        noise: level of the noise that is still in latents whose sampling was broken off.
         sound: beside the pictures, for models that make both.
         notes: what there is to say of it, line by line.
     """
@@ -53,6 +54,7 @@ class Canvas:
     plan: tuple[Window, ...] = ()
     skip: int = 0
     strength: float | None = None
+    noise: float | None = None
     sound: SoundTrack | None = None
     notes: tuple[str, ...] = ()
 

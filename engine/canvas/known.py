@@ -56,6 +56,18 @@ class Pins:
         size = height // grid.stride_hw, width // grid.stride_hw
         return latents.shape[3:] == size and max(self.pixels) < grid.frames(latents.shape[2])
 
+    def wholly(self, latent_frames: int) -> list[int]:
+        """The latent frames that were made of these pixels, and of nothing else."""
+        if not self.pixels:
+            return []
+        grid = self.codec.grid
+        return [
+            k
+            for k in range(latent_frames)
+            if k not in self.partly
+            and all(f in self.pixels for f in range(grid.first_frame(k), grid.first_frame(k + 1)))
+        ]
+
     def known(self, latent_frames: int) -> Tensor:
         """(f,) bool: which pixel frames are known."""
         known = torch.zeros(self.codec.grid.frames(latent_frames), dtype=torch.bool)

@@ -22,14 +22,21 @@ from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.sound_track import SoundTrack, Ticks
 from ...engine.sampling.host_presets import grid_like, sound_layout
+from ...engine.take.fingerprint import digest
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 from .nested import full_mask, mask_as, nested, streams_of
 
 KEY = "longtake"
 FACTS = {  # fields of Canvas that travel in a LATENT
-    "fps": Fraction, "pins": Pins, "plan": tuple, "skip": int, "strength": (int, float),
+    "fps": (int, Fraction), "pins": Pins, "plan": tuple, "skip": int, "strength": (int, float),
+    "noise": float,
 }  # fmt: skip
+STAMPS = "stamps"  # what the numbers were when pins and noise were written down
 LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale
+CHANGED = {
+    "pins": "another node has changed the pinned frames: their latents are used, not their pixels",
+    "noise": "another node has changed what was half sampled: it is taken as finished",
+}
 
 
 def to_canvas(
@@ -50,9 +57,28 @@ def to_canvas(
     both = len(streams_of(latent.get("samples"))) > 1
     grid = codec.grid if codec else grid_like(latents.shape[1], with_sound=both)
     mask = mask_of(latent, latents, grid) if masked else None
-    facts = facts_of(latent)
+    facts, stamps, notes = facts_of(latent), latent.get(KEY, {}).get(STAMPS), []
+    for name, stamp in stamps_of(latents, facts).items():
+        if stamps is not None and stamps.get(name) != stamp:
+            del facts[name]
+            notes.append(CHANGED[name])
     sound = track_of(latent, latents, grid, facts.get("fps"), masked)
-    return Canvas(MaskedLatents(latents, mask), codec, sound=sound, **facts)
+    return Canvas(MaskedLatents(latents, mask), codec, sound=sound, **facts, notes=tuple(notes))
+
+
+def stamps_of(latents: Tensor, facts: Mapping[str, Any]) -> dict[str, str]:
+    """By which to see whether another node has changed the numbers that facts are about.
+
+    Args:
+        latents: (b, c, t, h, w).
+        facts: of them, by the names in FACTS.
+    """
+    stamps, (pins, noise) = {}, (facts.get("pins"), facts.get("noise"))
+    if pins and (made := pins.wholly(latents.shape[2])):
+        stamps["pins"] = digest(latents[:1, :, made].float())
+    if noise:
+        stamps["noise"] = digest(latents.float(), sampled=True)
+    return stamps
 
 
 def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,17 +112,26 @@ def to_latent(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str
         if canvas.video.mask is not None or sound.mask is not None:
             latent["noise_mask"] = nested([full_mask(canvas.video), mask_as(sound)])
     facts = {name: getattr(canvas, name) for name in FACTS}
-    return {
-        **latent,
-        KEY: {name: fact for name, fact in facts.items() if fact not in (None, (), 0)},
-    }
+    facts = {name: fact for name, fact in facts.items() if fact not in (None, (), 0)}
+    return {**latent, KEY: _stamped(facts, canvas.video.latents)}
+
+
+def _stamped(facts: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
+    stamps = stamps_of(latents, facts)
+    return {**facts, STAMPS: stamps} if stamps else dict(facts)
 
 
 def with_sampled(latent: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
     """The same LATENT with the numbers of a canvas in it, and what it said of them."""
-    if canvas.sound is None:
-        return {**latent, "samples": canvas.video.latents}
-    return {**latent, "samples": nested([canvas.video.latents, canvas.sound.latents])}
+    pictures = canvas.video.latents
+    samples = pictures if canvas.sound is None else nested([pictures, canvas.sound.latents])
+    facts = facts_of(latent)
+    for name in ("pins", "noise"):
+        facts.pop(name, None)
+        if (fact := getattr(canvas, name)) is not None:
+            facts[name] = fact
+    facts = _stamped(facts, pictures)
+    return {**latent, "samples": samples, **({KEY: facts} if facts or KEY in latent else {})}
 
 
 def track_of(

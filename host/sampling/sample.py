@@ -122,8 +122,10 @@ def sampled_canvas(
     longest = max(len(window.frames) for window in canvas.windows)
     check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
     prompts = with_rate(prompts, model, canvas.fps)
-    if note := missing_vision(config, prompts.positive, pins and pins.clip_vision):
-        show_text(note)
+    check_noise(canvas, sampling)
+    vision = missing_vision(config, prompts.positive, pins and pins.clip_vision)
+    if notes := [*canvas.notes, *filter(None, [vision])]:
+        show_text("\n".join(notes))
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
     channels = pins and pins.channels(range(t))
@@ -137,14 +139,15 @@ def sampled_canvas(
             shown = prompts.from_frame(window.frames[0], t)
             shown = with_channels(shown, channels and channels.at(window.frames), part)
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
-            heard = track and track.at(window.frames)
-            pictures, sound = run(model, shown, part, own, sampling, playback, heard)
+            heard, fresh = track and track.at(window.frames), canvas.noise is None
+            pictures, sound = run(model, shown, part, own, sampling, playback, heard, fresh=fresh)
             track = track and track.with_new(window.frames, window.new, sound)
             return pictures[:, :, window.context :]
 
         for window, new in sampled(video, canvas.windows, new_frames):
             out[:, :, list(window.new)] = new.to(out)
-    return replace(canvas, video=MaskedLatents(finite(out, model, sampling)), sound=track)
+    video, left = MaskedLatents(finite(out, model, sampling)), float(sampling.sigmas[-1]) or None
+    return replace(canvas, video=video, sound=track, noise=left)
 
 
 def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
@@ -180,8 +183,14 @@ def run(
     sampling: Sampling,
     playback: Playback,
     sound: SoundTrack | None = None,
+    *,
+    fresh: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """One run of core's guider and sampler, what is known to the bit.
+
+    Args:
+        fresh: the run begins with noise; else with what noise is in the latents, as core's
+            DisableNoise has it. What is known gets noise of its level in any case.
 
     Returns:
         (b, c, t, h, w) of pictures; and of the sound, where there is some to be sampled.
@@ -191,12 +200,18 @@ def run(
         streams.append(sound.latents)
         noises.append(SoundNoise(noise.frames, sound.layout, sound.ticks, noise.videos))
     shapes, both = [tuple(x.shape) for x in streams], Noise(*noises)
+    masks = [part.mask, None if sound is None or sound.mask is None else mask_as(sound)]
+    first = both.at_first(check_cancelled)
+    if not fresh:
+        first = nested(
+            [only_known(*those) for those in zip(streams_of(first), masks, strict=False)]
+        )
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(*prompts)
     guider.set_cfg(sampling.cfg)
     keep_to(guider, planned_calls(model, tuple(row(streams).shape), sampling))
     out = guider.sample(
-        both.at_first(check_cancelled),
+        first,
         nested(streams),
         with_step_noise(sampling.solver(), both),
         sampling.sigmas.clone(),  # uni_pc writes into them
@@ -206,14 +221,46 @@ def run(
         seed=sampling.seed,
     )
     made = [stream.to(mm.intermediate_device()) for stream in streams_of(out)]
-    masks = [part.mask, None if sound is None or sound.mask is None else mask_as(sound)]
     kept = [put_back(*those) for those in zip(made, streams, masks, strict=False)]
     return kept[0], kept[1] if sound is not None else None
+
+
+def only_known(noise: Tensor, mask: Tensor | None) -> Tensor:
+    """Noise where a mask keeps what is known, zeros elsewhere."""
+    return torch.zeros_like(noise) if mask is None else noise * (mask == 0).to(noise)
 
 
 def put_back(out: Tensor, known: Tensor, mask: Tensor | None) -> Tensor:
     """What was sampled, with what is known as it was: scaling in and out rounds it."""
     return out if mask is None else torch.where(mask.to(out.device) == 0, known.to(out), out)
+
+
+def check_noise(canvas: Canvas, sampling: Sampling) -> None:
+    """Refuse SIGMAS that do not fit what a canvas has been through.
+
+    Raises:
+        InputError: for half of them where windows go on from finished ones, or others than those
+            that were broken off.
+    """
+    begin, end, left = float(sampling.sigmas[0]), float(sampling.sigmas[-1]), canvas.noise
+    if (end > 0 or left is not None) and len(canvas.windows) > 1:
+        raise InputError(
+            f"this canvas is sampled in {len(canvas.windows)} windows, each of which goes on from "
+            f"a finished one: sample it with all SIGMAS at once, down to 0."
+        )
+    if left is None:
+        return
+    if abs(begin - left) > 1e-4 * max(1.0, left):
+        raise InputError(
+            f"the LATENT was sampled down to a noise level of {left:.4g}, and SIGMAS begin at "
+            f"{begin:.4g}: connect the rest of those it was sampled with, as SplitSigmas gives it."
+        )
+    mask = canvas.video.mask
+    if mask is not None and not ((mask == 0) | (mask == 1)).all():
+        raise InputError(
+            "a mask that keeps a part of the latents cannot be sampled in two halves: sample it "
+            "with all SIGMAS at once."
+        )
 
 
 def planned_calls(model: ModelPatcher, shape: tuple[int, ...], sampling: Sampling) -> Calls:

@@ -1,7 +1,7 @@
 """All that a take is made from, looked at before any weight is moved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -242,6 +242,12 @@ def recipe_for(
     take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
+    if begins is not None:
+        size = replace(size, notes=(*size.notes, *begins.notes))
+    if (left := float(sampling.sigmas[-1])) > 0.02:
+        raise InputError(
+            f"SIGMAS end at {left:.3g}, and windows go on from finished ones: let them end at 0."
+        )
     recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae)
     check_sound(recipe)
     check_step(model, recipe.window_shape, *cfgs_of(model, sampling))

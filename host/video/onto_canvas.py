@@ -80,6 +80,11 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
     codec = codec_for(vae)
     if isinstance(clip, Mapping):
         canvas = to_canvas(clip, codec, masked=False)
+        if canvas.noise is not None:
+            raise InputError(
+                f"the clip still holds noise of level {canvas.noise:.3g}: sample it to the end, "
+                f"with SIGMAS down to 0."
+            )
         sound = canvas.sound and canvas.sound.known()
         return Canvas(MaskedLatents(canvas.video.latents), codec, canvas.timeline.fps, sound=sound)
     grid = codec.grid

@@ -83,8 +83,9 @@ def sample(
     """What the Sample node does: LATENT -> LATENT."""
     prompts = pack.conditioning.Prompts(positive, negative)
     sampling = pack.sample.Sampling(sigmas, seed, cfg, sampler)
-    out = pack.sample.sample(model, prompts, pack.latent.to_canvas(latent), sampling)
-    return {**latent, "samples": out}
+    canvas = pack.latent.to_canvas(latent)
+    out = pack.sample.sampled_canvas(model, prompts, canvas, sampling)
+    return pack.latent.with_sampled(latent, out)
 
 
 @contextmanager

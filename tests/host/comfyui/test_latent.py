@@ -39,9 +39,9 @@ def test_there_and_back(pack):
 
 def test_every_fact_travels(pack):
     pins, plan = Pins(None), (Window((0, 1)), Window((1, 2), context=1))
-    canvas = Canvas(known(0), None, Fraction(8), pins, plan, skip=5, strength=0.5, notes=("seen",))
+    canvas = Canvas(known(0), None, Fraction(8), pins, plan, 5, 0.5, 0.25, notes=("seen",))
     back = pack.latent.to_canvas(pack.latent.to_latent(canvas))
-    assert [getattr(back, name) for name in pack.latent.FACTS] == [8, pins, plan, 5, 0.5]
+    assert [getattr(back, name) for name in pack.latent.FACTS] == [8, pins, plan, 5, 0.5, 0.25]
     assert back.notes == ()
     fields = {field.name for field in dataclasses.fields(Canvas)}
     assert fields == {"video", "sound", "codec", "notes", *pack.latent.FACTS}
