@@ -90,6 +90,15 @@ class Pins:
         known = frame_mask(self.known(span.stop), grid.stride_t)[:, :, span.start :]
         return ImageChannels(self.codec.encode(pictures)[:, :, lead:], known, self.clip_vision)
 
+    def between(self) -> dict[int, Tensor]:
+        """Those in latent frames that are known in part, by pixel frame: (1, c, 1, h, w) latents.
+
+        Each is encoded as a picture by itself.
+        """
+        held = self.codec.grid.latent_frame_of
+        pictures = {f: p for f, p in sorted(self.pixels.items()) if held(f) in self.partly}
+        return {f: self.codec.encode(picture[None]) for f, picture in pictures.items()}
+
     def within(self, frames: range) -> dict[int, Tensor]:
         """Those of some pixel frames."""
         return {frame: picture for frame, picture in self.pixels.items() if frame in frames}

@@ -63,6 +63,16 @@ class MaskedLatents:
         mask[:, :, list(frames)] = 1
         return MaskedLatents(self.latents, mask)
 
+    def followed_by(self, latents: Tensor) -> "MaskedLatents":
+        """With known latents (1, c, n, h, w) after its last frame."""
+        b, _, _, h, w = self.latents.shape
+        n, mask = latents.shape[2], self._mask()
+        after = latents.to(self.latents).expand(b, -1, -1, h, w)
+        known = mask.new_zeros(*mask.shape[:2], n, *mask.shape[3:])
+        return MaskedLatents(
+            torch.cat((self.latents, after), dim=2), torch.cat((mask, known), dim=2)
+        )
+
     def arranged(self, order: Sequence[int | None]) -> "MaskedLatents":
         """Latent frames of it in another order, known; None stands for one to be sampled."""
         places = [k for k, frame in enumerate(order) if frame is not None]

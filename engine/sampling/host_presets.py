@@ -30,6 +30,7 @@ MINIMAX_H3 = SamplingDefaults(20, 12.0, 1.0, 24, 1344, 768, 141, "", "res_multis
 HUNYUAN = SamplingDefaults(20, 7.0, 1.0, 24, 848, 480, 73, "", "euler")
 HUNYUAN_15 = SamplingDefaults(20, 7.0, 6.0, 24, 1280, 720, 121, "", "euler")
 # Sources: comfy/ldm/lightricks/vae/audio_vae.py, comfy_extras/nodes_minimax_h3.py.
+AT_THE_END, KEYFRAMES = GUIDES = ("latent frames at the end", "minimax_keyframes")
 LTX_SOUND = SoundLayout((8, 16), axis=2, rate=25)
 H3_SOUND = SoundLayout((32, 2), axis=3, rate=40)
 
@@ -44,6 +45,7 @@ class HostFamily:
         channels: of its video latents; 0 if that tells nothing.
         reads_rate: it is told the frame rate.
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
+        guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
         sound: how it packs the sound that it makes with the pictures; None if it makes none.
         note: what else to say of its settings.
     """
@@ -53,6 +55,7 @@ class HostFamily:
     channels: int = 0
     reads_rate: bool = False
     image_channels: bool = False
+    guides: str = ""
     sound: SoundLayout | None = None
     note: str = ""
 
@@ -64,6 +67,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         LTX_VIDEO,
         128,
         reads_rate=True,
+        guides=AT_THE_END,
         note="core's LTXVScheduler makes the noise levels it was trained on",
     ),
     "LTXAV": HostFamily(
@@ -71,6 +75,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         LTX_2,
         128,
         reads_rate=True,
+        guides=AT_THE_END,
         sound=LTX_SOUND,
         note="for distilled files and LoRAs; without one, 20 steps of core's LTXVScheduler, cfg 4",
     ),
@@ -78,6 +83,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         "MiniMax H3",
         MINIMAX_H3,
         24,
+        guides=KEYFRAMES,
         sound=H3_SOUND,
         note="with a turbo LoRA as many steps as it was made for",
     ),

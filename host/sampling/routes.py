@@ -4,6 +4,9 @@ FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the buil
                  TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
 IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
                  see `engine.canvas.known`.
+GUIDES           frames of their own beside the video, for pictures that fill no latent frame
+                 (MiniMax H3, LTX), see `guides`; whole latent frames by a noise level for
+                 each token, which core does from the LATENT's mask.
 REPLACEMENT      plain text-to-video checkpoints were not trained for it: at every step known frames
                  are put back, as noisy as the rest (inpainting by replacement). Core does it, from
                  the LATENT's mask.
@@ -33,6 +36,7 @@ class Route(Enum):
 
     FRAME_LEVELS = "noise level 0"
     IMAGE_CHANNELS = "mask and image channels"
+    GUIDES = "beside the video"
     REPLACEMENT = "put back at every step"
 
 
@@ -55,6 +59,8 @@ def route_of(model: ModelPatcher) -> Route:
     family = host_family_of(model)
     if family is not None and family.image_channels:
         return Route.IMAGE_CHANNELS
+    if family is not None and family.guides:
+        return Route.GUIDES
     return route_for(config_of(model))
 
 
@@ -64,8 +70,12 @@ def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:
     Without them it finds what the mask keeps by itself, see `concat_known`.
     """
     pins = canvas.pins
-    reads = route_of(model) is Route.IMAGE_CHANNELS
-    return pins if pins and reads and pins.fit(canvas.video.latents) else None
+    return pins if pins and reads_pixels(model) and pins.fit(canvas.video.latents) else None
+
+
+def reads_pixels(model: ModelPatcher) -> bool:
+    """Whether a MODEL can be shown pixels, so that latent frames may be known in part."""
+    return route_of(model) in (Route.IMAGE_CHANNELS, Route.GUIDES)
 
 
 def with_channels(prompts: Prompts, channels: ImageChannels | None, part: MaskedLatents) -> Prompts:

@@ -23,7 +23,7 @@ from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.latent import are_a_videos, largest_of
-from ..comfyui.nested import Noise, joint_mask, mask_as, nested, row, streams_of
+from ..comfyui.nested import Followed, Noise, joint_mask, mask_as, nested, row, streams_of
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, check_cancelled, step_callback
 from ..networks.patching import described_changes
@@ -31,8 +31,9 @@ from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
+from .guides import guides_for
 from .room import check_step
-from .routes import missing_vision, pins_for, with_channels
+from .routes import Route, missing_vision, pins_for, route_of, with_channels
 from .step_noise import with_step_noise
 
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
@@ -128,7 +129,9 @@ def sampled_canvas(
         show_text("\n".join(notes))
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
-    channels = pins and pins.channels(range(t))
+    in_channels = pins and route_of(model) is Route.IMAGE_CHANNELS
+    channels = pins.channels(range(t)) if in_channels else None
+    guides = guides_for(model, pins)
     out = latents.to(mm.intermediate_device(), torch.float32, copy=True)
     number = count()
     with Playback(sampling.steps * len(canvas.windows)) as playback:
@@ -140,7 +143,10 @@ def sampled_canvas(
             shown = with_channels(shown, channels and channels.at(window.frames), part)
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
             heard, fresh = track and track.at(window.frames), canvas.noise is None
-            pictures, sound = run(model, shown, part, own, sampling, playback, heard, fresh=fresh)
+            shown, beside = guides.beside(window.frames, shown) if guides else (shown, None)
+            pictures, sound = run(
+                model, shown, part, own, sampling, playback, heard, beside, fresh=fresh
+            )
             track = track and track.with_new(window.frames, window.new, sound)
             return pictures[:, :, window.context :]
 
@@ -183,19 +189,25 @@ def run(
     sampling: Sampling,
     playback: Playback,
     sound: SoundTrack | None = None,
+    beside: Tensor | None = None,
     *,
     fresh: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """One run of core's guider and sampler, what is known to the bit.
 
     Args:
+        sound: that is sampled with the pictures.
+        beside: known latents that the model is shown after those of the video, see `guides`.
         fresh: the run begins with noise; else with what noise is in the latents, as core's
             DisableNoise has it. What is known gets noise of its level in any case.
 
     Returns:
         (b, c, t, h, w) of pictures; and of the sound, where there is some to be sampled.
     """
-    streams, noises = [part.latents], [noise]
+    noises, t = [noise], part.latents.shape[2]
+    if beside is not None:
+        part, noises = part.followed_by(beside), [Followed(noise, beside.shape[2])]
+    streams = [part.latents]
     if sound is not None:
         streams.append(sound.latents)
         noises.append(SoundNoise(noise.frames, sound.layout, sound.ticks, noise.videos))
@@ -222,7 +234,7 @@ def run(
     )
     made = [stream.to(mm.intermediate_device()) for stream in streams_of(out)]
     kept = [put_back(*those) for those in zip(made, streams, masks, strict=False)]
-    return kept[0], kept[1] if sound is not None else None
+    return kept[0][:, :, :t], kept[1] if sound is not None else None
 
 
 def only_known(noise: Tensor, mask: Tensor | None) -> Tensor:

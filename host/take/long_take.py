@@ -21,7 +21,6 @@ from torch import Tensor
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
-from ...engine.canvas.sound_track import SoundTrack
 from ...engine.files import discard, is_writable
 from ...engine.frames.stream import with_a_picture
 from ...engine.media.publish import check_space, claim, writing_bytes
@@ -41,6 +40,7 @@ from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..comfyui.progress import check_cancelled
 from ..networks.transformer import config_of
+from ..sampling.guides import Guides, guides_for
 from ..sampling.routes import Route, missing_vision, route_of, with_channels
 from ..sampling.sample import finite, planned_calls, run
 from ..video.decoder import VideoDecoder
@@ -48,7 +48,7 @@ from . import weights_hash
 from .progress import TakeProgress, guessed_step, memory_of, room_of
 from .recipe import Recipe
 from .shot_pictures import ShotPictures
-from .sound import tracks_for, with_sound
+from .sound import known_sound, tracks_for, with_sound
 
 FOLDER = "longtake"  # in ComfyUI's output folder
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class TakeSampler:
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not, self.likes = "", []
         self._decoders: list[VideoDecoder] = []
+        self._guides: dict[int, Guides | None] = {}  # of a clip, once it is sampled
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
             self.likes = self._keys(seeds=False)
@@ -185,7 +186,8 @@ class TakeSampler:
         noise = WindowNoise(noise_of, r.cell)
         track = self.tracks[number]
         heard = track and track.at(window.frames)
-        out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard)
+        prompts, beside = self._beside(number, window, prompts)
+        out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard, beside)
         if track is not None:
             self.tracks[number] = track.with_new(window.frames, window.new, sound)
         which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
@@ -201,20 +203,22 @@ class TakeSampler:
         span = range(window.frames[0], window.frames[-1] + 1)
         return with_channels(prompts, pins.channels(span), part)
 
+    def _beside(
+        self, number: int, window: Window, prompts: Prompts
+    ) -> tuple[Prompts, Tensor | None]:
+        """What a window is shown besides its frames."""
+        if number not in self._guides:
+            pins = self.recipe.known[number].pins
+            self._guides[number] = guides_for(self.recipe.model, pins)
+        guides = self._guides[number]
+        return guides.beside(window.frames, prompts) if guides else (prompts, None)
+
     def frames(self, number: int) -> Iterator[Tensor]:
         """The frame stream of clip `number`; each window is decoded as soon as it is there."""
         total = self.recipe.take.clips[number].latent_frames
         decoder = VideoDecoder(self.recipe.vae)
         self._decoders.append(decoder)
         return decoder.frames(self.windows(number), total, self.progress.decoding)
-
-
-def known_sound(track: SoundTrack | None, window: Window) -> list[Tensor]:
-    """What a window hears that is known before anything is sampled."""
-    if track is None:
-        return []
-    part = track.at(window.frames)
-    return [part.to_sample, part.latents]  # zeros where nothing is known
 
 
 class Stopped:

@@ -32,7 +32,7 @@ from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of
 from ..sampling.room import check_step
-from ..sampling.routes import Route, route_of
+from ..sampling.routes import reads_pixels
 from ..sampling.sample import (
     Sampling,
     cfgs_of,
@@ -142,8 +142,8 @@ class Recipe:
             InputError: for what cannot be kept exactly.
         """
         blank = blank_canvas(self.codec, self.size)
-        reads_pixels = route_of(self.model) is Route.IMAGE_CHANNELS
-        return known_frames(self.take, self.board.images, blank, self.canvas, reads_pixels)
+        in_part = reads_pixels(self.model)
+        return known_frames(self.take, self.board.images, blank, self.canvas, in_part)
 
     @property
     def cell(self) -> tuple[int, int, int]:

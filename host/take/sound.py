@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from torch import Tensor
+
+from ...engine.canvas.plan import Window
 from ...engine.canvas.sound_track import SoundTrack, Ticks
 from ...engine.files import discard
 from ...engine.media.sound import Sound
@@ -38,6 +41,14 @@ def tracks_for(recipe: Recipe) -> list[SoundTrack | None]:
             track = track.over(other, ticks.at(clip.start))
         tracks.append(track)
     return tracks
+
+
+def known_sound(track: SoundTrack | None, window: Window) -> list[Tensor]:
+    """What a window hears that is known before anything is sampled."""
+    if track is None:
+        return []
+    part = track.at(window.frames)
+    return [part.to_sample, part.latents]  # zeros where nothing is known
 
 
 def with_sound(video: Path, recipe: Recipe, tracks: Sequence[SoundTrack | None]) -> Path:

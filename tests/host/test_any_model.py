@@ -238,3 +238,103 @@ def test_a_model_and_a_vae_of_two_kinds_are_refused_before_sampling(pack, make, 
         pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
     with pytest.raises(InputError, match=said):
         studio(vae=other.vae)
+
+
+# Pictures between latent frames
+
+
+def between(pack, tiny, latent_frames=4, fps=24):
+    """A canvas with a picture inside its third latent frame, and where it is."""
+    canvas = blank(pack, tiny, latent_frames, fps)
+    frame = canvas.codec.grid.first_frame(2) + 1
+    return canvas.pin_image(picture(canvas, 1), frame / fps, "crop"), frame
+
+
+def test_a_picture_that_fills_no_latent_frame_is_a_guide_as_core_s_node_makes_it(pack, comfyui):
+    """LTX: the same conditioning, latents and result as with core's LTXVAddGuide and CropGuides."""
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+    from comfy_extras.nodes_lt import LTXVAddGuide, LTXVCropGuides
+
+    tiny = ltxv()
+    canvas, frame = between(pack, tiny)
+    ours = pack.sample.sample(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+
+    empty = {"samples": torch.zeros(1, 128, 4, 2, 4)}
+    positive, negative, latent = LTXVAddGuide.execute(
+        tiny.positive, tiny.negative, tiny.vae, empty, picture(canvas, 1), frame, 1.0
+    )
+    noise = video_noise(5, range(4), (128, 2, 4))
+
+    class Noise:
+        seed = 5
+
+        def generate_noise(self, latent):
+            return torch.cat((noise, torch.zeros(1, 128, 1, 2, 4)), dim=2)
+
+    samplers = module("sampling.sample").comfy.samplers
+    guider = samplers.CFGGuider(tiny.model)
+    both = pack.conditioning.Prompts(positive, negative)
+    guider.set_conds(*both.with_values({"frame_rate": 24.0}))
+    guider.set_cfg(1.5)
+    euler = samplers.sampler_object("euler")
+    core = SamplerCustomAdvanced.execute(Noise(), guider, euler, LEVELS, latent)[0]
+    core = LTXVCropGuides.execute(positive, negative, core)[2]["samples"]
+    assert core.shape == ours.shape
+    assert torch.allclose(ours, core, atol=1e-5)
+    plain = pack.sample.sample(
+        tiny.model, prompts(pack, tiny), blank(pack, tiny, 4), sampling(pack)
+    )
+    assert not torch.allclose(ours, plain, atol=1e-3)
+
+
+def test_a_guide_is_shown_in_the_windows_that_hold_its_frame(pack, comfyui):
+    tiny = ltxv()
+    canvas, frame = between(pack, tiny, 8)
+    guides = module("sampling.guides").guides_for(tiny.model, canvas.pins)
+    assert list(guides.pictures) == [frame]
+    shown = {}
+    for start in range(6):
+        window = range(start, start + 3)
+        asked, beside = guides.beside(window, prompts(pack, tiny))
+        if beside is None:
+            assert asked == prompts(pack, tiny)
+            continue
+        assert beside.shape == (1, 128, 1, 2, 4)
+        where = asked.positive[0][1]["keyframe_idxs"][0, 0]
+        shown[start] = where.min().item() + 8 * start
+    # Shown from the window that ends with its latent frame to the one whose first, of which a model
+    # is shown the last pixel frame only, is the one before.
+    assert shown == dict.fromkeys(range(2), frame)
+
+
+def test_a_shot_s_picture_and_a_guide_are_kept_apart_in_a_take(pack, comfyui, tmp_path):
+    recipes, boards, takes = (
+        module(f"take.{name}") for name in ("recipe", "storyboards", "long_take")
+    )
+    tiny = ltxv()
+    canvas, _ = between(pack, tiny, 7)
+    board = boards.Board(
+        (Shot(Fraction(0), "one", where="one"),),
+        (tiny.positive,),
+        tiny.positive,
+        Fraction(canvas.timeline.frames, 24),
+        Fraction(24),
+    )
+    size = recipes.TakeSize(Fraction(0), Fraction(0), 128, 64)
+    asked = recipes.WindowsAsked(25, 9)
+
+    def sampled(latent):
+        made = recipes.recipe_for(
+            tiny.model, tiny.vae, board, tiny.negative, size, asked, sampling(pack), canvas=latent
+        )
+        sampler = takes.TakeSampler(made, WindowStore(tmp_path))
+        return torch.cat(list(sampler.windows(0)), dim=2), sampler
+
+    with_guide, sampler = sampled(pack.latent.to_latent(canvas))
+    assert sampler.recipe.known[0].latents == {}
+    plain, other = sampled(pack.latent.to_latent(blank(pack, tiny, 7)))
+    assert with_guide.shape == plain.shape
+    assert not torch.allclose(with_guide, plain, atol=1e-3)
+    assert set(sampler.keys[0].values()).isdisjoint(other.keys[0].values())
+    again, _ = sampled(pack.latent.to_latent(canvas))
+    assert torch.equal(again, with_guide)

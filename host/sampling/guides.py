@@ -1,0 +1,73 @@
+"""Pictures that fall between latent frames, shown to a model of core's beside the video.
+
+A latent frame is known as a whole or not at all. A picture that is known of a part of one only
+reaches MiniMax H3 and LTX as a guide: a frame of its own with its own place in time, which is no
+part of what is sampled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_lt import LTXVAddGuide
+from torch import Tensor
+
+from ...engine.canvas.grid import Grid
+from ...engine.canvas.known import Pins
+from ...engine.sampling.host_presets import KEYFRAMES
+from ..comfyui.conditioning import Conditioning, Prompts
+from ..networks.settings import host_family_of
+
+
+@dataclass(frozen=True)
+class Guides:
+    """Pictures beside a video.
+
+    Attributes:
+        kind: one of host_presets.GUIDES.
+        pictures: (1, c, 1, h, w) latents by pixel frame.
+        grid: of the video.
+    """
+
+    kind: str
+    pictures: Mapping[int, Tensor]
+    grid: Grid
+
+    def beside(self, window: Sequence[int], prompts: Prompts) -> tuple[Prompts, Tensor | None]:
+        """What a window of latent frames that follow one another is shown besides.
+
+        Returns:
+            The prompts with places of the pictures; and for models that take them so, latents to
+            stand after those of the window.
+        """
+        start = self.grid.begins(window[0])
+        stop = start + self.grid.frames(len(window))
+        seen = {f - start: z for f, z in self.pictures.items() if start <= f < stop}
+        if not seen:
+            return prompts, None
+        if self.kind == KEYFRAMES:
+            return Prompts(*(with_keyframes(prompt, seen) for prompt in prompts)), None
+        scale = self.grid.stride_t, self.grid.stride_hw, self.grid.stride_hw
+        for frame, latent in seen.items():
+            prompts = Prompts(
+                *(LTXVAddGuide.add_keyframe_index(p, frame, latent, scale) for p in prompts)
+            )
+        return prompts, torch.cat(list(seen.values()), dim=2)
+
+
+def guides_for(model: ModelPatcher, pins: Pins | None) -> Guides | None:
+    """The pictures that a MODEL is shown beside a video; None if there are none."""
+    family = host_family_of(model)
+    if pins is None or family is None or not family.guides:
+        return None
+    return Guides(family.guides, pins.between(), pins.codec.grid)
+
+
+def with_keyframes(conditioning: Conditioning, seen: Mapping[int, Tensor]) -> Conditioning:
+    """A prompt for MiniMax H3 with pictures by pixel frame, besides those that it has already."""
+    frames = [{"resolved_frame_index": frame, "latent": z} for frame, z in seen.items()]
+    return [
+        [text, {**extras, KEYFRAMES: [*extras.get(KEYFRAMES, ()), *frames]}]
+        for text, extras in conditioning
+    ]
