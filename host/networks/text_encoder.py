@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import comfy.sd
@@ -154,8 +155,17 @@ def _tokenizer_for(width: int) -> type[sd1_clip.SD1Tokenizer]:
     return Tokenizer
 
 
-def tokenized(clip: comfy.sd.CLIP, text: str) -> Mapping[str, Any]:
+def looks(clip: comfy.sd.CLIP) -> bool:
+    """Whether a text encoder looks at pictures in a prompt, as MiniMax H3's does."""
+    encode = getattr(clip.tokenizer, "tokenize_with_weights", None)
+    return encode is not None and "minimax_ref_items" in signature(encode).parameters
+
+
+def tokenized(clip: comfy.sd.CLIP, text: str, image: Tensor | None = None) -> Mapping[str, Any]:
     """The tokens of a text that can be encoded.
+
+    Args:
+        image: (1, h, w, 3) in [0, 1], for an encoder that `looks`.
 
     Raises:
         InputError: for more tokens than memory should be spent on, which goes with their square,
@@ -166,7 +176,7 @@ def tokenized(clip: comfy.sd.CLIP, text: str) -> Mapping[str, Any]:
             f"the text has brackets {depth} deep: weights are written as (word:1.3), at most "
             f"{DEEPEST} within one another; write \\( for a bracket that means itself."
         )
-    tokens = clip.tokenize(text)
+    tokens = clip.tokenize(text) if image is None else clip.tokenize(text, images=[image])
     if (count := tokens_in(tokens)) > MOST_TOKENS:
         raise InputError(
             f"the text is {count:,} tokens long: a model reads 64 to 512 of them, and at most "

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from ...engine.canvas.grid import Grid
 from ...engine.canvas.known import Pins
-from ...engine.sampling.host_presets import KEYFRAMES
+from ...engine.sampling.host_presets import KEYFRAMES, grid_like
 from ..comfyui.conditioning import Conditioning, Prompts
 from ..networks.settings import host_family_of
+
+PLACE = "resolved_frame_index"  # core's name of it in a keyframe
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class Guides:
             stand after those of the window.
         """
         start = self.grid.begins(window[0])
-        stop = start + self.grid.frames(len(window))
-        seen = {f - start: z for f, z in self.pictures.items() if start <= f < stop}
+        shown = range(start, start + self.grid.frames(len(window)))
+        seen = {f - start: z for f, z in self.pictures.items() if f in shown}
+        if self.kind == KEYFRAMES:
+            return Prompts(*(with_keyframes(prompt, shown, seen) for prompt in prompts)), None
         if not seen:
             return prompts, None
-        if self.kind == KEYFRAMES:
-            return Prompts(*(with_keyframes(prompt, seen) for prompt in prompts)), None
         scale = self.grid.stride_t, self.grid.stride_hw, self.grid.stride_hw
         for frame, latent in seen.items():
             prompts = Prompts(
@@ -57,17 +59,33 @@ class Guides:
 
 
 def guides_for(model: ModelPatcher, pins: Pins | None) -> Guides | None:
-    """The pictures that a MODEL is shown beside a video; None if there are none."""
+    """The pictures that a MODEL is shown beside a video; None if it never is."""
     family = host_family_of(model)
-    if pins is None or family is None or not family.guides:
+    if family is None or not family.guides or (pins is None and family.guides != KEYFRAMES):
         return None
-    return Guides(family.guides, pins.between(), pins.codec.grid)
+    grid = pins.codec.grid if pins else grid_like(family.channels, with_sound=True)
+    return Guides(family.guides, pins.between() if pins else {}, grid)
 
 
-def with_keyframes(conditioning: Conditioning, seen: Mapping[int, Tensor]) -> Conditioning:
-    """A prompt for MiniMax H3 with pictures by pixel frame, besides those that it has already."""
-    frames = [{"resolved_frame_index": frame, "latent": z} for frame, z in seen.items()]
-    return [
-        [text, {**extras, KEYFRAMES: [*extras.get(KEYFRAMES, ()), *frames]}]
-        for text, extras in conditioning
-    ]
+def with_keyframes(
+    conditioning: Conditioning, shown: range, seen: Mapping[int, Tensor]
+) -> Conditioning:
+    """A prompt for MiniMax H3 with pictures by pixel frame.
+
+    Those that core's nodes gave it are of the whole video: it keeps the ones that are shown.
+
+    Args:
+        shown: pixel frames of the video.
+        seen: (1, c, 1, h, w) latents of further pictures, by pixel frame of what is shown.
+    """
+    frames = [{PLACE: frame, "latent": z} for frame, z in seen.items()]
+    moved = []
+    for text, extras in conditioning:
+        own = [
+            {**one, PLACE: one[PLACE] - shown.start}
+            for one in extras.get(KEYFRAMES) or ()
+            if one[PLACE] in shown
+        ]
+        rest = {name: value for name, value in extras.items() if name != KEYFRAMES}
+        moved.append([text, {**rest, KEYFRAMES: own + frames} if own or frames else rest])
+    return moved

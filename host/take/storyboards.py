@@ -25,7 +25,7 @@ from ...engine.take.storyboard import (
 from ...models.errors import InputError
 from ..comfyui.conditioning import MEET, Conditioning, as_one, of_shots
 from ..comfyui.progress import check_cancelled
-from ..networks.text_encoder import encode_text, tokenized, tokens_in
+from ..networks.text_encoder import encode_text, looks, tokenized, tokens_in
 from ..video.footage import sound_from
 
 LONGEST_JOINT = 1024  # tokens of the sentence for all shots; models read 512 of them
@@ -107,20 +107,27 @@ def encoded(
         StoryboardError: at the first shot whose prompt is too long, before any is encoded.
     """
     tokens = _tokens_of(clip, shots)
-    known = {prompt: encode_text(clip, found) for prompt, found in tokens.items()}
-    prompts = tuple(known[shot.prompt] for shot in shots)
+    known = {asked: encode_text(clip, found) for asked, found in tokens.items()}
+    prompts = tuple(known[asked_of(clip, shot)] for shot in shots)
     joint = prompts[0]
     if len(shots) > 1:
         # One model reads no more than one window's text: of a long storyboard its first shots.
-        lengths = accumulate(tokens_in(tokens[shot.prompt]) + JOINING for shot in shots)
+        lengths = accumulate(tokens_in(tokens[asked_of(clip, shot)]) + JOINING for shot in shots)
         first = max(1, sum(length <= LONGEST_JOINT for length in lengths))
         joint = as_one(encode_text(clip, clip.tokenize(joint_prompt(shots[:first]))))
     return Board(tuple(shots), prompts, joint, seconds, fps, meet, sound)
 
 
-def _tokens_of(clip: comfy.sd.CLIP, shots: Sequence[Shot]) -> dict[str, Mapping[str, Any]]:
+def asked_of(clip: comfy.sd.CLIP, shot: Shot) -> tuple[str, int]:
+    """What is encoded of a shot: its prompt, and which picture that a text encoder looks at."""
+    return shot.prompt, id(shot.image) if shot.image is not None and looks(clip) else 0
+
+
+def _tokens_of(
+    clip: comfy.sd.CLIP, shots: Sequence[Shot]
+) -> dict[tuple[str, int], Mapping[str, Any]]:
     """The tokens of each prompt that there is."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[tuple[str, int], Mapping[str, Any]] = {}
     for shot in shots:
         check_cancelled()
         if len(shot.prompt) > LONGEST_PROMPT:
@@ -129,9 +136,9 @@ def _tokens_of(clip: comfy.sd.CLIP, shots: Sequence[Shot]) -> dict[str, Mapping[
                 f"this shot's prompt is {len(shot.prompt)} characters long: at most "
                 f"{LONGEST_PROMPT} are allowed.",
             )
-        if shot.prompt not in found:
+        if (asked := asked_of(clip, shot)) not in found:
             try:
-                found[shot.prompt] = tokenized(clip, shot.prompt)
+                found[asked] = tokenized(clip, shot.prompt, shot.image if asked[1] else None)
             except InputError as error:
                 raise StoryboardError(shot.where, str(error)) from None
     return found

@@ -394,3 +394,56 @@ def test_decoded_in_pieces_minimax_s_frames_are_those_of_the_whole(pack, comfyui
         parts = torch.cat(list(pieces.frames(z.split(sizes, dim=2), 27)))
         assert torch.equal(parts, whole)
         assert not pieces.note
+
+
+def test_keyframes_that_core_s_nodes_gave_a_prompt_are_of_the_whole_video(pack, comfyui):
+    """Of a prompt made by core's image-to-video node, each window has the pictures it shows."""
+    guides = module("sampling.guides")
+    tiny = minimax_h3()
+    first, last = (torch.full((1, 24, 1, 2, 4), n) for n in (1.0, 2.0))
+    frames = [
+        {"resolved_frame_index": 0, "latent": first},
+        {"resolved_frame_index": 140, "latent": last},
+    ]
+    given = [[text, {**extras, "minimax_keyframes": frames}] for text, extras in tiny.positive]
+    prompts = pack.conditioning.Prompts(given, tiny.negative)
+    beside = guides.guides_for(tiny.model, None).beside
+
+    def places(window):
+        positive, negative = beside(window, prompts)[0]
+        assert "minimax_keyframes" not in negative[0][1]
+        return [
+            (k["resolved_frame_index"], k["latent"].mean().item())
+            for k in positive[0][1].get("minimax_keyframes", [])
+        ]
+
+    assert places(range(42)) == [(0, 1.0), (140, 2.0)]
+    assert places(range(27)) == [(0, 1.0)]
+    assert places(range(15, 42)) == [(89, 2.0)]
+    assert places(range(15, 27)) == []
+
+
+def test_the_text_encoder_of_minimax_looks_at_the_picture_of_a_shot(comfyui):
+    class Looks:
+        def tokenize_with_weights(self, text, images=(), minimax_ref_items=None):
+            raise NotImplementedError
+
+    boards = module("take.storyboards")
+    clip = minimax_h3().clip
+    image, other = (torch.full((1, 8, 8, 3), value) for value in (0.2, 0.8))
+
+    def prompts():
+        shots = [
+            Shot(Fraction(n), "a red ball", where=f"shot {n}", image=picture)
+            for n, picture in enumerate((image, other, None))
+        ]
+        made = boards.encoded(clip, shots, Fraction(3), Fraction(24), 0.35)
+        return [prompt[0][0] for prompt in made.prompts]
+
+    blind = prompts()
+    assert torch.equal(blind[0], blind[1])
+    clip.tokenizer = Looks()
+    one, two, none = prompts()
+    assert one.shape[1] == two.shape[1] == none.shape[1] + 1
+    assert not torch.equal(one, two)
+    assert torch.equal(none, blind[2])

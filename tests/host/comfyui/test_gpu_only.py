@@ -93,10 +93,10 @@ def test_sampling_in_windows(pack, monkeypatch, mask):
     for check in ("check_fit", "check_step"):
         monkeypatch.setattr(pack.sample, check, lambda *_: None)
     monkeypatch.setattr("comfy.sample.fix_empty_latent_channels", lambda model, latents: latents)
-    monkeypatch.setattr(pack.sample, "run", lambda *given: (given[2].latents.to(card()), None))
+    monkeypatch.setattr(pack.sample, "run", lambda *given, **_: (given[2].latents.to(card()), None))
     monkeypatch.setattr("longtake.engine.canvas.masked.MaskedLatents.known", [])
     canvas = pack.latent.to_canvas(latent)
-    sampling = SimpleNamespace(steps=2, seed=1, cfg=1.0)
+    sampling = SimpleNamespace(steps=2, seed=1, cfg=1.0, sigmas=(1.0, 0.0))
     out = pack.sample.sample(model, pack.conditioning.Prompts([], []), canvas, sampling)
     assert out.device == card()
 
