@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 
@@ -101,6 +102,20 @@ def medians(calls: Mapping[str, Call], rounds: int, clock: str) -> dict[str, flo
                 taken[name].append(1000 * (now() - start))
     gc.enable()
     return {name: round(statistics.median(times), 2) for name, times in taken.items()}
+
+
+def peak_of(call: Callable[[], object]) -> int:
+    """Bytes that a call has allocated at once, at most."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    events = profile.profiler.kineto_results.events()
+    moves = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(size for _, size in moves))
 
 
 @torch.inference_mode()

@@ -35,12 +35,12 @@ def start_comfyui() -> Path:
 class Studio:
     """The built-in model, and takes made with it."""
 
-    def __init__(self, base: Path, steps: int):
+    def __init__(self, base: Path, steps: int, dtype: str = "fp32"):
         from longtake.host.networks import load
 
         self.base, self.steps = base, steps
-        self.model = load.load_model(BUILT_IN, "fp32")
-        self.vae = load.load_vae(BUILT_IN, "fp32")
+        self.model = load.load_model(BUILT_IN, dtype)
+        self.vae = load.load_vae(BUILT_IN, dtype)
         self.clip = load.load_text_encoder(BUILT_IN)
 
     def board(self, text: str, seconds: float, fps: int, sound=None, most: float = 0.5):

@@ -13,10 +13,9 @@ of a video, with what is remembered of the frames before.
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import accumulate
 
 import torch
-from _measure import DTYPES, device, import_core
+from _measure import DTYPES, device, import_core, peak_of
 
 from longtake.engine.sampling.memory import peak_bytes
 from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS, DiTConfig, VAEConfig
@@ -110,20 +109,6 @@ def counted(call: Callable[[], object]) -> int:
     with Peak() as peak:
         call()
     return peak.most
-
-
-def peak_of(call) -> int:
-    """Bytes that a call has allocated at once, at most."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    with torch.profiler.profile(profile_memory=True) as profile:
-        call()
-    events = profile.profiler.kineto_results.events()
-    moves = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(accumulate(size for _, size in moves))
 
 
 def main() -> None:
