@@ -17,7 +17,13 @@ ELSEWHERE = (  # where Chrome lies on systems that put no programs on the PATH
 )
 NODES_2 = "Comfy.VueNodes.Enabled"
 # A first visit is greeted with a tour, and a later one with the last visit's graph.
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False}
+# It also warns of files and nodes that are not there, as those of other people's models are not.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Workflow.ShowMissingNodesWarning": False,
+}
 READY = "window.app?.vueAppReady && window.app.graph && window.LiteGraph"
 # Files that nobody has made yet are asked for, the network is closed (--disable-api-nodes), and its
 # own first steps are logged.

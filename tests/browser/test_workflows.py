@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.conftest import Page
 from tests.engine.clips import clip
-from tests.workflows.conftest import NAMES, load
+from tests.workflows.conftest import NAMES, OTHERS_MODELS, load
 from tests.workflows.test_blueprints import FOLDER
 from tests.workflows.test_blueprints import NAMES as BLUEPRINTS
 from tests.workflows.test_forms import NOTES
@@ -93,8 +93,12 @@ def opened(request, page, seen, server) -> dict:
     return seen[name]
 
 
-def test_it_opens_with_every_node_and_without_a_complaint(opened):
-    assert not [node["title"] for node in opened["nodes"] if not node["known"]]
+def test_it_opens_with_every_node_and_without_a_complaint(opened, server):
+    """Nodes for other people's models may be those of a newer ComfyUI or of another pack."""
+    lacking = {node["type"] for node in opened["nodes"] if not node["known"]}
+    assert not lacking or opened["name"] in OTHERS_MODELS
+    assert not lacking & set(server.ask("/object_info"))
+    assert not [kind for kind in lacking if kind.startswith("Longtake")]
     assert len(opened["nodes"]) == len(load(f"{opened['name']}.json")["nodes"])
     assert not opened["alerts"]
     assert not opened["errors"]
@@ -107,7 +111,7 @@ def test_no_widget_shows_another_value_than_the_file(opened):
         for node in load(f"{opened['name']}.json")["nodes"]
     }
     for node in opened["nodes"]:
-        values = saved[node["id"]]
+        values = saved[node["id"]] if node["known"] else []
         assert node["values"][: len(values)] == values, node["title"]
 
 

@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from environment import VERSION, comfyui_folder, version_of
-from tests.workflows.conftest import FOLDER, NAMES, load
+from tests.workflows.conftest import FOLDER, NAMES, OTHERS_MODELS, files_of, load
 from tests.workflows.thumbnails import SIDE, fingerprint
 from tests.workflows.wires import hidden
 
 NOTES = {"Note", "MarkdownNote"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+OTHER_PACKS = {"UnetLoaderGGUF": "comfyui-gguf"}  # nodes of theirs that workflows have
 
 
 @pytest.fixture
@@ -78,9 +79,16 @@ def test_some_test_runs_it_and_the_readme_names_it(name):
 
 
 def test_both_forms_are_the_same_graph(host, graph, api):
+    known_here = host.nodes.NODE_CLASS_MAPPINGS
+    for node in nodes_in(graph):
+        if node["type"] not in known_here:  # then by the order of its values alone
+            entry = api.pop(str(node["id"]))
+            assert (entry["class_type"], entry["_meta"]["title"]) == (node["type"], node["title"])
+            assert list(entry["inputs"].values()) == node["widgets_values"]
     from_graph = {
         str(node["id"]): (node["type"], node["title"], inputs_of(host, graph, node))
         for node in nodes_in(graph)
+        if node["type"] in known_here
     }
     for key, node in api.items():
         if another_core(node["class_type"]):
@@ -93,9 +101,53 @@ def test_both_forms_are_the_same_graph(host, graph, api):
     assert from_graph == from_api
 
 
+@pytest.fixture
+def files(host, graph) -> Iterator[list[str]]:
+    """Empty files in the places of the models that a workflow asks for: their names."""
+    paths = [host.base / "models" / file["directory"] / file["name"] for file in files_of(graph)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    yield [path.name for path in paths]
+    for path in {*paths}:
+        path.unlink()
+
+
+def unknown_here(host, api: dict, files: list[str]) -> list[str]:
+    """Nodes, and choices in core's nodes, that this ComfyUI does not have."""
+    known, found = host.nodes.NODE_CLASS_MAPPINGS, []
+    for node in api.values():
+        if (kind := node["class_type"]) not in known:
+            found.append(kind)
+            continue
+        for name, (values, *_) in known[kind].INPUT_TYPES()["required"].items():
+            value = node["inputs"][name]
+            if isinstance(values, list) and value not in values and value not in files:
+                found.append(f"{kind} with {value}")
+    return found
+
+
 @pytest.mark.usefixtures("pack")
-def test_comfyui_accepts_it(host, api):
+def test_comfyui_accepts_it(host, api, files):
+    if unknown := unknown_here(host, api, files):
+        older = version_of(comfyui_folder()) == VERSION
+        assert files, unknown
+        assert older or {*unknown} <= {*OTHER_PACKS}, unknown
+        pytest.skip(f"not in this ComfyUI: {', '.join(unknown)}")
     assert host.refusal(api) is None
+
+
+@pytest.mark.parametrize("name", OTHERS_MODELS)
+def test_each_file_that_it_asks_for_has_an_address_and_a_folder(graph):
+    for node in nodes_in(graph):
+        files = node["properties"].get("models", [])
+        chosen = [v for v in node["widgets_values"] if re.search(r"\.(safetensors|gguf)$", str(v))]
+        assert sorted(file["name"] for file in files) == sorted(chosen), node["title"]
+        for file in files:
+            assert file["url"].startswith("https://huggingface.co/")
+            assert file["url"].split("?")[0].endswith(f"/{file['name']}")
+            assert re.fullmatch(r"checkpoints|diffusion_models|loras|text_encoders|vae",
+                                file["directory"])  # fmt: skip
 
 
 def test_it_has_a_picture_of_what_it_makes(name, api):
@@ -129,9 +181,9 @@ def test_the_titles_and_inputs_that_commands_rely_on():
 
 def test_a_manager_finds_the_pack_for_whoever_lacks_it(graph):
     for node in nodes_in(graph):
-        ours = node["type"].startswith("Longtake")
+        ours = "longtake" if node["type"].startswith("Longtake") else "comfy-core"
         known = {name: node["properties"][name] for name in ("cnr_id", "ver")}
-        assert known["cnr_id"] == ("longtake" if ours else "comfy-core"), node["title"]
+        assert known["cnr_id"] == OTHER_PACKS.get(node["type"], ours), node["title"]
         assert re.fullmatch(r"\d+\.\d+\.\d+", known["ver"])
 
 

@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/workflows/thumbnails.py [NAME ...]
 
-writes workflows/NAME.jpg. A picture remembers which graph it is of, so that a test can tell when it
-has to be made anew.
+writes workflows/NAME.jpg. Those for other people's models, which are not run here, have a card with
+the name of the model instead of its pictures. A picture remembers which graph it is of, so that a
+test can tell when it has to be made anew.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,6 +31,15 @@ FOLDER = ROOT / "workflows"
 SIDE = 400  # pixels, of a square
 GAP = 4
 QUALITY = 85
+CARDS = {  # what stands on the card of a workflow that is not run here
+    "h3_image_to_video": "MiniMax H3\npicture to video,\nwith sound",
+    "h3_storyboard": "MiniMax H3\nstoryboard,\nwith sound",
+    "ltx_long_take_with_sound": "LTX-2.3\nlong take,\nwith sound",
+    "wan22_image_to_video": "Wan 2.2\npicture to video,\n4 steps",
+    "gguf_long_take": "GGUF\nlong take",
+    "hunyuan_extend": "HunyuanVideo\na clip goes on",
+}
+GROUND, INK = "#20262e", "#e8e4d8"
 
 
 def fingerprint(prompt: dict) -> str:
@@ -59,6 +69,18 @@ def thumbnail(video: Path) -> Image.Image:
     return sheet
 
 
+def card(words: str) -> Image.Image:
+    """A square with words on it, and nothing that a model would have made."""
+    sheet = Image.new("RGB", (SIDE, SIDE), GROUND)
+    first, rest = words.split("\n", 1)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((SIDE / 2, SIDE * 0.42), first, INK, ImageFont.load_default(52), anchor="mm")
+    draw.multiline_text(
+        (SIDE / 2, SIDE * 0.62), rest, INK, ImageFont.load_default(30), anchor="mm", align="center"
+    )
+    return sheet
+
+
 def fitted(frame: Image.Image, width: int, height: int) -> Image.Image:
     """A frame that fills a size, cut at its sides."""
     scale = max(width / frame.width, height / frame.height)
@@ -69,8 +91,20 @@ def fitted(frame: Image.Image, width: int, height: int) -> Image.Image:
     return large.crop((left, top, left + width, top + height))
 
 
+def keep(picture: Image.Image, name: str, prompt: dict) -> None:
+    path = FOLDER / f"{name}.jpg"
+    picture.save(path, quality=QUALITY, comment=fingerprint(prompt))
+    print(path)
+
+
 def main(names: list[str]) -> None:
     names = names or sorted(path.stem for path in FOLDER.glob("*.json"))
+    for name in [name for name in names if name in CARDS]:
+        prompt = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+        keep(card(CARDS[name]), name, prompt)
+        names.remove(name)
+    if not names:
+        return
     with (
         tempfile.TemporaryDirectory() as base,
         ComfyUI(comfyui_folder(), Path(base)) as server,
@@ -80,10 +114,8 @@ def main(names: list[str]) -> None:
             run = server.run(prompt, timeout=3600)
             if run.error:
                 sys.exit(f"{name}: {run.error}")
-            path = FOLDER / f"{name}.jpg"
             video = next(file for file in run.files[::-1] if file.suffix in (".mp4", ".webm"))
-            thumbnail(video).save(path, quality=QUALITY, comment=fingerprint(prompt))
-            print(path)
+            keep(thumbnail(video), name, prompt)
 
 
 if __name__ == "__main__":
