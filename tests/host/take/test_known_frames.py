@@ -24,9 +24,9 @@ MODELS = ["model", "image_model", "plain_model"]
 @pytest.fixture
 def studio(pack, vae, tmp_path):
     """Takes of 32 × 48 pixels at 8 frames per second, sampled into a folder of their own."""
-    takes, boards, recipes = (
+    takes, boards, recipes, samplers = (
         importlib.import_module(f"longtake.host.take.{name}")
-        for name in ("long_take", "storyboards", "recipe")
+        for name in ("long_take", "storyboards", "recipe", "sampler")
     )
     codec = pack.codec.codec_for(vae)
 
@@ -67,7 +67,12 @@ def studio(pack, vae, tmp_path):
         return pack.latent.to_latent(made)
 
     return SimpleNamespace(
-        recipe=recipe, sampler=sampler_of, sampled=sampled, canvas=canvas, takes=takes
+        recipe=recipe,
+        sampler=sampler_of,
+        sampled=sampled,
+        canvas=canvas,
+        takes=takes,
+        samplers=samplers,
     )
 
 
@@ -120,13 +125,13 @@ def test_windows_of_known_frames_only_are_not_sampled(studio, model, tmp_path, m
     canvas = studio.canvas(7)
     canvas["samples"][:, :, :3] = clip
     canvas["noise_mask"] = torch.tensor([0, 0, 0, 1, 1, 1, 1.0]).view(1, 1, 7, 1, 1)
-    made, calls, real = studio.recipe(model, canvas), [], studio.takes.run
+    made, calls, real = studio.recipe(model, canvas), [], studio.samplers.run
 
     def record(*args):
         calls.append(len(args[2].known))
         return real(*args)
 
-    monkeypatch.setattr(studio.takes, "run", record)
+    monkeypatch.setattr(studio.samplers, "run", record)
     sampler = studio.sampler(made)
     assert (made.take.windows, sampler.missing) == (3, 2)
     plan = studio.takes.plan_in_words(sampler, 1.0)

@@ -1,0 +1,196 @@
+"""The windows of a take: sampled one after the other, or found on disk."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from comfy.utils import unpack_latents
+from torch import Tensor
+
+from ...engine.canvas.masked import MaskedLatents
+from ...engine.canvas.noise import WindowNoise
+from ...engine.canvas.plan import Window
+from ...engine.sampling.loop import sampled
+from ...engine.take.anchor import Anchor
+from ...engine.take.fingerprint import UnknownValueError, digest
+from ...engine.take.layout import noise_frames
+from ...engine.take.window_store import WindowStore
+from ..comfyui.conditioning import Prompts
+from ..comfyui.nested import row
+from ..comfyui.progress import check_cancelled
+from ..sampling.guides import Guides, guides_for
+from ..sampling.routes import Route, route_of, with_channels
+from ..sampling.sample import finite, planned_calls, run
+from ..video.decoder import VideoDecoder
+from . import weights_hash
+from .progress import TakeProgress
+from .recipe import Recipe
+from .sound import known_sound, tracks_for
+
+
+class TakeSampler:
+    """Samples the windows of a recipe, or finds them on disk.
+
+    Attributes:
+        keys: of each window of each clip; None if something in the graph cannot be compared, so
+            that nobody could say whether a window on disk is the same.
+        likes: the same of all but the seed.
+        why_not: what that is.
+        progress: counts the steps of the whole take.
+        tracks: the sound of each clip, as far as it has been sampled.
+    """
+
+    def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
+        self.recipe, self.store = recipe, store
+        shots, seed, grid = recipe.board.shots, recipe.sampling.seed, recipe.codec.grid
+        self.tracks = tracks_for(recipe)
+        self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
+        self.why_not, self.likes = "", []
+        self._decoders: list[VideoDecoder] = []
+        self._guides: dict[int, Guides | None] = {}  # of a clip, once it is sampled
+        try:
+            self.keys: list[dict[Window, str]] | None = self._keys()
+            self.likes = self._keys(seeds=False)
+        except UnknownValueError as error:
+            self.keys, self.why_not = None, str(error)
+        pieces = sum(clip.latent_frames for clip in recipe.take.clips)
+        self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds, pieces)
+
+    def _keys(self, seeds: bool = True) -> list[dict[Window, str]]:
+        """A hash for each window: of its own inputs, and of the window it goes on from.
+
+        Args:
+            seeds: whether those of its noise are among the inputs.
+        """
+        r, s = self.recipe, self.recipe.sampling
+        model = weights_hash.identity(r.model)
+        base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
+        together = {
+            frames: planned_calls(r.model, (1, r.cell[0], frames, *r.cell[1:]), s).together
+            for clip in r.take.clips
+            for frames in {len(window.frames) for window in clip.windows}
+        }
+        all_keys = []
+        for clip, noise, known, track in zip(
+            r.take.clips, self.noise, r.known, self.tracks, strict=True
+        ):
+            keys, key = {}, base
+            for window in clip.windows:
+                check_cancelled()
+                own = [noise[k] if seeds else noise[k][1] for k in window.frames]
+                deciding = known.deciding(window, r.codec.grid)
+                prompt = r.prompts(clip, window).positive
+                calls = together[len(window.frames)]
+                heard = known_sound(track, window)
+                values = key, prompt, own, deciding, window.context, calls, *heard
+                keys[window] = key = digest(*values)
+            all_keys.append(keys)
+        return all_keys
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say afterwards."""
+        return [note for note in dict.fromkeys(one.note for one in self._decoders) if note]
+
+    @property
+    def missing(self) -> int:
+        """How many windows are still to be sampled."""
+        return sum(
+            known.whole(window) is None
+            and (self.keys is None or not self.store.has(self.keys[number][window]))
+            for number, (clip, known) in enumerate(
+                zip(self.recipe.take.clips, self.recipe.known, strict=True)
+            )
+            for window in clip.windows
+        )
+
+    @property
+    def other_seed(self) -> int | None:
+        """A seed with which the first window is on disk, and nothing but that differs."""
+        first = [next(iter(likes.values())) for likes in self.likes[:1]]
+        return next((seed for like in first for seed in self.store.seeds(like)), None)
+
+    def windows(self, number: int) -> Iterator[Tensor]:
+        """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32."""
+        known, anchor = self.recipe.known[number], Anchor(self.recipe.anchor)
+
+        def new_frames(window: Window, part: MaskedLatents) -> Tensor:
+            check_cancelled()
+            new = self._there(number, window)
+            if new is None:
+                new = self._sample(number, window, anchor.shown(window, part))
+                new = known.put_back(anchor.corrected(new), window)
+                if self.keys is not None:
+                    seed = self.noise[number][window.new[0]][0]
+                    key, like = self.keys[number][window], self.likes[number][window]
+                    track = self.tracks[number]
+                    both = [new] if track is None else [new, track.of(window.new)]
+                    self.store.save(key, row(both), like, seed)
+            anchor.remember(new)
+            return new
+
+        for _, new in sampled(known, self.recipe.take.clips[number].windows, new_frames):
+            yield new
+
+    def _there(self, number: int, window: Window) -> Tensor | None:
+        """What a window adds, if all of it is known, or it is whole on disk."""
+        known = self.recipe.known[number].whole(window)
+        if known is not None or self.keys is None:
+            return known
+        c, h, w = self.recipe.cell
+        shape, track = (1, c, len(window.new), h, w), self.tracks[number]
+        if track is None:
+            return self.store.load(self.keys[number][window], shape)
+        shapes = [torch.Size(shape), track.of(window.new).shape]
+        whole = self.store.load(self.keys[number][window], (1, 1, sum(map(math.prod, shapes))))
+        if whole is None:
+            return None
+        pictures, sound = unpack_latents(whole, shapes)
+        self.tracks[number] = track.filled(window.new, sound)
+        return pictures
+
+    def _sample(self, number: int, window: Window, part: MaskedLatents) -> Tensor:
+        """What a window adds, float32 on the CPU."""
+        r, noise_of = self.recipe, [self.noise[number][k] for k in window.frames]
+        seed, frame = noise_of[window.context]
+        # For samplers that draw numbers of their own: others in each window.
+        sampling = replace(r.sampling, seed=(seed + frame) % 2**64)
+        prompts = self._prompts(number, window, part)
+        self.progress.window()
+        noise = WindowNoise(noise_of, r.cell)
+        track = self.tracks[number]
+        heard = track and track.at(window.frames)
+        prompts, beside = self._beside(number, window, prompts)
+        out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard, beside)
+        if track is not None:
+            self.tracks[number] = track.with_new(window.frames, window.new, sound)
+        which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
+        finite(out, r.model, sampling, which)
+        return out[:, :, window.context :].to("cpu", torch.float32).clone()
+
+    def _prompts(self, number: int, window: Window, part: MaskedLatents) -> Prompts:
+        """Both prompts of a window, with what image channels are shown of its known pixels."""
+        r, pins = self.recipe, self.recipe.known[number].pins
+        prompts = r.prompts(r.take.clips[number], window)
+        if pins is None or route_of(r.model) is not Route.IMAGE_CHANNELS:
+            return prompts
+        span = range(window.frames[0], window.frames[-1] + 1)
+        return with_channels(prompts, pins.channels(span), part)
+
+    def _beside(
+        self, number: int, window: Window, prompts: Prompts
+    ) -> tuple[Prompts, Tensor | None]:
+        """What a window is shown besides its frames."""
+        if number not in self._guides:
+            pins = self.recipe.known[number].pins
+            self._guides[number] = guides_for(self.recipe.model, pins)
+        guides = self._guides[number]
+        return guides.beside(window.frames, prompts) if guides else (prompts, None)
+
+    def frames(self, number: int) -> Iterator[Tensor]:
+        """The frame stream of clip `number`; each window is decoded as soon as it is there."""
+        total = self.recipe.take.clips[number].latent_frames
+        decoder = VideoDecoder(self.recipe.vae)
+        self._decoders.append(decoder)
+        return decoder.frames(self.windows(number), total, self.progress.decoding)
