@@ -173,7 +173,8 @@ class Block(nn.Module):
         x = self.sum(x, y, gate_a)
         y = self.cross_attn(self.norm3(x), words, image, attention)
         x = self.sum(x, y)
-        y = self.ffn(self.norm2(x, shift_m, scale_m))
+        up, _, down = self.ffn  # not called as one, which would hold what went in to its end
+        y = down(up(self.norm2(x, shift_m, scale_m)))
         return self.sum(x, y, gate_m)
 
     def layers_of_a_step(self) -> tuple[nn.Module, ...]:

@@ -47,7 +47,7 @@ def test_a_step_at_published_sizes_takes_what_is_said(pack, name, dtype):
     model.manual_cast_dtype = None  # as on a GPU, whatever this CPU would compute in
     said = model.memory_required((size[0], config.out_channels, *size[1:]))
     text = text_bytes(config, 2 * kept_tokens(config, 0), dtype.itemsize)
-    assert 0.8 < (said - text) / measured(config, size, dtype) < 1.2
+    assert 0.94 < (said - text) / measured(config, size, dtype) < 1.2
 
 
 @pytest.mark.parametrize("rows", [[2] * 4, [1] * 8])
