@@ -55,14 +55,15 @@ def find_certificate(folder: Path, environment: Mapping[str, str]) -> Certificat
     if any(named):
         if not all(named):
             raise InputError(f"set both {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}, or neither.")
-        return _checked(_text(Path(named[0])), _text(Path(named[1])), password, "the environment")
+        chain, key = _text(Path(named[0])), _secret(Path(named[1]))
+        return _checked(chain, key, password, "the environment")
     own = [folder / CERTIFICATE, folder / KEY]
     if any(file.exists() for file in own):
-        return _checked(*map(_text, own), password, str(own[0]))
+        return _checked(_text(own[0]), _secret(own[1]), password, str(own[0]))
     local = folder / LOCAL
     if not local.exists():
         _store(local, new_certificate())
-    text = _text(local)
+    text = _secret(local)
     try:
         return _checked(text, text, None, str(local))
     except InputError as error:  # one that was made while the clock was wrong, for example
@@ -175,6 +176,21 @@ def _text(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not PEM text"
         raise InputError(f"{file} cannot be read: {reason}.") from None
+
+
+def _secret(file: Path) -> str:
+    """The text of a file with a private key. Raises InputError if others may read it, as ssh does;
+    on Windows folders decide that."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return _text(file)
+    if os.name == "posix" and facts.st_uid == os.getuid() and facts.st_mode & 0o077:
+        raise InputError(
+            f"{file} holds a private key, and others may read it (mode {facts.st_mode & 0o777:o}): "
+            f"make it yours alone (chmod 600), or delete it if it is no longer secret."
+        )
+    return _text(file)
 
 
 def _certificates(text: str, source: str) -> list[Any]:

@@ -221,7 +221,7 @@ def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | 
 
     Masks drawn on pixels come as (frames, h, w) or (frames, 1, h, w). Core would stretch them in
     time, by which a known first frame is lost; here a latent frame is sampled where any of its
-    pixel frames is.
+    pixel frames is. A batch has one mask for all, or those of its videos one after another.
     """
     mask = next(iter(streams_of(latent.get("noise_mask"))), None)
     if mask is None:
@@ -234,9 +234,13 @@ def mask_of(latent: Mapping[str, Any], latents: Tensor, grid: Grid) -> Tensor | 
         raise NotFiniteError("the mask of the LATENT holds NaN or infinite numbers.")
     if mask.ndim == 5:
         return reduce(mask.float(), "b c t h w -> b 1 t h w", "max")
-    pixels = mask.float().reshape(1, 1, -1, *mask.shape[-2:])
-    by_frame = F.adaptive_max_pool3d(pixels, (pixels.shape[2], *latents.shape[-2:]))
-    return in_latent_time(by_frame, latents.shape[2], grid)
+    b, _, t, h, w = latents.shape
+    pixels, fitting = mask.float().reshape(1, 1, -1, *mask.shape[-2:]), (1, t, grid.frames(t))
+    frames = pixels.shape[2]
+    if frames not in fitting and frames % b == 0 and frames // b in fitting:
+        pixels = pixels.reshape(b, 1, frames // b, *mask.shape[-2:])  # one after another
+    by_frame = F.adaptive_max_pool3d(pixels, (pixels.shape[2], h, w))
+    return in_latent_time(by_frame, t, grid)
 
 
 def in_latent_time(mask: Tensor, latent_frames: int, grid: Grid) -> Tensor:

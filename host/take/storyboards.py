@@ -26,7 +26,7 @@ from ...models.errors import InputError
 from ..comfyui.conditioning import MEET, Conditioning, as_one, of_shots
 from ..comfyui.progress import check_cancelled
 from ..networks.text_encoder import encode_text, looks, tokenized, tokens_in
-from ..video.footage import sound_from
+from ..video.footage import heard, sound_from
 
 LONGEST_JOINT = 1024  # tokens of the sentence for all shots; models read 512 of them
 JOINING = 4  # tokens, at most, of what joins two shots
@@ -194,4 +194,4 @@ def one_shot(positive: Conditioning) -> Board:
 
 def with_audio(board: Board, audio: Mapping[str, Any] | None) -> Board:
     """The storyboard with another sound, AUDIO; its own where there is none."""
-    return board if audio is None else replace(board, sound=sound_from(audio))
+    return board if audio is None else replace(board, sound=heard(audio))

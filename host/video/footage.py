@@ -142,7 +142,7 @@ def open_footage(clip: Any, fps: Fraction) -> AbstractContextManager[Footage]:
 
 
 def _in_memory(video: Types.VideoComponents) -> Footage:
-    sound = None if video.audio is None else sound_from(video.audio)
+    sound = heard(video.audio)
     footage = footage_of(video.images, frame_rate(float(video.frame_rate)), sound)
     return replace(footage, stream=lambda: with_even_sides(footage.stream()))
 
@@ -197,6 +197,12 @@ def _window_of(video: Input.Video) -> tuple[float, float] | None:
         return WHOLE
     tell = getattr(video, "get_active_trim_window", None)
     return tell() if tell and cut <= {"start_time", "duration"} else None
+
+
+def heard(audio: Mapping[str, Any] | None) -> Sound | None:
+    """An optional AUDIO, the first of a batch; None for one without a sample."""
+    sound = None if audio is None else sound_from(audio)
+    return sound if sound is not None and sound.samples.size else None
 
 
 def sound_from(audio: Mapping[str, Any]) -> Sound:

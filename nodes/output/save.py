@@ -8,7 +8,7 @@ from ...host.comfyui.node_text import show_text
 from ...host.comfyui.output import check_prefix
 from ...host.provenance.credentials import CHOICES, check_choice
 from ...host.provenance.saving import save_with_origin
-from ...host.video.footage import sound_from
+from ...host.video.footage import heard
 from ...host.video.preview import preview_of
 from ...host.video.save import SaveOptions
 from ..inputs.kinds import Choice, Flag, Whole, verdict
@@ -157,5 +157,5 @@ def _options_of(
     encoder_of(form)
     quality = _quality_of(crf, preset)
     check_quality(form, quality)
-    sound = None if audio is None else sound_from(audio)
+    sound = heard(audio)
     return SaveOptions(form, quality, sound, PICTURE.read(picture))

@@ -309,3 +309,17 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
 
 def threads() -> list:
     return [thread for thread in threading.enumerate() if thread.name == "longtake-prefetch"]
+
+
+def test_sound_without_a_sample_is_none(host, monkeypatch):
+    import torch
+    from comfy_api.latest import InputImpl, Types
+
+    from longtake.host.video.footage import heard, open_video
+
+    empty = {"waveform": torch.zeros(1, 2, 0), "sample_rate": 44100}
+    assert heard(empty) is None
+    pictures = torch.rand(3, 48, 64, 3)
+    components = Types.VideoComponents(images=pictures, audio=empty, frame_rate=8)
+    with open_video(InputImpl.VideoFromComponents(components)) as footage:
+        assert footage.sound is None

@@ -17,6 +17,14 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def private():
+    """Files of these tests are their user's alone, as keys have to be."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
 def certificate(key, *, ca=False, usage=True, purpose=True, start=NOW - DAY, end=NOW + DAY) -> str:
     """A self-signed certificate as PEM, with or without what C2PA asks for."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
@@ -204,3 +212,14 @@ def test_of_one_that_was_made_under_a_wrong_clock_the_file_to_delete_is_named(
         certificates.find_certificate(tmp_path, {})
     (tmp_path / "local.pem").unlink()
     assert certificates.find_certificate(tmp_path, {}).source.endswith("local.pem")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are Unix's")
+def test_a_key_that_others_may_read_is_refused(tmp_path):
+    certificates.find_certificate(tmp_path, {})
+    local = tmp_path / "local.pem"
+    local.chmod(0o644)
+    with pytest.raises(InputError, match=r"local.pem holds a private key, .* \(mode 644\): make"):
+        certificates.find_certificate(tmp_path, {})
+    local.chmod(0o600)
+    assert certificates.find_certificate(tmp_path, {}).source == str(local)

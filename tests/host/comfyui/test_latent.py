@@ -137,3 +137,15 @@ def test_masks_that_do_not_fit(pack, mask, error, words):
 def test_an_image_is_a_video_of_one_frame(pack):
     canvas = pack.latent.to_canvas({"samples": torch.zeros(1, 2, H, W)})
     assert canvas.video.latents.shape == (1, 2, 1, H, W)
+
+
+@pytest.mark.parametrize("frames", [1, T, 9])
+def test_a_batch_has_one_mask_for_all_or_each_its_own(pack, frames):
+    both = torch.cat([latents(), latents()])
+    mask = torch.zeros(2, frames, H, W)
+    mask[1] = 1
+    canvas = pack.latent.to_canvas({"samples": both, "noise_mask": mask.flatten(0, 1)})
+    assert canvas.video.mask[0].max() == 0
+    assert canvas.video.mask[1].min() == 1
+    one = pack.latent.to_canvas({"samples": both, "noise_mask": mask[1]})
+    assert one.video.mask.shape[0] == 1
