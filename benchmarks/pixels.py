@@ -1,9 +1,10 @@
 """A hash of every frame that the workflows make: what a change of structure must leave as it is.
 
-Each workflow in workflows/api/ runs once, in one server, and what it saved is decoded. On one
-machine the same code gives the same hashes; another machine rounds sums in another order. Another
-ComfyUI gives those of `core_nodes` anew: its frames are the same to the bit, but core's Save Video
-stores them by BT.709 in 0.33, with tags that say so, and by BT.601 without any in 0.3.75.
+Each workflow in workflows/api/ that needs no files runs once, in one server, and what it saved is
+decoded. On one machine the same code gives the same hashes; another machine rounds sums in another
+order. Another ComfyUI gives those of `core_nodes` anew: its frames are the same to the bit, but
+core's Save Video stores them by BT.709 in 0.33, with tags that say so, and by BT.601 without any in
+0.3.75.
 
     python dev.py bench pixels > before        and, after the change,
     python dev.py bench pixels --like before   which fails where a workflow's frames differ
@@ -66,6 +67,18 @@ def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def without_files() -> list[str]:
+    """Names of the workflows whose nodes ask for no models that one would have to download."""
+    graphs = {
+        path.stem: path.read_text(encoding="utf-8") for path in WORKFLOWS.parent.glob("*.json")
+    }
+    return sorted(
+        name
+        for name, graph in graphs.items()
+        if not any("models" in node["properties"] for node in json.loads(graph)["nodes"])
+    )
+
+
 def differing(found: dict[str, list[str]], earlier: str) -> list[str]:
     """Names of the workflows whose hashes are not those of an earlier run's output."""
     document = json.loads(earlier.strip().rpartition("\n")[2])
@@ -79,7 +92,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="some of the workflows")
     parser.add_argument("--like", type=Path, help="an earlier output, whose hashes must be equal")
     options = parser.parse_args()
-    names = options.only or sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+    names = options.only or without_files()
     found = hashes(comfyui_folder(), names)
     print(json.dumps({**machine(), "workflows": found}))
     if options.like and (names := differing(found, options.like.read_text(encoding="utf-8"))):

@@ -159,6 +159,12 @@ def test_the_digest_of_a_picture_is_that_of_all_its_frames_with_transparency(pix
     assert len({digest(one, two), digest(one, three), digest(one), digest(faint, two)}) == 4
 
 
+def test_workflows_that_need_other_people_s_models_are_not_run(pixels):
+    names = pixels.without_files()
+    assert {"text_to_video", "core_nodes", "long_take"} <= {*names}
+    assert not {"h3_image_to_video", "gguf_long_take"} & {*names}
+
+
 def test_workflows_whose_hashes_are_not_those_of_an_earlier_run_are_named(pixels):
     found = {"a": ["1", "2"], "b": ["3"], "c": ["4"]}
     earlier = json.dumps({"pixels": {"workflows": {"a": ["1", "2"], "b": ["5"]}}})

@@ -40,6 +40,20 @@ SECONDS = {
     "hunyuan_extend": 33 / 24,
 }
 RATES = {"ltx_long_take_with_sound": 25, "wan22_image_to_video": 16}
+# what core's templates sample with: steps of its BasicScheduler "simple" at a shift, or levels
+LEVELS = {
+    "h3_image_to_video": (6, 12),
+    "h3_storyboard": (6, 12),
+    "ltx_long_take_with_sound": (1, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0),
+    "wan22_image_to_video": (4, 5),
+    "gguf_long_take": (20, 8),
+    "hunyuan_extend": (20, 7),
+}
+CANVASES = {  # frames of the templates' sizes, in latent frames, rows and columns
+    "h3_image_to_video": (42, 48, 84),
+    "wan22_image_to_video": (21, 80, 80),
+    "hunyuan_extend": (19, 60, 106),
+}
 SLOTS = {"model": 0, "high": 0, "low": 0, "clip": 1, "vae": 2, "audio_vae": 3}  # by inputs' names
 
 
@@ -76,3 +90,31 @@ def test_it_becomes_a_video_with_the_sound_that_its_model_makes(host, name):
     assert ("audio" in found) == (TINY[name][0] in ("ltxav", "minimax_h3"))
     if "audio" in found:
         assert abs(found["audio"] / found["audio rate"] - found["video"] / rate) < 0.1
+
+
+def of_node(host, name: str, title: str):
+    """What a node of a workflow gives as it is, with a tiny model in place of the loaders."""
+    host_models.register_tiny_models()
+    prompt = with_a_tiny_model(load(f"api/{name}.json"), TINY[name][0], {})
+    (key,) = [key for key, node in prompt.items() if node["_meta"]["title"] == title]
+    run = host.run(prompt, want=[key])
+    assert run.success, run.error
+    return run.values[key][0]
+
+
+@pytest.mark.usefixtures("pack")
+def test_its_noise_levels_are_those_of_core_s_template(host, name):
+    expected = LEVELS[name]
+    if len(expected) == 2:
+        steps, shift = expected
+        even = [1 - step / steps for step in range(steps + 1)]
+        expected = [shift * t / (1 + (shift - 1) * t) for t in even]
+    assert of_node(host, name, "Schedule").tolist() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.usefixtures("pack")
+@pytest.mark.parametrize("name", CANVASES)
+def test_its_canvas_is_as_large_as_core_s_template_has_it(host, name):
+    samples = of_node(host, name, "Canvas")["samples"]
+    pictures = samples.unbind()[0] if samples.is_nested else samples
+    assert pictures.shape[2:] == CANVASES[name]
