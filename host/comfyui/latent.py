@@ -6,6 +6,7 @@ that make sound, too, both are core's NestedTensor: of the pictures first, then 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
 from typing import Any
@@ -20,7 +21,7 @@ from ...engine.canvas.codec import Codec
 from ...engine.canvas.grid import Grid
 from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
-from ...engine.canvas.sound_track import SoundTrack, Ticks
+from ...engine.canvas.sound_track import SoundLayout, SoundTrack, Ticks
 from ...engine.sampling.host_presets import grid_like, sound_layout
 from ...engine.take.fingerprint import digest
 from ...models.errors import InputError, NoPictureError, NotFiniteError
@@ -131,7 +132,11 @@ def with_sampled(latent: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
         if (fact := getattr(canvas, name)) is not None:
             facts[name] = fact
     facts = _stamped(facts, pictures)
-    return {**latent, "samples": samples, **({KEY: facts} if facts or KEY in latent else {})}
+    whole = {**latent, "samples": samples, **({KEY: facts} if facts or KEY in latent else {})}
+    masks = streams_of(latent.get("noise_mask"))
+    if canvas.sound is not None and len(masks) == 1:  # core's nodes want one for each stream
+        whole["noise_mask"] = nested([*masks, mask_as(replace(canvas.sound, mask=None))])
+    return whole
 
 
 def track_of(
@@ -154,15 +159,34 @@ def track_of(
             f"no model that is known: LTX-2's and MiniMax H3's are."
         )
     check_numbers(latents)
+    if len(latents) not in (1, len(pictures)):
+        raise InputError(
+            f"a LATENT of {len(pictures)} videos and the sound of {len(latents)}: make both "
+            f"batches of one size."
+        )
+    latents = latents.expand(len(pictures), *latents.shape[1:])
     count, frames = latents.shape[layout.axis], grid.frames(pictures.shape[2])
     ticks = Ticks(grid, layout.rate / fps if fps else Fraction(count, frames))
     if ticks.count(pictures.shape[2]) != count:
         ticks = Ticks(grid, Fraction(count, frames))  # another node made it of another length
-    mask = None
-    if masked and len(masks) > 1:
-        rows = masks[1].cpu().float().movedim(layout.axis, 0).flatten(1).amax(1)
-        mask = rows if len(rows) == count else None
+    mask = sound_mask(masks[1], layout, count) if masked and len(masks) > 1 else None
     return SoundTrack(latents, layout, ticks, mask)
+
+
+def sound_mask(mask: Tensor, layout: SoundLayout, ticks: int) -> Tensor:
+    """A mask of sound, of any shape that core's samplers take, as (ticks,).
+
+    Of another length it is stretched, so that a tick is sampled where any part of it is.
+    """
+    axis = layout.axis - 4  # counted from the end, as core does where the batch is left out
+    if mask.ndim < -axis or not mask.numel():
+        raise InputError(
+            f"the mask of the LATENT's sound is of shape {tuple(mask.shape)}: need {ticks} ticks."
+        )
+    if not torch.isfinite(mask := mask.cpu().float()).all():
+        raise NotFiniteError("the mask of the LATENT's sound holds NaN or infinite numbers.")
+    rows = mask.movedim(axis, 0).flatten(1).amax(1)
+    return F.adaptive_max_pool1d(rows.view(1, 1, -1), ticks).flatten()
 
 
 def samples_of(latent: Mapping[str, Any]) -> Tensor:

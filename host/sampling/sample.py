@@ -1,5 +1,6 @@
 """Sampling: core's samplers on our noise, with known frames returned exactly."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
@@ -14,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.grid import Grid
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
@@ -117,6 +119,7 @@ def sampled_canvas(
     if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     check_fit(model, prompts, latents)
+    check_lengths(model, latents.shape[1], canvas.windows)
     track = sound_for(model, canvas)
     config, pins = config_of(model), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
@@ -153,6 +156,10 @@ def sampled_canvas(
         for window, new in sampled(video, canvas.windows, new_frames):
             out[:, :, list(window.new)] = new.to(out)
     video, left = MaskedLatents(finite(out, model, sampling)), float(sampling.sigmas[-1]) or None
+    if track is not None:
+        finite(track.latents, model, sampling, " of sound")
+        if note := without_sound(track):
+            show_text(note)
     return replace(canvas, video=video, sound=track, noise=left)
 
 
@@ -179,6 +186,15 @@ def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
         t, b = canvas.video.latents.shape[2], len(canvas.video.latents)
         return SoundTrack.silent(layout, Ticks(grid, layout.rate / fps), t, b)
     return canvas.sound
+
+
+def without_sound(track: SoundTrack) -> str:
+    """What to say where known pictures had no sound, and no window made some; else nothing."""
+    missing = int((track.to_sample > 0).sum())
+    if not missing:
+        return ""
+    seconds = missing / track.layout.rate
+    return f"{seconds:.3g} s of known frames have no sound: Pin Audio, before Sample, adds it"
 
 
 def run(
@@ -331,6 +347,32 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
         return
     for text in texts:
         check_text(text, config)
+
+
+def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window]) -> None:
+    """Refuse windows that are no clips on a MODEL's grid: it would sample them without a word."""
+    family = host_family_of(model)
+    grid = grid_like(channels, with_sound=family is not None and family.sound is not None)
+    for n in {len(window.frames) for window in windows} - {1}:
+        if (near := grid.as_clip(n)) != n:
+            raise InputError(
+                f"{n} latent frames are no clip of {family.title}; {near} are, which is "
+                f"{grid.frames(near)} frames: make the canvas with the model's own VAE."
+            )
+
+
+def check_grid(model: ModelPatcher, grid: Grid) -> None:
+    """Refuse a VAE whose latents lie otherwise in time than a MODEL's, though they are as wide."""
+    config, family = config_of(model), host_family_of(model)
+    if config is None and family is None:
+        return
+    own = grid_like(grid.channels, with_sound=family is not None and family.sound is not None)
+    if type(own) is not type(grid):
+        name = family.title if family else "the built-in one or one like it"
+        raise InputError(
+            f"the VAE packs frames in another way than this model ({name}): connect the VAE that "
+            f"belongs to it."
+        )
 
 
 def check_kind(model: ModelPatcher, channels: int) -> None:

@@ -37,6 +37,7 @@ from ..sampling.sample import (
     Sampling,
     cfgs_of,
     check_fit,
+    check_grid,
     check_kind,
     sound_for,
     with_rate,
@@ -229,6 +230,7 @@ def recipe_for(
     """
     codec = codec_for(vae)
     check_kind(model, codec.grid.channels)
+    check_grid(model, codec.grid)
     begins = to_canvas(canvas, codec) if canvas else None
     size = size.completed(model, vae, begins, board)
     codec.grid.check_size(size.width, size.height)

@@ -163,10 +163,11 @@ class TakeSampler:
         heard = track and track.at(window.frames)
         prompts, beside = self._beside(number, window, prompts)
         out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard, beside)
-        if track is not None:
-            self.tracks[number] = track.with_new(window.frames, window.new, sound)
         which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
         finite(out, r.model, sampling, which)
+        if track is not None:
+            finite(sound, r.model, sampling, f" of the sound{which}")
+            self.tracks[number] = track.with_new(window.frames, window.new, sound)
         return out[:, :, window.context :].to("cpu", torch.float32).clone()
 
     def _prompts(self, number: int, window: Window, part: MaskedLatents) -> Prompts:

@@ -99,15 +99,18 @@ class VideoDecoder:
         """Pixels of a clip (1, c, t, h, w), in [-1, 1]."""
         check_cancelled()
         make_room(self.vae, latents)
+        given = 0
         if pours(self.vae):
             try:
-                yield from poured(partial(self._pour, latents), depth=1)
+                for pixels in poured(partial(self._pour, latents), depth=1):
+                    given += pixels.shape[2]
+                    yield pixels
                 return
             except torch.cuda.OutOfMemoryError:
                 log.warning("longtake: too little memory to decode at once, the VAE tiles")
         with torch.inference_mode(), same_noise():
             image = self.vae.decode(latents)  # tiles by itself where memory does not suffice
-        yield rearrange(image, "1 f h w c -> 1 c f h w").float().mul(2).sub_(1)
+        yield rearrange(image[:, given:], "1 f h w c -> 1 c f h w").float().mul(2).sub_(1)
 
     def _pour(self, latents: Tensor, give: Callable[[Tensor], None]) -> None:
         """Have core's network decode, and take its pixels as it makes them."""

@@ -40,11 +40,13 @@ def encoded_sound(
         seconds: how much of it, from its beginning, at most.
 
     Raises:
-        InputError: for the VAE of something else.
+        InputError: for the VAE of something else, or no samples.
     """
     check_audio_vae(audio_vae, layout)
     rate = int(getattr(audio_vae, "audio_sample_rate", 44100))
     samples = sound.samples[:2, : int(seconds * sound.rate)]
+    if not samples.size:
+        raise InputError("the sound is empty: connect one that lasts, or none.")
     if len(samples) == 1:
         samples = samples.repeat(2, axis=0)
     if rate != sound.rate:

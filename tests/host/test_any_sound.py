@@ -15,7 +15,7 @@ from longtake.engine.sampling.host_presets import H3_SOUND, LTX_SOUND, implied_s
 from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
-from longtake.models.errors import InputError
+from longtake.models.errors import InputError, NotFiniteError
 from tests.host_models import ltxav, ltxav_latent, ltxv, minimax_h3, minimax_latent
 
 LEVELS = sigmas(2, 3.0)
@@ -180,6 +180,85 @@ def test_sound_is_refused_where_the_model_makes_none(pack, comfyui):
         sample(pack, tiny, canvas)
 
 
+def test_masks_of_sound_come_as_core_takes_them(pack, make, tiny):
+    """Of any number of axes and any length; what is known of the sound is never forgotten."""
+    canvas = blank(pack, make, tiny, length(make))
+    ticks, layout = len(canvas.sound), canvas.sound.layout
+    along = torch.ones(ticks)
+    along[:10] = 0
+    latent = pack.latent.to_latent(canvas)
+    masks = {ltxav: [(1, 1, -1, 1), (1, -1, 1)], minimax_h3: [(1, 1, 1, -1), (1, 1, -1), (1, -1)]}
+    video = torch.ones(1, 1, length(make), 2, 4)
+    nested = module("comfyui.nested").nested
+    for shape in masks[make]:
+        read = pack.latent.to_canvas({**latent, "noise_mask": nested([video, along.view(shape)])})
+        assert torch.equal(read.sound.mask, along)
+    half = along[::2].view(masks[make][0])
+    read = pack.latent.to_canvas({**latent, "noise_mask": nested([video, half])})
+    assert 8 <= (read.sound.mask == 0).sum() <= 10
+    for wrong in (torch.ones(()), torch.full_like(half, torch.nan)):
+        with pytest.raises((InputError, NotFiniteError), match="mask of the LATENT's sound"):
+            pack.latent.to_canvas({**latent, "noise_mask": nested([video, wrong])})
+    assert layout.fits(read.sound.latents.shape)
+
+
+def test_batches_of_pictures_and_sound_are_brought_together(pack, comfyui):
+    nested = module("comfyui.nested").nested
+    pictures = torch.zeros(2, 128, 3, 2, 2)
+    read = pack.latent.to_canvas({"samples": nested([pictures, torch.zeros(1, 8, 17, 16)])})
+    made = sample(pack, ltxav(), read)
+    assert made.sound.latents.shape == (2, 8, 17, 16)
+    assert not torch.equal(made.sound.latents[0], made.sound.latents[1])
+    with pytest.raises(InputError, match="2 videos and the sound of 3"):
+        pack.latent.to_canvas({"samples": nested([pictures, torch.zeros(3, 8, 17, 16)])})
+
+
+def test_sound_that_is_no_sound_is_refused_as_pictures_are(pack, make, tiny, monkeypatch):
+    """Otherwise the take would end with it, after all has been sampled."""
+    samples = module("sampling.sample")
+    real = samples.run
+
+    def broken(*args):
+        pictures, sound = real(*args)
+        return pictures, torch.full_like(sound, torch.nan)
+
+    monkeypatch.setattr(samples, "run", broken)
+    with pytest.raises(NotFiniteError, match="NaN or infinite latents of sound"):
+        sample(pack, tiny, blank(pack, make, tiny, length(make)))
+
+
+def test_a_window_whose_sound_is_broken_is_not_kept(studio, monkeypatch):
+    takes = module("take.sampler")
+    real = takes.run
+
+    def broken(*args):
+        pictures, sound = real(*args)
+        return pictures, torch.full_like(sound, torch.nan)
+
+    monkeypatch.setattr(takes, "run", broken)
+    sampler = studio.sampler(studio())
+    with pytest.raises(NotFiniteError, match=r"latents of the sound of the latent frames 0 to"):
+        next(sampler.windows(0))
+    assert studio.sampler(studio()).missing == 3
+
+
+@pytest.mark.parametrize("latent_frames", [5, 8, 26])
+def test_latents_that_are_no_clip_of_the_model_are_refused(pack, comfyui, latent_frames):
+    """Core samples them without a word: those of the built-in model, or a part of a clip."""
+    pictures = torch.zeros(1, 24, latent_frames, 2, 4)
+    canvas = pack.latent.to_canvas({"samples": pictures, "longtake": {"fps": Fraction(24)}})
+    with pytest.raises(InputError, match=f"{latent_frames} latent frames are no clip of MiniMax"):
+        sample(pack, minimax_h3(), canvas)
+
+
+def test_a_vae_of_another_grid_is_refused_though_it_is_as_wide(pack, make, tiny):
+    grid, check = KINDS[make][0], module("sampling.sample").check_grid
+    check(tiny.model, grid)
+    other = {ltxav: BlockGrid(128, 8, 32), minimax_h3: CausalGrid(24, 4, 16)}[make]
+    with pytest.raises(InputError, match="packs frames in another way than this model"):
+        check(tiny.model, other)
+
+
 def test_sound_of_no_known_kind_is_refused(pack, comfyui):
     from comfy.nested_tensor import NestedTensor
 
@@ -308,6 +387,33 @@ def test_an_audio_vae_of_another_kind_is_refused_before_sampling(studio, make):
         studio(audio_vae=other.vae)
 
 
+def test_a_decoder_that_runs_out_of_memory_goes_on_where_it_was(pack, comfyui, monkeypatch):
+    """The host's VAE then decodes all of it again: no frame is given twice, and none left out."""
+    tiny = minimax_h3()
+    latents = torch.randn(1, 24, 12, 2, 4, generator=torch.Generator().manual_seed(2))
+    decoder = module("video.decoder").VideoDecoder
+    whole = torch.cat(list(decoder(tiny.vae).frames([latents], 12)))
+    network = tiny.vae.first_stage_model
+    real = network.decode
+
+    def short_of_memory(z, output_buffer=None):
+        if output_buffer is None:
+            return real(z)
+        take = output_buffer.copy_
+
+        def one_piece(pixels):
+            take(pixels)
+            raise torch.cuda.OutOfMemoryError
+
+        output_buffer.copy_ = one_piece
+        return real(z, output_buffer=output_buffer)
+
+    monkeypatch.setattr(network, "decode", short_of_memory)
+    again = torch.cat(list(decoder(tiny.vae).frames([latents], 12)))
+    assert len(again) == 39
+    assert torch.equal(again, whole)
+
+
 def test_sound_comes_back_from_its_vae(make, tiny):
     """Whatever core's encoder crops: as many ticks as the seconds ask for, from the beginning."""
     sound, layout = module("video.sound"), KINDS[make][1]
@@ -318,6 +424,13 @@ def test_sound_comes_back_from_its_vae(make, tiny):
     assert latents.shape == layout.shape(layout.rate)
     heard = sound.decoded_sound(tiny.audio_vae, latents, layout)
     assert abs(float(heard.seconds) - 1) < 0.05
+
+
+def test_sound_of_no_length_is_refused(pack, make, tiny):
+    audio = {"waveform": torch.zeros(1, 2, 0), "sample_rate": 44100}
+    canvas = blank(pack, make, tiny, length(make))
+    with pytest.raises(InputError, match="the sound is empty"):
+        module("video.onto_canvas").pin_audio(canvas, audio, tiny.audio_vae, 0.0)
 
 
 def test_the_built_in_model_has_as_many_channels_as_one_that_makes_sound_and_makes_none(pack):

@@ -220,3 +220,43 @@ def test_sound_that_nobody_decodes_is_mentioned(host, shown):
     run = host.run(graph, want=["decode"])
     assert run.success, run.error
     assert any("connect audio_vae" in text for text in shown)
+
+
+def test_what_was_sampled_with_sound_has_a_mask_for_each(host):
+    """Of LTX-2's canvas only the MODEL says that there is sound; core's nodes take both apart."""
+    host_models.register_tiny_models()
+    run = host.run(graph_of("ltxav"), want=["sample"])
+    latent = run.values["sample"][0]
+    masks = latent["noise_mask"].unbind()
+    assert [mask.shape[2] for mask in masks] == [x.shape[2] for x in latent["samples"].unbind()]
+    assert masks[0].amin() == 0
+    assert masks[1].amin() == 1
+
+
+def test_known_frames_that_no_window_gives_sound_are_mentioned(host, shown):
+    host_models.register_tiny_models()
+    clip = {"clip": ["decode", 0], "vae": ["model", 2], "direction": "forwards", "fps": 0.0}
+    graph = graph_of("minimax_h3").add(
+        longer=("LongtakeExtendVideo", {**clip, "seconds": 2.0, "overlap": 0.2, "window": 0.9}),
+        song=(
+            "LongtakePinAudio",
+            {
+                "latent": ["longer", 0],
+                "audio": ["beat", 0],
+                "audio_vae": ["model", 3],
+                "at": 0.0,
+            },
+        ),
+        beat=("LongtakeBeat", {"tempo": 120.0, "seconds": 1.7, "offset": 0.0}),
+    )
+    graph = graph.add(
+        more=("LongtakeSample", {**graph["sample"]["inputs"], "latent": ["longer", 0]}),
+        heard=("LongtakeSample", {**graph["sample"]["inputs"], "latent": ["song", 0]}),
+    )
+    run = host.run(graph, want=["more"])
+    assert run.success, run.error
+    assert any("of known frames have no sound: Pin Audio" in text for text in shown)
+    shown.clear()
+    run = host.run(graph, want=["heard"])
+    assert run.success, run.error
+    assert not any("have no sound" in text for text in shown)
