@@ -127,8 +127,9 @@ def overlapped(
             if pixels[:, :, :sure].shape[2]:
                 given += pixels[:, :, :sure].shape[2]
                 yield pixels[:, :, :sure]
-            fresh.append(pixels[:, :, sure:])
-        kept = Kept(torch.cat(fresh, dim=2), given) if context.meeting else None
+            if context.meeting and pixels.shape[2] > sure:
+                fresh.append(pixels[:, :, sure:].clone())  # a view would keep the whole piece
+        kept = Kept(torch.cat(fresh, dim=2), given) if fresh else None
         begin = grid.latent_frame_of(given) - context.before
         begin = max(first, grid.shown(range(max(0, begin), max(0, begin) + 1)).start)
         first, there = begin, there[:, :, begin - first :].clone()

@@ -218,8 +218,8 @@ def test_sound_that_is_no_sound_is_refused_as_pictures_are(pack, make, tiny, mon
     samples = module("sampling.sample")
     real = samples.run
 
-    def broken(*args):
-        pictures, sound = real(*args)
+    def broken(*args, **more):
+        pictures, sound = real(*args, **more)
         return pictures, torch.full_like(sound, torch.nan)
 
     monkeypatch.setattr(samples, "run", broken)
@@ -231,8 +231,8 @@ def test_a_window_whose_sound_is_broken_is_not_kept(studio, monkeypatch):
     takes = module("take.sampler")
     real = takes.run
 
-    def broken(*args):
-        pictures, sound = real(*args)
+    def broken(*args, **more):
+        pictures, sound = real(*args, **more)
         return pictures, torch.full_like(sound, torch.nan)
 
     monkeypatch.setattr(takes, "run", broken)

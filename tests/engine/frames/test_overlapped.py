@@ -1,5 +1,8 @@
 """Decoders that remember nothing, given a video in pieces."""
 
+import weakref
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -106,3 +109,22 @@ def test_a_decoder_of_blocks_is_exact_in_any_pieces(blocks, off):
     pieces = together(blockwise, BLOCKS, z, sizes, context_of(BLOCKS))
     assert torch.equal(torch.cat(pieces, dim=2), whole)
     assert all(piece.shape[2] <= 17 for piece in pieces)
+
+
+@pytest.mark.parametrize("grid", [CAUSAL, BLOCKS])
+def test_what_is_given_is_let_go(grid):
+    """A decoder that gives its frames a few at a time needs no more memory for a long video."""
+    alive: list[weakref.ref] = []
+
+    def decode(z):
+        for _ in range(grid.frames(z.shape[2])):
+            pixels = np.zeros((1, 3, 1, 2, 2), np.float32)
+            alive.append(weakref.ref(pixels))
+            yield torch.from_numpy(pixels)
+            del pixels
+
+    most, count = 0, 52
+    for _ in overlapped(decode, grid, [latents(count)], count, context_of(grid), Seams()):
+        most = max(most, sum(one() is not None for one in alive))
+    assert len(alive) == grid.frames(count)
+    assert most <= 3
