@@ -156,11 +156,7 @@ def sampled_canvas(
         for window, new in sampled(video, canvas.windows, new_frames):
             out[:, :, list(window.new)] = new.to(out)
     video, left = MaskedLatents(finite(out, model, sampling)), float(sampling.sigmas[-1]) or None
-    if track is not None:
-        finite(track.latents, model, sampling, " of sound")
-        if note := without_sound(track):
-            show_text(note)
-    return replace(canvas, video=video, sound=track, noise=left)
+    return replace(canvas, video=video, sound=finite_sound(track, model, sampling), noise=left)
 
 
 def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
@@ -188,13 +184,18 @@ def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
     return canvas.sound
 
 
-def without_sound(track: SoundTrack) -> str:
-    """What to say where known pictures had no sound, and no window made some; else nothing."""
-    missing = int((track.to_sample > 0).sum())
-    if not missing:
-        return ""
-    seconds = missing / track.layout.rate
-    return f"{seconds:.3g} s of known frames have no sound: Pin Audio, before Sample, adds it"
+def finite_sound(
+    track: SoundTrack | None, model: ModelPatcher, sampling: Sampling
+) -> SoundTrack | None:
+    """The sound itself, as `finite`; says where known pictures have none, and none was made."""
+    if track is not None:
+        finite(track.latents, model, sampling, " of sound")
+        if missing := int((track.to_sample > 0).sum()):
+            seconds = missing / track.layout.rate
+            show_text(
+                f"{seconds:.3g} s of known frames have no sound: Pin Audio, before Sample, adds it"
+            )
+    return track
 
 
 def run(
