@@ -90,14 +90,22 @@ class Pins:
         known = frame_mask(self.known(span.stop), grid.stride_t)[:, :, span.start :]
         return ImageChannels(self.codec.encode(pictures)[:, :, lead:], known, self.clip_vision)
 
-    def between(self) -> dict[int, Tensor]:
+    def pictures(self, *, lone: bool) -> dict[int, Tensor]:
         """Those in latent frames that are known in part, by pixel frame: (1, c, 1, h, w) latents.
 
         Each is encoded as a picture by itself.
+
+        Args:
+            lone: also those that fill a latent frame, where no frame beside them is known.
         """
-        held = self.codec.grid.latent_frame_of
-        pictures = {f: p for f, p in sorted(self.pixels.items()) if held(f) in self.partly}
-        return {f: self.codec.encode(picture[None]) for f, picture in pictures.items()}
+        held, pixels = self.codec.grid.latent_frame_of, self.pixels
+        shown = [
+            frame
+            for frame in sorted(pixels)
+            if held(frame) in self.partly
+            or (lone and frame - 1 not in pixels and frame + 1 not in pixels)
+        ]
+        return {frame: self.codec.encode(pixels[frame][None]) for frame in shown}
 
     def within(self, frames: range) -> dict[int, Tensor]:
         """Those of some pixel frames."""

@@ -63,8 +63,12 @@ def guides_for(model: ModelPatcher, pins: Pins | None) -> Guides | None:
     family = host_family_of(model)
     if family is None or not family.guides or (pins is None and family.guides != KEYFRAMES):
         return None
-    grid = pins.codec.grid if pins else grid_like(family.channels, with_sound=True)
-    return Guides(family.guides, pins.between() if pins else {}, grid)
+    if pins is None:
+        return Guides(family.guides, {}, grid_like(family.channels, with_sound=True))
+    # MiniMax H3 was trained on pictures as keyframes, the first frame's, too. That its latent frame
+    # is known besides keeps it exactly.
+    pictures = pins.pictures(lone=family.guides == KEYFRAMES)
+    return Guides(family.guides, pictures, pins.codec.grid)
 
 
 def with_keyframes(

@@ -466,9 +466,9 @@ def test_a_picture_that_fills_no_latent_frame_is_a_keyframe_of_minimax(pack, com
     last = canvas.timeline.frames - 1
     pinned = canvas.pin_image(image, last / 24, "crop").pin_image(image, 0.0, "crop")
     told, made = seen_keyframes(pack, tiny, pinned, monkeypatch)
-    assert [k["resolved_frame_index"] for k in told[0]] == [last]
-    assert torch.equal(told[0][0]["latent"], canvas.codec.encode(image))
-    # A single frame that is a latent frame by itself is known as any other.
+    assert [k["resolved_frame_index"] for k in told[0]] == [0, last]
+    assert all(torch.equal(k["latent"], canvas.codec.encode(image)) for k in told[0])
+    # A single frame that is a latent frame by itself is known as any other, besides.
     assert torch.equal(made.video.latents[:, :, :1], pinned.video.latents[:, :, :1])
     assert not torch.equal(made.video.latents[:, :, -1:], pinned.video.latents[:, :, -1:])
     _, plain = seen_keyframes(pack, tiny, canvas, monkeypatch)
@@ -560,3 +560,14 @@ def test_the_text_encoder_of_minimax_looks_at_the_picture_of_a_shot(comfyui):
     assert one.shape[1] == two.shape[1] == none.shape[1] + 1
     assert not torch.equal(one, two)
     assert torch.equal(none, blind[2])
+
+
+def test_frames_of_a_clip_are_no_keyframes(pack, comfyui, monkeypatch):
+    """They are known latent frames; only a frame that stands alone is a picture."""
+    tiny = minimax_h3()
+    canvas = blank(pack, minimax_h3, tiny, 27)
+    clip = torch.rand(22, 32, 64, 3, generator=torch.Generator().manual_seed(1))
+    told, made = seen_keyframes(pack, tiny, canvas.pin_clip(clip, 0, "paint"), monkeypatch)
+    assert told == [[]]
+    pinned = canvas.pin_clip(clip, 0, "paint")
+    assert torch.equal(made.video.latents[:, :, :7], pinned.video.latents[:, :, :7])
