@@ -105,34 +105,60 @@ def overlapped(
     Yields:
         (1, 3, f, h, w) pixels in [-1, 1].
     """
-    first, given, kept, there = 0, 0, None, None
-    for piece in latents:
+    first, given, kept, there, spare = 0, 0, None, None, []
+    broken: list[Exception] = []
+    for piece in until_broken(latents, broken):
         there = piece if there is None else torch.cat((there, piece), dim=2)
-        last = first + there.shape[2] >= total
-        count = (
-            there.shape[2] if last else grid.latent_frames(grid.whole(grid.frames(there.shape[2])))
-        )
+        n = there.shape[2]
+        last = first + n >= total
+        count = n if last else grid.latent_frames(grid.whole(grid.frames(n)))
         end = grid.first_frame(first + count - (0 if last else context.after))
         target = end if last else end - context.meeting
         if target <= given:
             continue
-        at, fresh, begun = grid.begins(first), [], given
-        for pixels in decode(there[:, :, :count]):
-            old = max(0, begun - at)
-            start, at = at + old, at + pixels.shape[2]
-            pixels = pixels[:, :, old : max(0, end - start + old)]
-            if kept is not None:
-                pixels = kept.into(pixels, start, seams)
-            sure = max(0, target - start)
-            if pixels[:, :, :sure].shape[2]:
-                given += pixels[:, :, :sure].shape[2]
-                yield pixels[:, :, :sure]
-            if context.meeting and pixels.shape[2] > sure:
-                fresh.append(pixels[:, :, sure:].clone())  # a view would keep the whole piece
+        begun, fresh, spare = given, [], []
+        for start, pixels in placed(decode(there[:, :, :count]), grid.begins(first), begun):
+            sure, held = max(0, target - start), max(0, end - start)
+            if held < pixels.shape[2]:
+                spare.append(pixels[:, :, held:].clone())  # a view would keep the whole piece
+            mixed = pixels[:, :, :held]
+            mixed = mixed if kept is None else kept.into(mixed, start, seams)
+            if mixed[:, :, :sure].shape[2]:
+                given += mixed[:, :, :sure].shape[2]
+                yield mixed[:, :, :sure]
+            if context.meeting and mixed.shape[2] > sure:
+                fresh.append(mixed[:, :, sure:].clone())
         kept = Kept(torch.cat(fresh, dim=2), given) if fresh else None
         begin = grid.latent_frame_of(given) - context.before
         begin = max(first, grid.shown(range(max(0, begin), max(0, begin) + 1)).start)
         first, there = begin, there[:, :, begin - first :].clone()
+    # Latents that end too soon, as of a take that is cancelled: what was decoded of them is shown.
+    if kept is not None:
+        yield kept.pixels
+    yield from spare
+    for error in broken:
+        raise error
+
+
+def until_broken(latents: Iterable[Tensor], broken: list[Exception]) -> Iterator[Tensor]:
+    """The latents up to an error, which goes into `broken`."""
+    try:
+        yield from latents
+    except Exception as error:  # noqa: BLE001 - raised once what was decoded has been given
+        broken.append(error)
+
+
+def placed(pieces: Iterable[Tensor], at: int, begun: int) -> Iterator[tuple[int, Tensor]]:
+    """Pixels from pixel frame `begun` on, each piece with the number of its first frame.
+
+    Args:
+        pieces: (1, 3, f, h, w), from frame `at` on.
+    """
+    for pixels in pieces:
+        old = max(0, begun - at)
+        start, at = at + old, at + pixels.shape[2]
+        if pixels.shape[2] > old:
+            yield start, pixels[:, :, old:]
 
 
 def context_of(grid: Grid) -> Context:

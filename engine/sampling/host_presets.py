@@ -47,6 +47,7 @@ class HostFamily:
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
         guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
         sound: how it packs the sound that it makes with the pictures; None if it makes none.
+        single: it samples one video at a time.
         note: what else to say of its settings.
     """
 
@@ -57,6 +58,7 @@ class HostFamily:
     image_channels: bool = False
     guides: str = ""
     sound: SoundLayout | None = None
+    single: bool = False
     note: str = ""
 
 
@@ -85,6 +87,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         24,
         guides=KEYFRAMES,
         sound=H3_SOUND,
+        single=True,
         note="with a turbo LoRA as many steps as it was made for",
     ),
     "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16),

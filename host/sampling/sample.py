@@ -344,6 +344,7 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
             "as (word:1.3), and the text encoder's file."
         )
     check_kind(model, latents.shape[1])
+    check_batch(model, len(latents))
     if config is None:
         return
     for text in texts:
@@ -373,6 +374,16 @@ def check_grid(model: ModelPatcher, grid: Grid) -> None:
         raise InputError(
             f"the VAE packs frames in another way than this model ({name}): connect the VAE that "
             f"belongs to it."
+        )
+
+
+def check_batch(model: ModelPatcher, videos: int) -> None:
+    """Refuse a batch where a MODEL samples one video at a time."""
+    family = host_family_of(model)
+    if family is not None and family.single and videos > 1:
+        raise InputError(
+            f"{family.title} samples one video at a time, and these are {videos}: set batch_size "
+            f"to 1, or take one with core's LatentFromBatch."
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import comfy.sd
@@ -13,7 +14,7 @@ from ...engine.canvas.aspect import FREE, aspect_in_words, chosen_size
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.plan import Window
-from ...engine.canvas.sound_track import SoundLayout
+from ...engine.canvas.sound_track import SoundLayout, Ticks
 from ...engine.take.known_frames import KnownFrames, known_frames
 from ...engine.take.layout import (
     Clip,
@@ -158,6 +159,15 @@ class Recipe:
         c, h, w = self.cell
         longest = max(len(window.frames) for clip in self.take.clips for window in clip.windows)
         return 1, c, longest, h, w
+
+    def run_shape(self, latent_frames: int) -> tuple[int, ...]:
+        """Of the numbers that core's samplers carry through a run on so many latent frames."""
+        c, h, w = self.cell
+        pictures = (1, c, latent_frames, h, w)
+        if self.sound is None:
+            return pictures
+        ticks = Ticks(self.codec.grid, self.sound.rate / self.size.fps).count(latent_frames)
+        return 1, 1, prod(pictures) + prod(self.sound.shape(ticks))
 
     def prompts(self, clip: Clip, window: Window) -> Prompts:
         """What a window shows: one shot's text, or each frame its own shot's."""

@@ -67,7 +67,7 @@ class TakeSampler:
         model = weights_hash.identity(r.model)
         base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
         together = {
-            frames: planned_calls(r.model, (1, r.cell[0], frames, *r.cell[1:]), s).together
+            frames: planned_calls(r.model, r.run_shape(frames), s).together
             for clip in r.take.clips
             for frames in {len(window.frames) for window in clip.windows}
         }

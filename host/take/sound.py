@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...engine.canvas.plan import Window
@@ -14,7 +16,7 @@ from ...engine.media.writer import copy_video
 from ...engine.take.splice import spliced_sound
 from ..comfyui.films import temporary_file
 from ..comfyui.progress import check_cancelled
-from ..video.sound import decoded_sound, encoded_sound
+from ..video.sound import decoded_sound, encoded_sound, resampled_sound
 from .recipe import Recipe
 
 
@@ -55,12 +57,15 @@ def with_sound(video: Path, recipe: Recipe, tracks: Sequence[SoundTrack | None])
     """A take's video with the sound that was sampled with it; as it is where there is none to add.
 
     Args:
-        video: without sound; it is deleted where another takes its place.
+        video: without sound, or with a song that ends before it does; it is deleted where another
+            takes its place.
         tracks: of the clips that are there, as far as they have been sampled.
     """
-    if recipe.sound is None or recipe.audio_vae is None or recipe.board.sound is not None:
+    song, layout = recipe.board.sound, recipe.sound
+    if layout is None or recipe.audio_vae is None:
         return video
-    layout = recipe.sound
+    if song is not None and song.seconds >= recipe.take.frames / recipe.size.fps:
+        return video
     there = [track for track in tracks if track is not None and (track.to_sample == 0).any()]
     sounds = [decoded_sound(recipe.audio_vae, track.latents, layout) for track in there]
     if not sounds:
@@ -68,6 +73,23 @@ def with_sound(video: Path, recipe: Recipe, tracks: Sequence[SoundTrack | None])
     path = temporary_file("longtake")
     samples, rate = [sound.samples for sound in sounds], sounds[0].rate
     whole = Sound(spliced_sound(recipe.take, recipe.size.fps, samples, rate), rate)
+    if song is not None:
+        whole = followed_by(song, whole)
     copy_video(video, path, sound=whole, check=check_cancelled)
     discard(video)
     return path
+
+
+def followed_by(song: Sound, sampled: Sound) -> Sound:
+    """A song and, once it is over, what was sampled from there on."""
+    rest = resampled_sound(sampled, song.rate).samples[:, song.samples.shape[1] :]
+    channels = max(len(song.samples), len(rest))
+    both = [as_many(part, channels) for part in (song.samples, rest)]
+    return Sound(np.concatenate(both, axis=1), song.rate)
+
+
+def as_many(samples: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """One channel on all, two in front of silence, or all of them."""
+    if len(samples) == 1:
+        return samples.repeat(channels, axis=0)
+    return np.pad(samples, ((0, channels - len(samples)), (0, 0)))

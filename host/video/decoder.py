@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import comfy.model_management as mm
 import comfy.sd
 import torch
 from einops import rearrange
@@ -92,8 +93,17 @@ class VideoDecoder:
         if pours(self.vae):
             return latents.shape[2]
         cell = latents.shape[3] * latents.shape[4] * self.grid.stride_hw**2
-        frames = PIECE // (12 * cell)
-        return max(2 * sum(context_of(self.grid)[:2]), self.grid.enough(max(1, frames)))
+        most = self.grid.enough(max(1, PIECE // (12 * cell)))
+        room, least = mm.get_total_memory(self.vae.device) / 2, 2 * sum(context_of(self.grid)[:2])
+
+        def needs(count: int) -> float:
+            shape = (*latents.shape[:2], count, *latents.shape[3:])
+            return self.vae.memory_used_decode(shape, self.vae.vae_dtype)
+
+        most = min(most, max(least, latents.shape[2]))
+        while most > least and needs(most) > room:
+            most = self.grid.as_clip(most // 2)
+        return max(least, most)
 
     def _clip(self, latents: Tensor) -> Iterator[Tensor]:
         """Pixels of a clip (1, c, t, h, w), in [-1, 1]."""

@@ -49,9 +49,7 @@ def encoded_sound(
         raise InputError("the sound is empty: connect one that lasts, or none.")
     if len(samples) == 1:
         samples = samples.repeat(2, axis=0)
-    if rate != sound.rate:
-        most = gcd(rate, sound.rate)
-        samples = resample_poly(samples, rate // most, sound.rate // most, axis=1)
+    samples = resampled_sound(Sound(samples, sound.rate), rate).samples
     ticks = ceil(Fraction(samples.shape[1] * layout.rate, rate))
     # Core takes whole parts of so many samples only, from the middle.
     fill = -samples.shape[1] % int(audio_vae.downscale_ratio)
@@ -59,6 +57,15 @@ def encoded_sound(
     with torch.inference_mode():
         latents = audio_vae.encode(waveform[None].movedim(1, -1)).float().cpu()
     return latents.narrow(layout.axis, 0, min(ticks, latents.shape[layout.axis])).clone()
+
+
+def resampled_sound(sound: Sound, rate: int) -> Sound:
+    """The sound at another rate."""
+    if rate == sound.rate:
+        return sound
+    most = gcd(rate, sound.rate)
+    samples = resample_poly(sound.samples, rate // most, sound.rate // most, axis=1)
+    return Sound(samples.astype(np.float32), rate)
 
 
 def decoded_sound(audio_vae: comfy.sd.VAE, latents: Tensor, layout: SoundLayout) -> Sound:

@@ -9,6 +9,7 @@ import torch
 
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.grid import BlockGrid, CausalGrid
+from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.noise import WindowNoise
 from longtake.engine.canvas.sound_track import SoundNoise
 from longtake.engine.sampling.host_presets import H3_SOUND, LTX_SOUND, implied_sound
@@ -571,3 +572,52 @@ def test_frames_of_a_clip_are_no_keyframes(pack, comfyui, monkeypatch):
     assert told == [[]]
     pinned = canvas.pin_clip(clip, 0, "paint")
     assert torch.equal(made.video.latents[:, :, :7], pinned.video.latents[:, :, :7])
+
+
+def test_after_a_song_that_is_shorter_than_the_take_comes_what_was_sampled(studio, make):
+    import av
+
+    sound = module("video.sound")
+    rate = 16000
+    wave = torch.sin(torch.arange(rate) * 2 * torch.pi * 440 / rate).numpy()[None] / 2
+    video = studio.film(sound=sound.Sound(wave, rate))
+    with av.open(video.get_stream_source()) as container:
+        stream = container.streams.audio[0]
+        frames = [frame.to_ndarray() for frame in container.decode(stream)]
+        assert stream.rate == rate
+    heard = torch.cat([torch.from_numpy(frame) for frame in frames], dim=1)
+    made = studio()
+    assert abs(heard.shape[1] / rate - float(made.take.frames / made.size.fps)) < 0.1
+    assert heard[:, rate + rate // 2 :].abs().mean() > 1e-3
+    song = heard[0, rate // 4 : rate // 2]
+    assert (
+        torch.corrcoef(torch.stack((song, torch.from_numpy(wave[0, rate // 4 : rate // 2]))))[0, 1]
+        > 0.9
+    )
+
+
+def test_a_batch_is_refused_where_a_model_samples_one_video(pack, comfyui):
+    tiny = minimax_h3()
+    canvas = blank(pack, minimax_h3, tiny, 12)
+    two = torch.zeros(2, *canvas.video.latents.shape[1:])
+    with pytest.raises(InputError, match="MiniMax H3 samples one video at a time, and these are 2"):
+        sample(pack, tiny, Canvas(MaskedLatents(two), canvas.codec, canvas.fps))
+
+
+def test_what_a_window_s_key_says_of_calls_is_what_its_run_does(studio, monkeypatch, pack):
+    """Both plan them from the numbers that core carries, sound and all."""
+    made = studio()
+    asked = []
+    real = pack.sample.calls_for
+
+    def noted(model, shape, *cfgs):
+        asked.append(tuple(shape))
+        return real(model, shape, *cfgs)
+
+    monkeypatch.setattr(pack.sample, "calls_for", noted)
+    sampler = studio.sampler(made)
+    planned = set(asked)
+    asked.clear()
+    next(sampler.windows(0))
+    assert set(asked) <= planned
+    assert asked

@@ -128,3 +128,27 @@ def test_what_is_given_is_let_go(grid):
         most = max(most, sum(one() is not None for one in alive))
     assert len(alive) == grid.frames(count)
     assert most <= 3
+
+
+@pytest.mark.parametrize("grid", [CAUSAL, BLOCKS], ids=["causal", "blocks"])
+def test_of_latents_that_end_too_soon_all_that_was_decoded_is_given(grid):
+    """A take that is cancelled: its stopped video has the frames that were held back."""
+    t = grid.as_clip(30)
+    z, context = latents(t), context_of(grid)
+    decode = blockwise if grid is BLOCKS else spread(CAUSAL, 2)
+
+    class Cancelled(Exception):
+        pass
+
+    def until_cancelled():
+        yield z[:, :, : grid.as_clip(12)]
+        raise Cancelled
+
+    made = []
+    with pytest.raises(Cancelled):
+        made.extend(overlapped(decode, grid, until_cancelled(), t, context, Seams()))
+    frames = torch.cat(made, dim=2)
+    alone = torch.cat(list(decode(z[:, :, : grid.as_clip(12)])), dim=2)
+    assert torch.equal(frames, alone)
+    short = list(overlapped(decode, grid, [z[:, :, : grid.as_clip(12)]], t, context, Seams()))
+    assert torch.equal(torch.cat(short, dim=2), alone)
