@@ -47,6 +47,7 @@ class HostFamily:
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
         guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
         sound: how it packs the sound that it makes with the pictures; None if it makes none.
+        wan: its VAE is one of Wan's.
         single: it samples one video at a time.
         note: what else to say of its settings.
     """
@@ -58,6 +59,7 @@ class HostFamily:
     image_channels: bool = False
     guides: str = ""
     sound: SoundLayout | None = None
+    wan: bool = False
     single: bool = False
     note: str = ""
 
@@ -110,13 +112,13 @@ def host_family(classes: Sequence[str], width: int = 0, extra: int = 0) -> HostF
     if found not in WAN:
         return HOST_FAMILIES.get(found or "")
     if found == "WAN22":
-        return HostFamily("Wan 2.2 TI2V 5B", WAN_5B, 48)
+        return HostFamily("Wan 2.2 TI2V 5B", WAN_5B, 48, wan=True)
     if extra == 20:
-        return HostFamily("Wan I2V", WAN_I2V, 16, image_channels=True)
+        return HostFamily("Wan I2V", WAN_I2V, 16, image_channels=True, wan=True)
     if extra:
         return None
-    small = HostFamily("Wan T2V 1.3B", WAN_1_3B, 16)
-    return small if width <= 1536 else HostFamily("Wan T2V 14B", WAN_14B, 16)
+    small = HostFamily("Wan T2V 1.3B", WAN_1_3B, 16, wan=True)
+    return small if width <= 1536 else HostFamily("Wan T2V 14B", WAN_14B, 16, wan=True)
 
 
 def made_for(channels: int, wan: bool) -> SamplingDefaults | None:

@@ -31,7 +31,7 @@ from ..comfyui.latent import to_canvas
 from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
-from ..networks.vae import check_decoding, grid_of
+from ..networks.vae import check_decoding, grid_of, streams
 from ..sampling.room import check_step
 from ..sampling.routes import reads_pixels
 from ..sampling.sample import (
@@ -241,6 +241,7 @@ def recipe_for(
     codec = codec_for(vae)
     check_kind(model, codec.grid.channels)
     check_grid(model, codec.grid)
+    check_maker(model, vae)
     begins = to_canvas(canvas, codec) if canvas else None
     size = size.completed(model, vae, begins, board)
     codec.grid.check_size(size.width, size.height)
@@ -280,6 +281,18 @@ def check_sound(recipe: Recipe) -> None:
             f"disconnect it."
         )
     check_audio_vae(recipe.audio_vae, layout)
+
+
+def check_maker(model: ModelPatcher, vae: comfy.sd.VAE) -> None:
+    """Refuse Wan's VAE for another's model and the reverse, though their latents are alike."""
+    family = host_family_of(model)
+    wan = config_of(model) is not None or (family is not None and family.wan)
+    if (wan or family is not None) and wan != streams(vae):
+        title = "this model" if family is None else family.title
+        raise InputError(
+            f"the VAE is {'not ' if wan else ''}one of Wan's, and {title} was trained with "
+            f"{'one' if wan else 'another'}: connect the VAE that belongs to the model."
+        )
 
 
 def blank_canvas(codec: Codec, size: TakeSize) -> Canvas:

@@ -338,3 +338,15 @@ def test_a_shot_s_picture_and_a_guide_are_kept_apart_in_a_take(pack, comfyui, tm
     assert set(sampler.keys[0].values()).isdisjoint(other.keys[0].values())
     again, _ = sampled(pack.latent.to_latent(canvas))
     assert torch.equal(again, with_guide)
+
+
+def test_the_vae_of_another_maker_is_refused_for_a_take_though_its_latents_are_alike(pack, comfyui):
+    """HunyuanVideo's and Wan 2.1's have 16 channels on one grid each."""
+    check = module("take.recipe").check_maker
+    hunyuan, wan = hunyuan_video(), wan21()
+    check(hunyuan.model, hunyuan.vae)
+    check(wan.model, wan.vae)
+    with pytest.raises(InputError, match="one of Wan's, and HunyuanVideo was trained with another"):
+        check(hunyuan.model, wan.vae)
+    with pytest.raises(InputError, match="not one of Wan's, and Wan T2V 1.3B was trained with one"):
+        check(wan.model, hunyuan.vae)
