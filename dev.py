@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from archive import write_archive
@@ -151,7 +152,23 @@ def comfy(argv: list[str]) -> int:
 def test(argv: list[str]) -> int:
     set_up_python()
     set_up_comfyui()
-    return call([python(), "-m", "pytest", *argv], cwd=ROOT)
+    pytest = [python(), "-m", "pytest"]
+    return call([*pytest, *argv], cwd=ROOT) if argv else all_tests(pytest)
+
+
+def all_tests(pytest: list) -> int:
+    """The tests in the browser beside all others: they wait for pages most of the time."""
+    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as pool:
+        browser = [*pytest, "tests/browser"]
+        options = {"cwd": ROOT, "stdout": said, "stderr": subprocess.STDOUT}
+        pages = pool.submit(call, browser, **options)
+        others = call([*pytest, "--ignore=tests/browser"], cwd=ROOT)
+        code = pages.result()
+        said.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(said, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    return others or code
 
 
 def matrix(argv: list[str]) -> int:

@@ -428,3 +428,18 @@ def test_a_proxy_does_not_catch_this_machine(monkeypatch):
         server.address = f"127.0.0.1:{local.server_port}"
         threading.Thread(target=local.handle_request, daemon=True).start()
         assert server.ask("/system_stats") == {"there": True}
+
+
+@pytest.mark.parametrize(("others", "pages"), [(0, 0), (1, 0), (0, 1)])
+def test_the_browser_s_tests_run_beside_the_others_and_both_count(tmp_path, capfd, others, pages):
+    script = tmp_path / "pytest.py"
+    script.write_text(
+        "import sys\n"
+        "browser = sys.argv[1:] == ['tests/browser']\n"
+        "assert browser or sys.argv[1:] == ['--ignore=tests/browser']\n"
+        "print('pages' if browser else 'others')\n"
+        f"sys.exit({pages} if browser else {others})\n",
+        encoding="utf-8",
+    )
+    assert bool(dev.all_tests([sys.executable, script])) == bool(others or pages)
+    assert capfd.readouterr().out.split() == ["others", "pages"]
