@@ -89,6 +89,9 @@ def search(page: Page, words: str, place: tuple[int, int]) -> None:
     page.keyboard.press("Enter")
     page.wait("(count) => app.graph.nodes.length > count", count)
     page.pause(1000)  # until the search has gone
+    if page.ask("() => Boolean(app.graph.nodes.at(-1).flags?.ghost)"):  # newer: it is put down
+        page.mouse.click(*place)
+        page.pause(300)
 
 
 def drag(page: Page, start: list[float], end: list[float]) -> None:
