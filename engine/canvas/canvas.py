@@ -22,7 +22,7 @@ from .known import Pins
 from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted
 from .plan import Window, as_clips, backwards, between, forwards
-from .sound_track import SoundLayout, SoundTrack, Ticks
+from .sound_track import SoundLayout, SoundTrack
 from .timeline import LONGEST, Placement, Timeline
 
 DIRECTIONS = ("forwards", "backwards")
@@ -122,9 +122,8 @@ class Canvas:
         """With sound to be sampled beside its pictures; sound that is there stays."""
         if self.sound is not None:
             return self
-        timeline, batch = self.timeline, len(self.video.latents)
-        ticks = Ticks(timeline.grid, layout.rate / timeline.fps)
-        return replace(self, sound=SoundTrack.silent(layout, ticks, timeline.latent_frames, batch))
+        grid, fps = self.timeline.grid, self.timeline.fps
+        return replace(self, sound=SoundTrack.beside(self.video.latents, grid, layout, fps))
 
     def noted(self, *notes: str) -> "Canvas":
         return replace(self, notes=(*self.notes, *notes))

@@ -107,6 +107,14 @@ class SoundTrack:
         """Nothing yet, beside so many latent frames of pictures."""
         return cls(torch.zeros(layout.shape(ticks.count(latent_frames), batch)), layout, ticks)
 
+    @classmethod
+    def beside(
+        cls, pictures: Tensor, grid: Grid, layout: SoundLayout, fps: Fraction
+    ) -> "SoundTrack":
+        """Nothing yet, beside latents of pictures (b, c, t, h, w) at so many frames per second."""
+        ticks = Ticks(grid, layout.rate / fps)
+        return cls.silent(layout, ticks, pictures.shape[2], len(pictures))
+
     def __len__(self) -> int:
         return self.latents.shape[self.layout.axis]
 

@@ -19,7 +19,7 @@ from ...engine.canvas.grid import Grid
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
-from ...engine.canvas.sound_track import SoundNoise, SoundTrack, Ticks
+from ...engine.canvas.sound_track import SoundNoise, SoundTrack
 from ...engine.sampling.host_presets import grid_like
 from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NoPictureError, NotFiniteError
@@ -179,8 +179,7 @@ def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
     if canvas.sound is None:
         grid = grid_like(canvas.video.latents.shape[1], with_sound=True)
         fps = canvas.fps or Fraction(family.settings.fps)
-        t, b = canvas.video.latents.shape[2], len(canvas.video.latents)
-        return SoundTrack.silent(layout, Ticks(grid, layout.rate / fps), t, b)
+        return SoundTrack.beside(canvas.video.latents, grid, layout, fps)
     return canvas.sound
 
 

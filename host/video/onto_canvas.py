@@ -12,7 +12,7 @@ from torch import Tensor
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.picture import fit_in_words, fitted
-from ...engine.canvas.sound_track import SoundTrack, Ticks
+from ...engine.canvas.sound_track import SoundTrack
 from ...engine.canvas.timeline import resampled
 from ...engine.rates import frame_rate
 from ...engine.rounding import nearest
@@ -123,11 +123,8 @@ def pin_audio(
             f"to Save Video or Long Take."
         )
     if canvas.sound is None:
-        rate = family.sound.rate / (canvas.fps or Fraction(family.settings.fps))
-        t, b = canvas.video.latents.shape[2], len(canvas.video.latents)
-        track = SoundTrack.silent(
-            family.sound, Ticks(grid_like(channels, with_sound=True), rate), t, b
-        )
+        grid, fps = grid_like(channels, with_sound=True), canvas.fps or family.settings.fps
+        track = SoundTrack.beside(canvas.video.latents, grid, family.sound, Fraction(fps))
         canvas = replace(canvas, sound=track)
     track, layout = canvas.sound, canvas.sound.layout
     start = nearest(Fraction(at) * layout.rate)
