@@ -31,7 +31,8 @@ class Shot:
     start: seconds from the beginning; transition: how it follows the shot before; dissolve: for
     how many seconds, from its start, it shines through that shot, 0 for a cut; seed: of its
     noise, or None for the take's; image: (1, h, w, 3) in [0, 1] that it begins with, or None;
-    where: what its author calls the place where it stands, for messages.
+    where: what its author calls the place where it stands, for messages; own: the part of the
+    prompt that is not said of every shot, "" where that is all of it.
     """
 
     start: Fraction
@@ -41,6 +42,12 @@ class Shot:
     seed: int | None = None
     image: Tensor | None = None
     where: str = "the storyboard"
+    own: str = ""
+
+    @property
+    def words(self) -> str:
+        """What its author wrote of it alone."""
+        return self.own or self.prompt
 
 
 def checked(shots: Iterable[Shot]) -> tuple[Shot, ...]:
@@ -117,6 +124,16 @@ def _check_order(before: Shot, shot: Shot) -> None:
 def merged(written: Sequence[Shot], chained: Sequence[Shot]) -> tuple[Shot, ...]:
     """Shots written as text and shots from nodes, by the time at which they start."""
     return tuple(sorted((*written, *chained), key=lambda shot: shot.start))
+
+
+def with_standing(shots: Iterable[Shot], line: str) -> tuple[Shot, ...]:
+    """The shots with what holds for every one of them before their own words."""
+    if not line:
+        return tuple(shots)
+    joint = " " if line.endswith(tuple(".!?,;:")) else ", "
+    return tuple(
+        replace(shot, prompt=f"{line}{joint}{shot.words}", own=shot.words) for shot in shots
+    )
 
 
 def moved(shots: Sequence[Shot], starts: Sequence[Fraction]) -> tuple[Shot, ...]:

@@ -1,12 +1,14 @@
 """The text form of a storyboard: one block a shot.
 
+    [all] in the style of an old film
     [0s] a red ball bounces on the grass at sunset
     [4s cut] a blue cube on the snow at night
     [9s dissolve 0.5s seed 7] the cube again,
         closer, while it spins
 
 A block begins with its time in brackets at the beginning of a line; the prompt goes on until the
-next one. Lines that begin with # are notes.
+next one. What follows [all], wherever it stands, begins every shot's prompt. Lines that begin with
+# are notes.
 """
 
 import re
@@ -15,11 +17,14 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import NamedTuple
 
-from .storyboard import DISSOLVE, Shot, StoryboardError
+from .storyboard import DISSOLVE, Shot, StoryboardError, with_standing
 
 _TIME = re.compile(r"(?:(\d+):(?=[0-5]?\d(?:\.\d+)?s?$))?(\d+(?:\.\d+)?)s?", re.IGNORECASE)
 _LIKE_A_TIME = re.compile(r"[-+]?[\d.:]+[a-z]*", re.IGNORECASE)
-_BLOCK = re.compile(r"\[\s*[\d:.]+s?(?:[\s,=]+(?:cut|dissolve|seed)\b[^\]]*)?\s*\]", re.IGNORECASE)
+_BLOCK = re.compile(
+    r"\[\s*(?:all|[\d:.]+s?(?:[\s,=]+(?:cut|dissolve|seed)\b[^\]]*)?)\s*\]", re.IGNORECASE
+)
+_ALL = "all"
 _WORDS = ("cut", "dissolve", "seed")
 _MEANT = {
     **dict.fromkeys(("fade", "crossfade", "xfade", "blend", "mix", "morph"), "dissolve"),
@@ -45,6 +50,18 @@ class Word(NamedTuple):
         return StoryboardError(self.where, what)
 
 
+class Written(NamedTuple):
+    """What a storyboard's text says.
+
+    Attributes:
+        shots: in the order in which they are written.
+        standing: what holds for every shot; "" for nothing.
+    """
+
+    shots: tuple[Shot, ...]
+    standing: str = ""
+
+
 def parse_storyboard(text: str) -> tuple[Shot, ...]:
     """The shots that are written in `text`; their order and times are looked at by `checked`.
 
@@ -53,6 +70,12 @@ def parse_storyboard(text: str) -> tuple[Shot, ...]:
     Raises:
         StoryboardError: for what cannot be read, with line and column.
     """
+    shots, standing = read_storyboard(text)
+    return with_standing(shots, standing)
+
+
+def read_storyboard(text: str) -> Written:
+    """As `parse_storyboard`, with what holds for every shot apart from their own words."""
     if len(text) > LONGEST:
         raise StoryboardError(
             "the text", f"{len(text)} characters: a storyboard has at most {LONGEST}."
@@ -60,20 +83,34 @@ def parse_storyboard(text: str) -> tuple[Shot, ...]:
     lines = list(_lines(text.removeprefix("\ufeff")))  # some editors save it in front
     if not any(line.startswith("[") for _, line, _ in lines):
         prompt = " ".join(line for _, line, _ in lines)
-        return (Shot(Fraction(0), prompt, where="line 1"),) if prompt else ()
-    shots: list[tuple[Shot, list[str]]] = []
+        return Written((Shot(Fraction(0), prompt, where="line 1"),) if prompt else ())
+    blocks: list[tuple[Shot | Word, list[str]]] = []
     for number, line, indent in lines:
         _check_begins(line, number, indent)
         if line.startswith("["):
             header, prompt = _split(line, number, indent)
-            shots.append((_shot(header), [prompt]))
-        elif not shots:
+            blocks.append((_block(header), [prompt]))
+        elif not blocks:
             raise Word(line, number, indent + 1).wrong(
                 "text before the first shot: begin with [0s]."
             )
         else:
-            shots[-1][1].append(line)
-    return tuple(_with_prompt(shot, " ".join(" ".join(parts).split())) for shot, parts in shots)
+            blocks[-1][1].append(line)
+    said = [(block, " ".join(" ".join(parts).split())) for block, parts in blocks]
+    shots = tuple(_with_prompt(block, words) for block, words in said if isinstance(block, Shot))
+    return Written(shots, _standing([(b, words) for b, words in said if isinstance(b, Word)]))
+
+
+def _standing(found: list[tuple[Word, str]]) -> str:
+    """The words after [all], of which there may be one."""
+    if not found:
+        return ""
+    if len(found) > 1:
+        raise found[1][0].wrong("a second [all]: what holds for every shot is said in one place.")
+    [(bracket, words)] = found
+    if not words:
+        raise bracket.wrong("[all] says nothing: write after it what holds for every shot.")
+    return words
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, int]]:
@@ -108,10 +145,19 @@ def _split(line: str, number: int, indent: int) -> tuple[list[Word], str]:
     return [bracket, *words], prompt.strip()
 
 
-def _shot(header: list[Word]) -> Shot:
+def _block(header: list[Word]) -> Shot | Word:
+    """A shot without its prompt; of [all] the bracket."""
     bracket, *words = header
     if not words:
         raise bracket.wrong(f"an empty block: {_FORM}.")
+    if words[0].text.lower() != _ALL:
+        return _shot(bracket, words)
+    if len(words) > 1:
+        raise words[1].wrong("[all] stands alone in its brackets: it has neither time nor seed.")
+    return bracket
+
+
+def _shot(bracket: Word, words: list[Word]) -> Shot:
     first, *rest = words
     start, transition, dissolve, seed = _seconds(first), None, Fraction(0), None
     while rest:

@@ -32,7 +32,7 @@ class ShotPictures:
     def __init__(self, shots: Sequence[Shot], frames: int, fps: Fraction):
         spans = list(pairwise([*frame_starts(shots, frames, fps), frames]))
         self._shots = [
-            {"words": shot.prompt, "start": float(start / fps), "end": float(end / fps)}
+            {"words": shot.words, "start": float(start / fps), "end": float(end / fps)}
             for shot, (start, end) in zip(shots, spans, strict=True)
         ]
         self.files: list[Path] = []

@@ -181,7 +181,7 @@ def shots_in_words(board: Board) -> str:
     """The shots, a line each, for the node."""
     return "\n".join(
         f"{clock(shot.start)} {'' if not shot.start else shot.transition + ' '}"
-        f"{shot.prompt if len(shot.prompt) <= 60 else shot.prompt[:57] + '...'}"
+        f"{shot.words if len(shot.words) <= 60 else shot.words[:57] + '...'}"
         for shot in board.shots
     )
 

@@ -6,8 +6,16 @@ from comfy_api.latest import io
 
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.layout import check_end
-from ...engine.take.storyboard import DISSOLVE, TRANSITIONS, Shot, checked, clock, merged
-from ...engine.take.storyboard_text import parse_storyboard
+from ...engine.take.storyboard import (
+    DISSOLVE,
+    TRANSITIONS,
+    Shot,
+    checked,
+    clock,
+    merged,
+    with_standing,
+)
+from ...engine.take.storyboard_text import parse_storyboard, read_storyboard
 from ...host.comfyui.conditioning import MEET
 from ...host.comfyui.node_text import show_text
 from ...host.networks.text_encoder import unknown_in_words
@@ -81,10 +89,10 @@ class Storyboard(io.ComfyNode):
         audio=None,
     ) -> io.NodeOutput:
         example = bool(shots) and TEXT.read(text).strip() == EXAMPLE
-        written = () if example else parse_storyboard(TEXT.read(text))
+        written, standing = read_storyboard("" if example else TEXT.read(text))
         board, in_words = board_of(
             clip,
-            merged(written, shots or ()),
+            with_standing(merged(written, shots or ()), standing),
             to_fraction(SECONDS.read(seconds)),
             frame_rate(FPS.read(fps)),
             meet=MEET_LEVEL.read(meet),
@@ -165,7 +173,8 @@ def _written_inputs() -> list:
         TEXT.widget(
             "One block per shot: its time in brackets, then its prompt. [4s cut] or [4s] cuts, "
             "[4s dissolve 0.5s] dissolves; 'seed 7' inside the brackets gives the shot noise of "
-            "its own. Lines that begin with # are comments."
+            "its own. What follows [all] begins the prompt of every shot. Lines that begin "
+            "with # are comments."
         ),
         SECONDS.widget("When the last shot ends."),
         FPS.widget(

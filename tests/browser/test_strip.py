@@ -27,16 +27,17 @@ MODULES = "/extensions/longtake/storyboard"
 PIECES = [
     *("[", "]", "0", "1", "4", "9", "s", ":", ".", " ", "\n", "\r\n", "#", "x", "-", "=", ","),
     *("cut", "dissolve", "seed", "fade", "DISSOLVE", "a ball", "1:05", "é", "\x1c", "\U0001f600"),
-    *("[0s] ", "[4s cut] ", "[9s dissolve 0.5s seed 7] "),
+    *("[all]", "all", "[all] film\n", "[0s] ", "[4s cut] ", "[9s dissolve 0.5s seed 7] "),
 ]
 READ = """async ([module, cases]) => {
-    const { parseStoryboard, checkStoryboard, StoryboardError } = await import(module);
+    const { readStoryboard, checkStoryboard, StoryboardError } = await import(module);
     return cases.map(([text, end]) => {
         try {
-            const shots = parseStoryboard(text);
+            const { shots, standing } = readStoryboard(text);
             checkStoryboard(shots, end);
-            return { shots: shots.map((shot) =>
-                [shot.start, shot.words, shot.transition, shot.dissolve, shot.seed]) };
+            const told = shots.map((shot) =>
+                [shot.start, shot.words, shot.transition, shot.dissolve, shot.seed]);
+            return standing ? { shots: told, standing } : { shots: told };
         } catch (error) {
             if (!(error instanceof StoryboardError)) throw error;
             return { error: error.message };
@@ -188,6 +189,8 @@ def boards() -> list[str]:
     for _ in range(300):
         lines = [draw.choice(forms).format(second) for second in range(1, 9)]
         lines = [draw.choice(("# top", "")), "[0s] a", *lines, "[9.5s] b"]
+        if draw.random() < 0.5:
+            lines.insert(draw.randrange(1, len(lines) + 1), "[all] an old film")
         texts.append(
             draw.choice(("\n", "\r\n")).join([*lines, *draw.choices(("# end", "c", ""), k=2)])
         )
@@ -197,11 +200,11 @@ def boards() -> list[str]:
 def test_what_is_changed_in_a_text_is_that_alone(page):
     """Of any storyboard of several shots; the notes in it are all there afterwards."""
     end = Fraction(12)
-    told = {text: read(text, end)["shots"] for text in boards()}
+    told = {text: read(text, end) for text in boards()}
     found = page.ask(EDIT, [MODULES, list(told)])
-    for (text, shots), (seeded, worded, shorter, late, moved) in zip(
-        told.items(), found, strict=True
-    ):
+    for (text, before), edits in zip(told.items(), found, strict=True):
+        shots, (seeded, worded, shorter, late, moved) = before["shots"], edits
+        assert {read(edit, end).get("standing") for edit in edits} == {before.get("standing")}, text
         *others, last = shots
         assert read(seeded, end)["shots"] == [*others, [*last[:4], "5"]], text
         assert read(worded, end)["shots"] == [*others, [last[0], "two lines", *last[2:]]], text

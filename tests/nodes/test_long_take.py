@@ -368,6 +368,18 @@ def test_shots_from_nodes_are_those_of_the_text(board, host):
     assert texts[0] == texts[1] == texts[2]
 
 
+def test_what_is_said_of_all_shots_reaches_those_from_nodes_too(board, host, shown):
+    said = board.but(
+        board={"text": "[0s] a red ball\n[all] on the snow", "shots": ["lone", 0]}
+    ).add(lone=("LongtakeShot", shot("a blue cube", 1.0)))
+    run = host.run(said, want=["board"])
+    assert [s.prompt for s in run.values["board"][0].shots] == [
+        "on the snow, a red ball",
+        "on the snow, a blue cube",
+    ]
+    assert "0s a red ball" in "".join(shown)
+
+
 def shot(prompt, start, transition="cut", seed=-1, **links):
     return {
         "prompt": prompt,

@@ -1,7 +1,7 @@
 /** A menu on nodes that save or load a video: what may be made of it, with the nodes put in place. */
 
 import { annotated, routeOf } from "../page/files.js";
-import { parseStoryboard } from "../storyboard/text.js";
+import { readStoryboard } from "../storyboard/text.js";
 import { Builder } from "./builder.js";
 import { RECIPES } from "./recipes.js";
 import { before, into } from "../page/graph.js";
@@ -97,7 +97,8 @@ function wordsFor(node) {
 
 function lastShot(text) {
     try {
-        return parseStoryboard(text).at(-1)?.words ?? "";
+        const { shots, standing } = readStoryboard(text);
+        return [standing, shots.at(-1)?.words].filter(Boolean).join(", ");
     } catch {
         return "";
     }

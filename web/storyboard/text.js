@@ -10,12 +10,13 @@ const ENDS = new RegExp("\\r\\n|[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]", "
 const TIME = /^(?:(\p{Nd}+):(?=[0-5]?\p{Nd}(?:\.\p{Nd}+)?s?$))?(\p{Nd}+(?:\.\p{Nd}+)?)s?$/iu;
 const LIKE_A_TIME = /^[-+]?[\p{Nd}.:]+[a-z]*$/iu;
 const BLOCK = new RegExp(
-    `\\[[${SPACE}]*[\\p{Nd}:.]+s?` +
-        `(?:[${SPACE},=]+(?:cut|dissolve|seed)(?![\\p{L}\\p{N}_])[^\\]]*)?[${SPACE}]*\\]`,
+    `\\[[${SPACE}]*(?:all|[\\p{Nd}:.]+s?` +
+        `(?:[${SPACE},=]+(?:cut|dissolve|seed)(?![\\p{L}\\p{N}_])[^\\]]*)?)[${SPACE}]*\\]`,
     "iu",
 );
 const WORD = new RegExp(`[^${SPACE},=]+`, "g");
 const INNER_SPACE = new RegExp(`[${SPACE}]+`, "g");
+const ALL = "all";
 const WORDS = ["cut", "dissolve", "seed"];
 const MEANT = {
     ...{ fade: "dissolve", crossfade: "dissolve", xfade: "dissolve", blend: "dissolve" },
@@ -46,6 +47,11 @@ export class StoryboardError extends Error {
  * Throws StoryboardError for what cannot be read.
  */
 export function parseStoryboard(text) {
+    return readStoryboard(text).shots;
+}
+
+/** The same, {shots, standing}: beside the shots what is said of every one of them, or "". */
+export function readStoryboard(text) {
     const length = [...text].length;
     if (length > LONGEST)
         throw new StoryboardError(
@@ -53,17 +59,18 @@ export function parseStoryboard(text) {
         );
     const all = linesOf(text);
     const lines = all.filter((line) => line.bare && !line.bare.startsWith("#"));
-    if (!lines.some((line) => line.bare.startsWith("["))) return plain(lines);
-    const shots = [];
+    if (!lines.some((line) => line.bare.startsWith("["))) return { shots: plain(lines), standing: "" };
+    const blocks = [];
     for (const line of lines) {
         checkBegins(line);
-        if (line.bare.startsWith("[")) shots.push(shotOn(line, notesAbove(all, line)));
-        else if (!shots.length)
+        if (line.bare.startsWith("[")) blocks.push(blockOn(line, notesAbove(all, line)));
+        else if (!blocks.length)
             throw wrong(line, line.from, "text before the first shot: begin with [0s].");
-        else addPart(shots.at(-1), line, line.from);
+        else addPart(blocks.at(-1), line, line.from);
     }
+    const shots = blocks.filter((shot) => !shot.all);
     for (const shot of shots) if (!shot.words) throw noPrompt(shot);
-    return shots;
+    return { shots, standing: standingIn(blocks.filter((shot) => shot.all)) };
 }
 
 /** Throws StoryboardError unless the shots make a storyboard that is over after `end` seconds. */
@@ -134,7 +141,16 @@ function checkBegins(line) {
         );
 }
 
-function shotOn(line, from) {
+/** The words after [all], of which there may be one. */
+function standingIn([first, second]) {
+    if (second) throw at(second, "a second [all]: what holds for every shot is said in one place.");
+    if (first && !first.words)
+        throw at(first, "[all] says nothing: write after it what holds for every shot.");
+    return first?.words ?? "";
+}
+
+/** A shot; of [all] the same without times, its `all` set. */
+function blockOn(line, from) {
     const close = line.bare.indexOf("]");
     const inside = line.bare.slice(1, close < 0 ? undefined : close);
     if (close < 0 || inside.includes("["))
@@ -144,11 +160,18 @@ function shotOn(line, from) {
         return { text: found[0], from: begin, to: begin + found[0].length };
     });
     if (!words.length) throw wrong(line, line.from, `an empty block: ${FORM}.`);
-    const header = { from: line.from, to: line.from + close + 1, words, ...readHeader(line, words) };
+    const all = words[0].text.toLowerCase() === ALL;
+    if (all && words.length > 1)
+        throw wrong(
+            line, words[1].from,
+            "[all] stands alone in its brackets: it has neither time nor seed.",
+        );
+    const meant = all ? {} : readHeader(line, words);
+    const header = { from: line.from, to: line.from + close + 1, words, ...meant };
     const { start, transition, dissolve, seed } = header;
     const block = { from, to: header.to, header, parts: [] };
     const shot = { start, words: "", transition, dissolve, seed, where: place(line, line.from), block };
-    shot.at = line.from;
+    Object.assign(shot, { at: line.from, all });
     addPart(shot, line, header.to);
     return shot;
 }

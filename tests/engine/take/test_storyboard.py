@@ -17,8 +17,9 @@ from longtake.engine.take.storyboard import (
     joint_prompt,
     merged,
     moved,
+    with_standing,
 )
-from longtake.engine.take.storyboard_text import parse_storyboard
+from longtake.engine.take.storyboard_text import parse_storyboard, read_storyboard
 
 CASES = json.loads(Path(__file__).with_name("storyboards.json").read_text(encoding="utf-8"))
 TEXT = """
@@ -35,11 +36,12 @@ TEXT = """
 def read(text: str, end: Fraction) -> dict:
     """The shots in a text, or what is wrong with it, as the table has them."""
     try:
-        shots = checked(parse_storyboard(text))
-        check_end(shots, end)
+        shots, standing = read_storyboard(text)
+        check_end(checked(shots), end)
     except StoryboardError as error:
         return {"error": str(error)}
-    return {"shots": [[*map(plain, facts(shot))] for shot in shots]}
+    found = {"shots": [[*map(plain, facts(shot))] for shot in shots]}
+    return found | ({"standing": standing} if standing else {})
 
 
 def plain(value):
@@ -48,7 +50,7 @@ def plain(value):
 
 
 def facts(shot: Shot) -> tuple:
-    return shot.start, shot.prompt, shot.transition, shot.dissolve, shot.seed
+    return shot.start, shot.words, shot.transition, shot.dissolve, shot.seed
 
 
 def test_blocks_become_shots():
@@ -57,6 +59,17 @@ def test_blocks_become_shots():
         (4, "a blue cube on the snow", "cut", 0, None),
         (Fraction(131, 2), "the cube again, closer", "dissolve", Fraction(1, 2), 7),
     ]
+
+
+def test_what_is_said_of_all_begins_every_prompt_and_is_none_of_its_own_words():
+    shots = parse_storyboard("[0s] she opens a door\n[all] A woman in red.\n[4s] she leaves")
+    assert [shot.prompt for shot in shots] == [
+        "A woman in red. she opens a door",
+        "A woman in red. she leaves",
+    ]
+    assert [shot.words for shot in shots] == ["she opens a door", "she leaves"]
+    assert parse_storyboard("[all] on snow\n[0s] a ball")[0].prompt == "on snow, a ball"
+    assert with_standing(with_standing(shots, "x"), "y")[0].prompt == "y, she opens a door"
 
 
 def test_text_without_blocks_is_one_shot_and_blank_text_none():
@@ -70,7 +83,7 @@ def test_text_without_blocks_is_one_shot_and_blank_text_none():
 def test_what_is_written_is_read_or_told_where_it_is_wrong(case):
     """tests/browser/test_strip.py holds the strip in the browser to the same table."""
     assert read(case["text"], Fraction(case["end"])) == {
-        key: case[key] for key in ("shots", "error") if key in case
+        key: case[key] for key in ("shots", "standing", "error") if key in case
     }
     assert "\n" not in case.get("error", "")
 
