@@ -7,8 +7,9 @@ from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.comfyui.graph import watch_queue
+from ..host.comfyui.media_folders import put_samples
 from ..host.comfyui.offers import offer_replacements
-from ..host.comfyui.samples import put_samples
 from .inputs.sockets import guarded
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
@@ -92,4 +93,5 @@ class Extension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         put_samples()  # older hosts do not call on_load
+        watch_queue()
         return NODES

@@ -1,7 +1,9 @@
 """Media files in ComfyUI's own folders, by the names they have in graphs."""
 
+import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import folder_paths
 
 from ...models.errors import InputError
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"  # what workflows begin with
 NEWEST = 100  # files of the output folder that are in a menu
 IN_FOLDER = re.compile(r"(.+) ?\[(input|output|temp)\]")
+log = logging.getLogger(__name__)
 
 
 def folders() -> dict[str, Path]:
@@ -87,3 +91,16 @@ def _modified(file: Path) -> float:
         return file.stat().st_mtime
     except OSError:  # deleted meanwhile
         return 0.0
+
+
+def put_samples() -> None:
+    """Copy samples into the input folder that are not there. If it takes none, the log says so."""
+    folder = folders()["input"]
+    for sample in sorted(SAMPLES.iterdir()):
+        if (folder / sample.name).exists():
+            continue
+        try:
+            shutil.copyfile(sample, folder / sample.name)
+        except OSError as error:
+            why = error.strerror or error
+            log.warning("longtake: %s is not put into the input folder: %s", sample.name, why)

@@ -3,18 +3,17 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import folder_paths
-from comfy.cli_args import args
 
 from ...engine.files import LONGEST_PATH, is_too_long, is_writable
 from ...engine.media.names import safe_name
 from ...engine.media.publish import check_space
 from ...models.errors import InputError, OutputError
+from .graph import fill_in_values, queued_graph
 
 DATE = {  # placeholders of ComfyUI's names, and strftime's codes
     "year": "%Y",
@@ -28,9 +27,6 @@ DATE = {  # placeholders of ComfyUI's names, and strftime's codes
 DATED = re.compile(r"%date:([^%]*)%")
 PARTS = {"yyyy": "%Y", "yy": "%y", "M": "%m", "d": "%d", "h": "%H", "m": "%M", "s": "%S"}
 PART = re.compile(r"yyyy|yy|MM?|dd?|hh?|mm?|ss?")
-VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
-NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
-MAX_VALUE = 40  # bytes
 HIDDEN_NAME = "." * 45  # as much as is added to a name while its file is written
 
 
@@ -39,37 +35,11 @@ def output_folder() -> Path:
 
 
 def fill_in_dates(prefix: str, width: int, height: int) -> str:
-    """Replace %year%, %width%, %date:yyyy-MM-dd% and so on, as ComfyUI's own nodes do.
-
-    Raises:
-        InputError: for what is no text.
-    """
-    if not isinstance(prefix, str):
-        raise InputError(f"a file's name must be text, not {type(prefix).__name__}.")
+    """Replace %year%, %width%, %date:yyyy-MM-dd% and so on, as ComfyUI's own nodes do."""
     name = prefix.replace("%width%", str(width)).replace("%height%", str(height))
     for word, code in DATE.items():
         name = name.replace(f"%{word}%", time.strftime(code))
     return DATED.sub(lambda found: PART.sub(_part_of_date, found[1]), name)
-
-
-def fill_in_values(prefix: str, prompt: Mapping[str, Mapping[str, Any]] | None) -> str:
-    """Replace %Sample.seed% by the value of that widget of the node with that title or class.
-
-    Args:
-        prefix: what the user typed; what is not in the graph stays as it is.
-        prompt: the graph, in API form.
-    """
-
-    def widget_value(found: re.Match[str]) -> str:
-        for node in (prompt or {}).values():
-            names = node.get("_meta", {}).get("title"), node.get("class_type")
-            value = node.get("inputs", {}).get(found[2])
-            if found[1] in names and isinstance(value, str | int | float):
-                short = NOT_IN_NAMES.sub("_", str(value)).encode("utf-8", "replace")[:MAX_VALUE]
-                return short.decode("utf-8", "ignore").strip(" .")
-        return found[0]
-
-    return VALUE.sub(widget_value, prefix)
 
 
 def _part_of_date(found: re.Match[str]) -> str:
@@ -82,11 +52,13 @@ def _part_of_date(found: re.Match[str]) -> str:
 def check_prefix(prefix: str) -> None:
     """Refuse a name under which nothing can be saved, before anything is generated.
 
+    Values of widgets are filled in from the graph that is being queued, where there is one.
+
     Raises:
         InputError: for a name that is not allowed, or with a link out of the output folder.
         OutputError: if its folder cannot be written to, or the disk is full.
     """
-    name = safe_name(fill_in_dates(prefix, 8192, 8192))
+    name = safe_name(fill_in_dates(fill_in_values(prefix, queued_graph()), 8192, 8192))
     folder = inside_output(name)
     if is_too_long(folder / (name.name + HIDDEN_NAME)):
         raise InputError(
@@ -136,11 +108,3 @@ def highest_number(folder: Path, stem: str) -> int:
     found = (file.name for file in folder.iterdir() if file.name.startswith(f"{stem}_"))
     numbers = (name[len(stem) + 1 :].split("_")[0] for name in found)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
-
-
-def graph_metadata(hidden: Any) -> dict[str, Any]:
-    """The graph to embed, by the names that ComfyUI uses; none under --disable-metadata."""
-    if args.disable_metadata:
-        return {}
-    graph = dict(hidden.extra_pnginfo or {})
-    return graph if hidden.prompt is None else {**graph, "prompt": hidden.prompt}

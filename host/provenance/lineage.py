@@ -16,6 +16,7 @@ import nodes  # ComfyUI's module, not the folder of this pack
 from ...engine.provenance.signing import SourceFile, Statement
 from ..comfyui.file_hash import sha256_of
 from ..comfyui.folders import BUILT_IN, built_in_weights
+from ..comfyui.graph import without_notes
 from ..comfyui.media_folders import media_named
 
 Graph = Mapping[str, Mapping[str, Any]]
@@ -75,11 +76,7 @@ def statement_of(prompt: Graph | None, node: str | None) -> Statement:
 
 def graph_hash(prompt: Graph) -> str:
     """SHA-256 of a graph in API form, as it is embedded in the file but with keys sorted."""
-    plain = {
-        key: {k: v for k, v in node.items() if k != "is_changed"}  # which ComfyUI adds
-        for key, node in prompt.items()
-    }
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(without_notes(prompt), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

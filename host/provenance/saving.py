@@ -5,7 +5,7 @@ from typing import Any
 
 from comfy_api.latest import Input
 
-from ..comfyui.output import fill_in_values, graph_metadata
+from ..comfyui.graph import fill_in_values, graph_metadata
 from ..video.save import SavedVideo, SaveOptions, save_video
 from .credentials import Signing
 from .mark import mark_stage

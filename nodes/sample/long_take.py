@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
 from ...host.comfyui.films import films_lost
-from ...host.comfyui.output import graph_metadata
+from ...host.comfyui.graph import graph_metadata
 from ...host.take.long_take import film_take
 from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
 from ...host.take.storyboards import one_shot, with_audio

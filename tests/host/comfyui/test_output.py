@@ -69,21 +69,6 @@ def test_dates_are_filled_in_as_cores_save_nodes_have_them(output, monkeypatch):
         output.check_prefix("%date:hh:mm%")
 
 
-def test_values_of_widgets_are_filled_in_by_title_or_class(output):
-    graph = {
-        "1": {"class_type": "LongtakeSample", "_meta": {"title": "Sample"},
-              "inputs": {"seed": 7, "cfg": 4.5, "latent": ["2", 0]}},
-        "2": {"class_type": "LongtakePrompt", "inputs": {"text": "a/../" + "ö" * 30 + ":"}},
-    }  # fmt: skip
-    filled = output.fill_in_values("%Sample.seed%_%Sample.cfg%/%LongtakeSample.seed%", graph)
-    assert filled == "7_4.5/7"
-    text = output.fill_in_values("x%LongtakePrompt.text%", graph)
-    assert text == "xa_.._" + "ö" * 17
-    for unknown in ("%Sample.latent%", "%Gone.seed%", "%Sample.gone%", "%year%", "50%.%"):
-        assert output.fill_in_values(unknown, graph) == unknown
-    assert output.fill_in_values("%Sample.seed%", None) == "%Sample.seed%"
-
-
 def test_a_folder_that_takes_no_files_is_found_before_anything_is_made(
     output, tmp_path, monkeypatch
 ):
