@@ -24,8 +24,9 @@ NEWEST = "newest"  # each as pip chooses for this Python: what those have who in
 SAFETENSORS = "safetensors"
 PYAV = ("14.2.0", "16.0.1", "17.1.0")  # ComfyUI's bounds, and the last without names for all
 TESTS = (
-    *("tests/engine/media", "tests/engine/frames", "tests/engine/provenance"),
-    *("tests/host/video", "tests/nodes/test_save.py", "tests/test_av_names.py"),
+    *("tests/engine/container", "tests/engine/media", "tests/engine/frames"),
+    *("tests/engine/provenance", "tests/host/video", "tests/nodes/test_save.py"),
+    "tests/test_av_names.py",
 )
 Counts = dict[str, Counter]
 """Of each folder of tests, how many passed, failed or were skipped."""

@@ -5,7 +5,7 @@
 
     register()                 # from here on: import longtake, and all of NEIGHBOURS
 
-    python pack.py longtake.engine.media.salvage FILE     runs one of its modules as a program
+    python pack.py longtake.engine.container.salvage FILE     runs one of its modules as a program
 
 ComfyUI loads the pack under a name of its own choice; here it is `longtake`. Its folder must not
 stay on sys.path, where its nodes/ would hide ComfyUI's nodes.py.

@@ -1,4 +1,4 @@
-"""What a crash left of a video becomes a video, without ComfyUI, by ComfyUI's own Python.
+"""What a crash left of a video becomes a video, without ComfyUI, by any Python that has PyAV.
 
     python salvage.py               lists unfinished videos in ComfyUI's output folder
     python salvage.py FOLDER        those in another, such as that of --output-directory
@@ -6,7 +6,8 @@
 
 What a crash left and nobody can use is deleted from a folder that is looked into, after an hour.
 
-`python` is ComfyUI's, in portable Windows the one in python_embeded; from any folder.
+Any Python that has PyAV and nothing else will do, such as ComfyUI's, in portable Windows the one in
+python_embeded; from any folder.
 """
 
 import sys
@@ -30,7 +31,7 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     sys.modules["longtake"] = pack = ModuleType("longtake")
     pack.__path__ = [str(ROOT)]
-    from longtake.engine.media.salvage import main
+    from longtake.engine.container.salvage import main
 
     found = sys.argv[1:] or [str(folder) for folder in output_folders()]
     main(found or sys.exit("salvage.py: there is no output folder here: name one."))

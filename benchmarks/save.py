@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from _measure import import_core
 
-from longtake.engine.media.publish import UNFINISHED, leftovers
+from longtake.engine.container.publish import UNFINISHED, leftovers
+from longtake.engine.container.salvage import salvage
 from longtake.engine.media.reader import media_facts, read_frames
-from longtake.engine.media.salvage import salvage
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import LongtakeError

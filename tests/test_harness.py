@@ -105,7 +105,7 @@ def test_registering_again_changes_nothing_but_the_path(monkeypatch):
 
 
 def test_a_module_of_the_pack_runs_as_a_program_with_its_exit_code(tmp_path):
-    command = [sys.executable, *map(str, dev.program("engine.media.salvage", tmp_path)[1:])]
+    command = [sys.executable, *map(str, dev.program("engine.container.salvage", tmp_path)[1:])]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, f"0 unfinished videos in {tmp_path}\n")
     done = subprocess.run([*command, "--no"], cwd=tmp_path, capture_output=True, check=False)

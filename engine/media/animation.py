@@ -12,7 +12,8 @@ from av.filter import Graph
 from numpy.typing import NDArray
 from PIL import Image
 
-from .formats import Format, Quality, encoder_of
+from ..container.formats import Format, Quality, encoder_of
+from ..container.verify import incomplete
 
 Frames = Callable[[], Iterator[NDArray[np.uint8]]]
 """Gives the frames, (h, w, 3) each, from the first one at each call."""
@@ -163,3 +164,23 @@ def _embed(path: Path, metadata: Mapping[str, str]) -> None:
         whole = whole[:20] + bytes([whole[20] | HAS_EXIF]) + whole[21:] + chunk
         file.seek(0)
         file.write(whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:])
+
+
+def check_animation(file: Path, path: Path) -> None:
+    """Raises OutputError, with the name `path`, if the end of a file is missing, or its last
+    picture cannot be seen."""
+    if not (file.is_file() and _is_complete(file)):
+        raise incomplete(file, path)
+
+
+def _is_complete(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(8)
+            size, end = opened.seek(-1, 2) + 1, opened.read()
+        with Image.open(file) as picture:
+            picture.seek(getattr(picture, "n_frames", 1) - 1)
+            picture.load()
+    except (OSError, EOFError, ValueError, SyntaxError):
+        return False
+    return end == b";" if head[:3] == b"GIF" else int.from_bytes(head[4:], "little") + 8 == size

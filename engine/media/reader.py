@@ -1,16 +1,14 @@
 """Video files that may come from strangers: what is in them, and their frames.
 
-Nothing a file claims is trusted. Its container must be one of a few and is opened as that one, so
-that no playlist with a video's name can lead to other files; the size and length it claims must be
-within limits before a frame is decoded, and frames are counted as they are read.
+Nothing a file claims is trusted. The size and length it claims must be within limits before a frame
+is decoded, and frames are counted as they are read.
 """
 
 import math
 import re
-import sys
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,16 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..container.audio import can_be_heard
+from ..container.formats import MAX_SIDE
+from ..container.opening import MATROSKA, MOV, codec_of, container_of, open_media
+from ..container.salvage import salvage_command
 from ..rates import MAX_RATE
 from ..rounding import nearest
 from .displayed import Look, displayed, look_of
-from .formats import MAX_SIDE
-from .sound import can_be_heard
 
-MOV, MATROSKA, AVI, GIF = "mov", "matroska", "avi", "gif"  # as libavformat calls them
 CRF = re.compile(rb"[ /]crf=([0-9]{1,2}(?:\.[0-9]+)?)")
-MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
-READABLE = "mp4, mov, mkv, webm, avi and gif"
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave it out
 CHUNK = 2**27  # bytes of frames at a time, at most
 SEEK_BACK = 3  # seconds before a frame from which to decode, so that a keyframe comes first
@@ -123,61 +120,6 @@ class MediaFacts:
         return min(max(0, due), self.frames)
 
 
-def container_of(path: Path) -> str:
-    """The kind of container, by a file's first bytes.
-
-    Raises:
-        InputError: if it is not a regular file, or not one of READABLE.
-    """
-    if not path.is_file():
-        raise InputError(f"{path.name} does not exist, or is not a file.")
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] in MOV_BOXES:
-        return MOV
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return MATROSKA
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return AVI
-    if head[:4] == b"GIF8":
-        return GIF
-    problem = "is empty" if not head else "is not a video that can be read"
-    raise InputError(f"{path.name} {problem}: {READABLE} files can be.")
-
-
-@contextmanager
-def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a video file as what its first bytes say it is.
-
-    Raises:
-        InputError: if it is damaged or has no video stream; also for damage found while it is open.
-    """
-    with opened_as(container_of(path), path) as container:
-        if not container.streams.video:
-            raise InputError(f"{path.name} has no video stream.")
-        yield container
-
-
-@contextmanager
-def opened_as(kind: str, path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file as one kind of container. Raises InputError for damage, then or while open."""
-    try:
-        with av.open(str(path), format=kind, options={"protocol_whitelist": "file"}) as container:
-            yield container
-    except av.FFmpegError as error:
-        if isinstance(error, OSError) and not isinstance(error, EOFError):
-            raise
-        raise InputError(
-            f"{path.name} is damaged or cut off ({error.strerror}): make or download it again."
-        ) from error
-
-
-def codec_of(stream: Any) -> str:
-    """The codec's own name, whichever library decodes it: av1, not libdav1d."""
-    codec = stream.codec_context.codec
-    return getattr(codec, "canonical_name", codec.name)
-
-
 def media_facts(path: Path, limits: MediaLimits = LIMITS) -> MediaFacts:
     """Read a file's index and its first frame.
 
@@ -223,12 +165,6 @@ def _too_long(path: Path, limits: MediaLimits) -> InputError:
         f"{path.name} is too long: at most {limits.seconds / 3600:g} hours and {limits.frames} "
         f"frames can be read."
     )
-
-
-def salvage_command(path: Path) -> str:
-    """What recovers a video without ComfyUI, to be typed as it is into any folder's console."""
-    script = Path(__file__).resolve().parents[2] / "salvage.py"
-    return f'"{sys.executable}" "{script}" "{path}"'
 
 
 def _times(path: Path, container: Any, stream: Any, limits: MediaLimits) -> list[int]:

@@ -10,9 +10,11 @@ import av
 import numpy as np
 
 from ...models.errors import InputError
+from ..container.audio import LAYOUTS, layout_of
+from ..container.opening import GIF, MATROSKA, MOV, container_of, opened_as
 from ..rounding import nearest
-from .reader import GIF, MATROSKA, MOV, SEEK_BACK, container_of, opened_as
-from .sound import LAYOUTS, Sound, channels_in, layout_of, sound_frame
+from .reader import SEEK_BACK
+from .sound import Sound, channels_in, sound_frame
 
 LONGEST_SOUND = 3 * 3600  # seconds in memory: 4 GB of stereo
 READABLE_SOUND = "wav, mp3, flac, ogg, opus, m4a, aac and aiff, and mp4, mov, mkv, webm and avi"

@@ -6,7 +6,6 @@ that was asked for, with its index first; that may then be signed, is flushed to
 gets its name.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from fractions import Fraction
@@ -20,10 +19,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from ...models.errors import InputError
-from ..files import hide
-from .animation import write_animation
-from .displayed import BT709
-from .formats import (
+from ..container.audio import packets_of
+from ..container.formats import (
     MP4,
     VISUALLY_LOSSLESS,
     Format,
@@ -32,12 +29,16 @@ from .formats import (
     encoder_of,
     encoder_options,
 )
-from .publish import Finish, hidden_file, publish, refuse_existing
-from .reader import media_facts, open_media, read_frames
-from .sound import Sound, packets_of
+from ..container.publish import Finish, hidden_file, publish, refuse_existing
+from ..container.remux import remux, tag, tags_of, text_of
+from ..container.tracks import Track, copied_track, encoded_track, mux
+from ..container.verify import check_complete
+from ..files import hide
+from .animation import check_animation, write_animation
+from .displayed import BT709
+from .reader import media_facts, read_frames
+from .sound import Sound
 from .sound_part import SoundPart
-from .tracks import Track, copied_track, encoded_track, mux
-from .verify import check_complete
 
 # empty_moov, the usual recipe, writes the index before the timing of the first packets is known
 # and shifts it; delay_moov waits for them.
@@ -46,7 +47,6 @@ FRAGMENTED = {
     "frag_duration": "125000",  # microseconds
     "flush_packets": "1",
 }
-CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 INTERMEDIATE = Quality(crf=10, preset="veryfast")  # of the mp4 that an animation is made from
 
 
@@ -111,36 +111,23 @@ def copy_video(
     check: Callable[[], Any] = lambda: None,
     quality: Quality = VISUALLY_LOSSLESS,
     keep: bool = True,
-    frames: int | None = None,
 ) -> None:
-    """The same video stream, packet for packet, in a new file with its index first.
+    """The same video in a new file: its own packets, or an animation of its decoded frames.
 
     Args:
-        source: an mp4, mov, mkv or webm whose codec is the format's; of any codec for an animation,
-            which is made from the decoded frames.
-        path: of the new file, with the format's suffix; its folder must exist. Never overwritten.
-        metadata: tags to add or replace, JSON values by name.
-        form: container and codec.
-        sound: in place of the source's own.
-        finish: see publish.Finish.
-        check: called for every packet; an exception from it ends the writing.
+        source: as of remux; of any codec for an animation.
         quality: of an animation.
-        keep: whether to keep the source's tags.
-        frames: copy only so many video packets, and the sound up to their end or the first damage.
-
-    Raises:
-        InputError: if the source is not a video, or its codec is not the format's.
-        OutputError: if the file exists, or it cannot be written.
-        Whatever `finish` or `check` raises. Nothing is left behind then.
+        The others, and what is raised: see remux.
     """
+    if not form.animation:
+        options = {"metadata": metadata, "finish": finish, "check": check, "keep": keep}
+        remux(source, path, form, sound=sound, **options)
+        return
     refuse_existing(path)
     with hidden_file(path, "whole", form.suffix) as whole:
-        tags = {**(_tags_of(source) if keep else {}), **(metadata or {})}
-        if form.animation:
-            _animate(source, whole, form, quality, tags, check)
-            check_complete(whole, path)
-        else:
-            check_complete(whole, path, _remux(source, whole, form, sound, tags, check, frames))
+        tags = {**(tags_of(source) if keep else {}), **(metadata or {})}
+        _animate(source, whole, form, quality, tags, check)
+        check_animation(whole, path)
         publish(whole, path, finish)
 
 
@@ -180,13 +167,13 @@ def _encode(
         form, quality = MP4, INTERMEDIATE
     with ExitStack() as stack:
         container = stack.enter_context(av.open(growing, "w", format="mp4", options=FRAGMENTED))
-        _tag(container, metadata)
+        tag(container, metadata)
         stream = _video_stream(container, frames, form, quality)
         tracks = [Track(stream, frames.packets(stream))]
         if isinstance(sound, Path):
             tracks += copied_track(stack, container, sound, "audio", form.sound_codecs)
         elif sound is not None:
-            tracks.append(encoded_track(container, sound.frames(), sound.rate, sound.layout, form))
+            tracks.append(encoded_track(container, sound, form))
         container.start_encoding()
         hide(growing)
         return mux(container, tracks, cut=not isinstance(sound, Path))
@@ -246,55 +233,6 @@ def _yuv_frames(
             )
 
 
-def _tag(container: av.container.OutputContainer, metadata: Mapping[str, Any]) -> None:
-    for name, value in metadata.items():
-        container.metadata[name] = _text(value)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _tags_of(source: Path) -> dict[str, str]:
-    with open_media(source) as old:
-        return {k: v for k, v in old.metadata.items() if k not in CONTAINER_TAGS}
-
-
-def _remux(
-    source: Path,
-    whole: Path,
-    form: Format,
-    sound: Sound | None,
-    metadata: Mapping[str, Any],
-    check: Callable[[], Any],
-    frames: int | None,
-) -> int:
-    with ExitStack() as stack:
-        old = stack.enter_context(open_media(source))
-        options = _container_options(form, old.streams.video[0].time_base)
-        muxer = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}[form.suffix]
-        new = stack.enter_context(av.open(whole, "w", format=muxer, options=options))
-        _tag(new, metadata)
-        tracks = copied_track(stack, new, source, "video", (form.codec,))
-        if sound is None:
-            tracks += copied_track(stack, new, source, "audio", form.sound_codecs)
-        else:
-            tracks.append(encoded_track(new, sound.frames(), sound.rate, sound.layout, form))
-        if frames is not None:
-            tracks = [tracks[0].first(frames), *(track.until_damage() for track in tracks[1:])]
-        return mux(new, tracks, cut=sound is not None or frames is not None, check=check)
-
-
-def _container_options(form: Format, tick: Fraction) -> dict[str, str]:
-    if form.suffix != ".mp4":
-        return {"cues_to_front": "1"}
-    # Older PyAV would round times to 1/90000 s, which cannot express 24000/1001 frames a second.
-    return {
-        "movflags": "faststart+use_metadata_tags",
-        "video_track_timescale": str(tick.denominator),
-    }
-
-
 def _animate(
     source: Path,
     whole: Path,
@@ -315,5 +253,5 @@ def _animate(
         whole,
         form,
         quality,
-        {name: _text(value) for name, value in metadata.items()},
+        {name: text_of(value) for name, value in metadata.items()},
     )

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import folder_paths
 
+from ...engine.container.names import safe_name
+from ...engine.container.publish import check_space
 from ...engine.files import LONGEST_PATH, is_too_long, is_writable
-from ...engine.media.names import safe_name
-from ...engine.media.publish import check_space
 from ...models.errors import InputError, OutputError
 from .graph import fill_in_values, queued_graph
 

@@ -14,9 +14,9 @@ from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import Input, io, ui
 from torch import Tensor
 
+from ...engine.container.publish import check_space, claim, writing_bytes
 from ...engine.files import discard, is_writable
 from ...engine.frames.stream import with_a_picture
-from ...engine.media.publish import check_space, claim, writing_bytes
 from ...engine.media.writer import write_video
 from ...engine.take.splice import spliced
 from ...engine.take.time_left import bytes_of, duration

@@ -10,7 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
-from ...engine.media.publish import video_bytes
+from ...engine.container.publish import video_bytes
 from ...engine.take.layout import Take
 from ...engine.take.time_left import (
     BUSY,

@@ -8,10 +8,10 @@ from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
+from ...engine.container.formats import VISUALLY_LOSSLESS, Quality
+from ...engine.container.publish import check_space, writing_bytes
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import with_a_picture, without_first
-from ...engine.media.formats import VISUALLY_LOSSLESS, Quality
-from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.sound import Sound
 from ...engine.media.writer import write_video
 from ...engine.rounding import nearest

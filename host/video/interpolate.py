@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import Input
 from torch import Tensor
 
+from ...engine.container.publish import check_space, writing_bytes
 from ...engine.frames.interpolation import (
     Draw,
     Inbetween,
@@ -21,7 +22,6 @@ from ...engine.frames.interpolation import (
 )
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import with_even_sides
-from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ...models.errors import InputError
 from ..comfyui.films import film, temporary_file

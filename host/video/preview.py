@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...engine.media.formats import Format
+from ...engine.container.formats import Format
 from ...engine.media.reader import media_facts, read_frames
 from ...engine.media.still import POSTER, write_still
 from ..comfyui.films import shown, temporary_file

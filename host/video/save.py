@@ -11,11 +11,10 @@ from comfy.cli_args import args
 from comfy_api.latest import Input
 from torch import Tensor
 
-from ...engine.files import discard
-from ...engine.frames.prefetch import prefetch
-from ...engine.media.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
-from ...engine.media.names import safe_name
-from ...engine.media.publish import (
+from ...engine.container.formats import MP4, VISUALLY_LOSSLESS, Format, Quality
+from ...engine.container.names import safe_name
+from ...engine.container.opening import MOV
+from ...engine.container.publish import (
     Finish,
     check_space,
     claim,
@@ -23,7 +22,9 @@ from ...engine.media.publish import (
     publish,
     writing_bytes,
 )
-from ...engine.media.reader import MOV, crf_in
+from ...engine.files import discard
+from ...engine.frames.prefetch import prefetch
+from ...engine.media.reader import crf_in
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, write_still
 from ...engine.media.writer import copy_video, write_video

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 from comfy_api.latest import Input
 
+from ...engine.container.publish import check_space, writing_bytes
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.sheet import shape_of_sheet, sheet
-from ...engine.media.publish import check_space, writing_bytes
 from ...engine.media.writer import write_video
 from ...models.errors import InputError
 from ..comfyui.films import film, temporary_file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from comfy_api.latest import Input, InputImpl
 
-from ...engine.media.salvage import Salvaged, clean, salvage, unfinished
+from ...engine.container.salvage import Salvaged, clean, salvage, unfinished
 from ...models.errors import InputError
 from ..comfyui.media_folders import media_named
 from ..comfyui.output import output_folder

@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ...engine.media.formats import MP4, Quality
+from ...engine.container.formats import MP4, Quality
 from ...engine.rates import MAX_RATE, frame_rate
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.latent import to_canvas

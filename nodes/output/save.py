@@ -2,7 +2,7 @@
 
 from comfy_api.latest import InputImpl, io
 
-from ...engine.media.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
+from ...engine.container.formats import FORMATS, PRESETS, Quality, check_quality, encoder_of
 from ...engine.media.still import PICTURES
 from ...host.comfyui.node_text import show_text
 from ...host.comfyui.output import check_prefix

@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from longtake.engine.media.sound import LAYOUTS, Sound
+from longtake.engine.container.audio import LAYOUTS
+from longtake.engine.media.sound import Sound
 
 STEP = 7  # levels from one frame to the next
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from longtake.engine.media.formats import FORMATS
+from longtake.engine.container.formats import FORMATS
 from longtake.engine.media.reader import crf_in, media_facts, read_frames
 from longtake.models.errors import InputError, OutputError
 from tests.engine.clips import clip, read_sound
@@ -82,7 +82,7 @@ def made(host, inputs):
 def test_what_is_as_asked_for_is_copied_and_the_rest_is_encoded_once(host, video, tmp_path):
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.media.formats import Quality
+    from longtake.engine.container.formats import Quality
     from longtake.host.video.save import SaveOptions
 
     path = made(host, {"crf": 21, "preset": "veryfast"})
@@ -151,7 +151,7 @@ STRANGE = {  # what a stranger may hand over -> (frames, width, height) of what 
 def test_files_of_strangers_are_saved_right_or_refused_in_a_line(host, video, tmp_path, kind, crf):
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.media.formats import Quality
+    from longtake.engine.container.formats import Quality
     from longtake.host.video.save import SaveOptions
 
     make, expected = STRANGE[kind]
@@ -244,7 +244,7 @@ def test_a_full_disk_is_reported_before_anything_runs(host, monkeypatch):
     class Usage:
         free = 40 * 2**20
 
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda folder: Usage)
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", lambda folder: Usage)
     assert "has 40 MiB free" in host.refusal(node_of())
 
 
@@ -258,8 +258,8 @@ def test_a_disk_that_fails_leaves_no_stub_and_the_next_save_works(host, video, m
     before = set((host.base / "output").rglob("*"))
     failing = {
         "while encoding": ("longtake.engine.media.writer.mux", FORMATS["webm vp9"]),
-        "while copying": ("longtake.engine.media.writer.mux", FORMATS["mp4 h264"]),
-        "at the end": ("longtake.engine.media.publish.os.fsync", FORMATS["gif"]),
+        "while copying": ("longtake.engine.container.remux.mux", FORMATS["mp4 h264"]),
+        "at the end": ("longtake.engine.container.publish.os.fsync", FORMATS["gif"]),
     }
     target, form = failing[where]
 
@@ -281,7 +281,7 @@ def test_cancel_stops_every_stage_and_leaves_nothing(host, video, monkeypatch, n
     import comfy.model_management as mm
     from comfy_api.latest import InputImpl
 
-    from longtake.engine.media.formats import Quality
+    from longtake.engine.container.formats import Quality
     from longtake.host.video.save import SaveOptions
 
     source = InputImpl.VideoFromFile(str(made(host, {"crf": 30})))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from longtake.engine.media.formats import FORMATS
+from longtake.engine.container.formats import FORMATS
 from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.tone import BT2020, ColourSpace, as_sdr
 from longtake.engine.media.writer import copy_video, write_video

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longtake.engine.media.formats import FORMATS, Quality, check_quality, encoder_of
+from longtake.engine.container.formats import FORMATS, Quality, check_quality, encoder_of
 from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.still import write_still

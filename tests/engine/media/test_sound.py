@@ -6,9 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from longtake.engine.media.formats import FORMATS
+from longtake.engine.container.audio import ENCODED_AS, LAYOUTS, layout_of
+from longtake.engine.container.formats import FORMATS
 from longtake.engine.media.reader import media_facts
-from longtake.engine.media.sound import ENCODED_AS, LAYOUTS, Sound, layout_of
+from longtake.engine.media.sound import Sound
 from longtake.engine.media.sound_part import sound_of
 from longtake.engine.media.writer import copy_video, write_video
 from longtake.models.errors import InputError, OutputError
@@ -139,6 +140,6 @@ def test_channels_in_an_order_of_their_own_end_nothing(tmp_path):
 def test_what_an_encoder_refuses_is_not_the_sources_fault(tmp_path, monkeypatch):
     """Samples that run backwards in time, while the source is open and would be called damaged."""
     source = filmed(tmp_path / "a.avi", "pcm_s16le")
-    monkeypatch.setattr("longtake.engine.media.tracks.nearest", lambda time: -int(time))
+    monkeypatch.setattr("longtake.engine.container.tracks.nearest", lambda time: -int(time))
     with pytest.raises(OutputError, match=r"the new file cannot be written.*another format"):
         write_video(tmp_path / "b.mp4", [pictures()], FPS, sound=source)

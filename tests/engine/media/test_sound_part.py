@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from longtake.engine.media.sound import Sound, add_sound, sound_packets
+from longtake.engine.container.audio import add_sound, sound_packets
+from longtake.engine.media.sound import Sound
 from longtake.engine.media.sound_part import SOUND_ENDINGS, open_sound, sound_of
 from longtake.models.errors import InputError
 from tests.engine.clips import clip

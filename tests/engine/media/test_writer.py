@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.engine.media import writer
-from longtake.engine.media.formats import FORMATS
-from longtake.engine.media.publish import (
+from longtake.engine.container import remux
+from longtake.engine.container.formats import FORMATS
+from longtake.engine.container.publish import (
     claim,
     hidden_file,
     publish,
     video_bytes,
     writing_bytes,
 )
+from longtake.engine.media import writer
 from longtake.engine.media.reader import read_frames
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
@@ -519,16 +520,24 @@ def test_memory_does_not_grow_with_length(tmp_path):
 def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name, stage):
     """libavformat says nothing if what it writes last, on closing, fails."""
     form = next(form for form in FORMATS.values() if form.suffix == Path(name).suffix)
-    check = writer.check_complete
 
-    def cut_short(file, *rest):
-        if stage in file.name:
-            with file.open("r+b") as opened:
-                size = file.stat().st_size
-                opened.truncate(size // 2 if stage == ".part." else size - 9)
-        check(file, *rest)
+    def cut_short(check):
+        def checked(file, *rest):
+            if stage in file.name:
+                with file.open("r+b") as opened:
+                    size = file.stat().st_size
+                    opened.truncate(size // 2 if stage == ".part." else size - 9)
+            check(file, *rest)
 
-    monkeypatch.setattr(writer, "check_complete", cut_short)
+        return checked
+
+    for module, name_of_check in (
+        (writer, "check_complete"),
+        (remux, "check_complete"),
+        (writer, "check_animation"),
+    ):
+        check = getattr(module, name_of_check)
+        monkeypatch.setattr(module, name_of_check, cut_short(check))
     with pytest.raises(OutputError, match=f"{name} cannot be written: not all of it reached"):
         write_video(tmp_path / name, ramp(9), FPS, form=form)
     assert not list(tmp_path.iterdir())

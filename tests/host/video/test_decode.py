@@ -44,7 +44,7 @@ def test_a_full_disk_is_found_before_anything_is_decoded(decode, vae, latents, m
     class Full:
         free = 0
 
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda _: Full)
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", lambda _: Full)
     monkeypatch.setattr("longtake.host.video.decode.VideoDecoder.frames", None)
     with pytest.raises(OutputError, match="has 0 MiB free"):
         decode(vae, latents, Fraction(8))
@@ -58,6 +58,6 @@ def test_so_is_one_before_anything_is_interpolated(pack, monkeypatch):
         free = 0
 
     footage = footage_of(torch.zeros(3, 16, 16, 3), Fraction(8))
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", lambda _: Full)
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", lambda _: Full)
     with pytest.raises(OutputError, match="has 0 MiB free"):
         interpolate_video(footage, None, InterpolateOptions(None), images=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.engine.media.formats import FORMATS, Quality
+from longtake.engine.container.formats import FORMATS, Quality
 from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video

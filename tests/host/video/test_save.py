@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.engine.container.formats import FORMATS, Quality
+from longtake.engine.container.publish import RESERVE, writing_bytes
 from longtake.engine.media.displayed import Look
-from longtake.engine.media.formats import FORMATS, Quality
-from longtake.engine.media.publish import RESERVE, writing_bytes
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import OutputError
 from tests.host.video.conftest import files
@@ -37,7 +37,7 @@ def test_a_disk_that_fails_leaves_no_stub(save, made, comfyui, monkeypatch):
 
     output = comfyui.base / "output"
     before = files(output)
-    monkeypatch.setattr("longtake.engine.media.publish.os.fsync", full)
+    monkeypatch.setattr("longtake.engine.container.publish.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         save(made, "stub", {})
     assert files(output) == before
@@ -80,10 +80,10 @@ class Disk:
 
 def test_a_file_must_fit_twice(save, made, comfyui, monkeypatch):
     size = Path(made.get_stream_source()).stat().st_size
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", Disk(2 * size - 1))
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", Disk(2 * size - 1))
     with pytest.raises(OutputError, match="free some space"):
         save(made, "fits", {})
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", Disk(2 * size))
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", Disk(2 * size))
     assert save(made, "fits", {}).path.is_file()
 
 
@@ -93,10 +93,10 @@ def test_frames_in_memory_must_fit_as_estimated(save, comfyui, monkeypatch):
     images = torch.zeros(5, 32, 48, 3)
     video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=8))
     need = writing_bytes(5, 48, 32)
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", Disk(need - 1))
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", Disk(need - 1))
     with pytest.raises(OutputError, match="free some space"):
         save(video, "frames", {})
-    monkeypatch.setattr("longtake.engine.media.publish.shutil.disk_usage", Disk(need))
+    monkeypatch.setattr("longtake.engine.container.publish.shutil.disk_usage", Disk(need))
     assert save(video, "frames", {}).path.is_file()
 
 

@@ -1,6 +1,7 @@
 """What a crash has left of a video, made into an ordinary video.
 
-The node Salvage does this in ComfyUI, and salvage.py in the pack's folder without it.
+The node Salvage does this in ComfyUI, and salvage.py in the pack's folder without it, by any Python
+that has PyAV: nothing of this room imports anything else that is not Python's own.
 """
 
 import argparse
@@ -16,13 +17,12 @@ import av
 from ...models.errors import InputError, LongtakeError
 from ..files import discard
 from .formats import FORMATS, Format
+from .opening import MOV, codec_of, container_of, open_media
 from .publish import UNFINISHED, claim, leftovers
-from .reader import MOV, codec_of, container_of, media_facts, open_media
-from .writer import copy_video
+from .remux import remux
+from .webp import webp_times
 
 REORDERED = 32  # packets at the end, among which an earlier frame may be missing
-
-
 ABANDONED = 3600.0  # seconds after which nobody comes back for what cannot be mended
 
 
@@ -53,12 +53,20 @@ def clean(folder: Path) -> int:
     return len(useless)
 
 
+def salvage_command(path: Path) -> str:
+    """What recovers a video without ComfyUI, to be typed as it is into any folder's console."""
+    script = Path(__file__).resolve().parents[2] / "salvage.py"
+    return f'"{sys.executable}" "{script}" "{path}"'
+
+
 def _can_be_mended(file: Path) -> bool:
     if not UNFINISHED.fullmatch(file.name):
         return False
     try:
+        if file.suffix == ".webp":
+            return bool(webp_times(file))
         with open_media(file) as container:
-            if not file.stem.endswith(".ready"):
+            if not _is_ready(file):
                 _form_of(file, codec_of(container.streams.video[0]))
             first = next(container.demux(video=0), None)
             return first is not None and first.size > 0 and not first.is_corrupt
@@ -66,32 +74,44 @@ def _can_be_mended(file: Path) -> bool:
         return False
 
 
+def _is_ready(part: Path) -> bool:
+    """Whether it is complete already, perhaps signed, and lacks its name alone."""
+    return part.stem.endswith(".ready")
+
+
 def salvage(part: Path, path: Path | None = None) -> Salvaged:
     """Copy the intact frames of a file whose writing was cut off; the file itself stays.
 
     Args:
-        part: a fragmented mp4 that was never finished, or an mp4 whose end is missing.
+        part: a fragmented mp4 that was never finished, or an mp4 whose end is missing; what was
+            complete and only lacked its name gets one.
         path: of the new file; a new name beside `part` by default. Never overwritten.
 
     Raises:
         InputError: if there is no intact frame in it.
         OutputError: if the result cannot be written.
     """
-    if part.stem.endswith(".ready"):  # complete already, and perhaps signed
+    if _is_ready(part):
         return _give_name(part, path)
     if container_of(part) != MOV:
         raise InputError(f"{part.name} is not an unfinished mp4.")
-    form, times, step = _intact_frames(part)
+    times, step = _times(part)
+    form, number = _form_in(part), _without_gaps(times, step)
     path = path or next(name for name in _names(part, form.suffix) if not name.exists())
-    copy_video(part, path.with_suffix(form.suffix), form=form, frames=len(times))
-    seconds = float((times[-1] - times[0] + step) if times else 0)
-    return Salvaged(path.with_suffix(form.suffix), len(times), seconds)
+    path = path.with_suffix(form.suffix)
+    remux(part, path, form, frames=number)
+    return Salvaged(path, number, _seconds(times[:number], step))
 
 
 def _give_name(ready: Path, path: Path | None) -> Salvaged:
-    facts = media_facts(ready)
+    if ready.suffix == ".webp":
+        times = webp_times(ready)
+        seconds = float(sum(times))
+    else:
+        times, step = _times(ready)
+        seconds = _seconds(times, step)
     path = claim(ready, [path] if path else _names(ready, ready.suffix))
-    return Salvaged(path, facts.frames, float(facts.seconds))
+    return Salvaged(path, len(times), seconds)
 
 
 def _names(part: Path, suffix: str) -> Iterator[Path]:
@@ -100,37 +120,47 @@ def _names(part: Path, suffix: str) -> Iterator[Path]:
     yield from (part.with_name(f"{stem}_salvaged_{n}{suffix}") for n in count(2))
 
 
-def _intact_frames(part: Path) -> tuple[Format, list[Fraction], Fraction]:
-    """(format, times of the intact packets in file order, seconds from one frame to the next)."""
+def _times(part: Path) -> tuple[list[Fraction], Fraction]:
+    """(times of the intact packets in file order, seconds from one frame to the next)."""
     times = []
     with open_media(part) as container:
         stream = container.streams.video[0]
-        form = _form_of(part, codec_of(stream))
+        rate, length = stream.average_rate, Fraction(container.duration or 0, av.time_base)
         try:
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     break
-                if packet.dts is not None:
+                if packet.size:  # the last packet is empty and only flushes the stream
                     times.append(packet.pts * packet.time_base)
         except av.FFmpegError:  # the damage that is expected
             pass
     if not times:
         raise InputError(f"nothing of {part.name} can be recovered: no frame had been written yet.")
     steps = [after - before for before, after in pairwise(sorted(times))]
-    step = min(steps, default=Fraction(0))
+    return times, min(steps, default=1 / Fraction(rate) if rate else length)
+
+
+def _seconds(times: list[Fraction], step: Fraction) -> float:
+    return float(max(times) - min(times) + step)
+
+
+def _without_gaps(times: list[Fraction], step: Fraction) -> int:
+    """How many of the packets to keep, so that no frame between others is missing."""
     for number in range(len(times), max(0, len(times) - REORDERED), -1):
-        if _without_gaps(times[:number], step):
-            return form, times[:number], step
-    return form, times, step  # of a varying rate, which has gaps
+        kept = times[:number]
+        if max(kept) - min(kept) <= step * (number - 1) * Fraction(1001, 1000):
+            return number
+    return len(times)  # of a varying rate, which has gaps
 
 
-def _without_gaps(times: list[Fraction], step: Fraction) -> bool:
-    return max(times) - min(times) <= step * (len(times) - 1) * Fraction(1001, 1000)
+def _form_in(part: Path) -> Format:
+    with open_media(part) as container:
+        return _form_of(part, codec_of(container.streams.video[0]))
 
 
 def _form_of(part: Path, codec: str) -> Format:
     for form in FORMATS.values():
-        if form.codec == codec:
+        if form.codec == codec and not form.animation:
             return form
     raise InputError(f"{part.name} is {codec}, which Longtake does not write.")
 

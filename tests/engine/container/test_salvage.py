@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from longtake.engine.media.formats import FORMATS, Quality
-from longtake.engine.media.publish import leftovers
+from longtake.engine.container.formats import FORMATS, Quality
+from longtake.engine.container.publish import leftovers
+from longtake.engine.container.salvage import ABANDONED, clean, main, salvage, unfinished
 from longtake.engine.media.reader import media_facts
-from longtake.engine.media.salvage import ABANDONED, clean, main, salvage, unfinished
 from longtake.engine.media.sound import Sound
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError, OutputError
@@ -37,25 +38,29 @@ def noise(seconds):
         yield random.integers(0, 256, (8, 48, 64, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def part(tmp_path, monkeypatch):
+def crashed(folder, form=FORMATS["mp4 h264"]):
     """What there is of a video of ten seconds with sound just before its last fragment."""
-    kept = tmp_path / "kept"
+    kept, path = folder / "kept", folder / f"a{form.suffix}"
 
     def chunks():
         yield from noise(10)
-        (file,) = (path for path in tmp_path.iterdir() if path.name.endswith(".part.mp4"))
-        kept.mkdir()
+        (file,) = (path for path in folder.iterdir() if path.name.endswith(".part.mp4"))
+        kept.mkdir(exist_ok=True)
         os.link(file, kept / file.name)  # the same file: what is written on is in it, too
         (kept / "copy").write_bytes(file.read_bytes())
         (kept / "copy").rename(kept / file.name)
         raise Crash
 
-    sound = Sound(np.zeros((2, 20 * 8000), np.float32), 8000)
+    sound, tags = Sound(np.zeros((2, 20 * 8000), np.float32), 8000), {"workflow": {"n": 7}}
     with pytest.raises(Crash):
-        write_video(tmp_path / "a.mp4", chunks(), FPS, sound=sound, metadata={"workflow": {"n": 7}})
+        write_video(path, chunks(), FPS, sound=sound, metadata=tags, form=form)
     (file,) = kept.iterdir()
     return file
+
+
+@pytest.fixture
+def part(tmp_path):
+    return crashed(tmp_path)
 
 
 def test_all_but_the_last_moments_are_saved(part):
@@ -146,14 +151,32 @@ def test_what_holds_nothing_is_reported(tmp_path):
         salvage(clip(tmp_path / "a.mkv"))
 
 
-def test_what_was_whole_and_without_a_name_gets_one(tmp_path):
-    ready = clip(tmp_path / ".take.01234567.ready.mp4")
+@pytest.mark.parametrize("name", ["mp4 h264", "mkv h264", "webm vp9", "gif", "webp"])
+@pytest.mark.parametrize("seconds", [5, 0.125])
+def test_what_was_whole_and_without_a_name_gets_one(tmp_path, name, seconds):
+    form, frames = FORMATS[name], round(seconds * 8)
+    ready = tmp_path / f".take.01234567.ready{form.suffix}"
+    frame = next(noise(1))[:1]
+    write_video(ready, [np.roll(frame, n, 2) for n in range(frames)], FPS, form=form)
     data = ready.read_bytes()
-    assert leftovers(tmp_path, age=0) == [ready]
+    os.utime(ready, (time.time() - ABANDONED - 1,) * 2)
+    assert (clean(tmp_path), unfinished(tmp_path)) == (0, [ready])
     saved = salvage(ready)
-    assert saved == (tmp_path / "take_salvaged.mp4", 9, 9 / 24)
+    assert (saved.path, saved.frames) == (tmp_path / f"take_salvaged{form.suffix}", frames)
+    assert saved.seconds == pytest.approx(seconds, abs=0.01) or (name == "webp" and frames == 1)
     assert saved.path.read_bytes() == data  # a signature still fits
     assert not ready.exists()
+
+
+def test_a_webp_of_which_not_all_is_there_is_not_offered(tmp_path):
+    ready = tmp_path / ".take.01234567.ready.webp"
+    write_video(ready, noise(1), FPS, form=FORMATS["webp"])
+    ready.write_bytes(ready.read_bytes()[:-1])
+    os.utime(ready, (time.time() - ABANDONED - 1,) * 2)
+    assert unfinished(tmp_path) == []
+    with pytest.raises(InputError, match="not a whole webp"):
+        salvage(ready)
+    assert clean(tmp_path) == 1
 
 
 def test_leftovers_are_found_once_nobody_writes_to_them(part, tmp_path):
@@ -184,6 +207,80 @@ def test_what_cannot_be_mended_is_not_listed_and_after_an_hour_deleted(part):
     assert {file.name for file in folder.iterdir()} == {part.name, ready.name, *theirs}
 
 
+ALONE = """
+import runpy, sys
+
+class Refused:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        known = {*sys.stdlib_module_names, "av", "longtake"}
+        if name.partition(".")[0] not in known:
+            raise ModuleNotFoundError(f"{name} is not there")
+
+sys.path.insert(0, sys.argv.pop(1))
+import av
+for name in set(sys.modules) - {"av"}:
+    assert name.partition(".")[0] not in ("numpy", "torch", "PIL"), name
+sys.meta_path.insert(0, Refused)
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def copied_to(folder):
+    """The pack's salvage.py and what it needs, in another folder."""
+    folder.mkdir(parents=True)
+    for name in ("engine", "models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copy(ROOT / "salvage.py", folder)
+    return folder / "salvage.py"
+
+
+def alone(script, *words):
+    """What salvage.py prints where a Python has its own modules and PyAV, and nothing else."""
+    command = [sys.executable, "-I", "-c", ALONE, Path(av.__file__).parents[1], script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert not done.returncode, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "name", ["mp4 h264", "mp4 h265", "mp4 av1", "mkv h264", "webm vp9", "webm av1"]
+)
+def test_pyav_is_all_that_the_command_needs(tmp_path, name):
+    host = tmp_path / "my ComfyUI (1)"
+    script = copied_to(host / "custom_nodes" / "long take")
+    output = host / "output"
+    output.mkdir()
+    part = crashed(output, FORMATS[name])
+    (part.parent / ".b.01234567.part.mp4").touch()
+    for file in part.parent.iterdir():
+        os.utime(file, (time.time() - ABANDONED - 1,) * 2)
+    assert alone(script) == [str(part)]
+    assert sorted(part.parent.iterdir()) == [part]
+    (made,) = alone(script, part)
+    suffix = ".webm" if "vp9" in name else ".mp4"
+    assert Path(made) == part.with_name(f"a_salvaged{suffix}")
+    with av.open(made) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+        container.seek(0)
+        heard = [frame.time for frame in container.decode(audio=0)]
+    assert times == [n / 8 for n in range(len(times))]
+    assert len(times) >= 60
+    assert abs(heard[0]) < 0.2
+    assert times[-1] - 0.2 < heard[-1] < times[-1] + 1 / 8
+    ready = part.with_name(".c.01234567.ready.webp")
+    write_video(ready, noise(1), FPS, form=FORMATS["webp"])
+    assert alone(script, ready) == [str(part.with_name("c_salvaged.webp"))]
+
+
+def test_what_is_not_there_would_be_seen(tmp_path):
+    script = tmp_path / "salvage.py"
+    script.write_text("import numpy")
+    with pytest.raises(AssertionError, match="numpy is not there"):
+        alone(script)
+
+
 def test_the_command_looks_where_this_comfyui_writes(part, tmp_path, links):
     """In the folder of the ComfyUI that the pack lies in, also by a link, or that dev.py made."""
     output = tmp_path / "ComfyUI" / "output"
@@ -192,11 +289,7 @@ def test_the_command_looks_where_this_comfyui_writes(part, tmp_path, links):
     os.utime(part, (time.time() - 61,) * 2)
     os.link(part, output / part.name)
     pack = tmp_path / "ComfyUI" / "custom_nodes" / "longtake"
-    pack.mkdir()
-    for name in ("engine", "models"):
-        shutil.copytree(ROOT / name, pack / name, ignore=shutil.ignore_patterns("*.safetensors"))
-    shutil.copy(ROOT / "salvage.py", pack)
-    command = [sys.executable, "-I", pack / "salvage.py"]
+    command = [sys.executable, "-I", copied_to(pack)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     assert done.stdout == f"{output / part.name}\n", done.stderr
     pack.rename(tmp_path / "checkout")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtake.engine.media.names import safe_name
+from longtake.engine.container.names import safe_name
 from longtake.models.errors import InputError
 
 PIECES = ["..", ".", "/", "\\", "a", "ü", "C:", "~", "%2e", "con", " ", "\0", "\n", "x.mp4", ":"]

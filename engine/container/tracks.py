@@ -12,9 +12,9 @@ import av
 
 from ...models.errors import InputError
 from ..rounding import nearest
+from .audio import SoundSource, add_sound, can_be_heard, layout_of, sound_packets, writing
 from .formats import Format
-from .reader import codec_of, open_media
-from .sound import add_sound, can_be_heard, layout_of, sound_packets, writing
+from .opening import codec_of, open_media
 
 
 class Track(NamedTuple):
@@ -87,15 +87,11 @@ def copied_track(
 
 
 def encoded_track(
-    container: av.container.OutputContainer,
-    frames: Iterator[av.AudioFrame],
-    rate: int,
-    layout: str,
-    form: Format,
+    container: av.container.OutputContainer, sound: SoundSource, form: Format
 ) -> Track:
-    """Audio frames, encoded with the codec of a format."""
-    stream = add_sound(container, form.sound_codecs[0], rate, layout)
-    return Track(stream, sound_packets(stream, frames))
+    """Sound, encoded with the codec of a format."""
+    stream = add_sound(container, form.sound_codecs[0], sound.rate, sound.layout)
+    return Track(stream, sound_packets(stream, sound.frames()))
 
 
 def _copied(old: Any, stream: Any, copy: Any, start: Fraction) -> Iterator[av.Packet]:
