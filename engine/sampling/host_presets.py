@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from ..canvas.grid import BlockGrid, CausalGrid, Grid
 from ..canvas.sound_track import SoundLayout
 from .presets import (
+    VACE_1_3B,
+    VACE_14B,
     WAN_1_3B,
     WAN_5B,
     WAN_14B,
@@ -45,6 +47,7 @@ class HostFamily:
         channels: of its video latents; 0 if that tells nothing.
         reads_rate: it is told the frame rate.
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
+        vace: it is shown known pixels, references and control clips as VACE's checkpoints are.
         guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
         sound: how it packs the sound that it makes with the pictures; None if it makes none.
         wan: its VAE is one of Wan's.
@@ -57,6 +60,7 @@ class HostFamily:
     channels: int = 0
     reads_rate: bool = False
     image_channels: bool = False
+    vace: bool = False
     guides: str = ""
     sound: SoundLayout | None = None
     wan: bool = False
@@ -96,7 +100,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
     "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32),
 }
 LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
-WAN = ("WAN21", "WAN22")  # the host's classes of Wan models, of all sizes
+WAN = ("WAN21", "WAN22", "WAN21_Vace")  # the host's classes of Wan models, of all sizes
 ANY = SamplingDefaults(20, 5.0, 5.0, 24, 832, 480, 81, "", "euler")
 
 
@@ -113,6 +117,10 @@ def host_family(classes: Sequence[str], width: int = 0, extra: int = 0) -> HostF
         return HOST_FAMILIES.get(found or "")
     if found == "WAN22":
         return HostFamily("Wan 2.2 TI2V 5B", WAN_5B, 48, wan=True)
+    if found == "WAN21_Vace":
+        vace = HostFamily("Wan VACE 1.3B", VACE_1_3B, 16, vace=True, wan=True)
+        small = width <= 1536
+        return vace if small else replace(vace, title="Wan VACE 14B", settings=VACE_14B)
     if extra == 20:
         return HostFamily("Wan I2V", WAN_I2V, 16, image_channels=True, wan=True)
     if extra:

@@ -15,7 +15,7 @@ WRITTEN_OUT = 9.2  # instead of 8.3, where norms are not fused
 IMAGE_TOKENS = 257  # that CLIP's ViT-H makes of an image
 
 
-def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
+def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int, contexts: int = 1) -> int:
     """Peak memory of one call of a transformer, besides its weights and the text that is kept.
 
     For attention kernels that never hold all attention weights at once.
@@ -24,6 +24,7 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
         config: its sizes.
         latents: (b, c, t, h, w); b is 2 where one call computes both prompts.
         itemsize: bytes of a number that it computes in: 4 for float32, 2 for bf16 and fp16.
+        contexts: of VACE, each with tokens of its own.
     """
     b, _, t, h, w = latents
     tokens = prod(ceil(n / p) for n, p in zip((t, h, w), config.patch, strict=True))
@@ -31,12 +32,13 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int) -> int:
     if itemsize < 4 and not norms_are_fused():
         attending = WRITTEN_OUT
     wide = max(attending, in_mlp + config.mlp_width / config.width)
+    wide += contexts * bool(config.vace_blocks)
     return round(b * itemsize * tokens * wide * config.width)
 
 
 def text_bytes(config: DiTConfig, tokens: int, itemsize: int) -> int:
     """Memory of the keys and values of text and image tokens, which are kept through a run."""
-    return 2 * tokens * config.depth * config.width * itemsize
+    return 2 * tokens * (config.depth + config.vace_blocks) * config.width * itemsize
 
 
 def kept_tokens(config: DiTConfig, words: int, images: int | None = None) -> int:

@@ -73,6 +73,8 @@ WAN_22_T2V = replace(WAN_14B, steps=40, shift=12.0, cfg=4.0, cfg_low=3.0, bounda
 WAN_I2V = replace(WAN_14B, steps=40, small_shift=3.0, negative=WAN_I2V_NEGATIVE)
 WAN_22_I2V = replace(WAN_14B, steps=40, cfg=3.5, cfg_low=3.5, boundary=0.9)
 WAN_FLF2V = replace(WAN_14B, shift=16.0, negative=WAN_I2V_NEGATIVE)
+VACE_1_3B = SamplingDefaults(50, 16.0, 5.0, 16, 832, 480, 81)
+VACE_14B = replace(WAN_14B, shift=16.0)
 SKYREELS = SamplingDefaults(30, 8.0, 6.0, 24, 960, 544, 97)
 SKYREELS_I2V = replace(SKYREELS, shift=5.0, cfg=5.0)
 SELF_FORCING = SamplingDefaults(4, 5.0, 1.0, 16, 832, 480, 81, negative="", sampler="lcm")
@@ -110,6 +112,14 @@ FAMILIES: tuple[Family, ...] = (
     Family("Wan 2.1 FLF2V 14B", WAN_FLF2V, Layout.FLF2V),
     Family("Wan 2.2 I2V A14B", WAN_22_I2V, Layout.I2V),
     Family("Wan 2.2 TI2V 5B", WAN_5B, Layout.TI2V),
+    Family("Wan 2.1 VACE 1.3B", VACE_1_3B, Layout.VACE),
+    Family("Wan 2.1 VACE 14B", VACE_14B, Layout.VACE_14B),
+    Family(
+        "Wan 2.2 VACE-Fun A14B",
+        WAN_22_T2V,
+        Layout.VACE_14B,
+        r"wan.?2[._]?2|a14b|vace.?fun|(high|low).?noise",
+    ),
     Family("SkyReels-V2 DF 1.3B", SKYREELS, Layout.T2V_RATES),
     Family("SkyReels-V2 DF 14B", SKYREELS, Layout.T2V_14B, r"skyreels.*(df|diffusion)", True),
     Family("SkyReels-V2 T2V 14B", SKYREELS, Layout.T2V_14B, r"skyreels"),

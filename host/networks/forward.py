@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...models.attention import Attention, chunked, sdpa
 from ...models.wan.config import DiTConfig
-from ...models.wan.dit import AroundBlock, Block, Segment, WanDiT
+from ...models.wan.dit import AroundBlock, Hint, Segment, WanDiT
 from ...models.wan.rope import Axis
 from ..comfyui.conditioning import runs_of
 from ..comfyui.progress import check_cancelled
@@ -83,9 +83,14 @@ class ComfyDiT(WanDiT):
         shot_texts: Sequence[Tensor] = (),
         shot_frames: Tensor | None = None,
         shots_meet: float = 1.0,
+        vace_context: Tensor | None = None,
+        vace_strength: Sequence[float] = (),
+        vace_frame_strength: Tensor | None = None,
+        vace_lead: int = 0,
         **_: Any,
     ) -> Tensor:
         frames = x.shape[2]
+        hints = _hints(vace_context, vace_strength, vace_frame_strength)
         if time_dim_concat is not None:
             x = torch.cat((x, time_dim_concat.to(x)), dim=2)
         image = clip_fea if self.config.image_width is not None else None
@@ -95,30 +100,68 @@ class ComfyDiT(WanDiT):
             attention=_attention_with(options),
             around_block=_prefetching(
                 _around_block_with(options, context, timestep, self.config.depth),
-                self.blocks,
+                self,
                 x.device,
                 options,
             ),
             axes=_axes_with(options.get("rope_options") or {}),
         )
         if shot_frames is None:
-            out = velocity(x, timestep, self.texts.read(self.read_text, context, image))
+            text = self.texts.read(self.read_text, context, image)
+            out = velocity(x, timestep, text, hints=hints)
             return out[:, :, :frames]
         segments = [
             Segment(start, stop, self.texts.read(self.read_text, shot_texts[shot], image))
             for start, stop, shot in runs_of(shot_frames, x.shape[2])
         ]
         if timestep.max() <= 1000 * shots_meet:
-            return velocity(x, timestep, segments)[:, :, :frames]
-        apart = [
-            velocity(x[:, :, s.start : s.stop], _timestep_of(s, timestep), s.text) for s in segments
-        ]
+            return velocity(x, timestep, segments, hints=hints)[:, :, :frames]
+        apart = [_by_itself(velocity, s, x, timestep, hints, vace_lead) for s in segments]
         return torch.cat(apart, dim=2)[:, :, :frames]
 
 
-def _timestep_of(segment: Segment, timestep: Tensor) -> Tensor:
-    """A segment's part of timestep: (b,) or (b, t)."""
-    return timestep if timestep.ndim == 1 else timestep[:, segment.start : segment.stop]
+def _hints(
+    contexts: Tensor | None, strengths: Sequence[float], by_frame: Tensor | None
+) -> list[Hint]:
+    """What VACE is shown.
+
+    Args:
+        contexts: (b, n, c, t, h, w).
+        strengths: n numbers.
+        by_frame: (b, n, 1, t, 1, 1), how much each latent frame counts besides.
+    """
+    if contexts is None:
+        return []
+    pairs = zip(contexts.unbind(1), strengths, strict=True)
+    if by_frame is None:
+        return [Hint(context, strength) for context, strength in pairs if strength]
+    rows = by_frame.flatten(2).unbind(1)  # each (b, t)
+    return [Hint(hint, strength * row) for (hint, strength), row in zip(pairs, rows, strict=True)]
+
+
+def _by_itself(
+    velocity: Callable[..., Tensor],
+    segment: Segment,
+    x: Tensor,
+    timestep: Tensor,
+    hints: Sequence[Hint],
+    lead: int,
+) -> Tensor:
+    """The velocity of a segment that sees no other, only the `lead` references in front of all."""
+    before = lead if segment.start else 0
+    if not before and (segment.start, segment.stop) == (0, x.shape[2]):
+        return velocity(x, timestep, segment.text, hints=hints)
+    seen = [*range(before), *range(segment.start, segment.stop)]
+    if timestep.ndim > 1:
+        timestep = timestep[:, seen]
+    hints = [
+        Hint(
+            context[:, :, seen],
+            strength[..., seen] if torch.is_tensor(strength) else strength,
+        )
+        for context, strength in hints
+    ]
+    return velocity(x[:, :, seen], timestep, segment.text, hints=hints)[:, :, before:]
 
 
 def _axes_with(rope_options: dict[str, float]) -> tuple[Axis, Axis, Axis]:
@@ -218,7 +261,7 @@ def _around_block_with(
 
 
 def _prefetching(
-    around: AroundBlock, blocks: Sequence[Block], device: torch.device, options: dict[str, Any]
+    around: AroundBlock, network: WanDiT, device: torch.device, options: dict[str, Any]
 ) -> AroundBlock:
     """Has newer hosts fetch the weights of a block together, before it is computed.
 
@@ -228,12 +271,12 @@ def _prefetching(
     if host is None or not options.get("prefetch_dynamic_vbars"):
         return around
     queue: list[Any] | None = None
+    blocks = network.blocks
 
     def prefetching(i: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         nonlocal queue
         if i == 0:
-            layers = [block.layers_of_a_step() for block in blocks]
-            queue = host.make_prefetch_queue(layers, device, options)
+            queue = host.make_prefetch_queue(network.layers_of_a_step(), device, options)
         if queue is None:
             return around(i, block, x)
         host.prefetch_queue_pop(queue, device, blocks[i])

@@ -28,6 +28,9 @@ from . import dtypes, home, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
 
 KEPT = "longtake_text"
+# In CONDITIONING, beside core's vace_frames, vace_mask and vace_strength: for each of those, how
+# much each latent frame of it counts (t,); and how many of its frames are references.
+FRAME_STRENGTHS, LEAD = "longtake_vace_strengths", "longtake_vace_lead"
 
 
 class OurNetwork:
@@ -65,9 +68,9 @@ class OurNetwork:
     def get_dynamic_vram__units(self) -> tuple[list[Any], list[Any]]:
         """For newer hosts' dynamic VRAM: whose weights stay on the card first, and whose last."""
         network = self.diffusion_model
-        each_step = [block.layers_of_a_step() for block in network.blocks]
+        each_step = network.layers_of_a_step()
         often = {id(layer) for layers in each_step for root in layers for layer in root.modules()}
-        once = [network.text_embedding, *(block.cross_attn for block in network.blocks)]
+        once = [network.text_embedding, *(block.cross_attn for block in network.all_blocks)]
         rarely = [
             m for root in once for m in root.modules() if m._parameters and id(m) not in often
         ]
@@ -152,7 +155,8 @@ class OurNetwork:
         size = mm.dtype_size(computing)
         texts = text_bytes(self.sizes, self._text_tokens(cond_shapes, input_shape[2]), size)
         still_to_read = max(0, texts - self.diffusion_model.texts.bytes)
-        return peak_bytes(self.sizes, (b, c, t, h, w), size) + still_to_read
+        contexts = max((shape[1] for shape in cond_shapes.get("vace_context", ())), default=1)
+        return peak_bytes(self.sizes, (b, c, t, h, w), size, contexts) + still_to_read
 
     def _text_tokens(self, cond_shapes: Mapping[Any, Any], frames: int) -> int:
         """Tokens of text and images whose keys and values are kept.
@@ -185,11 +189,45 @@ class OneLevel(OurNetwork, model_base.WAN21):
     """Checkpoints with one noise level for the whole video."""
 
 
+class Vace(OurNetwork, model_base.WAN21_Vace):
+    """Checkpoints that are shown what of a video is to be kept, and what it is to follow."""
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """As core's, which reads what its WanVaceToVideo sets; and FRAME_STRENGTHS."""
+        check_contexts(kwargs)
+        out = super().extra_conds(**kwargs)
+        if (strengths := kwargs.get(FRAME_STRENGTHS)) is not None:
+            rows = torch.stack([row.float() for row in strengths])
+            out["vace_frame_strength"] = conds.CONDRegular(rows[None, :, None, :, None, None])
+            out["vace_lead"] = conds.CONDConstant(int(kwargs.get(LEAD, 0)))
+        return out
+
+
+def check_contexts(kwargs: Mapping[str, Any]) -> None:
+    """Refuse what core's WanVaceToVideo made for a video of another length or size."""
+    noise, contexts = kwargs.get("noise"), kwargs.get("vace_frames") or ()
+    for context in contexts if noise is not None else ():
+        if context.shape[2:] != noise.shape[2:]:
+            t, h, w = context.shape[2:]
+            raise InputError(
+                f"VACE is shown {t} latent frames of {h}×{w}, and the LATENT has "
+                f"{noise.shape[2]} of {noise.shape[3]}×{noise.shape[4]}: sample the LATENT of the "
+                f"same WanVaceToVideo, or give both the same length, width and height."
+            )
+
+
 def _in_window(value: Any, window: Any, frames: int) -> Any:
-    """Five-axis conditioning cut to the latent frames of a context window, unless it already is."""
-    if window is None or not torch.is_tensor(value) or value.ndim != 5 or value.shape[2] == frames:
+    """Conditioning by latent frame cut to those of a context window, unless it already is.
+
+    They are on its third axis; of VACE's, which has six, on its fourth.
+    """
+    if window is None or not torch.is_tensor(value) or value.ndim not in (5, 6):
         return value
-    return value[:, :, window.index_list].to(value.device)
+    axis = value.ndim - 3
+    if value.shape[axis] == frames:
+        return value
+    wanted = torch.as_tensor(window.index_list, device=value.device)
+    return value.index_select(axis, wanted)
 
 
 def check_text(text: Tensor | None, config: DiTConfig) -> None:
@@ -236,7 +274,7 @@ def build_model(
             not packed.
         dynamic: see `patching.patcher_for`.
     """
-    kind = supported_models.WAN22_T2V if config.frame_levels else supported_models.WAN21_T2V
+    kind, network_class = _classes(config)
     settings = kind({"image_model": "wan2.1", "dim": config.width})
     settings.latent_format = latent_format
     family = family or family_of(config)[0]
@@ -253,7 +291,7 @@ def build_model(
         settings.scaled_fp8 = torch.float8_e4m3fn
     else:
         weights = dtypes.stored_as(weights, dtype)
-    model = (FrameLevels if config.frame_levels else OneLevel)(config, settings)
+    model = network_class(config, settings)
     model.family, model.evidence, model.source = family, evidence, source
     network = model.diffusion_model
     if storage == "quantised":
@@ -266,6 +304,15 @@ def build_model(
     patcher = patching.patcher_for(model, device, offload, dynamic)
     patching.watch(patcher)
     return patcher
+
+
+def _classes(config: DiTConfig) -> tuple[type, type[OurNetwork]]:
+    """Core's class of settings, and ours of the MODEL."""
+    if config.vace_blocks:
+        return supported_models.WAN21_Vace, Vace
+    if config.frame_levels:
+        return supported_models.WAN22_T2V, FrameLevels
+    return supported_models.WAN21_T2V, OneLevel
 
 
 def config_of(model: comfy.model_patcher.ModelPatcher) -> DiTConfig | None:

@@ -38,6 +38,8 @@ class Layout(Enum):
     FLF2V = "Wan 2.1 FLF2V"
     I2V = "Wan 2.2 I2V"
     TI2V = "Wan 2.2 TI2V"
+    VACE = "Wan VACE"
+    VACE_14B = "Wan VACE 14B"
     NANO = "Longtake nano"
 
 
@@ -60,8 +62,12 @@ class DiTConfig(_Stored):
     frame_levels: bool = False  # trained with a noise level for each latent frame
     frame_rates: bool = False  # conditioned on the frame rate, as SkyReels-V2 1.3B is
     eps: float = 1e-6
+    vace_blocks: int = 0  # beside the others, for what VACE is shown of the video
+    vace_channels: int = 96  # of that: inactive and reactive latents, a mask of 8 × 8 pixels
 
     def __post_init__(self):
+        if self.vace_blocks > self.depth:
+            raise ConfigError(f"{self.vace_blocks} blocks of VACE beside {self.depth} of a video.")
         if self.width % (2 * self.heads):
             raise ConfigError(
                 f"width {self.width} does not split into {self.heads} heads of even size; "
@@ -77,7 +83,16 @@ class DiTConfig(_Stored):
         return self.width // self.heads
 
     @property
+    def vace_layers(self) -> range:
+        """The blocks that VACE's lie beside, evenly from the first on."""
+        if not self.vace_blocks:
+            return range(0)
+        return range(0, self.depth, self.depth // self.vace_blocks)[: self.vace_blocks]
+
+    @property
     def layout(self) -> Layout:
+        if self.vace_blocks:
+            return Layout.VACE_14B if self.width >= 5120 else Layout.VACE
         if self.frame_rates:
             return Layout.T2V_RATES
         if self.out_channels == 48:
@@ -153,7 +168,9 @@ DIT_PRESETS: Mapping[str, DiTConfig] = MappingProxyType(
             out_channels=48,
             frame_levels=True,
         ),
+        "1.3b-vace": DiTConfig(width=1536, depth=30, heads=12, mlp_width=8960, vace_blocks=15),
         "14b-t2v": DiTConfig(width=5120, depth=40, heads=40, mlp_width=13824),
+        "14b-vace": DiTConfig(width=5120, depth=40, heads=40, mlp_width=13824, vace_blocks=8),
         "14b-i2v": DiTConfig(
             width=5120, depth=40, heads=40, mlp_width=13824, in_channels=36, image_width=1280
         ),

@@ -34,6 +34,7 @@ LOADERS: Mapping[str, str] = {
 # Of T2V, TI2V and both kinds of I2V: channels in, channels out, whether it reads CLIP images.
 CHANNELS = {(16, 16, False), (48, 48, False), (36, 16, True), (36, 16, False)}
 FUN_CHANNELS = (32, 48, 52, 100, 148)  # in, of Wan Fun
+VACE_CHANNELS = 2 * 16 + 8 * 8  # inactive and reactive latents, a mask of the pixels in a cell
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,11 @@ def _find_text_encoder(header: Header) -> Checkpoint | None:
 
 def _refuse_unknown_channels(header: Header, config: DiTConfig) -> None:
     """Raises CheckpointError for a transformer that takes or gives other channels than Wan's."""
+    if config.vace_blocks and config.vace_channels != VACE_CHANNELS:
+        raise CheckpointError(
+            f"'{header.name}' is a VACE model that is shown {config.vace_channels} channels; those "
+            f"known here are shown {VACE_CHANNELS}."
+        )
     channels = config.in_channels, config.out_channels
     if config.frame_rates or (*channels, config.image_width is not None) in CHANNELS:
         return

@@ -1,4 +1,4 @@
-"""Wan video transformer: one module for text to video, image to video and per-frame noise levels.
+"""Wan video transformer: text to video, image to video, VACE, per-frame noise levels in one module.
 
 Axes, everywhere in this file:
     b  video in the batch     t h w  latent frame, row, column
@@ -23,17 +23,16 @@ from torch import Tensor, nn
 from ..attention import Attention, sdpa
 from ..errors import InputError
 from ..layers import Residual, transformer_layers
+from .attention_layers import CrossAttention, KeysValues, SelfAttention
 from .config import DiTConfig
-from .rope import AS_TRAINED, COMPLETE, Axis, Rotary, rope_table
-
-KeysValues = tuple[Tensor, Tensor]  # each (b, a, m, d)
+from .rope import AS_TRAINED, COMPLETE, Axis, rope_table
 
 
 class Text(NamedTuple):
     """A prompt as the transformer reads it: every block's keys and values, computed once.
 
     Attributes:
-        words: of the text tokens, a pair for each block.
+        words: of the text tokens, a pair for each block; VACE's come after the others'.
         image: the same of CLIP image tokens.
     """
 
@@ -49,86 +48,24 @@ class Segment(NamedTuple):
     text: Text
 
 
+class Hint(NamedTuple):
+    """What a VACE checkpoint is shown of the video that it is to make.
+
+    Attributes:
+        context: (b, vace_channels, t, h, w): inactive latents, reactive ones, mask.
+        strength: how much it counts, for all latent frames or for each: (t,) or (b, t).
+    """
+
+    context: Tensor
+    strength: float | Tensor = 1.0
+
+
 AroundBlock = Callable[[int, Callable[[Tensor], Tensor], Tensor], Tensor]
 """(index, block, x) -> block(x), or something else: where to watch, replace or skip a block."""
 
 
 def _run_block(_index: int, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return block(x)
-
-
-class SelfAttention(nn.Module):
-    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
-        super().__init__()
-        self.heads = config.heads
-        width = config.width
-        self.q = operations.Linear(width, width, **kw)
-        self.k = operations.Linear(width, width, **kw)
-        self.v = operations.Linear(width, width, **kw)
-        self.o = operations.Linear(width, width, **kw)
-        self.norm_q = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
-        self.norm_k = operations.RMSNorm(width, eps=config.eps, elementwise_affine=True, **kw)
-        self.rotary = getattr(operations, "Rotary", Rotary)()
-
-    def forward(self, x: Tensor, table: Tensor, attention: Attention) -> Tensor:
-        """x: (b, f, s, c) attends to all of itself; table: from `rope_table`."""
-        out = attention(  # passed without names: each is as large as the video, and freed in there
-            self._at_positions(self.norm_q(self.q(x)), table),
-            self._at_positions(self.norm_k(self.k(x)), table),
-            rearrange(self.v(x), "b f s (a d) -> b a (f s) d", a=self.heads),
-        )
-        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=x.shape[1]))
-
-    def _at_positions(self, x: Tensor, table: Tensor) -> Tensor:
-        """x: (b, f, s, c) -> (b, a, f·s, d), rotated by each token's position."""
-        heads = rearrange(x, "b f s (a d) -> b (f s) a d", a=self.heads)
-        return self.rotary(heads, table).transpose(1, 2)
-
-
-class CrossAttention(nn.Module):
-    def __init__(self, config: DiTConfig, operations: Any, **kw: Any):
-        super().__init__()
-        self.heads = config.heads
-        width = config.width
-        norm = dict(eps=config.eps, elementwise_affine=True, **kw)
-        self.q = operations.Linear(width, width, **kw)
-        self.k = operations.Linear(width, width, **kw)
-        self.v = operations.Linear(width, width, **kw)
-        self.o = operations.Linear(width, width, **kw)
-        self.norm_q = operations.RMSNorm(width, **norm)
-        self.norm_k = operations.RMSNorm(width, **norm)
-        if config.image_width is not None:
-            self.k_img = operations.Linear(width, width, **kw)
-            self.v_img = operations.Linear(width, width, **kw)
-            self.norm_k_img = operations.RMSNorm(width, **norm)
-
-    def read(self, context: Tensor) -> KeysValues:
-        """Keys and values of text tokens (b, m, c)."""
-        return self._in_heads(self.norm_k(self.k(context)), self.v(context))
-
-    def read_image(self, context: Tensor) -> KeysValues:
-        """Keys and values of image tokens (b, m, c)."""
-        return self._in_heads(self.norm_k_img(self.k_img(context)), self.v_img(context))
-
-    def _in_heads(self, k: Tensor, v: Tensor) -> KeysValues:
-        split = "b m (a d) -> b a m d"
-        return rearrange(k, split, a=self.heads), rearrange(v, split, a=self.heads)
-
-    def forward(
-        self,
-        x: Tensor,
-        words: Sequence[tuple[slice, KeysValues]],
-        image: KeysValues | None,
-        attention: Attention,
-    ) -> Tensor:
-        """x: (b, f, s, c), each range of token frames attending to its own text."""
-        f = x.shape[1]
-        q = rearrange(self.norm_q(self.q(x)), "b f s (a d) -> b a f s d", a=self.heads)
-        parts = [attention(q[:, :, span].flatten(2, 3), *kv) for span, kv in words]
-        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-        if image is not None:
-            out = out + attention(q.flatten(2, 3), *image)
-        return self.o(rearrange(out, "b a (f s) d -> b f s (a d)", f=f))
 
 
 class Block(nn.Module):
@@ -181,6 +118,23 @@ class Block(nn.Module):
         """Those with weights that `forward` computes with; the others read text, once in a run."""
         cross = self.cross_attn
         return self.self_attn, self.norm3, cross.q, cross.norm_q, cross.o, self.ffn
+
+
+class VaceBlock(Block):
+    """A block beside the others, on tokens of its own; it hands hints over to them.
+
+    Source: `VaceWanAttentionBlock` in vace/models/wan/modules/model.py, ali-vilab/VACE.
+    """
+
+    def __init__(self, config: DiTConfig, operations: Any, first: bool, **kw: Any):
+        super().__init__(config, operations, **kw)
+        if first:  # which adds what the other blocks begin with
+            self.before_proj = operations.Linear(config.width, config.width, **kw)
+        self.after_proj = operations.Linear(config.width, config.width, **kw)
+
+    def layers_of_a_step(self) -> tuple[nn.Module, ...]:
+        first = (self.before_proj,) if hasattr(self, "before_proj") else ()
+        return *super().layers_of_a_step(), self.after_proj, *first
 
 
 class Head(nn.Module):
@@ -266,6 +220,26 @@ class WanDiT(nn.Module):
             self.img_emb = ImageEmbedding(config, operations, **kw)
         self.blocks = nn.ModuleList(Block(config, operations, **kw) for _ in range(config.depth))
         self.head = Head(config, operations, **kw)
+        if config.vace_blocks:
+            self.vace_patch_embedding = operations.Conv3d(
+                config.vace_channels, width, config.patch, config.patch, **kw
+            )
+            self.vace_blocks = nn.ModuleList(
+                VaceBlock(config, operations, i == 0, **kw) for i in range(config.vace_blocks)
+            )
+            self.sum = Residual()
+
+    @property
+    def all_blocks(self) -> list[Block]:
+        """Those of the video, then VACE's."""
+        return [*self.blocks, *(self.vace_blocks if self.config.vace_blocks else ())]
+
+    def layers_of_a_step(self) -> list[tuple[nn.Module, ...]]:
+        """Those with weights that a step computes with, block by block, with VACE's beside it."""
+        layers = [block.layers_of_a_step() for block in self.blocks]
+        for k, i in enumerate(self.config.vace_layers):
+            layers[i] += self.vace_blocks[k].layers_of_a_step()
+        return layers
 
     def read_text(self, context: Tensor, image: Tensor | None = None) -> Text:
         """Every block's keys and values of a prompt; they do not change from step to step.
@@ -279,11 +253,12 @@ class WanDiT(nn.Module):
         if missing > 0:
             context = F.pad(context, (0, 0, 0, missing))
         context = self.text_embedding(context)
-        words = tuple(block.cross_attn.read(context) for block in self.blocks)
+        words = tuple(block.cross_attn.read(context) for block in self.all_blocks)
         if image is None or self.config.image_width is None:
             return Text(words)
         tokens = self.img_emb(image)
-        return Text(words, tuple(block.cross_attn.read_image(tokens) for block in self.blocks))
+        blocks = self.all_blocks
+        return Text(words, tuple(block.cross_attn.read_image(tokens) for block in blocks))
 
     def forward(
         self,
@@ -291,6 +266,7 @@ class WanDiT(nn.Module):
         timestep: Tensor,
         text: Text | Sequence[Segment],
         *,
+        hints: Sequence[Hint] = (),
         first_frame: int = 0,
         fps: float = 24,
         axes: tuple[Axis, Axis, Axis] = AS_TRAINED,
@@ -304,6 +280,7 @@ class WanDiT(nn.Module):
                 Heights and widths off the patch grid are padded circularly, and cropped again.
             timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
             text: from `read_text`, or segments of it that cover every latent frame in order.
+            hints: what a VACE checkpoint is shown; of the same batch and size as x.
             first_frame: where in its video x begins, in latent frames.
             fps: frames per second, for checkpoints that are conditioned on it.
             axes: positions other than those trained on, see `rope_table`.
@@ -323,19 +300,58 @@ class WanDiT(nn.Module):
         embedding = self._embed(timestep, tokens.dtype)
         modulation = self._modulation(embedding, fps)
         spans = self._spans(text, t)
-        for i, block in enumerate(self.blocks):
-            words = [(span, heard.words[i]) for span, heard in spans]
-            image = spans[0][1].image
-            step = partial(
+        image = spans[0][1].image
+
+        def running(block: Block, i: int) -> Callable[[Tensor], Tensor]:
+            return partial(
                 block,
                 modulation=modulation,
                 table=table,
-                words=words,
+                words=[(span, heard.words[i]) for span, heard in spans],
                 image=image and image[i],
                 attention=attention or self.attention,
             )
-            tokens = around_block(i, step, tokens)
+
+        shown = self._shown(hints, tokens)
+        for i, block in enumerate(self.blocks):
+            tokens = around_block(i, running(block, i), tokens)
+            tokens = self._hinted(tokens, i, shown, running)
         return self._unpatch(self.head(tokens, embedding), grid)[:, :, :t, :h, :w]
+
+    def _hinted(
+        self,
+        tokens: Tensor,
+        i: int,
+        shown: list[tuple[Tensor, Tensor]],
+        running: Callable[[Block, int], Callable[[Tensor], Tensor]],
+    ) -> Tensor:
+        """What comes out of block i, with what VACE's block beside it says; that goes on itself.
+
+        Args:
+            shown: from `_shown`; one hint at a time is held besides.
+            running: a block with all that it reads besides tokens, by its number among all.
+        """
+        if not shown or i not in self.config.vace_layers:
+            return tokens
+        k = self.config.vace_layers.index(i)
+        beside = self.vace_blocks[k]
+        step = running(beside, self.config.depth + k)
+        for n, (own, strength) in enumerate(shown):
+            shown[n] = (step(own), strength)
+            tokens = self.sum(tokens, beside.after_proj(shown[n][0]), strength)
+        return tokens
+
+    def _shown(self, hints: Sequence[Hint], tokens: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """The tokens that VACE's blocks begin with, and how much each frame of them counts."""
+        shown = []
+        for context, strength in hints:
+            own = self.vace_patch_embedding(pad_to_patch(context, self.config.patch))
+            own = rearrange(own, "b c f h w -> b f (h w) c").to(tokens)
+            gate = torch.as_tensor(strength, dtype=tokens.dtype, device=tokens.device)
+            gate = gate.view(*gate.shape[:-1], -1)[..., :: self.config.patch[0]]
+            begin = self.sum(tokens, self.vace_blocks[0].before_proj(own))
+            shown.append((begin, rearrange(torch.atleast_2d(gate), "b f -> b f 1 1")))
+        return shown
 
     def _embed(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         """timestep: (b,) or (b, t) -> its embedding (b, 1 or f, c)."""

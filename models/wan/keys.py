@@ -1,8 +1,8 @@
 """From diffusers' names of Wan's tensors to the official ones.
 
 Official names are those of Wan-Video's own modules, and of ours. The other layout in use is
-diffusers' (`WanTransformer3DModel`, `AutoencoderKLWan`). A name that no rule covers stays as it
-is, so that it is reported as unexpected where the weights are loaded.
+diffusers' (`WanTransformer3DModel`, `WanVACETransformer3DModel`, `AutoencoderKLWan`). A name that
+no rule covers stays as it is, so that it is reported as unexpected where the weights are loaded.
 
 Source: scripts/convert_wan_to_diffusers.py in huggingface/diffusers, and its module names.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 Rename = Callable[[str], str]
 
-BLOCK = re.compile(r"(blocks\.\d+\.)(.+)")
+BLOCK = re.compile(r"((?:vace_)?blocks\.\d+\.)(.+)")
 LEAF = re.compile(r"(.+)(\.(?:weight|bias|gamma))")
 
 # diffusers -> official, without .weight and .bias
@@ -52,9 +52,11 @@ DIT_BLOCK: Mapping[str, str] = {
     "ffn.net.0.proj": "ffn.0",
     "ffn.net.2": "ffn.2",
     "scale_shift_table": "modulation",
+    "proj_in": "before_proj",  # of VACE's blocks
+    "proj_out": "after_proj",
 }
 # Some published diffusers files hold this norm, which no code applies; diffusers skips it too.
-DIT_UNUSED = re.compile(r"blocks\.\d+\.attn2\.norm_added_q\.weight")
+DIT_UNUSED = re.compile(r"(?:vace_)?blocks\.\d+\.attn2\.norm_added_q\.weight")
 
 VAE: Mapping[str, str] = {"quant_conv": "conv1", "post_quant_conv": "conv2"}
 VAE_HALF: Mapping[str, str] = {

@@ -11,7 +11,6 @@ from ..weights_file import Header, shortened
 WITH_CORE = "Load it with core's UNETLoader and use core's {}."
 FUN_CONTROL = WITH_CORE.format("WanFunControlToVideo or Wan22FunControlToVideo")
 UNSUPPORTED: tuple[tuple[str, str, str], ...] = (
-    (r"vace_patch_embedding\.", "Wan VACE", WITH_CORE.format("WanVaceToVideo")),
     (r"control_adapter\.conv\.", "Wan Fun Camera", WITH_CORE.format("WanCameraImageToVideo")),
     (r"casual_audio_encoder\.", "Wan 2.2 S2V", WITH_CORE.format("WanSoundImageToVideo")),
     (r"audio_proj\.audio_proj_glob_1\.", "HuMo", WITH_CORE.format("WanHuMoImageToVideo")),
@@ -40,6 +39,11 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
         r"\.lora_(A|B|up|down)\.|\.diff$|\.diff_b$",
         "a LoRA",
         "Load the model first, then add this with core's LoraLoaderModelOnly.",
+    ),
+    (
+        r"^vace_blocks\.0\.",
+        "VACE's blocks without the model that they belong to",
+        "Take a file that holds both, such as wan2.1_vace_14B_fp16.safetensors.",
     ),
     (
         r"(^|\.)(vision_model\.encoder\.|visual\.transformer\.)",
@@ -75,8 +79,8 @@ def refuse_relatives(header: Header, names: Iterable[str]) -> None:
 
 def unsupported(header: Header, what: str, remedy: str) -> CheckpointError:
     return CheckpointError(
-        f"'{header.name}' is {what}, which Longtake does not run; it runs T2V, TI2V, I2V and "
-        f"FLF2V. {remedy}"
+        f"'{header.name}' is {what}, which Longtake does not run; it runs T2V, TI2V, I2V, "
+        f"FLF2V and VACE. {remedy}"
     )
 
 

@@ -68,7 +68,18 @@ def dit_config(shapes: Shapes, heads: int | None = None) -> DiTConfig:
         # 48 channels are the 2.2 VAE's, which of Wan's own models only TI2V works with.
         frame_levels=out_channels == 48 or frame_rates,
         frame_rates=frame_rates,
+        **_vace(shapes),
     )
+
+
+def _vace(shapes: Shapes) -> dict[str, int]:
+    """How many blocks VACE has, and what channels they read; nothing for checkpoints without it."""
+    if "vace_patch_embedding.weight" not in shapes:
+        return {}
+    return {
+        "vace_blocks": count_blocks(shapes, r"vace_blocks\.(\d+)\."),
+        "vace_channels": shapes.of("vace_patch_embedding.weight", 5)[1],
+    }
 
 
 def vae_config(shapes: Shapes) -> VAEConfig:

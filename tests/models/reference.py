@@ -22,6 +22,7 @@ with warnings.catch_warnings():
         AutoencoderKLWan,
         SkyReelsV2Transformer3DModel,
         WanTransformer3DModel,
+        WanVACETransformer3DModel,
     )
     from transformers import UMT5Config, UMT5EncoderModel
 
@@ -31,6 +32,7 @@ __all__ = [
     "UMT5Config",
     "UMT5EncoderModel",
     "WanTransformer3DModel",
+    "WanVACETransformer3DModel",
     "core_dit",
     "core_vae",
     "diffusers_dit",
@@ -39,10 +41,17 @@ __all__ = [
     "with_weights_of",
 ]
 
+DIFFUSERS = WanTransformer3DModel | WanVACETransformer3DModel | SkyReelsV2Transformer3DModel
 
-def diffusers_dit(config: DiTConfig, device: str = "cpu") -> WanTransformer3DModel:
+
+def diffusers_dit(config: DiTConfig, device: str = "cpu") -> nn.Module:
+    sizes, kind = diffusers_dit_config(config), WanTransformer3DModel
+    if config.vace_blocks:
+        kind = WanVACETransformer3DModel
+        beside = [*config.vace_layers]
+        sizes |= {"vace_layers": beside, "vace_in_channels": config.vace_channels}
     with torch.device(device):
-        return WanTransformer3DModel(**diffusers_dit_config(config)).eval().requires_grad_(False)
+        return kind(**sizes).eval().requires_grad_(False)
 
 
 def diffusers_skyreels(config: DiTConfig, device: str = "cpu") -> SkyReelsV2Transformer3DModel:
@@ -94,10 +103,14 @@ def diffusers_vae_config(config: VAEConfig) -> dict[str, Any]:
 
 def core_dit(config: DiTConfig) -> nn.Module:
     import comfy.ops
-    from comfy.ldm.wan.model import WanModel
+    from comfy.ldm.wan.model import VaceWanModel, WanModel
 
-    return WanModel(
-        model_type="i2v" if config.image_width else "t2v",
+    kind, vace = WanModel, {"model_type": "i2v" if config.image_width else "t2v"}
+    if config.vace_blocks:
+        kind = VaceWanModel
+        vace = {"vace_layers": config.vace_blocks, "vace_in_dim": config.vace_channels}
+    return kind(
+        **vace,
         patch_size=config.patch,
         in_dim=config.in_channels,
         dim=config.width,
@@ -132,7 +145,7 @@ def core_vae(config: VAEConfig) -> nn.Module:
 def with_weights_of(ours: WanDiT | WanVAE, theirs: nn.Module) -> nn.Module:
     """`theirs`, one of the networks above, with a copy of our weights."""
     official = ours.state_dict()
-    if isinstance(theirs, WanTransformer3DModel | SkyReelsV2Transformer3DModel):
+    if isinstance(theirs, DIFFUSERS):
         weights = {dit_to_diffusers(name): weight for name, weight in official.items()}
     elif isinstance(theirs, AutoencoderKLWan):
         rename = vae_from_diffusers(theirs.state_dict())

@@ -15,6 +15,7 @@ from tests.models.reference import (
     AutoencoderKLWan,
     SkyReelsV2Transformer3DModel,
     WanTransformer3DModel,
+    WanVACETransformer3DModel,
 )
 from tests.models.tiny import header_of, shapes_of
 
@@ -50,6 +51,22 @@ PUBLISHED_DITS = {
     },
     # Wan2.1-T2V-14B, Wan2.2-T2V-A14B
     "14b-t2v": {**A14B, "in_channels": 16},
+    # Wan2.1-VACE-1.3B, Wan2.1-VACE-14B, Wan2.2-VACE-Fun-A14B
+    "1.3b-vace": {
+        **COMMON,
+        "ffn_dim": 8960,
+        "in_channels": 16,
+        "num_attention_heads": 12,
+        "num_layers": 30,
+        "vace_in_channels": 96,
+        "vace_layers": [*range(0, 30, 2)],
+    },
+    "14b-vace": {
+        **A14B,
+        "in_channels": 16,
+        "vace_in_channels": 96,
+        "vace_layers": [0, 5, 10, 15, 20, 25, 30, 35],
+    },
     # Wan2.1-I2V-14B-480P and -720P
     "14b-i2v": {**A14B, "in_channels": 36, "added_kv_proj_dim": 5120, "image_dim": 1280},
     # Wan2.2-I2V-A14B
@@ -60,6 +77,8 @@ IMAGE_14B = {**A14B, "in_channels": 36, "added_kv_proj_dim": 5120, "image_dim": 
 SKYREELS_14B = {**A14B, "in_channels": 16}
 PUBLISHED_VARIANTS = {
     "FLF2V 14B": (WanTransformer3DModel, {**IMAGE_14B, "pos_embed_seq_len": 514}),
+    "VACE 1.3B": (WanVACETransformer3DModel, PUBLISHED_DITS["1.3b-vace"]),
+    "VACE 14B": (WanVACETransformer3DModel, PUBLISHED_DITS["14b-vace"]),
     "SkyReels-V2 DF 1.3B": (
         SkyReelsV2Transformer3DModel,
         {**PUBLISHED_DITS["1.3b"], "inject_sample_info": True},
@@ -95,8 +114,11 @@ PUBLISHED_VAES = {
 @pytest.mark.parametrize("preset", PUBLISHED_DITS)
 def test_dit(preset):
     ours = shapes_of(WanDiT(DIT_PRESETS[preset], device="meta"))
+    published = PUBLISHED_DITS[preset]
+    kind = WanVACETransformer3DModel if "vace_layers" in published else WanTransformer3DModel
+    assert [*DIT_PRESETS[preset].vace_layers] == published.get("vace_layers", [])
     with torch.device("meta"):
-        theirs = shapes_of(WanTransformer3DModel(**PUBLISHED_DITS[preset]))
+        theirs = shapes_of(kind(**published))
     assert {dit_from_diffusers(name): shape for name, shape in theirs.items()} == ours
     assert DIT_PRESETS[preset].head_dim == PUBLISHED_DITS[preset]["attention_head_dim"]
     assert DIT_PRESETS[preset].eps == PUBLISHED_DITS[preset]["eps"]

@@ -30,6 +30,8 @@ OF_PRESETS = {
     "1.3b": "Wan 2.1 T2V 1.3B",
     "5b": "Wan 2.2 TI2V 5B",
     "14b-t2v": "Wan 2.1 T2V 14B",
+    "1.3b-vace": "Wan 2.1 VACE 1.3B",
+    "14b-vace": "Wan 2.1 VACE 14B",
     "14b-i2v": "Wan 2.1 I2V 14B",
     "14b-i2v-2.2": "Wan 2.2 I2V A14B",
 }
@@ -90,6 +92,22 @@ def test_other_layouts_are_told_by_file_names_too():
         "FastWan 2.2 5B"
     )
     assert family_of(DIT_PRESETS["14b-i2v-2.2"])[1] == "its tensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "title"),
+    [
+        ("wan2.1_vace_14B_fp16.safetensors", "Wan 2.1 VACE 14B"),
+        ("Wan2.2-VACE-Fun-A14B/high_noise_model/diffusion.safetensors", "Wan 2.2 VACE-Fun A14B"),
+        ("wan2.2_fun_vace_low_noise_14B_fp8_scaled.safetensors", "Wan 2.2 VACE-Fun A14B"),
+        ("Wan2_2-VACE-Fun-A14B-LOW_fp8.safetensors", "Wan 2.2 VACE-Fun A14B"),
+    ],
+)
+def test_the_experts_of_vace_fun_are_told_by_their_names(file, title):
+    found = family_of(DIT_PRESETS["14b-vace"], file)[0]
+    assert found.title == title
+    assert (found.settings.boundary == 0.875) == ("Fun" in title)
+    assert family_of(DIT_PRESETS["1.3b-vace"], file)[0].title == "Wan 2.1 VACE 1.3B"
 
 
 def test_tensors_outrank_names():

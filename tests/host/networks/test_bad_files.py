@@ -1,6 +1,7 @@
 """Files that will not do, each in its slot: one line, and nothing left half loaded."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,9 +83,19 @@ def lora(path):
     save_file({"lora_unet_blocks_0_ffn_0.lora_up.weight": torch.ones(3, 2)}, path)
 
 
-def vace(path):
-    weights = random_weights(WanDiT(T2V), 1)
-    save_file(weights | {"vace_patch_embedding.weight": torch.ones(3)}, path)
+def vace_cut(path):
+    weights = random_weights(WanDiT(replace(T2V, vace_blocks=1)), 1)
+    del weights["vace_blocks.0.after_proj.weight"]
+    save_file(weights, path)
+
+
+def vace_alone(path):
+    weights = random_weights(WanDiT(replace(T2V, vace_blocks=1)), 1)
+    save_file({name: weights[name] for name in weights if name.startswith("vace_")}, path)
+
+
+def vace_of_others(path):
+    save_file(random_weights(WanDiT(replace(T2V, vace_blocks=1, vace_channels=80)), 1), path)
 
 
 def bias_only(path):
@@ -102,7 +113,9 @@ def bias_only(path):
         ("dit", mixed, "2 of another shape (blocks.0.ffn.0.bias is (96,)"),
         ("dit", lora, "is a LoRA. Load the model first"),
         ("vae", lora, "is a LoRA. Load the model first"),
-        ("dit", vace, "is Wan VACE, which Longtake does not run"),
+        ("dit", vace_cut, "1 missing (vace_blocks.0.after_proj.weight)"),
+        ("dit", vace_alone, "VACE's blocks without the model that they belong to"),
+        ("dit", vace_of_others, "a VACE model that is shown 80 channels; those known here are"),
         ("dit", bias_only, "is incomplete: it has no tensor 'patch_embedding.weight'"),
         ("dit", lambda p: p.write_bytes(b""), "is empty (0 bytes)"),
         ("vae", lambda p: p.write_text("<!DOCTYPE html>"), "is a web page"),

@@ -23,6 +23,7 @@ TI2V = replace(T2V, in_channels=48, out_channels=48, frame_levels=True)
 I2V = replace(T2V, in_channels=36)
 CLIP = replace(I2V, image_width=1280)
 FLF2V = replace(CLIP, image_positions=514)
+VACE = replace(T2V, depth=2, vace_blocks=1)
 DF = replace(T2V, frame_levels=True, frame_rates=True)
 
 
@@ -67,6 +68,9 @@ FILES = [
     File("T2V/diffusion.safetensors", T2V, "Wan 2.1 T2V 1.3B", layout="diffusers"),
     File("I2V/diffusion.safetensors", CLIP, "Wan 2.1 I2V 14B", layout="diffusers"),
     File("5B/diffusion.safetensors", TI2V, "Wan 2.2 TI2V 5B", layout="diffusers", shards=3),
+    File("wan2.1_vace_1.3B_fp16.safetensors", VACE, "Wan 2.1 VACE 1.3B"),
+    File("wan2.1_vace_fp8.safetensors", VACE, "Wan 2.1 VACE 1.3B", dtype=torch.float8_e4m3fn),
+    File("VACE/diffusion.safetensors", VACE, "Wan 2.1 VACE 1.3B", layout="diffusers"),
     File("t2v-two.safetensors", T2V, "Wan 2.1 T2V 1.3B", dtype=torch.bfloat16, shards=2),
 ]
 
@@ -107,6 +111,12 @@ def conditions(config: DiTConfig, model, shape) -> dict:
     from types import SimpleNamespace
 
     extras = {}
+    if config.vace_blocks:
+        extras = {
+            "vace_frames": [latents(seed, (1, 32, *shape[2:])) for seed in (6, 7)],
+            "vace_mask": [latents(8, (1, 64, *shape[2:])).gt(0).float()] * 2,
+            "vace_strength": [1.0, 0.6],
+        }
     if config.in_channels > config.out_channels:
         mask = torch.ones(1, 1, *shape[2:])
         mask[:, :, :1] = 0
@@ -312,14 +322,14 @@ def test_relatives_are_sent_to_nodes_that_there_are(comfyui):
 
     known = comfyui.nodes.NODE_CLASS_MAPPINGS
     named = [w.strip(".,") for *_, remedy in UNSUPPORTED for w in remedy.split() if "ToVideo" in w]
-    assert len(named) >= 7
+    assert len(named) >= 6
     assert all(name in known for name in named)
 
 
 def test_every_family_that_tensors_show_is_among_the_files():
     shown = {file.family for file in FILES} | {"SkyReels-V2 DF 1.3B", "Longtake nano"}
     by_width = {
-        f.title for f in FAMILIES if f.layout is Layout.T2V_14B
+        f.title for f in FAMILIES if f.layout in (Layout.T2V_14B, Layout.VACE_14B)
     }  # only 5120 channels show it
     assert {f.title for f in FAMILIES} - shown - by_width == {
         "FastWan 2.2 5B",

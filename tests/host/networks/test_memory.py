@@ -8,7 +8,7 @@ import torch
 
 from longtake.engine.sampling.memory import kept_tokens, peak_bytes, text_bytes
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig
-from longtake.models.wan.dit import WanDiT
+from longtake.models.wan.dit import Hint, WanDiT
 from tests.host.conftest import DIT
 from tests.host.peak import Peak
 from tests.host.runs import SHAPE, ksampler, prompt, seen
@@ -18,6 +18,8 @@ PUBLISHED = {  # latents of both prompts at once: (b, t, h, w)
     "5b": (2, 31, 44, 80),
     "14b-t2v": (1, 21, 90, 160),
     "14b-i2v": (2, 21, 60, 104),
+    "1.3b-vace": (2, 21, 60, 104),
+    "14b-vace": (1, 21, 60, 104),
 }
 ASKED = 1.5  # times what a model says it needs must be free for more in one call: core's rule
 
@@ -30,8 +32,10 @@ def measured(config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype) -> in
     text = network.read_text(torch.empty(b, config.text_length, config.text_width, **kw), image)
     levels = torch.empty((b, t) if config.frame_levels else (b,), device="meta")
     x = torch.empty(b, config.in_channels, t, h, w, **kw)
+    context = torch.empty(b, config.vace_channels, t, h, w, **kw)
+    hints = [Hint(context)] if config.vace_blocks else []
     with Peak() as peak:
-        network(x, levels, text, attention=lambda q, k, v: torch.empty_like(q))
+        network(x, levels, text, hints=hints, attention=lambda q, k, v: torch.empty_like(q))
     return peak.most
 
 
@@ -39,7 +43,9 @@ def measured(config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype) -> in
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_step_at_published_sizes_takes_what_is_said(pack, name, dtype):
     size = PUBLISHED[name]
-    config = replace(DIT_PRESETS[name], depth=2)  # blocks follow one another: two are as many
+    config = DIT_PRESETS[name]
+    beside = min(config.vace_blocks, 2)  # blocks follow one another: two are as many
+    config = replace(config, depth=2, vace_blocks=beside)
     latent_format = pack.latent_format.format_for(config, built_in=False)
     with torch.device("meta"):
         weights = WanDiT(config, dtype=dtype).state_dict()

@@ -63,7 +63,7 @@ def test_the_norms_change_places():
         "blocks.0.attn1.to_q.lora_A.weight",
         "blocks.0.attn3.to_q.weight",
         "blocks.zero.attn1.to_q.weight",
-        "vace_blocks.0.attn1.to_q.weight",
+        "vace.blocks.0.proj_in.weight",
         "anything",
         "",
     ],
