@@ -8,14 +8,15 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 WINDOWS = os.name == "nt"
 TRIES, PAUSE = 10, 0.05  # how often a refusal is waited out, and for how many seconds
 LONGEST_PATH = 259  # characters, on Windows without its long paths
+LOCKED_BYTE = 2**30  # behind all that a file of lines holds
 HIDDEN = 2  # FILE_ATTRIBUTE_HIDDEN
 
 Result = TypeVar("Result")
@@ -42,6 +43,55 @@ def discard(file: Path) -> None:
     """Delete a file that is of no more use, if it is there; one that is held stays."""
     with suppress(OSError):
         patiently(lambda: file.unlink(missing_ok=True))
+
+
+def append_line(file: Path, line: bytes) -> None:
+    """Add a line to a file, whole or not at all, while other processes add theirs.
+
+    It begins on a line of its own, even where a crash left half of the one before.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    handle = os.open(file, flags, 0o600)
+    try:
+        with _locked(handle):
+            size = os.lseek(handle, 0, os.SEEK_END)
+            torn = size > 0 and not _ends_a_line(handle, size)
+            whole = (b"\n" if torn else b"") + line + b"\n"
+            if os.write(handle, whole) != len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ends_a_line(handle: int, size: int) -> bool:
+    os.lseek(handle, size - 1, os.SEEK_SET)
+    return os.read(handle, 1) == b"\n"
+
+
+@contextmanager
+def _locked(handle: int) -> Iterator[None]:
+    """Keeps other processes that ask for the same from an open file, for the time of the block."""
+    if WINDOWS:
+        import msvcrt
+
+        def lock(kind: int) -> None:
+            os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(handle, kind, 1)
+
+        lock(msvcrt.LK_LOCK)
+        try:
+            yield
+        finally:
+            lock(msvcrt.LK_UNLCK)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)  # let go when the file is closed
+        yield
 
 
 def hide(file: Path) -> None:

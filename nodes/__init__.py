@@ -18,6 +18,7 @@ from .load.preset import Preset
 from .output.credentials import ReadCredentials, ReadMark
 from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
+from .output.made_here import MadeHere
 from .output.salvage import SalvageNode
 from .output.save import SaveVideo
 from .output.side_by_side import SideBySide
@@ -76,6 +77,7 @@ NODES: list[type[io.ComfyNode]] = [
         SalvageNode,
         ReadCredentials,
         ReadMark,
+        MadeHere,
         ModelCacheNode,
     )
 ]

@@ -32,6 +32,7 @@ ROOMS = {
     "engine/frames": {"engine", "engine/canvas"},
     "engine/media": {"engine", "engine/container"},
     "engine/provenance": {"engine"},
+    "engine/recognition": {"engine", "engine/frames", "engine/provenance"},
     "engine/sampling": {"engine/canvas"},
     "engine/take": {"engine", "engine/canvas"},
     "host": set(),

@@ -8,11 +8,19 @@ from comfy_api.latest import Input
 from ..comfyui.graph import fill_in_values, graph_metadata
 from ..video.save import SavedVideo, SaveOptions, save_video
 from .credentials import Signing
+from .ledger import enter_ledger
 from .mark import mark_stage
 
 
 def save_with_origin(
-    video: Input.Video, prefix: str, options: SaveOptions, credentials: str, mark: bool, hidden: Any
+    video: Input.Video,
+    prefix: str,
+    options: SaveOptions,
+    credentials: str,
+    mark: bool,
+    hidden: Any,
+    *,
+    into_ledger: bool = False,
 ) -> SavedVideo:
     """Put a VIDEO into ComfyUI's output folder, with its graph in it.
 
@@ -23,6 +31,7 @@ def save_with_origin(
         credentials: one of `credentials.CHOICES`.
         mark: whether its frames get the invisible mark.
         hidden: a node's `hidden`, with `prompt`, `extra_pnginfo` and `unique_id`.
+        into_ledger: whether its fingerprints are kept.
 
     Raises:
         InputError: for a name that is not allowed, or a VIDEO that cannot be read.
@@ -35,5 +44,6 @@ def save_with_origin(
     prefix = fill_in_values(prefix, hidden.prompt)
     saved = save_video(video, prefix, graph_metadata(hidden), options, signing)
     signing.saved(saved.path)
+    kept = enter_ledger(video, str(saved.name), options.sound, hidden) if into_ledger else ""
     first = ", ".join(filter(None, (saved.path.name, signing.note)))
-    return saved._replace(summary=f"{first}\n{saved.summary}")
+    return saved._replace(summary="\n".join(filter(None, (first, saved.summary, kept))))

@@ -21,6 +21,7 @@ PRESET = Choice("preset", PRESETS, default="medium", optional=True, advanced=Tru
 PICTURE = Choice("picture", PICTURES, default=PICTURES[0], optional=True)
 CREDENTIALS = Choice("credentials", CHOICES, default="auto", optional=True)
 MARK = Flag("mark", optional=True)
+REMEMBER = Flag("remember", optional=True, advanced=True)
 
 
 class SaveVideo(io.ComfyNode):
@@ -83,11 +84,18 @@ class SaveVideo(io.ComfyNode):
         picture: str = PICTURE.default,
         credentials: str = CREDENTIALS.default,
         mark: bool = MARK.default,
+        remember: bool = REMEMBER.default,
     ) -> io.NodeOutput:
         options = _options_of(format, crf, preset, audio, picture)
         _check_credentials(credentials, format)
         saved = save_with_origin(
-            video, filename_prefix, options, credentials, MARK.read(mark), cls.hidden
+            video,
+            filename_prefix,
+            options,
+            credentials,
+            MARK.read(mark),
+            cls.hidden,
+            into_ledger=REMEMBER.read(remember),
         )
         show_text(saved.summary)
         result = InputImpl.VideoFromFile(str(saved.path))
@@ -135,6 +143,11 @@ def _origin_inputs() -> list[io.Input]:
             "An invisible watermark in the frames that survives re-encoding, scaling and "
             "cropping, for Read Mark to find. It informs; it proves nothing. The video has to be "
             "encoded for it and becomes larger."
+        ),
+        REMEMBER.widget(
+            "Keep fingerprints of its pictures and sound in this installation's ledger, a file of "
+            "your user folder, so that Was It Made Here knows the video again after others have "
+            "re-encoded, scaled, cropped or cut it. Nothing is sent anywhere."
         ),
     ]
 

@@ -183,9 +183,13 @@ WIDGETS = {
         "picture": "[none] | contact sheet | poster",
         "credentials": "[auto] | off | required",
         "mark": "False",
+        "remember": "False",
     },
     "LongtakeSalvage": {"file": ""},
     "LongtakeReadCredentials": {
+        "file": "",
+    },
+    "LongtakeMadeHere": {
         "file": "",
     },
     "LongtakeModelCache": {

@@ -63,11 +63,12 @@ INPUTS = {
     "LongtakeSideBySide": ["video", "chosen"],
     "LongtakeSaveVideo": [
         "video", "filename_prefix", "format", "crf", "preset", "audio", "picture", "credentials",
-        "mark",
+        "mark", "remember"
     ],
     "LongtakeSalvage": ["file"],
     "LongtakeReadCredentials": ["file", "video"],
     "LongtakeReadMark": ["video"],
+    "LongtakeMadeHere": ["file", "video"],
     "LongtakeModelCache": ["action", "file", "after"],
 }  # fmt: skip
 

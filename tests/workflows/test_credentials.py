@@ -57,3 +57,13 @@ def test_what_is_checked_was_made_by_ai_and_bears_the_mark(checked):
     assert checked.error is None
     assert "Made by AI: yes, all of it" in told(checked, "Check")
     assert told(checked, "LookForMark").startswith("Longtake's mark is there")
+
+
+def test_a_cropped_and_smaller_copy_is_known_again(server):
+    run = server.run(load("api/made_here.json"), workflow=load("made_here.json"))
+    assert run.error is None
+    (saved,) = run.files
+    words = told(run, "Ask")
+    assert words.startswith("Made here: yes, by its pictures")
+    assert f"its pictures are longtake/{saved.name}'s" in words
+    assert "Credentials: not read" in words
