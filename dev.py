@@ -281,6 +281,8 @@ def main(argv: list[str]) -> int:
 
 def run_as_program() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill cleans up like Ctrl-C
+    for stream in (sys.stdout, sys.stderr):  # which in an ASCII locale would refuse a name
+        stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main(sys.argv[1:]))
     except Stop as stop:

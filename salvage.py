@@ -33,5 +33,7 @@ if __name__ == "__main__":
     pack.__path__ = [str(ROOT)]
     from longtake.engine.container.salvage import main
 
+    for stream in (sys.stdout, sys.stderr):  # which in an ASCII locale would refuse a name
+        stream.reconfigure(errors="backslashreplace")
     found = sys.argv[1:] or [str(folder) for folder in output_folders()]
     main(found or sys.exit("salvage.py: there is no output folder here: name one."))

@@ -1,6 +1,8 @@
 """File names from a shared workflow: inside the output folder, and valid on every system."""
 
+import os
 import re
+import sys
 import unicodedata
 from pathlib import PurePosixPath
 
@@ -24,7 +26,7 @@ def safe_name(prefix: str) -> PurePosixPath:
 
     Raises:
         InputError: for a name that is empty or too long, that leads out of the folder, or that
-            some system cannot store.
+            some system cannot store, this one in its locale included.
     """
     text = unicodedata.normalize("NFC", prefix).replace("\\", "/")
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):
@@ -56,6 +58,15 @@ def _check(prefix: str, part: str) -> None:
         raise _refused(prefix, "it is not valid text") from None
     if length > LONGEST:
         raise _refused(prefix, f"a part of {length} bytes; at most {LONGEST} are allowed")
+    try:
+        os.fsencode(part)
+    except UnicodeEncodeError as error:
+        names = sys.getfilesystemencoding()
+        raise _refused(
+            prefix,
+            f"in this computer's locale names of files are {names}, which has no "
+            f"{part[error.start]!r}; with PYTHONUTF8=1 in its environment ComfyUI can save it",
+        ) from None
 
 
 def _refused(prefix: str, why: str) -> InputError:

@@ -77,6 +77,30 @@ def without_first(chunks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
         frames = max(0, frames - len(chunk))
 
 
+class ColoursSeen:
+    """Looks at a frame stream as it passes: is all of it one colour?"""
+
+    def __init__(self):
+        self._low = self._high = None
+
+    def seen(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """A frame stream as it is."""
+        for chunk in chunks:
+            if len(chunk) and (self._low is None or self.only is not None):
+                colours = chunk.flatten(0, 2)
+                least, most = colours.amin(0), colours.amax(0)
+                self._low = least if self._low is None else torch.minimum(self._low, least)
+                self._high = most if self._high is None else torch.maximum(self._high, most)
+            yield chunk
+
+    @property
+    def only(self) -> tuple[int, ...] | None:
+        """Red, green and blue, 0 to 255, of all that has passed; None if there are more."""
+        if self._low is None or varies(self._low, self._high):
+            return None
+        return tuple(self._low.tolist())
+
+
 def with_a_picture(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
     """A frame stream as it is.
 
@@ -84,16 +108,10 @@ def with_a_picture(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         NoPictureError: at its end, if all of it was one colour: so do weights of zeros, or latents
             that are none, come out of a decoder.
     """
-    low = high = None
-    for chunk in chunks:
-        if (low is None or not varies(low, high)) and len(chunk):
-            colours = chunk.flatten(0, 2)
-            least, most = colours.amin(0), colours.amax(0)
-            low = least if low is None else torch.minimum(low, least)
-            high = most if high is None else torch.maximum(high, most)
-        yield chunk
-    if low is not None and not varies(low, high):
-        raise no_picture(low.tolist())
+    colours = ColoursSeen()
+    yield from colours.seen(chunks)
+    if colours.only is not None:
+        raise no_picture(colours.only)
 
 
 def varies(low: Tensor, high: Tensor) -> bool:

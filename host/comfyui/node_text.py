@@ -19,7 +19,9 @@ def show_text(text: str) -> None:
     context = get_executing_context()
     server = getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
-        server.send_progress_text(BREAK.join(text.splitlines()), context.node_id)
+        # In a locale that is not UTF-8 names of files may hold what no text can.
+        plain = text.encode("utf-8", "replace").decode()
+        server.send_progress_text(BREAK.join(plain.splitlines()), context.node_id)
 
 
 def show_output(output: dict[str, Any]) -> None:

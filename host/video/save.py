@@ -24,6 +24,7 @@ from ...engine.container.publish import (
 )
 from ...engine.files import discard
 from ...engine.frames.prefetch import prefetch
+from ...engine.frames.stream import ColoursSeen
 from ...engine.media.reader import crf_in
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, write_still
@@ -173,12 +174,15 @@ def _write(
         keep = not args.disable_metadata
         copy_video(source, path, sound=options.sound, keep=keep, **common)
         return "made of its frames" if options.form.animation else "copied without loss"
-    frames = prefetch(footage.stream())
+    colours = ColoursSeen()
+    frames = colours.seen(prefetch(footage.stream()))
     marked = frames if options.mark is None else options.mark(frames)
     sound = footage.sound if options.sound is None else options.sound
     write_video(path, with_progress(marked, footage.frames), footage.fps, sound=sound, **common)
     crf = options.form.visually_lossless if options.quality.crf is None else options.quality.crf
-    return ", ".join((f"encoded at crf {crf}", options.quality.preset, *footage.notes))
+    # A title card may well be: it is saved, and said, for those whose sampler made nothing.
+    flat = ("all of one colour",) if colours.only is not None else ()
+    return ", ".join((*flat, f"encoded at crf {crf}", options.quality.preset, *footage.notes))
 
 
 def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:

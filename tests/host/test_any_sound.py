@@ -124,6 +124,42 @@ def test_a_canvas_without_sound_is_given_some(pack, make, tiny):
     assert torch.equal(one.video.latents, other.video.latents)
 
 
+@pytest.mark.parametrize("known", ["nothing", "silent", "pictures", "sound"])
+def test_two_halves_of_both_are_one_run(pack, make, tiny, known):
+    """The second half goes on from what noise is left in each stream, and keeps what is known."""
+    canvas, levels = blank(pack, make, tiny, length(make)), sigmas(4, 3.0)
+    rng = torch.Generator().manual_seed(8)
+    if known == "silent":
+        canvas = Canvas(canvas.video, canvas.codec, canvas.fps)
+    elif known == "sound":
+        song = torch.randn(canvas.sound.latents.shape, generator=rng)
+        axis = canvas.sound.layout.axis
+        part = song.narrow(axis, 0, len(canvas.sound) // 2)
+        canvas = replace(canvas, sound=canvas.sound.with_known(0, part))
+    elif known == "pictures":
+        mask = torch.ones(1, 1, length(make), 1, 1)
+        mask[:, :, 0] = 0
+        pictures = torch.randn(canvas.video.latents.shape, generator=rng)
+        canvas = replace(canvas, video=MaskedLatents(pictures, mask))
+    latent = pack.latent.to_latent(canvas)
+
+    def made(latent, levels):
+        prompts = pack.conditioning.Prompts(tiny.positive, tiny.negative)
+        settings = pack.sample.Sampling(levels, 5, 1.5)
+        given = pack.latent.to_canvas(latent, canvas.codec)
+        out = pack.sample.sampled_canvas(tiny.model, prompts, given, settings)
+        return pack.latent.with_sampled(latent, out)
+
+    whole, half = made(latent, levels), made(latent, levels[:3])
+    assert half["longtake"]["noise"] == float(levels[2])
+    both = made(half, levels[2:])
+    assert "noise" not in both["longtake"]
+    streams = (samples["samples"].unbind() for samples in (both, whole, half))
+    for ours, once, begun in zip(*streams, strict=True):
+        torch.testing.assert_close(ours, once, rtol=1e-3, atol=1e-3)
+        assert (begun - once).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "res_multistep"])
 def test_samplers_that_add_noise_are_given_that_of_both(pack, make, tiny, sampler):
     canvas = blank(pack, make, tiny, length(make))

@@ -113,6 +113,17 @@ def test_a_prompt_becomes_a_take_in_windows(take, host, windows, runs):
     assert len(list(windows.glob("*.safetensors"))) == 3
 
 
+def test_a_take_of_one_colour_is_refused_and_leaves_no_file(take, host, windows, monkeypatch):
+    from longtake.host.take import long_take
+
+    real = long_take.spliced
+    monkeypatch.setattr(long_take, "spliced", lambda *a: (chunk * 0 for chunk in real(*a)))
+    before = set(host.base.rglob("*.mp4"))
+    run = host.run(take, want=["save"])
+    assert "all frames are one colour, 0, 0, 0 of 255" in run.error
+    assert set(host.base.rglob("*.mp4")) == before
+
+
 def test_cfg_0_is_what_the_checkpoint_was_trained_for(take, host, windows, runs):
     made(host, take.but(take={"cfg": 0.0}))
     runs.clear()

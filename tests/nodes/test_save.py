@@ -104,6 +104,23 @@ def test_what_is_as_asked_for_is_copied_and_the_rest_is_encoded_once(host, video
         assert media_facts(saved.path).codec == options.form.codec
 
 
+@pytest.mark.parametrize(("dot", "flat"), [(0.0, True), (0.5, False)])
+@pytest.mark.parametrize("form", ["mp4 h264", "webm vp9", "gif"])
+def test_a_card_of_one_colour_is_saved_and_said(host, video, form, dot, flat):
+    from comfy_api.latest import InputImpl, Types
+
+    from longtake.host.video.save import SaveOptions
+
+    images = torch.zeros(5, 34, 58, 3)
+    images[2, 8:16, 8:16] = dot
+    card = InputImpl.VideoFromComponents(
+        Types.VideoComponents(images=images, frame_rate=Fraction(8))
+    )
+    saved = video.save_video(card, "cards/a", {}, SaveOptions(FORMATS[form]))
+    assert saved.path.is_file()
+    assert ("all of one colour" in saved.summary) == flat
+
+
 def test_videos_of_every_origin_are_streamed(host, video, tmp_path):
     from comfy_api.latest import InputImpl
 

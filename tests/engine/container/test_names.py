@@ -79,3 +79,13 @@ def test_no_name_leads_out_of_its_folder(prefix):
     assert not PureWindowsPath(name).anchor
     assert name.parts
     assert all(0 < len(part.encode()) <= 120 for part in name.parts)
+
+
+def test_what_the_locale_cannot_hold_is_refused_with_what_to_do(monkeypatch):
+    def ascii_names(name):
+        return name.encode("ascii")
+
+    monkeypatch.setattr("longtake.engine.container.names.os.fsencode", ascii_names)
+    assert str(safe_name("takes/forest")) == "takes/forest"
+    with pytest.raises(InputError, match="which has no 'ê'; with PYTHONUTF8=1 .* can save it"):
+        safe_name("takes/forêt")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.engine.frames.stream import (
+    ColoursSeen,
     all_frames,
     decoded_pieces,
     frame_stream,
@@ -133,3 +134,13 @@ def test_a_stream_of_one_colour_is_no_picture():
     dot[1, 2, 3, 1] = 131
     for chunks in ([grey, dot], [dot, grey], [grey, grey - 4], []):
         assert list(with_a_picture(chunks)) == chunks
+
+
+def test_what_is_one_colour_is_known_while_it_passes():
+    colours = ColoursSeen()
+    assert colours.only is None
+    green = torch.tensor([1, 2, 3], dtype=torch.uint8).expand(2, 4, 6, 3)
+    list(colours.seen([green[:0], green]))
+    assert colours.only == (1, 2, 3)
+    list(colours.seen([green + 9]))
+    assert colours.only is None
