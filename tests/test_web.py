@@ -62,6 +62,19 @@ def test_its_functions_are_short_and_it_says_what_it_is_for(file):
     assert max(functions(text(file)), default=0) < LONGEST
 
 
+def test_all_that_it_says_is_said_in_chinese_and_no_more():
+    table = text(Path("web/page/words_zh.js"))
+    chinese = dict(re.findall(r'^    "(.+?)":\s+"(.+)",$', table, re.MULTILINE))
+    said = set(re.findall(r'\bt\(\s*"(.+?)"[,)]', "".join(map(text, FILES))))
+    recipes = text(Path("web/menus/recipes.js")).partition("export const RECIPES")[2]
+    said |= {a or b for a, b in re.findall(r'^    (?:"(.+?)"|(\w+)):', recipes, re.MULTILINE)}
+    assert said == set(chinese)
+    values = re.compile(r"\{\w+\}")
+    for english, words in chinese.items():
+        assert set(values.findall(english)) == set(values.findall(words)), english
+        assert re.search("[\u4e00-\u9fff]", values.sub("", words)), english
+
+
 def test_it_is_shipped_and_no_folder_is_crowded():
     assert set(FILES) <= set(shipped_files())
     assert max(Counter(file.parent for file in FILES).values()) <= FILES_IN_A_ROOM

@@ -1,14 +1,16 @@
 /** Longtake in ComfyUI's pages. */
 
 import { app } from "../../scripts/app.js";
-import { TITLE, choices, hasVideo, videoMenu } from "./menus/from_video.js";
+import { choices, hasVideo, title, videoMenu } from "./menus/from_video.js";
 import { addStyle } from "./page/dom.js";
 import { openMenu } from "./page/menu.js";
+import { speak } from "./page/words.js";
 import { addStrip } from "./storyboard/on_node.js";
 
 const GO_ON = "Longtake.GoOnFromVideo";
 const SECONDS = 0.1; // what an arrow beside a time adds, as against the digits that are kept
 const ARROWS = { fps: 1, image_fps: 1, tempo: 1, megapixels: 0.1 };
+speak(() => app.ui.settings.getSettingValue("Comfy.Locale"));
 let pointer = [200, 200]; // where it was pressed last, for a menu that a button opens
 
 app.registerExtension({
@@ -30,7 +32,7 @@ app.registerExtension({
         return videoMenu(app, node);
     },
     // Nodes 2.0 of older front-ends shows no entries of extensions, but their buttons.
-    commands: [{ id: GO_ON, label: TITLE, icon: "pi pi-forward", function: goOn }],
+    commands: [{ id: GO_ON, label: title, icon: "pi pi-forward", function: goOn }],
     getSelectionToolboxCommands(item) {
         return hasVideo(item) ? [GO_ON] : [];
     },

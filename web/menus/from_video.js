@@ -5,12 +5,14 @@ import { readStoryboard } from "../storyboard/text.js";
 import { Builder } from "./builder.js";
 import { RECIPES } from "./recipes.js";
 import { before, into } from "../page/graph.js";
+import { t } from "../page/words.js";
 
 const SAVE = ["LongtakeSaveVideo", "SaveVideo"];
 const LOAD = ["LoadVideo"];
 const VIDEO = /\.(mp4|webm|mkv|mov|m4v|avi|gif|webp)$/i;
 
-export const TITLE = "Go on from this video";
+/** What the menu is called. */
+export const title = () => t("Go on from this video");
 
 /** Whether a node saves or loads a video. */
 export function hasVideo(node) {
@@ -22,7 +24,7 @@ export function choices(app, node) {
     const file = fileOf(app, node);
     const source = file || into(node, "video");
     return Object.keys(RECIPES).map((name) => ({
-        text: name, disabled: !source, action: () => goOn(app, node, file, name),
+        text: t(name), disabled: !source, action: () => goOn(app, node, file, name),
     }));
 }
 
@@ -32,7 +34,7 @@ export function videoMenu(app, node) {
     const options = choices(app, node).map(({ text, disabled, action }) => ({
         content: text, disabled, callback: action,
     }));
-    return [{ content: TITLE, has_submenu: true, submenu: { options } }];
+    return [{ content: title(), has_submenu: true, submenu: { options } }];
 }
 
 /** The file that a node has saved or loads: {filename, subfolder, type}; null for none yet. */
@@ -55,7 +57,7 @@ async function goOn(app, node, file, name) {
         const builder = new Builder(node);
         builder.sources.video = sourceOf(builder, file);
         builder.put(RECIPES[name](wordsFor(node), size));
-        const made = builder.frame(name);
+        const made = builder.frame(t(name));
         show(app.canvas, made);
     } finally {
         graph.afterChange?.();

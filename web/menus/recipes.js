@@ -5,11 +5,13 @@
  * "video" (what is gone on with), or "model", "clip" and "vae" (those of the graph).
  */
 
+import { t } from "../page/words.js";
+
 /** Prompt, noise levels, sampling and a file, for a canvas that step `canvas` makes. */
 function sampledFrom(canvas, column, words) {
     return {
         prompt: { type: "LongtakePrompt", column: 0, links: { clip: "clip" }, widgets: { text: words } },
-        negative: { type: "LongtakePrompt", column: 0, links: { clip: "clip" }, title: "Negative" },
+        negative: { type: "LongtakePrompt", column: 0, links: { clip: "clip" }, title: t("Negative") },
         levels: { type: "LongtakeSchedule", column, links: { model: "model", latent: canvas } },
         sample: {
             type: "LongtakeSample", column: column + 1,
@@ -35,7 +37,7 @@ function recut(words, { width, height, seconds }) {
         parts: { type: "GetVideoComponents", column: 0, links: { video: "video" } },
         range: {
             type: "ImageFromBatch", column: 0, links: { image: "parts.images" },
-            title: "The range that stays", widgets: { batch_index: 0, length: 9 },
+            title: t("The range that stays"), widgets: { batch_index: 0, length: 9 },
         },
         empty: {
             type: "LongtakeCanvas", column: 0, links: { vae: "vae", fps: "parts.fps" },

@@ -1,6 +1,7 @@
 /** What the strip looks like: a ruler, the sound, a card for each shot, and buttons. */
 
 import { ICONS, element, icon } from "../page/dom.js";
+import { t } from "../page/words.js";
 import { endsOf, label, onBeats, pixelsPerSecond, ticks } from "./layout.js";
 import { drawSound } from "../sound/lane.js";
 import { pictureOf } from "./pictures.js";
@@ -41,7 +42,7 @@ drawStrip.parts = (strip) => {
     parts.ruler = element("div", { class: "lt-ruler", "aria-hidden": "true" });
     parts.sound = element("canvas", { class: "lt-sound", "aria-hidden": "true" });
     parts.list = element("div", {
-        class: "lt-list", role: "listbox", tabindex: "0", "aria-label": "Shots",
+        class: "lt-list", role: "listbox", tabindex: "0", "aria-label": t("Shots"),
         "aria-orientation": "horizontal",
     });
     // ComfyUI undoes the whole graph at Ctrl+Z, unless the focus is in what says that it is one.
@@ -53,12 +54,12 @@ drawStrip.parts = (strip) => {
     );
     parts.lane = element("div", { class: "lt-lane" }, parts.inside);
     parts.buttons = [
-        button("add", "Add a shot after this one (N)", () => strip.add(strip.selected)),
-        button("split", "Cut this shot in two (S)", () => strip.split(strip.selected)),
-        button("dissolve", "Cut or dissolve (D)", () => strip.soften(strip.selected)),
-        button("remove", "Delete this shot (Delete)", () => strip.remove(strip.selected)),
-        button("undo", "Undo (Ctrl+Z)", () => strip.undo()),
-        button("redo", "Redo (Ctrl+Shift+Z)", () => strip.redo()),
+        button("add", t("Add a shot after this one (N)"), () => strip.add(strip.selected)),
+        button("split", t("Cut this shot in two (S)"), () => strip.split(strip.selected)),
+        button("dissolve", t("Cut or dissolve (D)"), () => strip.soften(strip.selected)),
+        button("remove", t("Delete this shot (Delete)"), () => strip.remove(strip.selected)),
+        button("undo", t("Undo (Ctrl+Z)"), () => strip.undo()),
+        button("redo", t("Redo (Ctrl+Shift+Z)"), () => strip.redo()),
     ];
     parts.status = element("div", { class: "lt-status", role: "status" });
     parts.bar = element("div", { class: "lt-bar" }, ...parts.buttons, parts.status);
@@ -103,9 +104,10 @@ let number = 0;
 
 function drawCard(strip, card, shot, i, stop) {
     const { scale } = strip.parts;
-    const how = i === 0 ? "" : shot.dissolve ? `dissolves for ${label(shot.dissolve)} s, ` : "cut, ";
-    const time = `${label(shot.start)} to ${label(stop)} s`;
-    card.ariaLabel = `Shot ${i + 1}, ${time}, ${how}${shot.words}`;
+    const dissolve = t("dissolves for {seconds} s, ", { seconds: label(shot.dissolve) });
+    const how = i === 0 ? "" : shot.dissolve ? dissolve : t("cut, ");
+    const time = t("{start} to {stop} s", { start: label(shot.start), stop: label(stop) });
+    card.ariaLabel = t("Shot {n}, {time}, {how}{words}", { n: i + 1, time, how, words: shot.words });
     card.ariaSelected = String(i === strip.selected);
     card.title = `${time}\n${shot.words}`;
     card.style.left = `${shot.start * scale}px`;
@@ -113,8 +115,8 @@ function drawCard(strip, card, shot, i, stop) {
     card.style.setProperty("--lt-hue", hueOf(shot.words));
     const picture = pictureOf(strip.pictures, shot.words);
     const head = element("div", { class: "lt-head" }, element("b", { text: `${label(shot.start)} s` }));
-    if (shot.seed !== null)
-        head.append(element("span", { class: "lt-seed", title: `seed ${shot.seed}` }, icon(ICONS.lock)));
+    const title = t("seed {seed}", { seed: shot.seed });
+    if (shot.seed !== null) head.append(element("span", { class: "lt-seed", title }, icon(ICONS.lock)));
     const wedge = { class: "lt-wedge", style: { width: `${shot.dissolve * scale}px` } };
     const shown = { class: "lt-picture", src: picture?.url, alt: "", draggable: "false" };
     card.replaceChildren(
@@ -133,7 +135,7 @@ function drawEdges(strip, shots, end) {
         ...shown.map((seconds, i) =>
             element("div", {
                 class: "lt-edge", "data-edge": i + 1, style: { left: `${seconds * scale}px` },
-                title: "Drag to move this cut. Shift: with all after it. Alt: to any frame.",
+                title: t("Drag to move this cut. Shift: with all after it. Alt: to any frame."),
             }),
         ),
     );
@@ -155,14 +157,16 @@ function drawWords(strip) {
 
 function mistake({ error, text, chained }) {
     if (text.trim()) return error?.message ?? "";
-    return chained ? "" : "No shot yet: write one, or press +.";
+    return chained ? "" : t("No shot yet: write one, or press +.");
 }
 
 function summary({ shots, end, sound, chained, endIsFixed }) {
-    const count = `${shots.length} ${shots.length === 1 ? "shot" : "shots"}`;
-    const nodes = chained ? " here, and those from Shot nodes" : "";
-    const length = endIsFixed ? "" : `, ${label(end)} s`;
-    const music = sound?.tempo ? `, ${Math.round(sound.tempo)} beats a minute` : "";
+    const n = shots.length;
+    const count = n === 1 ? t("{n} shot", { n }) : t("{n} shots", { n });
+    const nodes = chained ? t(" here, and those from Shot nodes") : "";
+    const length = endIsFixed ? "" : t(", {seconds} s", { seconds: label(end) });
+    const tempo = sound?.tempo && Math.round(sound.tempo);
+    const music = tempo ? t(", {tempo} beats a minute", { tempo }) : "";
     return count + nodes + length + music;
 }
 

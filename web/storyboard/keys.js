@@ -3,6 +3,7 @@
 import { pulled } from "./layout.js";
 import { openMenu } from "../page/menu.js";
 import { menuOf } from "./shot_menu.js";
+import { t } from "../page/words.js";
 
 const STEP = 0.1; // seconds
 const LARGE_STEP = 1;
@@ -49,7 +50,7 @@ function withCommand(strip, key, shift) {
 function arrow(strip, way, event) {
     if (!event.shiftKey) return () => strip.select(strip.selected + way);
     const i = strip.selected;
-    if (!strip.mayChange || i === 0) return () => strip.say("The first shot begins at 0 s.");
+    if (!strip.mayChange || i === 0) return () => strip.say(t("The first shot begins at 0 s."));
     return () => {
         const by = way * (event.altKey ? LARGE_STEP : STEP);
         const moved = pulled(strip.shots, strip.end, i, strip.shots[i].start + by, { fps: strip.fps });

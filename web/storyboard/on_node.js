@@ -2,6 +2,7 @@
 
 import { addStyle } from "../page/dom.js";
 import { annotated, routeOf } from "../page/files.js";
+import { t } from "../page/words.js";
 import { soundOf, sourceOf } from "../sound/source.js";
 import { picturesIn } from "./pictures.js";
 import { Strip } from "./strip.js";
@@ -91,8 +92,8 @@ function readNode(node) {
         fps: linked("fps") ? 0 : Number(value("fps")) || 0,
         snap: linked("snap") ? 0 : Number(value("snap")) || 0,
         chained: Boolean(linked("shots")),
-        why: linked("text") ? "The text comes from another node."
-            : leftOut ? "The example is left out: Shots are connected." : "",
+        why: linked("text") ? t("The text comes from another node.")
+            : leftOut ? t("The example is left out: Shots are connected.") : "",
     };
 }
 

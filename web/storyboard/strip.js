@@ -10,6 +10,7 @@
  */
 
 import { drawStrip } from "./draw.js";
+import { t } from "../page/words.js";
 import * as edits from "./edits.js";
 import { listenToGestures } from "./gestures.js";
 import { History } from "./history.js";
@@ -157,11 +158,11 @@ export class Strip {
     }
 
     undo() {
-        this.#goTo(this.#history.undone(), "undone");
+        this.#goTo(this.#history.undone(), t("undone"));
     }
 
     redo() {
-        this.#goTo(this.#history.redone(), "done again");
+        this.#goTo(this.#history.redone(), t("done again"));
     }
 
     #goTo(state, said) {
@@ -177,7 +178,9 @@ export class Strip {
     /** Keep the starts and the end to which a cut was pulled. */
     retime({ starts, end }, name) {
         const moved = starts.findIndex((start, i) => start !== this.shots[i].start);
-        const said = moved < 0 ? `ends at ${label(end)} s` : `shot ${moved + 1} at ${label(starts[moved])} s`;
+        const said = moved < 0
+            ? t("ends at {seconds} s", { seconds: label(end) })
+            : t("shot {n} at {seconds} s", { n: moved + 1, seconds: label(starts[moved]) });
         const text = edits.withStarts(this.text, this.shots, starts);
         const asked = this.endIsFixed ? {} : { end: edits.rounded(end) };
         return this.change(text, { ...asked, name, said });
@@ -186,13 +189,14 @@ export class Strip {
     reorder(from, to) {
         if (to === from || to < 0 || to >= this.shots.length) return;
         const text = edits.withOrder(this.text, this.shots, from, to, this.end);
-        if (this.change(text, { said: `now shot ${to + 1} of ${this.shots.length}` })) this.select(to);
+        const said = t("now shot {n} of {all}", { n: to + 1, all: this.shots.length });
+        if (this.change(text, { said })) this.select(to);
     }
 
     remove(i) {
-        if (this.shots.length < 2) return this.say("A storyboard has one shot at least.");
+        if (this.shots.length < 2) return this.say(t("A storyboard has one shot at least."));
         const text = edits.withoutShot(this.text, this.shots, i);
-        if (this.change(text, { said: `shot ${i + 1} is gone` })) this.draw();
+        if (this.change(text, { said: t("shot {n} is gone", { n: i + 1 }) })) this.draw();
     }
 
     /** Cut shot `i` in two at `seconds`, or in its middle. */
@@ -203,7 +207,8 @@ export class Strip {
         let at = seconds ?? middle;
         if (at <= begin || at >= stop) at = (begin + stop) / 2;
         const text = edits.withShot(this.text, this.shots, i, at, this.shots[i].words);
-        if (this.change(text, { said: `cut in two at ${label(edits.rounded(at))} s` })) this.select(i + 1);
+        const said = t("cut in two at {seconds} s", { seconds: label(edits.rounded(at)) });
+        if (this.change(text, { said })) this.select(i + 1);
     }
 
     /** A new shot after shot `i`, for which all later ones wait; and its words are asked for. */
@@ -218,7 +223,7 @@ export class Strip {
         const later = edits.withStarts(this.text, this.shots, moved);
         const text = edits.withShot(later, parseStoryboard(later), i, begin, NEW_WORDS);
         const end = edits.rounded(this.end + NEW_SECONDS);
-        if (!this.change(text, { end, said: "a new shot" })) return;
+        if (!this.change(text, { end, said: t("a new shot") })) return;
         this.select(i + 1);
         this.edit(i + 1, true);
     }
@@ -234,25 +239,29 @@ export class Strip {
     }
 
     write(i, words) {
-        if (!words.trim()) return this.say("A shot needs words.");
+        if (!words.trim()) return this.say(t("A shot needs words."));
         const text = edits.withWords(this.text, this.shots, i, words);
         const wrong = mistakeIn(text, this.#state.end, this.chained);
         if (wrong || parseStoryboard(text).length !== this.shots.length)
-            return this.say("No line of the words may begin with # or [, nor hold a time in brackets.");
-        return this.change(text, { said: `the words of shot ${i + 1}` });
+            return this.say(
+                t("No line of the words may begin with # or [, nor hold a time in brackets."),
+            );
+        return this.change(text, { said: t("the words of shot {n}", { n: i + 1 }) });
     }
 
     soften(i, seconds = this.shots[i].dissolve ? 0 : DISSOLVE) {
-        if (i === 0) return this.say("There is nothing before the first shot to dissolve from.");
+        if (i === 0) return this.say(t("There is nothing before the first shot to dissolve from."));
         const longest = endsOf(this.shots, this.end)[i] - this.shots[i].start;
         const takes = Math.min(seconds, longest);
         const text = edits.withDissolve(this.text, this.shots, i, takes);
-        return this.change(text, { said: takes ? `dissolves for ${label(takes)} s` : "cuts" });
+        const said = takes ? t("dissolves for {seconds} s", { seconds: label(takes) }) : t("cuts");
+        return this.change(text, { said });
     }
 
     seed(i, seed) {
         const text = edits.withSeed(this.text, this.shots, i, seed);
-        return this.change(text, { said: seed === null ? "the take's seed" : `seed ${seed}` });
+        const said = seed === null ? t("the take's seed") : t("seed {seed}", { seed });
+        return this.change(text, { said });
     }
 
     draw() {

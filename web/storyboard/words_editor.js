@@ -1,6 +1,7 @@
 /** A box to write a shot's words in, over its card. */
 
 import { element } from "../page/dom.js";
+import { t } from "../page/words.js";
 
 const [NARROWEST, WIDEST] = [160, 300];
 
@@ -14,8 +15,8 @@ export function openEditor(strip, i, words, { keep, leave }) {
     const left = Math.min(cards[i].offsetLeft, Math.max(0, lane.scrollWidth - width));
     const box = element("textarea", {
         class: "lt-words-box",
-        "aria-label": `Words of shot ${i + 1}`,
-        placeholder: "What this shot shows and how it moves",
+        "aria-label": t("Words of shot {n}", { n: i + 1 }),
+        placeholder: t("What this shot shows and how it moves"),
         style: { left: `${left}px`, width: `${width}px` },
     });
     box.value = words;
