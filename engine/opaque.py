@@ -6,8 +6,11 @@ from torch import Tensor
 from ..models.errors import InputError, NotFiniteError
 
 
-def opaque(pictures: Tensor) -> Tensor:
+def opaque(pictures: Tensor, over: float = 0.0) -> Tensor:
     """Pictures (n, h, w, 1, 3 or 4) as (n, h, w, 3): grey becomes RGB, alpha is laid over black.
+
+    Args:
+        over: another grey to lay it over, up to 1, which is white.
 
     Raises:
         InputError: for another shape.
@@ -22,4 +25,8 @@ def opaque(pictures: Tensor) -> Tensor:
         raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")
     if pictures.shape[-1] == 1:
         return pictures.expand(-1, -1, -1, 3)
-    return pictures[..., :3] * pictures[..., 3:] if pictures.shape[-1] == 4 else pictures
+    if pictures.shape[-1] == 3:
+        return pictures
+    alpha = pictures[..., 3:]
+    laid = pictures[..., :3] * alpha
+    return laid + over * (1 - alpha) if over else laid

@@ -35,6 +35,7 @@ from .sample.variations import Variations
 from .timeline.canvas import CanvasNode
 from .timeline.encode import Encode
 from .timeline.extend import ExtendVideo
+from .timeline.guidance import ControlVideo, ReferenceImages
 from .timeline.join import Bridge, FillGap, Loop
 from .timeline.pin import PinImage, PinVideo
 from .timeline.pin_audio import PinAudio
@@ -57,6 +58,8 @@ NODES: list[type[io.ComfyNode]] = [
         PinImage,
         PinVideo,
         PinAudio,
+        ControlVideo,
+        ReferenceImages,
         ExtendVideo,
         FillGap,
         Loop,

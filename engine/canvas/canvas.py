@@ -18,6 +18,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ..opaque import opaque
 from .codec import Codec
+from .guidance import Guidance
 from .known import Pins
 from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted
@@ -39,6 +40,7 @@ class Canvas:
         codec: that of its latents; None where nobody has named a VAE yet.
         fps: frames per second; None where nobody has said.
         pins: its known pixels, for checkpoints that read those; None if there are none.
+        guidance: what is to be followed on it, for VACE's checkpoints; None if there is nothing.
         plan: the windows it is to be sampled in, if they are more than one.
         skip: pixel frames at the front that are no part of the video: those of a loop.
         strength: how far back towards noise known latents go before they are sampled over.
@@ -51,6 +53,7 @@ class Canvas:
     codec: Codec | None = None
     fps: Fraction | None = None
     pins: Pins | None = None
+    guidance: Guidance | None = None
     plan: tuple[Window, ...] = ()
     skip: int = 0
     strength: float | None = None

@@ -73,6 +73,16 @@ class MaskedLatents:
             torch.cat((self.latents, after), dim=2), torch.cat((mask, known), dim=2)
         )
 
+    def led_by(self, frames: int) -> "MaskedLatents":
+        """With so many latent frames to be sampled in front."""
+        b, c, _, h, w = self.latents.shape
+        front = self.latents.new_zeros(b, c, frames, h, w)
+        latents, mask = torch.cat((front, self.latents), dim=2), self.mask
+        if mask is not None:
+            unknown = mask.new_ones(*mask.shape[:2], frames, *mask.shape[3:])
+            mask = torch.cat((unknown, mask), dim=2)
+        return MaskedLatents(latents, mask)
+
     def arranged(self, order: Sequence[int | None]) -> "MaskedLatents":
         """Latent frames of it in another order, known; None stands for one to be sampled."""
         places = [k for k, frame in enumerate(order) if frame is not None]

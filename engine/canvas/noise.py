@@ -11,7 +11,7 @@ multiplies, which is the same everywhere; a test pins the numbers.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from ...models.errors import InputError
 
 _WORD = 2**32
+_IN_FRONT = -(2**30)  # where frames are counted from that are no part of a video
 _FAR = 2**128  # blocks of numbers between two draws of a frame
 
 
@@ -66,6 +67,12 @@ class WindowNoise:
     frames: Sequence[tuple[int, int]]
     shape: tuple[int, int, int]
     videos: int = 1
+
+    def led_by(self, frames: int) -> "WindowNoise":
+        """With so many frames in front that are no part of the video: the same for each window."""
+        seed = self.frames[0][0]
+        front = [(seed, _IN_FRONT + k) for k in range(frames)]
+        return replace(self, frames=[*front, *self.frames])
 
     def drawn(self, draw: int = 0, check: Callable[[], object] = lambda: None) -> Tensor:
         """(b, c, t, h, w) float32 on the CPU.

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.errors import InputError
 from ..canvas.canvas import Canvas
 from ..canvas.grid import Grid
+from ..canvas.guidance import Guidance
 from ..canvas.known import Pins
 from ..canvas.masked import MaskedLatents
 from ..canvas.plan import Window
@@ -30,11 +31,13 @@ class KnownFrames:
         cell: (c, h, w) of a latent frame.
         latents: those that come out as they went in, (1, c, 1, h, w) by latent frame of the clip.
         pins: the pixels that they were made of, for checkpoints that read those.
+        guidance: what the clip is to follow, for VACE's checkpoints.
     """
 
     cell: tuple[int, int, int]
     latents: Mapping[int, Tensor] = field(default_factory=dict)
     pins: Pins | None = None
+    guidance: Guidance | None = None
 
     def at(self, frames: Sequence[int]) -> MaskedLatents:
         """Some latent frames of the clip, zeros where nothing is known."""
@@ -58,7 +61,9 @@ class KnownFrames:
         first, last = window.frames[0], window.frames[-1]
         shown = range(grid.first_frame(first), grid.first_frame(last + 1))
         pixels = self.pins.within(shown) if self.pins else {}
-        return self._places(window.frames), pixels, self.pins and self.pins.clip_vision
+        followed = self.guidance and self.guidance.deciding(shown)
+        known = self._places(window.frames), pixels, self.pins and self.pins.clip_vision
+        return (*known, followed) if followed else known
 
     def _places(self, frames: Sequence[int]) -> dict[int, Tensor]:
         """The known latents among some frames, by their place."""
@@ -99,7 +104,10 @@ def known_frames(
                     "choose one of the two."
                 )
             own = own.pin_image(opaque(image[:1].cpu()), 0.0, "crop")
-        clips.append(of_canvas(own, reads_pixels))
+        known = of_canvas(own, reads_pixels)
+        if canvas is not None and canvas.guidance is not None:
+            known = replace(known, guidance=canvas.guidance.from_frame(clip.start))
+        clips.append(known)
     return tuple(clips)
 
 

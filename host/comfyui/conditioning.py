@@ -36,6 +36,12 @@ class Prompts(NamedTuple):
         """Both for what begins at latent frame `frame` of a clip of `frames`."""
         return Prompts(*(from_frame(prompt, frame, frames) for prompt in self))
 
+    def led_by(self, frames: int) -> "Prompts":
+        """Both for so many latent frames more in front, which hear the first shot's text."""
+        return Prompts(
+            *([[text, _led_by(extras, frames)] for text, extras in prompt] for prompt in self)
+        )
+
 
 class ByFrame(comfy.conds.CONDRegular):
     """The number of the text that each latent frame listens to: (1, 1, t, 1, 1) int64.
@@ -105,6 +111,14 @@ def _moved(extras: Mapping[str, Any], frame: int, frames: int) -> dict[str, Any]
     first = max(i for i, start in enumerate(starts) if start <= 0)
     kept = {"texts": texts[first:], "starts": [max(0, start) for start in starts[first:]]}
     return {**extras, SHOTS: {**extras[SHOTS], **kept}}
+
+
+def _led_by(extras: Mapping[str, Any], frames: int) -> dict[str, Any]:
+    starts = extras.get(SHOTS, {}).get("starts")
+    if not starts:
+        return dict(extras)
+    moved = [starts[0], *(start + frames for start in starts[1:])]
+    return {**extras, SHOTS: {**extras[SHOTS], "starts": moved}}
 
 
 def _starts(shots: Mapping[str, Any], frames: int) -> Sequence[int]:

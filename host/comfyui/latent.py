@@ -19,6 +19,7 @@ from torch import Tensor
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.grid import Grid
+from ...engine.canvas.guidance import Guidance
 from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.sound_track import SoundLayout, SoundTrack, Ticks
@@ -29,8 +30,8 @@ from .nested import full_mask, mask_as, nested, streams_of
 
 KEY = "longtake"
 FACTS = {  # fields of Canvas that travel in a LATENT
-    "fps": (int, Fraction), "pins": Pins, "plan": tuple, "skip": int, "strength": (int, float),
-    "noise": float,
+    "fps": (int, Fraction), "pins": Pins, "guidance": Guidance, "plan": tuple, "skip": int,
+    "strength": (int, float), "noise": float,
 }  # fmt: skip
 STAMPS = "stamps"  # what the numbers were when pins and noise were written down
 LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale

@@ -32,6 +32,7 @@ from ..networks.settings import settings_for, settings_of
 from ..networks.transformer import network_of
 from . import calls
 from .routes import pins_for, with_channels
+from .vace import vace_for
 
 KEY = "longtake_experts"
 BOUNDARY = {False: 0.875, True: 0.9}  # by whether the checkpoint takes an image
@@ -94,13 +95,26 @@ def guider(
         canvas: what will be sampled, of which core passes on no pinned pixels; without it an I2V
             checkpoint is shown what the mask keeps as latents.
     """
-    if canvas is not None and (pins := pins_for(canvas, model)):
-        channels = pins.channels(range(canvas.video.latents.shape[2]))
-        prompts = with_channels(prompts, channels, canvas.video)
+    if canvas is not None:
+        prompts = _beside(model, prompts, canvas)
     made = comfy.samplers.CFGGuider(model)
     made.set_conds(*prompts)
     made.set_cfg(experts_of(model).cfg_high)
     return made
+
+
+def _beside(model: ModelPatcher, prompts: Prompts, canvas: Canvas) -> Prompts:
+    """Both prompts with what is shown beside a canvas as a whole."""
+    frames, pins = range(canvas.video.latents.shape[2]), pins_for(canvas, model)
+    vace, lead = vace_for(model, pins, canvas.guidance, len(frames))
+    if lead:
+        raise InputError(
+            f"{lead} latent frames of references stand in front of the canvas, which core's "
+            f"samplers do not know: connect the canvas to Sample or Long Take."
+        )
+    if vace is not None:
+        return vace.beside(frames, prompts, canvas.video)
+    return with_channels(prompts, pins.channels(frames), canvas.video) if pins else prompts
 
 
 def check_pair(high: ModelPatcher, low: ModelPatcher) -> None:

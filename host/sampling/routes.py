@@ -4,6 +4,9 @@ FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the buil
                  TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
 IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
                  see `engine.canvas.known`.
+VACE             a context of known pixels, grey elsewhere, beside the video (Wan 2.1 VACE, 2.2
+                 VACE-Fun, ours and core's); what is known as latents is put back at every
+                 step besides, see `vace`.
 GUIDES           frames of their own beside the video, for pictures that fill no latent frame
                  (MiniMax H3, LTX), see `guides`; whole latent frames by a noise level for
                  each token, which core does from the LATENT's mask.
@@ -36,6 +39,7 @@ class Route(Enum):
 
     FRAME_LEVELS = "noise level 0"
     IMAGE_CHANNELS = "mask and image channels"
+    VACE = "context beside the video"
     GUIDES = "beside the video"
     REPLACEMENT = "put back at every step"
 
@@ -47,6 +51,8 @@ def route_for(config: DiTConfig | None) -> Route:
     """
     if config is None:
         return Route.REPLACEMENT
+    if config.vace_blocks:
+        return Route.VACE
     if config.frame_levels:
         return Route.FRAME_LEVELS
     if config.in_channels > config.out_channels:
@@ -59,6 +65,8 @@ def route_of(model: ModelPatcher) -> Route:
     family = host_family_of(model)
     if family is not None and family.image_channels:
         return Route.IMAGE_CHANNELS
+    if family is not None and family.vace:
+        return Route.VACE
     if family is not None and family.guides:
         return Route.GUIDES
     return route_for(config_of(model))
@@ -75,7 +83,7 @@ def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:
 
 def reads_pixels(model: ModelPatcher) -> bool:
     """Whether a MODEL can be shown pixels, so that latent frames may be known in part."""
-    return route_of(model) in (Route.IMAGE_CHANNELS, Route.GUIDES)
+    return route_of(model) in (Route.IMAGE_CHANNELS, Route.GUIDES, Route.VACE)
 
 
 def with_channels(prompts: Prompts, channels: ImageChannels | None, part: MaskedLatents) -> Prompts:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import count
 from math import isfinite
 
 import comfy.model_management as mm
@@ -37,6 +36,7 @@ from .guides import guides_for
 from .room import check_step
 from .routes import Route, missing_vision, pins_for, route_of, with_channels
 from .step_noise import with_step_noise
+from .vace import vace_for
 
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
 
@@ -123,7 +123,8 @@ def sampled_canvas(
     track = sound_for(model, canvas)
     config, pins = config_of(model), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
-    longest = max(len(window.frames) for window in canvas.windows)
+    vace, lead = vace_for(model, pins, canvas.guidance, t)
+    longest = max(len(window.frames) for window in canvas.windows) + lead
     check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
     prompts = with_rate(prompts, model, canvas.fps)
     check_noise(canvas, sampling)
@@ -136,19 +137,19 @@ def sampled_canvas(
     channels = pins.channels(range(t)) if in_channels else None
     guides = guides_for(model, pins)
     out = latents.to(mm.intermediate_device(), torch.float32, copy=True)
-    number = count()
     with Playback(sampling.steps * len(canvas.windows)) as playback:
 
         def new_frames(window: Window, part: MaskedLatents) -> Tensor:
             nonlocal track
-            playback.begin(next(number) * sampling.steps)
+            playback.begin(canvas.windows.index(window) * sampling.steps)
             shown = prompts.from_frame(window.frames[0], t)
             shown = with_channels(shown, channels and channels.at(window.frames), part)
+            shown = vace.beside(window.frames, shown, part) if vace else shown
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
             heard, fresh = track and track.at(window.frames), canvas.noise is None
             shown, beside = guides.beside(window.frames, shown) if guides else (shown, None)
             pictures, sound = run(
-                model, shown, part, own, sampling, playback, heard, beside, fresh=fresh
+                model, shown, part, own, sampling, playback, heard, beside, fresh=fresh, lead=lead
             )
             track = track and track.with_new(window.frames, window.new, sound)
             return pictures[:, :, window.context :]
@@ -208,6 +209,7 @@ def run(
     beside: Tensor | None = None,
     *,
     fresh: bool = True,
+    lead: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
     """One run of core's guider and sampler, what is known to the bit.
 
@@ -216,11 +218,15 @@ def run(
         beside: known latents that the model is shown after those of the video, see `guides`.
         fresh: the run begins with noise; else with what noise is in the latents, as core's
             DisableNoise has it. What is known gets noise of its level in any case.
+        lead: latent frames that are sampled in front of the video, and left out of what comes back.
 
     Returns:
         (b, c, t, h, w) of pictures; and of the sound, where there is some to be sampled.
     """
-    noises, t = [noise], part.latents.shape[2]
+    t = part.latents.shape[2]
+    if lead:
+        part, noise = part.led_by(lead), noise.led_by(lead)
+    noises = [noise]
     if beside is not None:
         part, noises = part.followed_by(beside), [Followed(noise, beside.shape[2])]
     streams = [part.latents]
@@ -250,7 +256,7 @@ def run(
     )
     made = [stream.to(mm.intermediate_device()) for stream in streams_of(out)]
     kept = [put_back(*those) for those in zip(made, streams, masks, strict=False)]
-    return kept[0][:, :, :t], kept[1] if sound is not None else None
+    return kept[0][:, :, lead : lead + t], kept[1] if sound is not None else None
 
 
 def only_known(noise: Tensor, mask: Tensor | None) -> Tensor:

@@ -43,6 +43,7 @@ from ..sampling.sample import (
     sound_for,
     with_rate,
 )
+from ..sampling.vace import check_guidance
 from ..video.sound import check_audio_vae
 from .storyboards import Board
 
@@ -146,6 +147,12 @@ class Recipe:
         blank = blank_canvas(self.codec, self.size)
         in_part = reads_pixels(self.model)
         return known_frames(self.take, self.board.images, blank, self.canvas, in_part)
+
+    @property
+    def lead(self) -> int:
+        """Latent frames that are sampled in front of each window: VACE's references."""
+        guidance = self.canvas and self.canvas.guidance
+        return len(guidance.references) if guidance else 0
 
     @property
     def cell(self) -> tuple[int, int, int]:
@@ -263,7 +270,9 @@ def recipe_for(
         )
     recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae)
     check_sound(recipe)
-    check_step(model, recipe.window_shape, *cfgs_of(model, sampling))
+    check_guidance(model, begins and begins.guidance)
+    b, c, t, h, w = recipe.window_shape
+    check_step(model, (b, c, t + recipe.lead, h, w), *cfgs_of(model, sampling))
     check_decoding(vae, recipe.window_shape)
     return recipe
 

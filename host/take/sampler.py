@@ -22,6 +22,7 @@ from ..comfyui.progress import check_cancelled
 from ..sampling.guides import Guides, guides_for
 from ..sampling.routes import Route, route_of, with_channels
 from ..sampling.sample import finite, planned_calls, run
+from ..sampling.vace import VaceRoad, vace_for
 from ..video.decoder import VideoDecoder
 from . import weights_hash
 from .progress import TakeProgress
@@ -48,7 +49,9 @@ class TakeSampler:
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not, self.likes = "", []
         self._decoders: list[VideoDecoder] = []
-        self._guides: dict[int, Guides | None] = {}  # of a clip, once it is sampled
+        # Of a clip, once it is sampled:
+        self._guides: dict[int, Guides | None] = {}
+        self._vace: dict[int, VaceRoad | None] = {}
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
             self.likes = self._keys(seeds=False)
@@ -67,7 +70,7 @@ class TakeSampler:
         model = weights_hash.identity(r.model)
         base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
         together = {
-            frames: planned_calls(r.model, r.run_shape(frames), s).together
+            frames: planned_calls(r.model, r.run_shape(frames + r.lead), s).together
             for clip in r.take.clips
             for frames in {len(window.frames) for window in clip.windows}
         }
@@ -162,7 +165,9 @@ class TakeSampler:
         track = self.tracks[number]
         heard = track and track.at(window.frames)
         prompts, beside = self._beside(number, window, prompts)
-        out, sound = run(r.model, prompts, part, noise, sampling, self.progress, heard, beside)
+        out, sound = run(
+            r.model, prompts, part, noise, sampling, self.progress, heard, beside, lead=r.lead
+        )
         which = f" of the latent frames {window.new[0]} to {window.new[-1]} (all before are kept)"
         finite(out, r.model, sampling, which)
         if track is not None:
@@ -173,7 +178,13 @@ class TakeSampler:
     def _prompts(self, number: int, window: Window, part: MaskedLatents) -> Prompts:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
         r, pins = self.recipe, self.recipe.known[number].pins
-        prompts = r.prompts(r.take.clips[number], window)
+        clip, known = r.take.clips[number], r.known[number]
+        prompts = r.prompts(clip, window)
+        if number not in self._vace:
+            guidance, total = known.guidance, clip.latent_frames
+            self._vace[number], _ = vace_for(r.model, pins, guidance, total)
+        if (vace := self._vace[number]) is not None:
+            return vace.beside(window.frames, prompts, part)
         if pins is None or route_of(r.model) is not Route.IMAGE_CHANNELS:
             return prompts
         span = range(window.frames[0], window.frames[-1] + 1)

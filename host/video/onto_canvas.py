@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.guidance import Guidance
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.picture import fit_in_words, fitted
 from ...engine.canvas.sound_track import SoundTrack
@@ -167,3 +168,53 @@ def pin_clip(
     if total > room:
         canvas = canvas.noted(f"{total - room} frames past the canvas's end are left out")
     return canvas
+
+
+def control_clip(
+    canvas: Canvas, clip: Any, strength: float, start: float, seconds: float, fit: str, fps: float
+) -> Canvas:
+    """A canvas that follows a clip of depth, poses, edges or the like, for VACE's checkpoints.
+
+    Args:
+        canvas: whatever is followed on it already.
+        clip: IMAGE or VIDEO, of any size and rate.
+        strength: how much it counts.
+        start, seconds: where on the canvas it is followed; 0 seconds: as long as it is.
+        fit: how it is brought to the canvas's size, one of picture.FITS.
+        fps: of an IMAGE; 0: the canvas's.
+
+    Raises:
+        InputError: for a time outside the canvas.
+    """
+    timeline = canvas.timeline
+    first = timeline.frame_at("start", start)
+    room = timeline.frames - first
+    wanted = max(1, nearest(Fraction(seconds) * timeline.fps)) if seconds else room
+    with open_footage(clip, frame_rate(fps) if fps else timeline.fps) as footage:
+        pictures, notes = frames_at(footage, timeline.fps, *canvas.size, fit, min(room, wanted))
+        total = -(-footage.frames * timeline.fps // footage.fps)
+    guidance = (canvas.guidance or Guidance(canvas.codec)).with_control(pictures, first, strength)
+    last = first + len(pictures) - 1
+    said = f"frames {first}-{last} of {timeline.frames} follow the clip at strength {strength:g}"
+    if seconds and len(pictures) < min(room, wanted):
+        notes.append(f"the clip ends {wanted - len(pictures)} frames before the span does")
+    if not seconds and total > room:
+        notes.append(f"{total - room} frames past the canvas's end are left out")
+    return replace(canvas, guidance=guidance).noted(said, *notes)
+
+
+def reference_images(canvas: Canvas, images: Tensor, strength: float) -> Canvas:
+    """A canvas with pictures of a subject or a style, whole on white, for VACE's checkpoints.
+
+    Args:
+        canvas: whatever it holds already; references come after those that are there.
+        images: (n, h, w, 1, 3 or 4) of any size; what is transparent becomes white.
+        strength: how much they count.
+    """
+    before = canvas.guidance or Guidance(canvas.codec)
+    guidance = before.with_references(images, canvas.size, strength)
+    new, size = len(guidance.references) - len(before.references), images.shape[1:3]
+    said = f"{new} reference{'s' * (new != 1)} at strength {strength:g}"
+    if fit := fit_in_words((int(size[0]), int(size[1])), *canvas.size, "pad"):
+        said += f", {fit}, on white"
+    return replace(canvas, guidance=guidance).noted(said)

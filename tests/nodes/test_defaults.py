@@ -88,6 +88,14 @@ WIDGETS = {
         "fps": "0.0 (0.0 to 1000.0)",
     },
     "LongtakePinAudio": {"at": "0.0 (0.0 to 3600.0)"},
+    "LongtakeControlVideo": {
+        "strength": "1.0 (0.0 to 2.0)",
+        "start": "0.0 (0.0 to 3600.0)",
+        "seconds": "0.0 (0.0 to 3600.0)",
+        "fit": "[crop] | pad | stretch",
+        "fps": "0.0 (0.0 to 1000.0)",
+    },
+    "LongtakeReferenceImages": {"strength": "1.0 (0.0 to 2.0)"},
     "LongtakeExtendVideo": {
         "direction": "[forwards] | backwards",
         "seconds": "1.0 (0.01 to 3600.0)",

@@ -26,6 +26,10 @@ INPUTS = {
     "LongtakePinImage": ["latent", "image", "vae", "at", "fit", "clip_vision_output"],
     "LongtakePinVideo": ["latent", "clip", "vae", "at", "fit", "edges", "fps"],
     "LongtakePinAudio": ["latent", "audio", "audio_vae", "at"],
+    "LongtakeControlVideo": [
+        "latent", "clip", "vae", "strength", "start", "seconds", "fit", "fps"
+    ],
+    "LongtakeReferenceImages": ["latent", "images", "vae", "strength"],
     "LongtakeExtendVideo": ["clip", "vae", "direction", "seconds", "overlap", "window", "fps"],
     "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps"],
     "LongtakeLoop": ["clip", "vae", "seconds", "fps"],

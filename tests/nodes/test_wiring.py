@@ -59,6 +59,24 @@ CHANGES = [
         {"at": 0.0, "fit": "pad", "edges": "hold", "fps": 4.0},
     ),
     (
+        "LongtakeControlVideo",
+        {
+            "latent": ["canvas", 0],
+            "clip": ["five", 0],
+            "vae": VAE,
+            "strength": 1.0,
+            "start": 0.25,
+            "seconds": 0.0,
+            "fit": "crop",
+        },
+        {"strength": 0.5, "start": 0.5, "seconds": 0.25, "fit": "pad", "fps": 4.0},
+    ),
+    (
+        "LongtakeReferenceImages",
+        {"latent": ["canvas", 0], "images": ["five", 0], "vae": VAE, "strength": 1.0},
+        {"strength": 0.5, "images": ["nine", 0]},
+    ),
+    (
         *extend(clip=FRAMES, seconds=2.0),
         {"direction": "backwards", "seconds": 3.0, "overlap": 0.5, "window": 1.1, "fps": 4.0},
     ),

@@ -1,0 +1,102 @@
+"""What is followed on a canvas besides what is known of it: references, and a control clip."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from ..opaque import opaque
+from .codec import Codec
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture of a subject or a style.
+
+    Attributes:
+        picture: (h, w, 3) in [0, 1], of the canvas's size.
+        strength: how much it counts.
+    """
+
+    picture: Tensor
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What is to be followed on a canvas, besides what of it is known.
+
+    Attributes:
+        codec: makes latents of it.
+        control: by pixel frame, (h, w, 3) in [0, 1]: depth, a pose, edges.
+        strengths: of control, by pixel frame.
+        references: in the order in which they are shown.
+    """
+
+    codec: Codec
+    control: Mapping[int, Tensor] = field(default_factory=dict)
+    strengths: Mapping[int, float] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+
+    def with_references(self, images: Tensor, size: tuple[int, int], strength: float) -> "Guidance":
+        """With pictures after those that are there.
+
+        Args:
+            images: (n, h, w, 1, 3 or 4) in [0, 1], of any size; what is transparent becomes white.
+            size: (height, width) of the canvas.
+            strength: how much they count.
+        """
+        pictures = opaque(images.cpu(), over=1.0)
+        own = tuple(Reference(on_white(one, *size), strength) for one in pictures)
+        return replace(self, references=(*self.references, *own))
+
+    def with_control(self, pictures: Tensor, first: int, strength: float) -> "Guidance":
+        """With a clip from pixel frame `first` on, in the place of what was there.
+
+        Args:
+            pictures: (n, h, w, 3) in [0, 1], of the canvas's size and rate.
+            strength: how much it counts.
+        """
+        frames = range(first, first + len(pictures))
+        return replace(
+            self,
+            control={**self.control, **dict(zip(frames, pictures, strict=True))},
+            strengths={**self.strengths, **dict.fromkeys(frames, strength)},
+        )
+
+    def from_frame(self, start: int) -> "Guidance":
+        """That of a clip that begins at a pixel frame of this one."""
+        moved = ({f - start: x for f, x in by.items() if f >= start} for by in self._by_frame)
+        return replace(self, **dict(zip(("control", "strengths"), moved, strict=True)))
+
+    def deciding(self, frames: range) -> tuple[Any, ...]:
+        """All of it that may decide what is seen in some pixel frames."""
+        shown = ({f: x for f, x in by.items() if f in frames} for by in self._by_frame)
+        return *shown, self.references
+
+    @property
+    def _by_frame(self) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
+        return self.control, self.strengths
+
+
+def on_white(picture: Tensor, height: int, width: int) -> Tensor:
+    """A reference at a canvas's size: (height, width, 3), all of it, on white.
+
+    Args:
+        picture: (h, w, 3) in [0, 1].
+
+    Source: prepare_source in vace/models/wan/wan_vace.py, ali-vilab/VACE.
+    """
+    h, w = picture.shape[:2]
+    scale = min(height / h, width / w)
+    size = max(1, int(h * scale)), max(1, int(w * scale))
+    pixels = rearrange(picture.float(), "h w c -> 1 c h w")
+    resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    out = torch.ones(height, width, 3)
+    out[top : top + size[0], left : left + size[1]] = rearrange(resized, "1 c h w -> h w c")
+    return out
