@@ -70,6 +70,7 @@ class Studio:
         together=False,
         window=17,
         anchor="off",
+        canvas=None,
     ):
         from longtake.engine.sampling.schedule import sigmas
         from longtake.host.sampling.sample import Sampling
@@ -91,6 +92,7 @@ class Studio:
                 WindowsAsked(window, sharing=TOGETHER if together else SEPARATE),
                 Sampling(sigmas(steps or self.steps, 3.0), seed, 4.0),
                 anchor=anchor,
+                canvas=canvas,
             )
 
     def film(self, recipe) -> Path:

@@ -39,6 +39,7 @@ from .timeline.guidance import ControlVideo, ReferenceImages
 from .timeline.join import Bridge, FillGap, Loop
 from .timeline.pin import PinImage, PinVideo
 from .timeline.pin_audio import PinAudio
+from .timeline.region import ExpandCanvas, Region
 from .timeline.remix import Remix
 
 NODES: list[type[io.ComfyNode]] = [
@@ -64,6 +65,8 @@ NODES: list[type[io.ComfyNode]] = [
         FillGap,
         Loop,
         Bridge,
+        Region,
+        ExpandCanvas,
         Remix,
         Encode,
         Schedule,

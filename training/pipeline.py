@@ -112,11 +112,46 @@ class Pipeline:
         )
         return torch.where(hold, start, x).to(next(self.dit.parameters()).dtype)
 
-    def _guided(self, prompts: list[str], known: Tensor) -> Velocity:
+    @torch.inference_mode()
+    def sample_area(
+        self,
+        prompts: list[str],
+        noise: Tensor,
+        given: Tensor,
+        area: Tensor,
+        *,
+        by_token: bool,
+        negatives: list[str] | None = None,
+    ) -> Tensor:
+        """Latents (b, c, t, h, w) of which a part is sampled.
+
+        Args:
+            noise, given: (b, c, t, h, w). area: (b, 1, t, h, w) bool, what is sampled.
+            by_token: what is known is clean, at level 0; else as noisy as the rest, at every step.
+            negatives: what shall not be seen, one for each prompt; None: the preset's.
+        """
+        given, noise = given.float(), noise.float()
+        patch = self.dit.config.patch[1]
+        still = ~area[:, 0, :, ::patch, ::patch] if by_token else ~area[:, 0].flatten(2).any(-1)
+        guided = self._guided(prompts, still, negatives)
+
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            known = given if by_token else torch.lerp(given, noise, sigma)
+            v = guided(torch.where(area, x, known), sigma)
+            return torch.where(area, v, 0.0 if by_token else noise - given)
+
+        start = torch.where(area, noise, given if by_token else noise)
+        x = integrate(velocity, start, self.settings.levels(), self.settings.sampler)
+        return torch.where(area, x, given).to(next(self.dit.parameters()).dtype)
+
+    def _guided(
+        self, prompts: list[str], known: Tensor, negatives: list[str] | None = None
+    ) -> Velocity:
         """The velocity with classifier-free guidance."""
         settings, ask = self.settings, self._velocity(prompts, known)
         # One batch: context is zero beyond each prompt's end, so the lengths may differ.
-        both = self._velocity([*prompts, *([PRESET.negative] * len(prompts))], known)
+        without = negatives or [PRESET.negative] * len(prompts)
+        both = self._velocity([*prompts, *without], known)
 
         def velocity(x: Tensor, sigma: float) -> Tensor:
             if not settings.guided(sigma):
@@ -135,11 +170,16 @@ class Pipeline:
     def _velocity(self, prompts: list[str], known: Tensor) -> Callable[[Tensor, float], Tensor]:
         """The network's velocity, in float32, for a batch with these prompts."""
         dtype = next(self.dit.parameters()).dtype
-        text = self._read(prompts, len(known))
+        frames = len(known) if known.ndim == 1 else known.shape[1]
+        text = self._read(prompts, frames)
 
         def velocity(x: Tensor, sigma: float) -> Tensor:
             self.evaluations += len(x)
-            level = torch.where(known, 0.0, 1000 * sigma).expand(len(x), -1)
+            level = torch.where(known, 0.0, 1000 * sigma)
+            if known.ndim == 1:
+                level = level.expand(len(x), -1)
+            elif len(x) > len(level):  # both prompts
+                level = torch.cat((level, level))
             return self.dit(x.to(dtype), level, text, attention=exact).float()
 
         return velocity

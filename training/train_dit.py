@@ -45,6 +45,7 @@ class DiTRecipe:
         pool: windows that a shard's pool holds.
         seed: of weights, windows, captions and noise.
         further: start from the shipped weights.
+        regions: share of windows in which only a part of the picture is unknown.
     """
 
     steps: int = 17_000
@@ -53,6 +54,7 @@ class DiTRecipe:
     pool: int = 6000
     seed: int = 0
     further: bool = False
+    regions: float = 0.0
 
 
 def shipped_networks() -> nn.ModuleDict:
@@ -89,6 +91,7 @@ class WindowShard:
                 f"{self.seed} form {i}",
                 partial(self._world, form),
                 compiled=compiled,
+                regions=recipe.regions,
             )
             for i, form in enumerate(FORMS)
         ]
@@ -120,11 +123,11 @@ class WindowShard:
 
 
 def draw_levels(known: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """known: (b, t) -> (b, t) noise levels: one for each window, 0 where frames are given.
+    """known: (b, t, ...) -> noise levels of its shape: one for each window, 0 where it is given.
 
     A level is a uniform u in [0, 1), pushed towards 1 by the flow schedule's shift.
     """
-    u = torch.rand(len(known), 1, generator=generator)
+    u = torch.rand(len(known), 1, generator=generator).view(-1, *(1,) * (known.ndim - 1))
     return torch.where(known, 0.0, SHIFT * u / (1 + (SHIFT - 1) * u))
 
 
@@ -147,14 +150,22 @@ def velocity_loss(model: nn.ModuleDict, batch: Batch, generator: torch.Generator
     """Weighted mean square error of the velocity, noise - clean, over the unknown frames."""
     clean = batch.latents.float()
     sigma = draw_levels(batch.known, generator)
-    level = sigma[:, None, :, None, None]
+    level = in_cells(sigma, clean.shape)
     noise = torch.randn(clean.shape, generator=generator)
     noisy = clean + level * (noise - clean)
     dtype = model["dit"].patch_embedding.weight.dtype
     velocity = model["dit"](noisy.to(dtype), sigma * 1000, read_prompts(model, batch)).float()
-    weight = torch.where(level < SETTLED, batch.weight, 1) * ~batch.known[:, None, :, None, None]
+    weight = torch.where(level < SETTLED, batch.weight, 1) * ~in_cells(batch.known, clean.shape)
     error = (velocity - (noise - clean)).square() * weight
     return error.sum() / (weight.sum() * clean.shape[1])
+
+
+def in_cells(values: Tensor, shape: torch.Size) -> Tensor:
+    """Of latent frames (b, t) or tokens (b, t, y, x): (b, 1, t, h or 1, w or 1) of latent cells."""
+    if values.ndim == 2:
+        return values[:, None, :, None, None]
+    patch = shape[3] // values.shape[2]
+    return values.repeat_interleave(patch, 2).repeat_interleave(patch, 3)[:, None]
 
 
 def shipped_encoder() -> Callable[[Tensor], Tensor]:
@@ -215,11 +226,12 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=1, help="of them newly rendered")
     parser.add_argument("--pool", type=int, default=6000, help="windows held per shard")
     parser.add_argument("--further", action="store_true", help="start from the shipped weights")
+    parser.add_argument("--regions", type=float, default=0.0, help="share of windows with one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
     args = parser.parse_args()
     sizes = (args.steps, args.batch, args.fresh, args.pool)
-    recipe = DiTRecipe(*sizes, args.seed, args.further)
+    recipe = DiTRecipe(*sizes, args.seed, args.further, args.regions)
     build_networks()  # trains the tokenizer, before two processes try to
     try:
         check_resumable(RUN, asdict(recipe))

@@ -23,6 +23,7 @@ from .known import Pins
 from .masked import MaskedLatents, check_video
 from .picture import fit_in_words, fitted
 from .plan import Window, as_clips, backwards, between, forwards
+from .regions import KeptPixels
 from .sound_track import SoundLayout, SoundTrack
 from .timeline import LONGEST, Placement, Timeline
 
@@ -46,6 +47,7 @@ class Canvas:
         strength: how far back towards noise known latents go before they are sampled over.
         noise: level of the noise that is still in latents whose sampling was broken off.
         sound: beside the pictures, for models that make both.
+        kept: the pixels that it keeps outside of its regions; None where it has none.
         notes: what there is to say of it, line by line.
     """
 
@@ -59,6 +61,7 @@ class Canvas:
     strength: float | None = None
     noise: float | None = None
     sound: SoundTrack | None = None
+    kept: KeptPixels | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -127,6 +130,24 @@ class Canvas:
             return self
         grid, fps = self.timeline.grid, self.timeline.fps
         return replace(self, sound=SoundTrack.beside(self.video.latents, grid, layout, fps))
+
+    def keeping(self, kept: KeptPixels, latents: Tensor) -> "Canvas":
+        """With regions to be sampled, all else being known.
+
+        Args:
+            kept: what is seen outside of them, and where that is.
+            latents: (b, c, t, h, w) of it.
+        """
+        t, window = latents.shape[2], self.codec.window
+        cells = kept.cells(self.codec.grid, t)
+        canvas = replace(self, video=MaskedLatents(latents, cells), kept=kept, pins=None, plan=())
+        new = cells.flatten(3).amax((0, 1, 3)).nonzero().flatten().tolist()
+        share = f"{100 * float(cells.mean()):.0f} % of all tokens to be sampled"
+        if t <= window:
+            return canvas.noted(share)
+        plan = forwards(new[0], new[-1] + 1, window, self.codec.past(window))
+        plan = as_clips((w for w in plan if {*w.new} & {*new}), self.codec.grid.shown)
+        return replace(canvas, plan=plan).noted(share, count_of(plan))
 
     def noted(self, *notes: str) -> "Canvas":
         return replace(self, notes=(*self.notes, *notes))
@@ -338,7 +359,7 @@ class Canvas:
         """A canvas that starts from a clip instead of from nothing."""
         timeline, window = self.timeline, self.codec.window
         said = f"{timeline.frames} frames to be sampled over, denoise {strength:g}"
-        canvas = replace(self, strength=strength, notes=(said, *self.notes))
+        canvas = replace(self, strength=strength, kept=None, notes=(said, *self.notes))
         if timeline.latent_frames <= window:
             return canvas
         plan = forwards(0, timeline.latent_frames, window, self.codec.past(window))
@@ -387,7 +408,21 @@ class Canvas:
         video = self.video.arranged(order)
         plan = as_clips(plan, self.codec.grid.shown)
         sound = self.sound and self.sound.arranged(order, after, split)
-        return Canvas(video, self.codec, self.timeline.fps, plan=plan, sound=sound)
+        canvas = Canvas(video, self.codec, self.timeline.fps, plan=plan, sound=sound)
+        return canvas.as_still_as(self.kept) if after is None and not split else canvas
+
+    def as_still_as(self, kept: KeptPixels | None) -> "Canvas":
+        """With a picture that stands still outside of its regions, in all that is to be sampled."""
+        if kept is None or not kept.still:
+            return self
+        total = self.timeline.frames
+        kept = replace(kept, frames=total, areas=tuple(a.always(total) for a in kept.areas))
+        picture = next(kept.backdrop.frames(lambda _: iter(()))).float() / 255
+        still = self.codec.encode(picture.expand(total, -1, -1, -1))
+        known = self.video.to_sample == 0
+        latents = torch.where(known, self.video.latents, still)
+        mask = torch.where(known, 0.0, kept.cells(self.codec.grid, latents.shape[2]))
+        return replace(self, video=MaskedLatents(latents, mask), kept=kept)
 
     def _between(
         self, before: Sequence[int], gap: Sequence[int], after: Sequence[int]

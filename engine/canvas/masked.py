@@ -39,6 +39,16 @@ class MaskedLatents:
             return []
         return (reduce(self.mask, "b c t h w -> t", "max") == 0).nonzero().flatten().tolist()
 
+    @property
+    def to_sample(self) -> Tensor:
+        """The mask; ones where there is none."""
+        return torch.ones(1, 1, self.latents.shape[2], 1, 1) if self.mask is None else self.mask
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether places within a frame are known, and others not."""
+        return self.mask is not None and not bool((self.mask == self.mask[..., :1, :1]).all())
+
     def at(self, frames: Sequence[int]) -> "MaskedLatents":
         """Some latent frames of it, in that order."""
         frames = list(frames)
@@ -54,6 +64,15 @@ class MaskedLatents:
             span = slice(k, k + known.shape[2])
             own[:, :, span], mask[:, :, span] = known.to(own), 0
         return MaskedLatents(own, mask)
+
+    def partly(self, masks: Mapping[int, Tensor]) -> "MaskedLatents":
+        """With masks (1, 1, 1, h, w) of latent frames, by their number."""
+        if not masks:
+            return self
+        whole = self._mask().expand(-1, -1, -1, *self.latents.shape[3:]).clone()
+        for k, mask in masks.items():
+            whole[:, :, k : k + 1] = mask
+        return MaskedLatents(self.latents, whole)
 
     def without(self, frames: Sequence[int]) -> "MaskedLatents":
         """With some latent frames to be sampled, whatever the mask said of them."""
@@ -94,8 +113,7 @@ class MaskedLatents:
 
     def _mask(self) -> Tensor:
         """A mask to be changed."""
-        t = self.latents.shape[2]
-        return torch.ones(1, 1, t, 1, 1) if self.mask is None else self.mask.clone()
+        return self.to_sample.clone()
 
 
 def check_video(latents: Tensor, channels: int | None = None) -> None:

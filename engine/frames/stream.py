@@ -131,7 +131,12 @@ def no_picture(colour: Sequence[int]) -> NoPictureError:
 def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
     """ComfyUI's IMAGE, (frames, h, w, c) in [0, 1], as a frame stream: opaque, in bytes."""
     for piece in map(opaque, images.split(size)):
-        yield piece.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+        yield to_chunk(piece)
+
+
+def to_chunk(pictures: Tensor) -> Tensor:
+    """Pictures (..., h, w, 3) in [0, 1] in bytes, on the CPU."""
+    return pictures.float().mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
 
 
 def with_even_sides(chunks: Iterable[Tensor]) -> Iterator[Tensor]:

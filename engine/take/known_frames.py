@@ -18,6 +18,7 @@ from ..canvas.guidance import Guidance
 from ..canvas.known import Pins
 from ..canvas.masked import MaskedLatents
 from ..canvas.plan import Window
+from ..canvas.regions import DecodeLatents, first_frames
 from ..canvas.timeline import Placement
 from ..opaque import opaque
 from .layout import Clip, Take
@@ -30,12 +31,14 @@ class KnownFrames:
     Attributes:
         cell: (c, h, w) of a latent frame.
         latents: those that come out as they went in, (1, c, 1, h, w) by latent frame of the clip.
+        masks: (1, 1, 1, h, w) of those of which only a part does, 1 = to be sampled.
         pins: the pixels that they were made of, for checkpoints that read those.
         guidance: what the clip is to follow, for VACE's checkpoints.
     """
 
     cell: tuple[int, int, int]
     latents: Mapping[int, Tensor] = field(default_factory=dict)
+    masks: Mapping[int, Tensor] = field(default_factory=dict)
     pins: Pins | None = None
     guidance: Guidance | None = None
 
@@ -43,17 +46,19 @@ class KnownFrames:
         """Some latent frames of the clip, zeros where nothing is known."""
         c, h, w = self.cell
         blank = MaskedLatents(torch.zeros(1, c, len(frames), h, w))
-        return blank.with_known(self._places(frames))
+        return blank.with_known(self._places(frames)).partly(self._masks(frames))
 
     def whole(self, window: Window) -> Tensor | None:
         """What a window gives, if all of it is known."""
-        known = [self.latents.get(k) for k in window.new]
+        known = [None if k in self.masks else self.latents.get(k) for k in window.new]
         return None if any(latent is None for latent in known) else torch.cat(known, dim=2)
 
     def put_back(self, new: Tensor, window: Window) -> Tensor:
         """What a window gives, (1, c, n, h, w), with what is known as it was."""
+        masks = self._masks(window.new)
         for n, latent in self._places(window.new).items():
-            new[:, :, n : n + 1] = latent
+            own = new[:, :, n : n + 1]
+            own[:] = torch.where(masks[n] == 0, latent, own) if n in masks else latent
         return new
 
     def deciding(self, window: Window, grid: Grid) -> Any:
@@ -62,12 +67,17 @@ class KnownFrames:
         shown = range(grid.first_frame(first), grid.first_frame(last + 1))
         pixels = self.pins.within(shown) if self.pins else {}
         followed = self.guidance and self.guidance.deciding(shown)
+        masks = self._masks(window.frames)
         known = self._places(window.frames), pixels, self.pins and self.pins.clip_vision
-        return (*known, followed) if followed else known
+        return (*known, *([followed] if followed else []), *([masks] if masks else []))
 
     def _places(self, frames: Sequence[int]) -> dict[int, Tensor]:
         """The known latents among some frames, by their place."""
         return {n: self.latents[k] for n, k in enumerate(frames) if k in self.latents}
+
+    def _masks(self, frames: Sequence[int]) -> dict[int, Tensor]:
+        """The masks of those known in part, by their place."""
+        return {n: self.masks[k] for n, k in enumerate(frames) if k in self.masks}
 
 
 def known_frames(
@@ -76,6 +86,7 @@ def known_frames(
     blank: Canvas,
     canvas: Canvas | None,
     reads_pixels: bool,
+    decode: DecodeLatents,
 ) -> tuple[KnownFrames, ...]:
     """What is known of each clip.
 
@@ -84,6 +95,7 @@ def known_frames(
         blank: an empty canvas of the take's size and rate, of any length.
         canvas: lies at the beginning of the take, or None.
         reads_pixels: the checkpoint can be shown that a latent frame is known in part.
+        decode: for what a canvas with regions keeps as latents.
 
     Raises:
         InputError: for what cannot be kept exactly.
@@ -95,7 +107,7 @@ def known_frames(
         frames = blank.codec.grid.frames(clip.latent_frames)
         own = Canvas.blank(blank.codec, frames, *blank.size, blank.fps)
         if canvas is not None:
-            own = laid_out(canvas, own, clip)
+            own = laid_out(canvas, own, clip, decode)
         image = images.get(clip.spans[0].shot)
         if image is not None:
             if not clip.start and 0 in own.video.known:
@@ -114,9 +126,13 @@ def known_frames(
 def of_canvas(canvas: Canvas, reads_pixels: bool) -> KnownFrames:
     latents, pins = canvas.video.latents, canvas.pins
     open_ = pins.partly if pins and reads_pixels else ()
-    known = {k: latents[:, :, k : k + 1].clone() for k in canvas.video.known if k not in open_}
-    _, c, _, h, w = latents.shape
-    return KnownFrames((c, h, w), known, pins)
+    _, c, t, h, w = latents.shape
+    mask = canvas.video.to_sample.expand(-1, -1, -1, h, w)
+    least, most = mask.amin((0, 1, 3, 4)), mask.amax((0, 1, 3, 4))
+    seen = [k for k in range(t) if least[k] == 0 and k not in open_]
+    known = {k: latents[:, :, k : k + 1].clone() for k in seen}
+    masks = {k: mask[:1, :, k : k + 1].clone() for k in seen if most[k] > 0}
+    return KnownFrames((c, h, w), known, masks, pins)
 
 
 def check_canvas(canvas: Canvas, take: Take, blank: Canvas) -> None:
@@ -131,9 +147,9 @@ def check_canvas(canvas: Canvas, take: Take, blank: Canvas) -> None:
             raise InputError(f"LongTake cannot sample the canvas of {node}: connect it to Sample.")
     if mask is None or mask.min() >= 1:
         return
-    if not torch.equal((mask < 1).flatten(3).any(-1), (mask == 0).flatten(3).all(-1)):
+    if not ((mask == 0) | (mask == 1)).all():
         raise InputError(
-            "the canvas's mask keeps parts of frames, and LongTake keeps whole frames only: "
+            "the canvas's mask keeps a share of some latents, and LongTake keeps all or nothing: "
             "connect it to Sample."
         )
     if (canvas.fps or fps) != fps:
@@ -143,19 +159,21 @@ def check_canvas(canvas: Canvas, take: Take, blank: Canvas) -> None:
         )
     timeline = canvas.timeline
     late = [k for k in video.known if timeline.span(k).start >= take.frames]
-    if late:
+    if late and canvas.kept is None:
         raise InputError(
             f"{timeline.in_words(late)} of the canvas are known, and the take ends after "
             f"{take.frames}: make it longer."
         )
 
 
-def laid_out(canvas: Canvas, own: Canvas, clip: Clip) -> Canvas:
+def laid_out(canvas: Canvas, own: Canvas, clip: Clip, decode: DecodeLatents) -> Canvas:
     """A clip's own canvas with what the take's canvas knows of it.
 
     Only the take's first clip lies on the canvas's own latent frames; for any other the pixels that
     are known are encoded anew, at their place in it.
     """
+    if canvas.kept is not None:
+        return with_regions(canvas, own, clip, decode)
     whole = canvas.timeline
     shown = range(clip.start, clip.start + clip.frames)
     pins = canvas.pins if canvas.pins and canvas.pins.fit(canvas.video.latents) else None
@@ -179,6 +197,24 @@ def laid_out(canvas: Canvas, own: Canvas, clip: Clip) -> Canvas:
         pictures = torch.stack([pixels[f] for f in run])
         own = own.pinned(pictures, where, where.partly, pins.clip_vision)
     return own
+
+
+def with_regions(canvas: Canvas, own: Canvas, clip: Clip, decode: DecodeLatents) -> Canvas:
+    """A clip's own canvas with what a canvas with regions knows of it, as far as that goes."""
+    codec, h, w = own.codec, *own.video.latents.shape[3:]
+    if not clip.start:
+        latents = canvas.video.latents
+        cells = canvas.video.to_sample.expand(-1, -1, -1, h, w)
+    else:
+        part = canvas.kept.part(clip.start, own.timeline.frames)
+        if part is None:
+            return own
+        whole = codec.grid.whole(part.frames)
+        latents = codec.encode(first_frames(part.shown(decode), whole))
+        cells = part.cells(codec.grid, latents.shape[2])
+    count = min(latents.shape[2], own.video.latents.shape[2])
+    video = own.video.with_known({0: latents[:, :, :count]})
+    return replace(own, video=video.partly({k: cells[:, :, k : k + 1] for k in range(count)}))
 
 
 def taken(

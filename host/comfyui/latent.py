@@ -22,6 +22,7 @@ from ...engine.canvas.grid import Grid
 from ...engine.canvas.guidance import Guidance
 from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
+from ...engine.canvas.regions import KeptPixels
 from ...engine.canvas.sound_track import SoundLayout, SoundTrack, Ticks
 from ...engine.sampling.host_presets import grid_like, sound_layout
 from ...engine.take.fingerprint import digest
@@ -31,13 +32,14 @@ from .nested import full_mask, mask_as, nested, streams_of
 KEY = "longtake"
 FACTS = {  # fields of Canvas that travel in a LATENT
     "fps": (int, Fraction), "pins": Pins, "guidance": Guidance, "plan": tuple, "skip": int,
-    "strength": (int, float), "noise": float,
+    "strength": (int, float), "noise": float, "kept": KeptPixels,
 }  # fmt: skip
 STAMPS = "stamps"  # what the numbers were when pins and noise were written down
 LARGEST = 1e4  # numbers of a video's latents stay below some tens, in every model's scale
 CHANGED = {
     "pins": "another node has changed the pinned frames: their latents are used, not their pixels",
     "noise": "another node has changed what was half sampled: it is taken as finished",
+    "kept": "another node has cut the canvas: nothing is laid over what is decoded of it",
 }
 
 
@@ -64,8 +66,17 @@ def to_canvas(
         if stamps is not None and stamps.get(name) != stamp:
             del facts[name]
             notes.append(CHANGED[name])
+    if "kept" in facts and not still_kept(facts["kept"], latents, grid):
+        del facts["kept"]
+        notes.append(CHANGED["kept"])
     sound = track_of(latent, latents, grid, facts.get("fps"), masked)
     return Canvas(MaskedLatents(latents, mask), codec, sound=sound, **facts, notes=tuple(notes))
+
+
+def still_kept(kept: KeptPixels, latents: Tensor, grid: Grid) -> bool:
+    """Whether latents (b, c, t, h, w) are still of the video that something was kept of."""
+    size = tuple(side * grid.stride_hw for side in latents.shape[3:])
+    return kept.size == size and kept.frames == grid.frames(latents.shape[2])
 
 
 def stamps_of(latents: Tensor, facts: Mapping[str, Any]) -> dict[str, str]:

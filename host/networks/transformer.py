@@ -12,6 +12,7 @@ from typing import Any
 import comfy.model_management as mm
 import comfy.model_patcher
 import torch
+import torch.nn.functional as F
 from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor, nn
 
@@ -182,7 +183,24 @@ class OurNetwork:
 
 
 class FrameLevels(OurNetwork, model_base.WAN22):
-    """Checkpoints that take a noise level for each latent frame: known frames are at 0."""
+    """Checkpoints that take a noise level for each latent frame: known frames are at 0.
+
+    Where a mask tells apart places within a frame, core would give the frame their mean, which is
+    no level that any of it has. Here each token gets its own, as in `textimage2video.py` of
+    Wan-Video/Wan2.2@42bf4cf.
+    """
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out, mask = super().extra_conds(**kwargs), kwargs.get("denoise_mask")
+        if mask is not None and not bool((mask == mask[..., :1, :1]).all()):
+            del out["denoise_mask"]  # each frame's level would be the mean over it
+            out["token_mask"] = conds.CONDRegular(token_mask(mask, self.sizes.patch))
+        return out
+
+    def process_timestep(self, timestep, x, token_mask=None, **kwargs):
+        if token_mask is None:
+            return super().process_timestep(timestep, x=x, **kwargs)
+        return token_mask[:, 0] * timestep.view(-1, 1, 1, 1)
 
 
 class OneLevel(OurNetwork, model_base.WAN21):
@@ -214,6 +232,11 @@ def check_contexts(kwargs: Mapping[str, Any]) -> None:
                 f"{noise.shape[2]} of {noise.shape[3]}×{noise.shape[4]}: sample the LATENT of the "
                 f"same WanVaceToVideo, or give both the same length, width and height."
             )
+
+
+def token_mask(mask: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """mask: (b, ., t, h, w) -> (b, 1, t, y, x): 1 where any part of a token is to be sampled."""
+    return F.max_pool3d(mask[:, :1].float(), (1, *patch[1:]), ceil_mode=True)
 
 
 def _in_window(value: Any, window: Any, frames: int) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...engine.canvas.grid import BlockGrid, CausalGrid, Grid
 from ...engine.canvas.masked import check_video
+from ...engine.frames.composite import Taken
 from ...engine.frames.stream import DecodePiece, all_frames, as_image
 from ...models.attention import Attention, sdpa
 from ...models.checkpoint import load_into
@@ -96,24 +97,25 @@ class ComfyWanVAE(WanVAE):
         def on_device(frames: Tensor) -> Tensor:
             return frames if device is None else frames.to(device, weight.dtype)
 
-        step = self.config.stride_t
-        return torch.cat(list(_encoded_pieces(self, step, pixels, on_device)), dim=2)
+        step, frames = self.config.stride_t, pixels.shape[2]
+        pieces = _encoded_pieces(self, step, frames, lambda at: on_device(pixels[:, :, at]))
+        return torch.cat(list(pieces), dim=2)
 
 
 def _encoded_pieces(
-    by: WanVAE | Tiling, step: int, pixels: Tensor, prepare: Callable[[Tensor], Tensor]
+    by: WanVAE | Tiling, step: int, frames: int, pixels: Callable[[slice], Tensor]
 ) -> Iterator[Tensor]:
-    """Latents of pixels: (b, 3, f, h, w), a latent frame at a time.
+    """Latents of so many frames, a latent frame at a time.
 
     Args:
         by: what encodes.
         step: pixel frames in each latent frame after the first.
-        pixels: of which a rest that fills no latent frame is dropped.
-        prepare: applied to pixels first.
+        frames: of which a rest that fills no latent frame is dropped.
+        pixels: gives (b, 3, f, h, w) of some of them, in order.
     """
-    state, whole = None, 1 + (pixels.shape[2] - 1) // step * step
+    state, whole = None, 1 + (frames - 1) // step * step
     for start, stop in zip([0, *range(1, whole, step)], range(1, whole + 1, step), strict=True):
-        latents, state = by.encode_piece(prepare(pixels[:, :, start:stop]), state)
+        latents, state = by.encode_piece(pixels(slice(start, stop)), state)
         yield latents
 
 
@@ -419,29 +421,59 @@ def encode(vae: comfy.sd.VAE, image: Tensor) -> Tensor:
     _check_image(image, grid)
     if not streams(vae):
         return vae.encode(image[..., :3]).float().cpu()
-    network = streaming(vae)
-    check_encoding(vae, *image.shape[1:3])
-    pixels = rearrange(image[..., :3], "f h w c -> 1 c f h w")
-    load(vae, vae.memory_used_encode(pixels.shape, vae.vae_dtype))
+    return _encoded(vae, (len(image), *image.shape[1:3]), lambda: lambda at: image[at, ..., :3])
 
-    def on_device(frames: Tensor) -> Tensor:
-        return (frames * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
+
+def encode_stream(
+    vae: comfy.sd.VAE, chunks: Callable[[], Iterator[Tensor]], shape: tuple[int, int, int]
+) -> Tensor:
+    """As `encode`, of a frame stream: with most VAEs a few of its frames are in memory at a time.
+
+    Args:
+        chunks: begins the stream; again, where memory did not suffice.
+        shape: (frames, h, w) of it, on the VAE's grid.
+    """
+    if not streams(vae):
+        check_images(*shape[:1], *shape[:0:-1], "take a shorter part of the clip", copies=2)
+        return encode(vae, Taken(chunks()).take(shape[0]).float() / 255)
+
+    def begun() -> Callable[[slice], Tensor]:
+        taken = Taken(chunks())
+        return lambda at: taken.take(at.stop - at.start).float() / 255
+
+    return _encoded(vae, shape, begun)
+
+
+def _encoded(
+    vae: comfy.sd.VAE, shape: tuple[int, int, int], begun: Callable[[], Callable[[slice], Tensor]]
+) -> Tensor:
+    """Latents of (frames, h, w), from what gives some of these in order each time it is begun."""
+    network, (frames, height, width) = streaming(vae), shape
+    check_encoding(vae, height, width)
+    load(vae, vae.memory_used_encode((1, 3, frames, height, width), vae.vae_dtype))
 
     def encoded(by: WanVAE | Tiling) -> Tensor | None:
         """None where it does not fit."""
+        pictures = begun()
+
+        def pixels(at: slice) -> Tensor:
+            some = rearrange(pictures(at), "f h w c -> 1 c f h w")
+            return (some * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
+
         try:
             with torch.inference_mode():
                 step = network.config.stride_t
-                pieces = [z.float().cpu() for z in _encoded_pieces(by, step, pixels, on_device)]
+                pieces = [z.float().cpu() for z in _encoded_pieces(by, step, frames, pixels)]
         except torch.cuda.OutOfMemoryError:
             return None
         return torch.cat(pieces, dim=2)
 
-    shape = (1, grid.channels, 1, *(side // grid.stride_hw for side in image.shape[1:3]))
-    smaller = tilings(network, shape[3:])
+    cell = grid_of(vae).stride_hw
+    latent = (1, grid_of(vae).channels, 1, height // cell, width // cell)
+    smaller = tilings(network, latent[3:])
     latents = encoded(network)
     while latents is None:
-        latents = encoded(_smaller(smaller, vae, "encod", shape))
+        latents = encoded(_smaller(smaller, vae, "encod", latent))
     return latents
 
 

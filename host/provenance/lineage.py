@@ -5,7 +5,7 @@ The graph is the only record that the nodes of every pack pass on.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ LOADERS = {  # node -> kind of the built-in weights
     "LongtakeLoadTextEncoder": "text_encoder",
     "LongtakeLoadVAE": "vae",
 }
+KEEPERS = {"LongtakeRegion", "LongtakeExpandCanvas"}  # nodes that keep most pixels of their clip
 GENERATORS = {"LongtakeInterpolate"}  # nodes that make frames with a network but without a MODEL
 MAX_SOURCES = 64
 MAX_SAVES = 256  # that are remembered; the graph of each may be large
@@ -70,7 +71,7 @@ def statement_of(prompt: Graph | None, node: str | None) -> Statement:
         workflow=graph_hash(prompt),
         models=tuple(dict.fromkeys((k, sha256_of(f)) for key in upstream
                                    for k, f in _weights(prompt[key]))),
-        sources=tuple(_sources(dict.fromkeys(files))),
+        sources=tuple(_sources(dict.fromkeys(files), _kept(prompt, upstream))),
     )  # fmt: skip
 
 
@@ -157,8 +158,23 @@ def _files_of(prompt: Graph, key: str) -> Iterator[Path]:
             yield file
 
 
-def _sources(files: Mapping[Path, None]) -> Iterator[SourceFile]:
-    parent = next((file for file in files if file.suffix.lower() in VIDEOS), None)
+def _kept(prompt: Graph, keys: Iterable[str]) -> set[Path]:
+    """Files of which a node among these keeps pixels as they are: it edits them."""
+    clips = [
+        prompt[key]["inputs"].get("clip") for key in keys if prompt[key]["class_type"] in KEEPERS
+    ]
+    nodes = {
+        key
+        for clip in clips
+        if _is_link(clip, prompt)
+        for key in (clip[0], *_upstream(prompt, clip[0]))
+    }
+    return {file for key in nodes for file in _files_of(prompt, key)}
+
+
+def _sources(files: Mapping[Path, None], kept: Container[Path]) -> Iterator[SourceFile]:
+    edited = [file for file in files if file.suffix.lower() in VIDEOS]
+    parent = next(iter([*edited, *(file for file in files if file in kept)]), None)
     for file in list(files)[:MAX_SOURCES]:
         yield SourceFile(file, sha256_of(file), "parent" if file == parent else "input")
 

@@ -54,6 +54,11 @@ def sample_forcing(
     network, frames, steps = model.inner_model.inner_model, x.shape[2], len(sigmas) - 1
     check_network(network)
     mask = extra_args.get("denoise_mask")
+    if mask is not None and not bool((mask == mask[..., :1, :1]).all()):
+        raise InputError(
+            "diffusion forcing has one clock for a whole frame, and this canvas has regions: "
+            "choose another sampler, such as euler."
+        )
     share = x.new_ones(frames) if mask is None else reduce(mask, "b c t h w -> t", "mean").to(x)
     ready = (share == 0).long().cumprod(0).sum().item()  # at the beginning
     plan = wave(frames, steps, lag=lag, known=min(ready, frames - 1), block=block)

@@ -10,6 +10,8 @@ VACE             a context of known pixels, grey elsewhere, beside the video (Wa
 GUIDES           frames of their own beside the video, for pictures that fill no latent frame
                  (MiniMax H3, LTX), see `guides`; whole latent frames by a noise level for
                  each token, which core does from the LATENT's mask.
+TOKEN_LEVELS     regions, where the checkpoint takes a level for each token: ours of those with
+                 FRAME_LEVELS, see `networks.transformer.FrameLevels`; LTX and MiniMax H3 by core.
 REPLACEMENT      plain text-to-video checkpoints were not trained for it: at every step known frames
                  are put back, as noisy as the rest (inpainting by replacement). Core does it, from
                  the LATENT's mask.
@@ -20,12 +22,14 @@ Whichever it is, what a LATENT's mask keeps comes out of sampling as it went in.
 from enum import Enum
 from typing import Any
 
+from comfy import model_base
 from comfy.model_patcher import ModelPatcher
 from einops import repeat
 
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.known import ImageChannels, Pins
 from ...engine.canvas.masked import MaskedLatents
+from ...models.errors import InputError
 from ...models.wan.config import DiTConfig
 from ..comfyui.conditioning import Conditioning, Prompts
 from ..networks.settings import host_family_of
@@ -41,6 +45,7 @@ class Route(Enum):
     IMAGE_CHANNELS = "mask and image channels"
     VACE = "context beside the video"
     GUIDES = "beside the video"
+    TOKEN_LEVELS = "noise level 0 for each token"
     REPLACEMENT = "put back at every step"
 
 
@@ -70,6 +75,26 @@ def route_of(model: ModelPatcher) -> Route:
     if family is not None and family.guides:
         return Route.GUIDES
     return route_for(config_of(model))
+
+
+def route_for_regions(model: ModelPatcher) -> Route | None:
+    """The way that a MODEL is told which places within a frame are known; None if there is none."""
+    config, route = config_of(model), route_of(model)
+    if route is Route.GUIDES:
+        return Route.TOKEN_LEVELS
+    if config is None:
+        # Core's own gives a whole frame the mean level of its places, which none of them has.
+        return None if isinstance(model.model, model_base.WAN22) else route
+    return Route.TOKEN_LEVELS if route is Route.FRAME_LEVELS else route
+
+
+def check_regions(model: ModelPatcher, video: MaskedLatents) -> None:
+    """Refuse a canvas with regions where a MODEL has no way to be told of them."""
+    if video.has_regions and route_for_regions(model) is None:
+        raise InputError(
+            "this model, as core loads it, knows whole frames only, and the canvas has regions: "
+            "load its file with Longtake's Load Model."
+        )
 
 
 def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:

@@ -34,7 +34,7 @@ from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
 from .guides import guides_for
 from .room import check_step
-from .routes import Route, missing_vision, pins_for, route_of, with_channels
+from .routes import Route, check_regions, missing_vision, pins_for, route_of, with_channels
 from .step_noise import with_step_noise
 from .vace import vace_for
 
@@ -119,7 +119,7 @@ def sampled_canvas(
     if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     check_fit(model, prompts, latents)
-    check_lengths(model, latents.shape[1], canvas.windows)
+    check_parts(model, latents.shape[1], canvas)
     track = sound_for(model, canvas)
     config, pins = config_of(model), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
@@ -354,6 +354,12 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
         return
     for text in texts:
         check_text(text, config)
+
+
+def check_parts(model: ModelPatcher, channels: int, canvas: Canvas) -> None:
+    """Refuse windows, and regions, that a MODEL cannot be given."""
+    check_lengths(model, channels, canvas.windows)
+    check_regions(model, canvas.video)
 
 
 def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...engine.container.publish import check_space, claim, writing_bytes
 from ...engine.files import discard, is_writable
+from ...engine.frames.composite import composited
 from ...engine.frames.stream import with_a_picture
 from ...engine.media.writer import write_video
 from ...engine.take.splice import spliced
@@ -27,6 +28,7 @@ from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..networks.transformer import config_of
 from ..sampling.routes import missing_vision
+from ..video.decoder import frames_of
 from .progress import guessed_step, memory_of, room_of
 from .recipe import Recipe
 from .sampler import TakeSampler
@@ -96,7 +98,7 @@ def film_take(
             yield chunk
 
     with sampler.progress:
-        frames_made = pictures.passing(spliced(recipe.take, stopped.streams(sampler)))
+        frames_made = pictures.passing(whole_pictures(recipe, stopped.streams(sampler)))
         chunks = counted(with_a_picture(frames_made))
         try:
             sound = recipe.board.sound
@@ -119,6 +121,12 @@ def film_take(
         store.forget()
     show_text("\n".join([done_in_words(recipe), *sampler.notes, plan]))
     return film(path, pictures.files), pictures.shown(path)
+
+
+def whole_pictures(recipe: Recipe, clips: Iterator[Iterator[Tensor]]) -> Iterator[Tensor]:
+    """The frames of a take, with what its canvas keeps laid over them."""
+    kept = recipe.canvas and recipe.canvas.kept
+    return composited(spliced(recipe.take, clips), kept, frames_of(recipe.vae))
 
 
 def part_beside(path: Path) -> Path:
@@ -174,7 +182,9 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     ]
     if missing == take.windows and (seed := sampler.other_seed) is not None:
         lines.append(f"only the seed differs from a take on disk, which has {seed}")
-    if known := sum(len(clip.latents) for clip in r.known):
+    if r.canvas is not None and r.canvas.kept is not None:
+        lines.append("outside of the canvas's regions every pixel stays as it is")
+    if known := sum(len(clip.latents) - len(clip.masks) for clip in r.known):
         lines.append(f"{counted_noun(known, 'latent frame')} known: they stay as they are")
     vision = [clip.pins.clip_vision for clip in r.known if clip.pins]
     prompt = r.board.prompts[0]

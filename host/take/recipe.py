@@ -33,7 +33,7 @@ from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of, streams
 from ..sampling.room import check_step
-from ..sampling.routes import reads_pixels
+from ..sampling.routes import check_regions, reads_pixels
 from ..sampling.sample import (
     Sampling,
     cfgs_of,
@@ -44,6 +44,7 @@ from ..sampling.sample import (
     with_rate,
 )
 from ..sampling.vace import check_guidance
+from ..video.decoder import frames_of
 from ..video.sound import check_audio_vae
 from .storyboards import Board
 
@@ -83,7 +84,7 @@ class TakeSize:
         made_for, notes = settings_of(model) or defaults_of(vae), []
         grid = grid_of(vae)
         drawn = canvas and canvas.fps  # falsy where nobody has said
-        bound = drawn if canvas and canvas.video.known else None
+        bound = drawn if canvas and (canvas.video.known or canvas.kept) else None
         fps = self.fps or bound or board.fps or drawn or Fraction(made_for.fps)
         seconds = Fraction(self.seconds or board.seconds)
         if canvas is None:
@@ -146,7 +147,8 @@ class Recipe:
         """
         blank = blank_canvas(self.codec, self.size)
         in_part = reads_pixels(self.model)
-        return known_frames(self.take, self.board.images, blank, self.canvas, in_part)
+        decode = frames_of(self.vae)
+        return known_frames(self.take, self.board.images, blank, self.canvas, in_part, decode)
 
     @property
     def lead(self) -> int:
@@ -263,6 +265,7 @@ def recipe_for(
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
     if begins is not None:
+        check_regions(model, begins.video)
         size = replace(size, notes=(*size.notes, *begins.notes))
     if (left := float(sampling.sigmas[-1])) > 0.02:
         raise InputError(

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import comfy.sd
+import torch
 from comfy_api.latest import Input
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.regions import KeptPixels
 from ...engine.container.formats import VISUALLY_LOSSLESS, Quality
 from ...engine.container.publish import check_space, writing_bytes
+from ...engine.frames.composite import composited
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import with_a_picture, without_first
 from ...engine.media.sound import Sound
@@ -19,7 +22,8 @@ from ...models.errors import InputError
 from ..comfyui.films import film, temporary_file
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import cancel_within_networks, check_cancelled, with_progress
-from .decoder import VideoDecoder
+from ..networks.vae import decode_frames
+from .decoder import VideoDecoder, frames_of
 from .sound import decoded_sound
 
 
@@ -51,9 +55,20 @@ def decode_canvas(
         show_text(f"the sound is of {float(canvas.timeline.fps):g} fps, and the pictures are not")
     skip = canvas.left_out
     return [
-        decode_to_video(vae, one, fps, quality, skip, sound)
+        decode_to_video(vae, one, fps, quality, skip, sound, canvas.kept)
         for one, sound in zip(canvas.video.latents.split(1), sounds, strict=True)
     ]
+
+
+def decoded_frames(vae: comfy.sd.VAE, canvas: Canvas) -> Tensor:
+    """All frames of a canvas as an IMAGE (n, h, w, 3), one video after another."""
+    skip, kept = canvas.left_out, canvas.kept
+    videos = canvas.video.latents.split(1 if skip or kept else len(canvas.video.latents))
+    frames = (decode_frames(vae, video) for video in videos)
+    if kept is not None:
+        laid = (composited(video.split(8), kept, frames_of(vae)) for video in frames)
+        frames = (torch.cat(list(chunks)) for chunks in laid)
+    return torch.cat([video[skip:] for video in frames])
 
 
 def sounds_of(canvas: Canvas, audio_vae: comfy.sd.VAE) -> Iterator[Sound]:
@@ -76,6 +91,7 @@ def decode_to_video(
     quality: Quality = VISUALLY_LOSSLESS,
     skip: int = 0,
     sound: Sound | None = None,
+    kept: KeptPixels | None = None,
 ) -> Input.Video:
     """Decode one video into a file in ComfyUI's temp folder.
 
@@ -86,6 +102,7 @@ def decode_to_video(
         quality: of the encoder.
         skip: frames to leave out at the front.
         sound: from the first frame that is left on.
+        kept: what is laid over the frames outside of its regions.
 
     Raises:
         InputError: if the latents are of more than one video.
@@ -99,6 +116,7 @@ def decode_to_video(
     path = temporary_file("longtake")
     check_space(path.parent, writing_bytes(total, width, height))
     frames = decoder.frames([latents], latents.shape[2])
+    frames = composited(frames, kept, frames_of(vae))
     frames = without_first(with_a_picture(frames), skip)
     with cancel_within_networks():
         chunks = with_progress(prefetch(frames), total)

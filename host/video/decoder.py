@@ -137,6 +137,11 @@ class VideoDecoder:
             network.decode(on_device, output_buffer=Sink(shape, take))
 
 
+def frames_of(vae: comfy.sd.VAE) -> Callable[[Tensor], Iterator[Tensor]]:
+    """What decodes latents (1, c, t, h, w) into a frame stream."""
+    return lambda latents: VideoDecoder(vae).frames([latents], latents.shape[2])
+
+
 class Sink:
     """Where a network of core's writes the pixels that it decodes, in place of a tensor of all."""
 

@@ -87,7 +87,9 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
                 f"with SIGMAS down to 0."
             )
         sound = canvas.sound and canvas.sound.known()
-        return Canvas(MaskedLatents(canvas.video.latents), codec, canvas.timeline.fps, sound=sound)
+        kept = canvas.kept if canvas.kept and canvas.kept.still else None
+        video, fps = MaskedLatents(canvas.video.latents), canvas.timeline.fps
+        return Canvas(video, codec, fps, sound=sound, kept=kept)
     grid = codec.grid
     with open_footage(clip, frame_rate(fps) if fps else codec.fps) as footage:
         rate = footage.fps

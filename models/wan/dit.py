@@ -98,13 +98,13 @@ class Block(nn.Module):
 
         Args:
             x: (b, f, s, c) video tokens.
-            modulation: (b, f or 1, 6, c) of each token frame's noise level.
+            modulation: (b, f or 1, s or 1, 6, c) of the noise level of each token frame or token.
             table: from `rope_table`.
             words: token frames, and the text keys and values they attend to.
             image: keys and values of CLIP image tokens; all tokens attend to them.
             attention: the kernel.
         """
-        rows = (self.modulation.to(x) + modulation).unsqueeze(2).unbind(3)  # six of (b, f, 1, c)
+        rows = (self.modulation.to(x) + modulation).unbind(3)  # six of (b, f or 1, s or 1, c)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
         y = self.self_attn(self.norm1(x, shift_a, scale_a), table, attention)
         x = self.sum(x, y, gate_a)
@@ -146,9 +146,8 @@ class Head(nn.Module):
         self.modulation = _random_rows(1, 2, width, **kw)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x: (b, f, s, c), embedding: (b, f or 1, c) -> (b, f, s, patch·channels)."""
-        rows = self.modulation.to(x) + embedding.unsqueeze(2)
-        shift, scale = rows.unsqueeze(2).unbind(3)
+        """x: (b, f, s, c), embedding: (b, f or 1, s or 1, c) -> (b, f, s, patch·channels)."""
+        shift, scale = (self.modulation.to(x) + embedding.unsqueeze(3)).unbind(3)
         return self.head(self.norm(x, shift, scale))
 
 
@@ -278,7 +277,8 @@ class WanDiT(nn.Module):
         Args:
             x: (b, c, t, h, w) noisy latents, and for I2V the mask and image channels after them.
                 Heights and widths off the patch grid are padded circularly, and cropped again.
-            timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames.
+            timestep: (b,), or (b, t) when latent frames differ: 1000·sigma, 0 for known frames. Or
+                (b, t, y, x) when tokens do, y and x being rows and columns of tokens.
             text: from `read_text`, or segments of it that cover every latent frame in order.
             hints: what a VACE checkpoint is shown; of the same batch and size as x.
             first_frame: where in its video x begins, in latent frames.
@@ -354,12 +354,13 @@ class WanDiT(nn.Module):
         return shown
 
     def _embed(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
-        """timestep: (b,) or (b, t) -> its embedding (b, 1 or f, c)."""
+        """timestep: (b,), (b, t) or (b, t, y, x) -> its embedding (b, 1 or f, 1 or s, c)."""
         by_frame = timestep[:, None] if timestep.ndim == 1 else timestep[:, :: self.config.patch[0]]
-        return self.time_embedding(sinusoid(by_frame, self.config.freq_width).to(dtype))
+        by_token = by_frame.reshape(*by_frame.shape[:2], -1)
+        return self.time_embedding(sinusoid(by_token, self.config.freq_width).to(dtype))
 
     def _modulation(self, embedding: Tensor, fps: float) -> Tensor:
-        """embedding: (b, 1 or f, c) -> (b, 1 or f, 6, c): shift, scale and gate, twice.
+        """embedding: (b, 1 or f, 1 or s, c) -> (..., 6, c): shift, scale and gate, twice.
 
         Source: `inject_sample_info` in skyreels_v2_infer/modules/transformer.py,
         SkyworkAI/SkyReels-V2, which distinguishes 16 frames a second from all other rates.

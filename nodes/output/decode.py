@@ -1,6 +1,5 @@
 """LATENT -> VIDEO or IMAGE."""
 
-import torch
 from comfy_api.latest import io
 
 from ...engine.container.formats import MP4, Quality
@@ -8,8 +7,7 @@ from ...engine.rates import MAX_RATE, frame_rate
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
-from ...host.networks.vae import decode_frames
-from ...host.video.decode import decode_canvas
+from ...host.video.decode import decode_canvas, decoded_frames
 from ..inputs.kinds import Number, Whole
 from ..inputs.shared import audio_vae_input, found_by, vae_input
 
@@ -95,5 +93,4 @@ class DecodeFrames(io.ComfyNode):
     @classmethod
     def execute(cls, latent, vae) -> io.NodeOutput:
         canvas = to_canvas(latent, codec_for(vae), masked=False)
-        videos = canvas.video.latents.split(1 if canvas.left_out else len(canvas.video.latents))
-        return io.NodeOutput(torch.cat([decode_frames(vae, v)[canvas.left_out :] for v in videos]))
+        return io.NodeOutput(decoded_frames(vae, canvas))

@@ -116,6 +116,27 @@ WIDGETS = {
         "seconds": "1.0 (0.01 to 3600.0)",
         "fps": "0.0 (0.0 to 1000.0)",
     },
+    "LongtakeRegion": {
+        "start": "0.0 (0.0 to 3600.0)",
+        "end": "0.0 (0.0 to 3600.0)",
+        "strength": "1.0 (0.01 to 1.0)",
+        "grow": "0 (-512 to 512)",
+        "feather": "4 (0 to 512)",
+        "invert": "False",
+        "fps": "0.0 (0.0 to 1000.0)",
+    },
+    "LongtakeExpandCanvas": {
+        "left": "0 (0 to 8192)",
+        "top": "0 (0 to 8192)",
+        "right": "0 (0 to 8192)",
+        "bottom": "0 (0 to 8192)",
+        "aspect": (
+            "[free] | 16:9 | 9:16 | 1:1 | 4:3 | 3:4 | 3:2 | 2:3 | 21:9 | 9:21 | 1.85:1 | "
+            "2.39:1 | 8:3 | 4:5"
+        ),
+        "feather": "8 (0 to 512)",
+        "fps": "0.0 (0.0 to 1000.0)",
+    },
     "LongtakeRemix": {
         "level": "subtle | [mild] | strong | custom",
         "strength": "0.5 (0.01 to 1.0)",

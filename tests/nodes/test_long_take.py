@@ -482,7 +482,7 @@ def test_a_shots_image_must_be_one(shape):
     blank = Canvas.blank(codec, 1, 48, 32, Fraction(8))
     take = plan_take(shots, 9, Fraction(8), codec.grid, Windowing(5, 2))
     with pytest.raises(InputError, match="not an IMAGE"):
-        known_frames(take, {0: shots[0].image}, blank, None, reads_pixels=False)
+        known_frames(take, {0: shots[0].image}, blank, None, False, decode=iter)
 
 
 def test_a_shots_own_seed_is_its_noise_wherever_it_stands(board, host, windows, runs):

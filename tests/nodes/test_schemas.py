@@ -34,6 +34,12 @@ INPUTS = {
     "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps"],
     "LongtakeLoop": ["clip", "vae", "seconds", "fps"],
     "LongtakeBridge": ["clip", "after", "vae", "seconds", "fps"],
+    "LongtakeRegion": [
+        "clip", "vae", "mask", "start", "end", "strength", "grow", "feather", "invert", "fps"
+    ],
+    "LongtakeExpandCanvas": [
+        "clip", "vae", "left", "top", "right", "bottom", "aspect", "feather", "fps"
+    ],
     "LongtakeRemix": ["clip", "vae", "level", "strength", "fps"],
     "LongtakeEncode": ["image", "vae", "fps"],
     "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],

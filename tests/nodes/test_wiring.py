@@ -22,6 +22,10 @@ STORYBOARD = {
     "snap": 0.5,
     "meet": 0.35,
 }
+REGION = {
+    "clip": ["both", 0], "vae": VAE, "mask": ["mask", 0], "start": 0.0, "end": 0.0,
+    "strength": 1.0, "grow": 0, "feather": 0, "invert": False,
+}  # fmt: skip
 SCHEDULE = {"model": ["model", 0], "steps": 3, "shift": 0.0, "curve": "linear", "denoise": 1.0}
 INTERPOLATE = {
     "fps": 12.0,
@@ -90,6 +94,32 @@ CHANGES = [
         "LongtakeLoop",
         {"clip": ["both", 0], "vae": VAE, "seconds": 1.0},
         {"seconds": 2.0, "fps": 4.0},
+    ),
+    (
+        "LongtakeRegion",
+        REGION,
+        {
+            "start": 0.5,
+            "end": 0.5,
+            "strength": 0.5,
+            "grow": 20,
+            "feather": 9,
+            "invert": True,
+            "fps": 4.0,
+        },
+    ),
+    (
+        "LongtakeExpandCanvas",
+        {"clip": ["both", 0], "vae": VAE, "left": 16, "top": 0, "right": 0, "bottom": 0},
+        {
+            "left": 32,
+            "top": 16,
+            "right": 16,
+            "bottom": 16,
+            "aspect": "8:3",
+            "feather": 3,
+            "fps": 4.0,
+        },
     ),
     ("LongtakeRemix", REMIX, {"level": "strong", "strength": 0.4, "fps": 4.0}),
     ("LongtakeEncode", {"image": ["nine", 0], "vae": VAE, "fps": 0.0}, {"fps": 4.0}),
@@ -164,6 +194,12 @@ def sources(clips):  # noqa: F811
         small=("EmptyImage", {"width": 32, "height": 48, "batch_size": 10, "color": 0xC83232}),
         five=("EmptyImage", {"width": 48, "height": 48, "batch_size": 5, "color": 0x32C832}),
         both=("ImageBatch", {"image1": ["frames", 0], "image2": ["small", 0]}),
+        dark=("SolidMask", {"value": 0.0, "width": 32, "height": 48}),
+        spot=("SolidMask", {"value": 1.0, "width": 15, "height": 15}),
+        mask=(
+            "MaskComposite",
+            {"destination": ["dark", 0], "source": ["spot", 0], "x": 0, "y": 0, "operation": "add"},
+        ),
         remix=("LongtakeRemix", REMIX),
         beat=("LongtakeBeat", {"tempo": 150.0, "seconds": 2.0, "offset": 0.1}),
     )

@@ -82,6 +82,17 @@ def test_a_level_per_frame_is_diffusers_level_per_token(ours, rng, same):
     same(ours(x, levels, ours.read_text(context)), theirs(x, by_token, context).sample)
 
 
+def test_a_level_per_token_is_diffusers(ours, rng, same):
+    """As its pipeline for TI2V-5B runs it with `expand_timesteps`: 0 for tokens that are known."""
+    x, context = inputs(DIT, rng)
+    frames = x.shape[2]
+    known = torch.rand(2, frames, ROWS // 2, COLUMNS // 2, generator=rng) < 0.5
+    levels = torch.where(known, 0.0, torch.tensor([731.0, 244.0]).view(2, 1, 1, 1))
+    theirs = with_weights_of(ours, diffusers_dit(DIT))
+    expected = theirs(x, levels.flatten(1), context).sample
+    same(ours(x, levels, ours.read_text(context)), expected)
+
+
 def test_a_level_per_frame_is_core(ours, rng, same, comfyui):
     x, context = inputs(DIT, rng)
     levels = torch.stack((LEVELS, LEVELS.flip(0)))

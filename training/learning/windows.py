@@ -21,6 +21,7 @@ from longtake.engine.take.cut_prompts import shots_of
 from ..world.captions import EASY_WORLD, MOTIONS, Mix, Scene, caption, sample_scene
 from ..world.render import render
 
+TOKEN = 32  # pixels along a side of one
 LEAD = 2  # latent frames rendered ahead of a window from the middle, for the VAE's memory
 # Left and right are learned last of all: the words also describe the camera, and both are in "from
 # right to left".
@@ -93,6 +94,7 @@ class WindowPool:
         seed: pools with different seeds share no window.
         world: what may happen in window n.
         compiled: render with torch.compile, worth it for a hundred windows and more.
+        regions: share of windows in which only a part of the picture is unknown.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class WindowPool:
         world: Callable[[int], Mix],
         *,
         compiled: bool = False,
+        regions: float = 0.0,
     ):
+        self.regions = regions
         self.form, self.encode, self.size, self.seed = form, encode, size, seed
         self.world, self.compiled = world, compiled
         self.windows: deque[EncodedWindow] = deque(maxlen=size)  # the oldest first
@@ -150,10 +154,14 @@ class WindowPool:
         picked = [rng.choice(among) for _ in range(count)]
         prompts = [caption(window.scene, rng, mix) for window in picked]
         free = [rng.random() < 0.12 for _ in prompts]  # for classifier-free guidance
+        known = torch.stack([draw_known(rng, end, window.middle) for window in picked])
+        if self.regions:
+            tokens = tuple(side // TOKEN for side in (self.form.height, self.form.width))
+            known = torch.stack([with_regions(rng, k, tokens, self.regions) for k in known])
         # Objects are a tenth of the picture and nearly all of what prompts are about.
         return Batch(
             latents=torch.stack([window.latents for window in picked]),
-            known=torch.stack([draw_known(rng, end, window.middle) for window in picked]),
+            known=known,
             weight=1 + 3 * torch.stack([window.mask for window in picked]).float().unsqueeze(1),
             prompts=[[""] if f else shots_of(p) for f, p in zip(free, prompts, strict=True)],
             cut=cut,
@@ -182,6 +190,21 @@ def draw_known(rng: Random, length: int, middle: bool) -> Tensor:
     if known.all():
         known[rng.randrange(length)] = False
     return known
+
+
+def with_regions(rng: Random, known: Tensor, tokens: tuple[int, int], share: float) -> Tensor:
+    """known: (t,) -> (t, y, x): in a share of windows only a box, or all around one, is unknown."""
+    y, x = tokens
+    known = known[:, None, None].expand(-1, y, x).clone()
+    if rng.random() >= share:
+        return known
+    high, wide = rng.randint(1, max(1, y - 1)), rng.randint(1, max(1, x - 1))
+    if rng.random() < 0.3:  # a strip along one side, as where a picture is expanded
+        high, wide = rng.choice(((y, rng.randint(1, x - 1)), (rng.randint(1, y - 1), x)))
+    top, left = rng.choice((0, y - high, rng.randint(0, y - high))), rng.randint(0, x - wide)
+    box = torch.zeros(y, x, dtype=torch.bool)
+    box[top : top + high, left : left + wide] = True
+    return known | (box if rng.random() < 0.25 and not box.all() else ~box)
 
 
 def world_at(progress: float) -> Mix:

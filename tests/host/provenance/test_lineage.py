@@ -49,6 +49,20 @@ def test_the_nearest_video_is_the_parent_and_all_else_an_input(lineage, clips):
     assert statement.workflow == lineage.graph_hash(prompt)
 
 
+def test_a_picture_of_which_a_region_keeps_pixels_is_the_parent(lineage, clips):
+    prompt = {
+        "1": node("LoadImage", image="start.png"),
+        "2": node("LongtakePinImage", image=["1", 0]),
+        "3": node("LongtakeRegion", clip=["2", 0], mask=["1", 1]),
+        "9": node("LongtakeSaveVideo", video=["3", 0]),
+        "8": node("LongtakeSaveVideo", video=["2", 0]),
+    }
+    assert roles(lineage.statement_of(prompt, "9")) == [("start.png", "parent")]
+    assert roles(lineage.statement_of(prompt, "8")) == [("start.png", "input")]
+    film = {**prompt, "1": node("LoadVideo", file="one.mp4")}
+    assert roles(lineage.statement_of(film, "9")) == [("one.mp4", "parent")]
+
+
 def test_any_packs_model_means_that_a_model_painted(lineage):
     prompt = {
         "1": node("UNETLoader", unet_name="wan.safetensors", weight_dtype="default"),

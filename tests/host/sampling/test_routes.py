@@ -71,9 +71,11 @@ def test_the_way_is_chosen_by_the_checkpoint(comfyui):
             assert found[name] is Route.FRAME_LEVELS
         elif "i2v" in name:
             assert found[name] is Route.IMAGE_CHANNELS
+        elif "vace" in name:
+            assert found[name] is Route.VACE
         else:
             assert found[name] is Route.REPLACEMENT
-    assert set(found.values()) == set(Route) - {Route.GUIDES}  # of core's own models
+    assert set(found.values()) == set(Route) - {Route.GUIDES, Route.TOKEN_LEVELS}
 
 
 def test_per_frame_levels_are_those_of_ti2v_5b(pack, model):
@@ -269,3 +271,35 @@ def test_the_frame_rate_of_the_canvas_reaches_checkpoints_that_are_told_it(pack,
         with seen(model, lambda *_, fps=None, **__: fps) as rates:
             sample(pack, model, positive, prompt(model, 2), canvas, LEVELS, seed=1, cfg=3.0)
         assert set(rates) == told
+
+
+def spot() -> torch.Tensor:
+    """A mask that keeps the first frame, and of the others all but a token."""
+    mask = torch.zeros(1, 1, *SHAPE[2:])
+    mask[:, :, 1:, 2:4, :2] = 1
+    return mask
+
+
+def test_each_token_of_a_region_has_its_level(pack, model):
+    """As TI2V-5B's own code computes them, where core would take the mean over the frame."""
+    known = latents(5)
+    out, calls = sampled(pack, model, {"samples": known, "noise_mask": spot()})
+    assert torch.equal(out[(spot() == 0).expand_as(out)], known[(spot() == 0).expand_as(out)])
+    for (x, t), sigma in zip(calls, LEVELS, strict=False):
+        tokens = spot()[:, 0, :, ::2, ::2] * 1000 * sigma
+        torch.testing.assert_close(t, tokens.expand_as(t))
+        inner = rearrange(spot() == 0, "1 1 t h w -> t h w")
+        torch.testing.assert_close(x[:1, :, inner], x[-1:, :, inner])
+
+
+def test_whole_frames_are_told_as_core_tells_them(pack, model):
+    _, calls = sampled(pack, model, {"samples": latents(5), "noise_mask": mask_for(0)})
+    assert all(t.ndim == 2 for _, t in calls)
+
+
+def test_the_way_of_regions(pack, model, plain_model, image_model):
+    from longtake.host.sampling.routes import Route, route_for_regions
+
+    assert route_for_regions(model) is Route.TOKEN_LEVELS
+    assert route_for_regions(plain_model) is Route.REPLACEMENT
+    assert route_for_regions(image_model) is Route.IMAGE_CHANNELS

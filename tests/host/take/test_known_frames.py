@@ -127,9 +127,9 @@ def test_windows_of_known_frames_only_are_not_sampled(studio, model, tmp_path, m
     canvas["noise_mask"] = torch.tensor([0, 0, 0, 1, 1, 1, 1.0]).view(1, 1, 7, 1, 1)
     made, calls, real = studio.recipe(model, canvas), [], studio.samplers.run
 
-    def record(*args):
+    def record(*args, **more):
         calls.append(len(args[2].known))
-        return real(*args)
+        return real(*args, **more)
 
     monkeypatch.setattr(studio.samplers, "run", record)
     sampler = studio.sampler(made)
@@ -183,7 +183,7 @@ def known(canvas, *frames):
 
 def corner(canvas):
     made = known(canvas)
-    made["noise_mask"][:, :, 2, :2] = 0
+    made["noise_mask"][:, :, 2, :2] = 0.5
     return made
 
 
@@ -193,7 +193,7 @@ BAD = {
     ),
     "a loop": (lambda c: {**c, "longtake": {**c["longtake"], "skip": 5}}, {}, "canvas of Loop"),
     "a remix": (lambda c: {**c, "longtake": {**c["longtake"], "strength": 0.5}}, {}, "of Remix"),
-    "a corner": (corner, {}, "keeps parts of frames"),
+    "a corner": (corner, {}, "keeps a share of some latents"),
     "another rate": (
         lambda c: {**known(c, 0), "longtake": {"fps": Fraction(16)}}, {}, "set fps to 0 or 16",
     ),

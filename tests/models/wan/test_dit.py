@@ -180,6 +180,16 @@ def test_levels_belong_to_their_frames(dit, x, rng):
         torch.testing.assert_close(mixed[:, :, frame], alone, **CLOSE)
 
 
+def test_one_level_for_a_frame_is_the_same_level_for_each_token(dit, x, rng):
+    text = read(dit, rng)
+    by_frame = torch.tensor([[0.0, 733.0, 733.0, 250.0, 0.0]])
+    by_token = by_frame[:, :, None, None].expand(-1, -1, 3, 7)
+    torch.testing.assert_close(dit(x, by_token, text), dit(x, by_frame, text), **CLOSE)
+    other = by_token.clone()
+    other[:, 2, 1, 4] = 0.0
+    assert relative_error(dit(x, other, text), dit(x, by_frame, text)) > 1e-4
+
+
 def test_videos_of_a_batch_do_not_mix(dit, rng):
     x = torch.randn(3, DIT.in_channels, FRAMES, 4, 6, generator=rng)
     context = torch.randn(3, 7, DIT.text_width, generator=rng)

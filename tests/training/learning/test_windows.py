@@ -14,6 +14,7 @@ from training.learning.windows import (
     WindowPool,
     at_latent_frames,
     draw_known,
+    with_regions,
     world_at,
 )
 from training.world.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
@@ -176,3 +177,14 @@ def test_masks_keep_what_covers_a_cell_most():
     expected[0, 0, 0, 0] = expected[0, 1, 0, 1] = 1.0
     expected[0, 2, 1, 2] = 0.25
     assert torch.equal(cells, expected)
+
+
+def test_regions_leave_something_known_and_something_not():
+    rng, none = Random(2), torch.zeros(5, dtype=torch.bool)
+    drawn = [with_regions(rng, none, (4, 6), 1.0) for _ in range(200)]
+    assert all(known.shape == (5, 4, 6) for known in drawn)
+    assert all(known.any() and not known.all() for known in drawn)
+    assert all((known == known[:1]).all() for known in drawn)  # the same in every frame
+    first = torch.arange(5) == 0
+    assert all(with_regions(rng, first, (4, 6), 1.0)[0].all() for _ in range(20))
+    assert not with_regions(rng, none, (4, 6), 0.0).any()
