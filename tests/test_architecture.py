@@ -32,6 +32,7 @@ ROOMS = {
     "engine/frames": {"engine", "engine/canvas"},
     "engine/media": {"engine", "engine/container"},
     "engine/provenance": {"engine"},
+    "engine/policy": {"engine", "engine/frames"},
     "engine/recognition": {"engine", "engine/frames", "engine/provenance"},
     "engine/sampling": {"engine/canvas"},
     "engine/take": {"engine", "engine/canvas"},
@@ -41,7 +42,8 @@ ROOMS = {
     "host/video": {"host/comfyui", "host/networks"},
     "host/sampling": {"host/comfyui", "host/networks"},
     "host/take": {"host/comfyui", "host/networks", "host/sampling", "host/video"},
-    "host/provenance": {"host/comfyui", "host/video"},
+    "host/provenance": {"host/comfyui", "host/networks", "host/video"},
+    "host/policy": {"host/comfyui"},
     "nodes": {
         f"nodes/{room}" for room in ("inputs", "load", "output", "prompt", "sample", "timeline")
     },

@@ -31,6 +31,7 @@ PRESENT = 8.0  # standard deviations of the correlation; unmarked clips stay bel
 CERTAIN = 2 * PRESENT  # at which no other scale is tried
 SCALES = np.exp(np.arange(np.log(0.45), np.log(2.2), 0.008))  # of a cell, against its usual size
 FINE_SCALES = (0.996, 0.998, 1.002, 1.004)  # tried around the best of these
+FEW = 45  # cells on the shorter side, below which crf 28 takes the mark away; at 48 it is found
 FRAMES = 64  # that the detector needs
 SEED = 0x10_47_AE
 LUMA = (0.2126, 0.7152, 0.0722)
@@ -44,12 +45,14 @@ class Mark(NamedTuple):
         id: the 24 bits that the mark carries, or None if their checksum does not match.
         scale: of the pattern; 1 is its usual size.
         flipped: whether it is mirrored.
+        cells: on the shorter side of the frames that were looked at.
     """
 
     z: float
     id: int | None
     scale: float
     flipped: bool
+    cells: float = CELLS
 
     @property
     def present(self) -> bool:
@@ -176,6 +179,7 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
             frames += 1
     if not frames:
         raise InputError("there are no frames to look for a mark in.")
+    cells = min(chunk.shape[1:3]) / _cell_size(*chunk.shape[1:3])
     shrunk = _at_detail(residual / frames)
     blurred = {size: _blurred(shrunk, size) for size in (1, 3, 5)}
     found = []
@@ -186,7 +190,14 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
             break
     best = sorted(found, key=_strength)[-3:]
     found += [_at_scale(blurred, mark.scale * fine) for mark in best for fine in FINE_SCALES]
-    return max(found, key=_strength)
+    return max(found, key=_strength)._replace(cells=cells)
+
+
+def weakness(height: int, width: int) -> str:
+    """What there is to say of a mark in frames of this size; "" of one that is as good as any."""
+    if min(height, width) >= FEW * _cell_size(height, width):
+        return ""
+    return "the mark is weak in frames this small: strong compression (crf 28) removes it"
 
 
 def _reduced(y: Tensor) -> Tensor:
@@ -285,7 +296,12 @@ def describe_mark(mark: Mark) -> str:
     """What was found, in words."""
     measure = f"{mark.z:.1f} standard deviations above chance; {PRESENT:g} are needed"
     if not mark.present:
-        return f"No mark found. That does not mean that it was not made by AI.\n{measure}"
+        small = (
+            "\nIn frames this small it cannot be found after strong compression (crf 28)."
+            if mark.cells < FEW
+            else ""
+        )
+        return f"No mark found. That does not mean that it was not made by AI.\n{measure}{small}"
     carried = (
         "its id cannot be read"
         if mark.id is None

@@ -7,6 +7,7 @@ from typing import Any
 from ..frames.watermark import ID_BITS, Mark
 from ..provenance.report import Report
 from .ledger import ALIKE, SOUND_ALIKE, Known
+from .reproduction import Reproduction, describe_reproduction
 
 DIGITS = ID_BITS // 4  # of a mark's id
 
@@ -21,6 +22,7 @@ class Evidence:
         picture, sound: the entries of the ledger that it resembles most, by each.
         lines, damaged: of the ledger, how many were compared, and how many cannot be read.
         same_graph: name of a file in the ledger whose graph has the mark's id.
+        reproduction: how well a VAE reproduces it, where one was asked.
     """
 
     credentials: Report | str
@@ -30,6 +32,7 @@ class Evidence:
     lines: int = 0
     damaged: int = 0
     same_graph: str | None = None
+    reproduction: Reproduction | None = None
 
     @property
     def signed(self) -> bool:
@@ -46,14 +49,16 @@ class Evidence:
 
     @property
     def verdict(self) -> str:
-        """signed, known, marked here, marked, sound known, or unknown; the first that holds."""
+        """A key of VERDICTS, the first that holds."""
         if self.signed:
             return "signed"
         if self.seen:
             return "known"
         if self.mark.present:
             return "marked here" if self.same_graph else "marked"
-        return "sound known" if self.heard else "unknown"
+        if self.heard:
+            return "sound known"
+        return "reproduced" if self.reproduction and self.reproduction.own else "unknown"
 
     @property
     def made_here(self) -> bool:
@@ -70,6 +75,7 @@ class Evidence:
                 "pictures": _as_fields(self.picture, "pictures"),
                 "sound": _as_fields(self.sound, "sound"),
                 "ledger": {"lines": self.lines, "damaged": self.damaged},
+                "vae_ratio": self.reproduction and round(self.reproduction.ratio, 3),
             }
         )
 
@@ -88,6 +94,7 @@ VERDICTS = {
     "marked here": "Made here: very likely. It bears the mark of a workflow in the ledger.",
     "marked": "Made with Longtake, it seems, here or elsewhere: it bears the mark.",
     "sound known": "Its sound was saved here; its pictures are not known.",
+    "reproduced": "It looks like a video out of this VAE, decoded here or elsewhere.",
     "unknown": "Nothing here knows it. That does not mean that no AI made it.",
 }
 
@@ -96,6 +103,7 @@ def describe_evidence(evidence: Evidence) -> str:
     """The answer, then what each source says."""
     lines = [VERDICTS[evidence.verdict], _credentials_words(evidence.credentials)]
     lines += [_mark_words(evidence), _picture_words(evidence), _sound_words(evidence)]
+    lines.append(describe_reproduction(evidence.reproduction))
     if evidence.damaged:
         lines.append(f"{evidence.damaged} lines of the ledger are damaged and were left out.")
     return "\n".join(filter(None, lines))

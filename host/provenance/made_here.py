@@ -11,14 +11,16 @@ from ...models.errors import InputError
 from .credentials import file_behind, report_on
 from .ledger import look_up
 from .mark import find_mark_in
+from .reproduced import reproduced
 
 
-def evidence_on(video: Any, file: Path | None = None) -> Evidence:
+def evidence_on(video: Any, file: Path | None = None, vae: Any = None) -> Evidence:
     """Look at a file's credentials, at its frames for the mark, and into the ledger.
 
     Args:
         video: VIDEO or IMAGE; None to read `file`.
         file: in one of ComfyUI's folders.
+        vae: that it may have come out of, if this is to be looked at, too.
 
     Raises:
         InputError: if there are no frames that can be read.
@@ -35,6 +37,7 @@ def evidence_on(video: Any, file: Path | None = None) -> Evidence:
         found.lines,
         found.damaged,
         found.file_of(f"{mark.id:0{DIGITS}x}") if carried else None,
+        None if vae is None else reproduced(vae, seen),
     )
 
 

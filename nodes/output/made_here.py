@@ -45,6 +45,13 @@ class MadeHere(io.ComfyNode):
                     tooltip="A VIDEO from any node, or IMAGE frames. Only a VIDEO that is a file "
                     "has credentials.",
                 ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="The VAE that the video may have come out of: whether it reproduces "
+                    "the video suspiciously well. Tells something only of videos that were hardly "
+                    "re-encoded, and not scaled.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="report", tooltip="What was found, in plain words."),
@@ -67,10 +74,10 @@ class MadeHere(io.ComfyNode):
         return each_time()  # the ledger has changed since
 
     @classmethod
-    def execute(cls, file: str, video=None) -> io.NodeOutput:
+    def execute(cls, file: str, video=None, vae=None) -> io.NodeOutput:
         if (video is None) == (FILE.read(file) == NONE):
             raise InputError("connect a video, or choose a file: one of the two.")
-        evidence = evidence_on(video, None if file == NONE else find_media(file))
+        evidence = evidence_on(video, None if file == NONE else find_media(file), vae)
         show_text(words := describe_evidence(evidence))
         return io.NodeOutput(
             words, evidence.made_here, evidence.as_json(), ui=ui.PreviewText(words)

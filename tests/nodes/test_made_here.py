@@ -115,6 +115,18 @@ def test_a_ledger_that_cannot_be_written_does_not_cost_the_video(host, plain, le
     assert any("not in the ledger" in text for text in shown)
 
 
+def test_a_vae_is_asked_too(host, plain, ledger):
+    words, made_here, facts = answer(host, asked(plain, video=["clip", 0], vae=["vae", 0]))
+    assert facts["vae_ratio"] > 0
+    assert "VAE: " in words
+    assert not made_here
+    small = plain.add(
+        small=("EmptyImage", {"width": 8, "height": 8, "batch_size": 9, "color": 255}),
+    )
+    run = host.run(asked(small, video=["small", 0], vae=["vae", 0]), want=["ask"])
+    assert "8×8 are too small" in run.error
+
+
 @pytest.mark.parametrize("inputs", [{}, {"file": "x.mp4", "video": ["video", 0]}])
 def test_it_wants_one_of_the_two(host, plain, inputs):
     (host.base / "input" / "x.mp4").write_bytes(b"")

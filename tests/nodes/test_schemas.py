@@ -78,7 +78,7 @@ INPUTS = {
     "LongtakeSalvage": ["file"],
     "LongtakeReadCredentials": ["file", "video"],
     "LongtakeReadMark": ["video"],
-    "LongtakeMadeHere": ["file", "video"],
+    "LongtakeMadeHere": ["file", "video", "vae"],
     "LongtakeModelCache": ["action", "file", "after"],
 }  # fmt: skip
 

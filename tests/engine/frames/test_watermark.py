@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.engine.frames.watermark import PRESENT, describe_mark, embed_mark, find_mark
+from longtake.engine.frames.watermark import (
+    PRESENT,
+    describe_mark,
+    embed_mark,
+    find_mark,
+    weakness,
+)
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError
 
@@ -108,6 +114,22 @@ def test_it_outlasts(with_mark, change):
 def test_it_outlasts_an_encoder_in_small_frames_too():
     """Those of the built-in model."""
     assert find_mark([encoded(mark(scene(128, 128, 17)), 23)]).present
+
+
+def test_in_frames_that_are_small_it_outlasts_strong_compression_or_says_that_it_cannot():
+    assert find_mark([encoded(mark(scene(192, 192, 17)), 28)]).present
+    assert weakness(192, 400) == ""
+    lost = find_mark([encoded(mark(scene(128, 128, 5)), 36)])
+    assert not lost.present
+    assert "strong compression" in describe_mark(lost)
+    assert "strong compression" in weakness(128, 128)
+
+
+def test_it_is_found_in_frames_that_the_detector_makes_smaller():
+    """From 1,440 pixels on, whose cells have 16 of them."""
+    found = find_mark([mark(scaled(scene(360, 480, 1), 4.0))])
+    assert found.id == ID
+    assert found.z > 2 * PRESENT
 
 
 @pytest.mark.parametrize("seed", [5, 7])
