@@ -25,6 +25,7 @@ from ...engine.container.publish import (
 from ...engine.files import discard
 from ...engine.frames.prefetch import prefetch
 from ...engine.frames.stream import ColoursSeen
+from ...engine.frames.watermark import weakness
 from ...engine.media.reader import crf_in
 from ...engine.media.sound import Sound
 from ...engine.media.still import NONE, write_still
@@ -32,6 +33,7 @@ from ...engine.media.writer import copy_video, write_video
 from ...engine.take.time_left import bytes_of
 from ...models.errors import OutputError
 from ..comfyui.output import fill_in_dates, folder_for, numbered_names, output_folder
+from ..comfyui.owner import FILE_CHECKS
 from ..comfyui.progress import check_cancelled, with_progress
 from .footage import Footage, open_video
 
@@ -121,6 +123,8 @@ def _save(
         if options.picture != NONE:
             _write_still(still, footage, options.picture, metadata, finish)
         how = _write(footage, ready, metadata, options, finish)
+        for check in FILE_CHECKS:
+            check(ready)
         summary = _summary(footage, ready, options, how)
         path = claim(ready, numbered_names(folder, stem, suffix))
         picture = claim(still, _names_beside(path)) if still.exists() else None
@@ -181,8 +185,10 @@ def _write(
     write_video(path, with_progress(marked, footage.frames), footage.fps, sound=sound, **common)
     crf = options.form.visually_lossless if options.quality.crf is None else options.quality.crf
     # A title card may well be: it is saved, and said, for those whose sampler made nothing.
-    flat = ("all of one colour",) if colours.only is not None else ()
-    return ", ".join((*flat, f"encoded at crf {crf}", options.quality.preset, *footage.notes))
+    flat = "all of one colour" if colours.only is not None else ""
+    weak = weakness(footage.height, footage.width) if options.mark else ""
+    said = (flat, f"encoded at crf {crf}", options.quality.preset, *footage.notes, weak)
+    return ", ".join(filter(None, said))
 
 
 def _summary(footage: Footage, path: Path, options: SaveOptions, how: str) -> str:

@@ -13,6 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import Input, io
 
 from ...engine.take.storyboard import Shot
+from ...host.comfyui.owner import TEXT_CHECKS
 from ...host.take.storyboards import Board
 from ...models.errors import InputError
 
@@ -39,6 +40,9 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             for one in value if lists() and name in sockets() else (value,):
                 if not (one is None and optional):
                     check_socket(name, kinds, one)
+                if isinstance(one, str):
+                    for check in TEXT_CHECKS:
+                        check(one, node.__name__)
         return execute(cls, *args, **more)
 
     node.execute = classmethod(looking)
