@@ -19,7 +19,7 @@ from _measure import DTYPES, device, import_core, peak_of
 
 from longtake.engine.sampling.memory import peak_bytes
 from longtake.models.wan.config import DIT_PRESETS, VAE_PRESETS, DiTConfig, VAEConfig
-from longtake.models.wan.dit import WanDiT
+from longtake.models.wan.dit import Hint, WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests.host.peak import Peak
 from tests.models.reference import core_dit, core_vae
@@ -38,6 +38,8 @@ PUBLISHED = {  # latents (b, t, h, w), both prompts at once where b is 2
     "1.3b": (2, 21, 60, 104),
     "5b": (2, 31, 44, 80),
     "14b-t2v": (1, 21, 90, 160),
+    "1.3b-vace": (2, 21, 60, 104),
+    "14b-vace": (1, 21, 60, 104),
 }
 DECODED = {"2.1": (720, 1280), "2.2": (704, 1280)}  # (height, width) in pixels
 
@@ -63,18 +65,25 @@ def at_published_size(name: str, dtype: str) -> dict:
     """Bytes of a step besides weights and prompts; two blocks, which take as many as all."""
     from comfy.ldm.wan import model
 
-    config, (b, t, h, w) = replace(DIT_PRESETS[name], depth=2), PUBLISHED[name]
+    config, (b, t, h, w) = DIT_PRESETS[name], PUBLISHED[name]
+    config = replace(config, depth=2, vace_blocks=min(config.vace_blocks, 2))
     kw = {"device": "meta", "dtype": DTYPES[dtype]}
+    shown, hints, vace = torch.empty(b, config.vace_channels, t, h, w, **kw), [], {}
+    if config.vace_blocks:
+        hints = [Hint(shown)]
+        vace = {"vace_context": shown[:, None], "vace_strength": [1.0]}
     x, context = torch.empty(b, config.in_channels, t, h, w, **kw), torch.empty(b, 512, 4096, **kw)
     levels = torch.empty((b, t) if config.frame_levels else (b,), device="meta")
     with torch.device("meta"):
         core = core_dit(config).to(DTYPES[dtype])
     core.patch_embedding.float()  # as core makes it, whatever the rest is
+    if config.vace_blocks:
+        core.vace_patch_embedding.float()
     model.optimized_attention = lambda q, *_, **__: torch.empty_like(q)
     network = WanDiT(config, attention=lambda q, *_: torch.empty_like(q), **kw)
     text = network.read_text(context)
-    return {"ours": counted(lambda: network(x, levels, text)),
-            "core": counted(lambda: core(x, levels, context))}  # fmt: skip
+    return {"ours": counted(lambda: network(x, levels, text, hints=hints)),
+            "core": counted(lambda: core(x, levels, context, **vace))}  # fmt: skip
 
 
 @torch.inference_mode()
