@@ -131,14 +131,19 @@ class ImageChannels:
         frames = list(frames)
         return replace(self, image=self.image[:, :, frames], known=self.known[:, :, frames])
 
+    def handed(self, frames: Sequence[int]) -> list[int]:
+        """Those of some known latent frames of which no pixel is known."""
+        known = self.known.sum((0, 1, 3, 4))
+        return [k for k in frames if known[k] == 0]
+
     def with_latents(self, latents: Tensor, frames: Sequence[int]) -> "ImageChannels":
         """With known latents (b, c, t, h, w) of some frames where none of their pixels is known.
 
         An earlier window handed them over; they are shown as they are.
         """
         handed = torch.zeros(latents.shape[2], dtype=torch.bool)
-        handed[list(frames)] = True
-        handed = rearrange(handed & (self.known.sum((0, 1, 3, 4)) == 0), "t -> t 1 1")
+        handed[self.handed(frames)] = True
+        handed = rearrange(handed, "t -> t 1 1")
         image = torch.where(handed, latents.float().cpu(), self.image)
         return replace(self, image=image, known=torch.where(handed, 1.0, self.known))
 

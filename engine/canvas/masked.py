@@ -82,14 +82,16 @@ class MaskedLatents:
         mask[:, :, list(frames)] = 1
         return MaskedLatents(self.latents, mask)
 
-    def followed_by(self, latents: Tensor) -> "MaskedLatents":
-        """With known latents (1, c, n, h, w) after its last frame."""
+    def followed_by(self, other: "MaskedLatents") -> "MaskedLatents":
+        """With the frames of another, of one video and known in part at least, after its last."""
         b, _, _, h, w = self.latents.shape
-        n, mask = latents.shape[2], self._mask()
-        after = latents.to(self.latents).expand(b, -1, -1, h, w)
-        known = mask.new_zeros(*mask.shape[:2], n, *mask.shape[3:])
+        mine, theirs = self._mask(), other._mask()
+        if mine.shape[3:] != theirs.shape[3:]:
+            mine, theirs = (mask.expand(-1, -1, -1, h, w) for mask in (mine, theirs))
+        after = other.latents.to(self.latents).expand(b, -1, -1, h, w)
         return MaskedLatents(
-            torch.cat((self.latents, after), dim=2), torch.cat((mask, known), dim=2)
+            torch.cat((self.latents, after), dim=2),
+            torch.cat((mine, theirs.to(mine).expand(len(mine), -1, -1, -1, -1)), dim=2),
         )
 
     def led_by(self, frames: int) -> "MaskedLatents":

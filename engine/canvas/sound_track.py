@@ -222,6 +222,13 @@ class SoundTrack:
         """As that of a clip that is there: all of it known."""
         return replace(self, mask=torch.zeros(len(self)))
 
+    def beside_others(self, latent_frames: int) -> "SoundTrack":
+        """The same ticks beside another number of latent frames, if they do not fit these."""
+        if self.ticks.count(latent_frames) == len(self):
+            return self
+        per_frame = Fraction(len(self), self.ticks.grid.frames(latent_frames))
+        return replace(self, ticks=Ticks(self.ticks.grid, per_frame))
+
     def _picked(self, ticks: Sequence[int]) -> "SoundTrack":
         picked = torch.tensor([min(max(t, 0), len(self) - 1) for t in ticks])
         latents = self.latents.index_select(self.layout.axis, picked)

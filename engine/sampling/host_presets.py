@@ -11,6 +11,9 @@ from .presets import (
     WAN_1_3B,
     WAN_5B,
     WAN_14B,
+    WAN_22_I2V,
+    WAN_22_T2V,
+    WAN_FLF2V,
     WAN_I2V,
     SamplingDefaults,
 )
@@ -101,16 +104,25 @@ HOST_FAMILIES: dict[str, HostFamily] = {
 }
 LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
 WAN = ("WAN21", "WAN22", "WAN21_Vace")  # the host's classes of Wan models, of all sizes
+WAN_OF_IMAGES = (  # by how many images they read through CLIP vision
+    HostFamily("Wan 2.2 I2V A14B", WAN_22_I2V, 16, image_channels=True, wan=True),
+    HostFamily("Wan 2.1 I2V 14B", WAN_I2V, 16, image_channels=True, wan=True),
+    HostFamily("Wan 2.1 FLF2V 14B", WAN_FLF2V, 16, image_channels=True, wan=True),
+)
 ANY = SamplingDefaults(20, 5.0, 5.0, 24, 832, 480, 81, "", "euler")
 
 
-def host_family(classes: Sequence[str], width: int = 0, extra: int = 0) -> HostFamily | None:
+def host_family(
+    classes: Sequence[str], width: int = 0, extra: int = 0, images: int = 0, pair: bool = False
+) -> HostFamily | None:
     """The family of a model that the host has loaded; None for one that is not in the table.
 
     Args:
         classes: names of its class and of those above it, the nearest first.
         width: of a Wan transformer.
         extra: channels that it reads beside its latents.
+        images: how many it reads through CLIP vision.
+        pair: it is one of two experts.
     """
     found = next((name for name in classes if name in HOST_FAMILIES or name in WAN), None)
     if found not in WAN:
@@ -122,11 +134,14 @@ def host_family(classes: Sequence[str], width: int = 0, extra: int = 0) -> HostF
         small = width <= 1536
         return vace if small else replace(vace, title="Wan VACE 14B", settings=VACE_14B)
     if extra == 20:
-        return HostFamily("Wan I2V", WAN_I2V, 16, image_channels=True, wan=True)
+        return WAN_OF_IMAGES[images]
     if extra:
         return None
-    small = HostFamily("Wan T2V 1.3B", WAN_1_3B, 16, wan=True)
-    return small if width <= 1536 else HostFamily("Wan T2V 14B", WAN_14B, 16, wan=True)
+    if width <= 1536:
+        return HostFamily("Wan T2V 1.3B", WAN_1_3B, 16, wan=True)
+    if pair:
+        return HostFamily("Wan 2.2 T2V A14B", WAN_22_T2V, 16, wan=True)
+    return HostFamily("Wan T2V 14B", WAN_14B, 16, wan=True)
 
 
 def made_for(channels: int, wan: bool) -> SamplingDefaults | None:

@@ -149,8 +149,8 @@ def check_canvas(canvas: Canvas, take: Take, blank: Canvas) -> None:
         return
     if not ((mask == 0) | (mask == 1)).all():
         raise InputError(
-            "the canvas's mask keeps a share of some latents, and LongTake keeps all or nothing: "
-            "connect it to Sample."
+            "the canvas's mask keeps a share of some latents, as a strength below 1 does, and "
+            "LongTake keeps all or nothing: set strength to 1, or connect it to Sample."
         )
     if (canvas.fps or fps) != fps:
         raise InputError(

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import comfy.sample
 import torch
-import torch.nn.functional as F
 from comfy.nested_tensor import NestedTensor
 from comfy.utils import pack_latents, unpack_latents
 from torch import Tensor
@@ -21,18 +20,6 @@ class Drawn(Protocol):
 
     def drawn(self, draw: int = 0, check: Callable[[], object] = ...) -> Tensor:
         """See `engine.canvas.noise`."""
-
-
-class Followed:
-    """The noise of a stream of pictures after whose frames known ones stand, which have none."""
-
-    def __init__(self, stream: Drawn, frames: int):
-        self.stream, self.frames = stream, frames
-
-    def drawn(self, draw: int = 0, check: Callable[[], object] = lambda: None) -> Tensor:
-        """See `engine.canvas.noise`."""
-        noise = self.stream.drawn(draw, check)
-        return F.pad(noise, (0, 0, 0, 0, 0, self.frames))
 
 
 class Noise:

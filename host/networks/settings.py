@@ -14,24 +14,36 @@ from ...models.errors import InputError
 from ..comfyui.latent import samples_of
 from .transformer import OurNetwork, network_of
 
+EXPERTS = "longtake_experts"  # the attachment of a MODEL that is two of them
 CELL = {16: 8, 128: 32}  # pixels along a latent cell, by the latent's channels; 16 for all others
 
 
-def host_family_of(model: ModelPatcher) -> HostFamily | None:
-    """The family of a MODEL that the host has loaded; None if it is ours, or in no table."""
+def host_family_of(model: ModelPatcher, pair: bool = False) -> HostFamily | None:
+    """The family of a MODEL that the host has loaded; None if it is ours, or in no table.
+
+    Args:
+        pair: it is known to be one of two experts, as those of one MODEL are in any case.
+    """
     if network_of(model) is not None:
         return None
     network = model.model.diffusion_model
     extra = getattr(network, "in_dim", 0) - getattr(network, "out_dim", 0)
+    vision = getattr(network, "img_emb", None)  # of Wan 2.1; 2.2's I2V checkpoints have none
+    images = 0 if vision is None else 1 if getattr(vision, "emb_pos", None) is None else 2
     classes = [cls.__name__ for cls in type(model.model).__mro__]
-    return host_family(classes, getattr(network, "dim", 0), extra)
+    pair = pair or EXPERTS in model.attachments
+    return host_family(classes, getattr(network, "dim", 0), extra, images, pair)
 
 
-def settings_of(model: ModelPatcher) -> SamplingDefaults | None:
-    """The settings of a MODEL's family; None for a MODEL that nobody knows."""
+def settings_of(model: ModelPatcher, pair: bool = False) -> SamplingDefaults | None:
+    """The settings of a MODEL's family; None for a MODEL that nobody knows.
+
+    Args:
+        pair: as for `host_family_of`.
+    """
     if (network := network_of(model)) is not None:
         return network.family.settings
-    family = host_family_of(model)
+    family = host_family_of(model, pair)
     return family and family.settings
 
 

@@ -28,13 +28,14 @@ from ...models.errors import InputError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.node_text import show_text
 from ..networks.patching import forget_text
-from ..networks.settings import settings_for, settings_of
+from ..networks.settings import EXPERTS, settings_for, settings_of
 from ..networks.transformer import network_of
 from . import calls
-from .routes import pins_for, with_channels
+from .image_channels import with_channels
+from .routes import pins_for
 from .vace import vace_for
 
-KEY = "longtake_experts"
+KEY = EXPERTS
 BOUNDARY = {False: 0.875, True: 0.9}  # by whether the checkpoint takes an image
 CLOSE = 1e-6  # noise levels are float32, in which 0.9 is a little less
 
@@ -63,7 +64,7 @@ def pair(
         InputError: if they do not belong together.
     """
     check_pair(high, low)
-    settings = settings_of(high) if network_of(high) else None  # core's do not say which pair
+    settings = settings_of(high, pair=True)
     made_for = (settings and settings.boundary) or BOUNDARY[takes_image(high)]
     cfg_high = cfg_high or (settings.cfg if settings else 3.5)
     cfg_low = cfg_low or ((settings and settings.cfg_low) or cfg_high)
@@ -114,7 +115,8 @@ def _beside(model: ModelPatcher, prompts: Prompts, canvas: Canvas) -> Prompts:
         )
     if vace is not None:
         return vace.beside(frames, prompts, canvas.video)
-    return with_channels(prompts, pins.channels(frames), canvas.video) if pins else prompts
+    channels = pins.channels(frames) if pins else None
+    return with_channels(model, prompts, channels, canvas.video, frames)
 
 
 def check_pair(high: ModelPatcher, low: ModelPatcher) -> None:

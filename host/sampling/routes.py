@@ -3,7 +3,7 @@
 FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the built-in model,
                  TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
 IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
-                 see `engine.canvas.known`.
+                 see `image_channels`.
 VACE             a context of known pixels, grey elsewhere, beside the video (Wan 2.1 VACE, 2.2
                  VACE-Fun, ours and core's); what is known as latents is put back at every
                  step besides, see `vace`.
@@ -24,18 +24,15 @@ from typing import Any
 
 from comfy import model_base
 from comfy.model_patcher import ModelPatcher
-from einops import repeat
 
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.known import ImageChannels, Pins
+from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...models.errors import InputError
 from ...models.wan.config import DiTConfig
-from ..comfyui.conditioning import Conditioning, Prompts
+from ..comfyui.conditioning import Conditioning
 from ..networks.settings import host_family_of
 from ..networks.transformer import config_of
-
-IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names
 
 
 class Route(Enum):
@@ -109,32 +106,6 @@ def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:
 def reads_pixels(model: ModelPatcher) -> bool:
     """Whether a MODEL can be shown pixels, so that latent frames may be known in part."""
     return route_of(model) in (Route.IMAGE_CHANNELS, Route.GUIDES, Route.VACE)
-
-
-def with_channels(prompts: Prompts, channels: ImageChannels | None, part: MaskedLatents) -> Prompts:
-    """Both prompts with what an I2V checkpoint is shown of the known pixels.
-
-    Prompts that core's WanImageToVideo has given an image keep theirs.
-
-    Args:
-        channels: of the latent frames in `part`.
-        part: the latents that are sampled.
-    """
-    if channels is None:
-        return prompts
-    channels = channels.with_latents(part.latents, part.known)
-    h, w = part.latents.shape[3:]
-    unknown = repeat(1 - channels.known, "b c t 1 1 -> b c t h w", h=h, w=w)  # core's way round
-    values = {IMAGE: channels.image, MASK: unknown}
-    if channels.clip_vision:
-        values["clip_vision_output"] = channels.clip_vision
-    return Prompts(*(with_image(prompt, values) for prompt in prompts))
-
-
-def with_image(conditioning: Conditioning, values: dict[str, Any]) -> Conditioning:
-    return [
-        entry if IMAGE in entry[1] else [entry[0], {**entry[1], **values}] for entry in conditioning
-    ]
 
 
 def missing_vision(config: DiTConfig | None, conditioning: Conditioning, clip_vision: Any) -> str:

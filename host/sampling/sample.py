@@ -1,6 +1,5 @@
 """Sampling: core's samplers on our noise, with known frames returned exactly."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite
@@ -14,7 +13,6 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.grid import Grid
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise, check_seed
 from ...engine.canvas.plan import Window
@@ -24,20 +22,23 @@ from ...engine.sampling.loop import sampled
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..comfyui.conditioning import Prompts
 from ..comfyui.latent import are_a_videos, largest_of
-from ..comfyui.nested import Followed, Noise, joint_mask, mask_as, nested, row, streams_of
+from ..comfyui.nested import Noise, joint_mask, mask_as, nested, row, streams_of
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import Playback, check_cancelled, step_callback
 from ..networks.patching import described_changes
 from ..networks.settings import host_family_of
-from ..networks.transformer import check_channels, check_text, config_of, refuse_broken_weights
+from ..networks.transformer import config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .experts import experts_of
+from .fit import check_fit, check_guides, check_lengths
 from .guides import guides_for
+from .image_channels import with_channels
 from .room import check_step
-from .routes import Route, check_regions, missing_vision, pins_for, route_of, with_channels
+from .routes import Route, check_regions, missing_vision, pins_for, route_of
 from .step_noise import with_step_noise
 from .vace import vace_for
 
+FAR = 2**31  # before a video's first frame, where the noise of what stands after its last begins
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
 
 
@@ -118,19 +119,11 @@ def sampled_canvas(
     latents = canvas.video.latents
     if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
-    check_fit(model, prompts, latents)
-    check_parts(model, latents.shape[1], canvas)
-    track = sound_for(model, canvas)
-    config, pins = config_of(model), pins_for(canvas, model)
+    track, pins = sound_for(model, canvas), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
     vace, lead = vace_for(model, pins, canvas.guidance, t)
-    longest = max(len(window.frames) for window in canvas.windows) + lead
-    check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
+    looked_at(model, prompts, canvas, latents, sampling, lead)
     prompts = with_rate(prompts, model, canvas.fps)
-    check_noise(canvas, sampling)
-    vision = missing_vision(config, prompts.positive, pins and pins.clip_vision)
-    if notes := [*canvas.notes, *filter(None, [vision])]:
-        show_text("\n".join(notes))
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
     in_channels = pins and route_of(model) is Route.IMAGE_CHANNELS
@@ -143,7 +136,8 @@ def sampled_canvas(
             nonlocal track
             playback.begin(canvas.windows.index(window) * sampling.steps)
             shown = prompts.from_frame(window.frames[0], t)
-            shown = with_channels(shown, channels and channels.at(window.frames), part)
+            own_channels = channels and channels.at(window.frames)
+            shown = with_channels(model, shown, own_channels, part, window.frames)
             shown = vace.beside(window.frames, shown, part) if vace else shown
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
             heard, fresh = track and track.at(window.frames), canvas.noise is None
@@ -158,6 +152,34 @@ def sampled_canvas(
             out[:, :, list(window.new)] = new.to(out)
     video, left = MaskedLatents(finite(out, model, sampling)), float(sampling.sigmas[-1]) or None
     return replace(canvas, video=video, sound=finite_sound(track, model, sampling), noise=left)
+
+
+def looked_at(
+    model: ModelPatcher,
+    prompts: Prompts,
+    canvas: Canvas,
+    latents: Tensor,
+    sampling: Sampling,
+    lead: int,
+) -> None:
+    """Refuse what does not fit together, and say on the node what there is to say.
+
+    Args:
+        latents: the canvas's, (b, c, t, h, w), with the channels that the MODEL has.
+        lead: latent frames that stand in front of each window.
+    """
+    check_fit(model, prompts, latents)
+    check_lengths(model, latents.shape[1], canvas.windows)
+    check_regions(model, canvas.video)
+    longest = max(len(window.frames) for window in canvas.windows) + lead
+    b, c, _, h, w = latents.shape
+    check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
+    check_noise(canvas, sampling)
+    pins = pins_for(canvas, model)
+    vision = missing_vision(config_of(model), prompts.positive, pins and pins.clip_vision)
+    notes = [*canvas.notes, vision, check_guides(model, canvas, prompts)]
+    if any(notes):
+        show_text("\n".join(filter(None, notes)))
 
 
 def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
@@ -206,7 +228,7 @@ def run(
     sampling: Sampling,
     playback: Playback,
     sound: SoundTrack | None = None,
-    beside: Tensor | None = None,
+    beside: MaskedLatents | None = None,
     *,
     fresh: bool = True,
     lead: int = 0,
@@ -215,7 +237,7 @@ def run(
 
     Args:
         sound: that is sampled with the pictures.
-        beside: known latents that the model is shown after those of the video, see `guides`.
+        beside: latents that the model is shown after those of the video, see `guides`.
         fresh: the run begins with noise; else with what noise is in the latents, as core's
             DisableNoise has it. What is known gets noise of its level in any case.
         lead: latent frames that are sampled in front of the video, and left out of what comes back.
@@ -223,16 +245,17 @@ def run(
     Returns:
         (b, c, t, h, w) of pictures; and of the sound, where there is some to be sampled.
     """
-    t = part.latents.shape[2]
+    t, of_frames = part.latents.shape[2], noise.frames
     if lead:
         part, noise = part.led_by(lead), noise.led_by(lead)
-    noises = [noise]
     if beside is not None:
-        part, noises = part.followed_by(beside), [Followed(noise, beside.shape[2])]
-    streams = [part.latents]
+        part, count = part.followed_by(beside), beside.latents.shape[2]
+        far = [(sampling.seed, number - FAR) for number in range(count)]
+        noise = replace(noise, frames=[*noise.frames, *far])
+    noises, streams = [noise], [part.latents]
     if sound is not None:
         streams.append(sound.latents)
-        noises.append(SoundNoise(noise.frames, sound.layout, sound.ticks, noise.videos))
+        noises.append(SoundNoise(of_frames, sound.layout, sound.ticks, noise.videos))
     shapes, both = [tuple(x.shape) for x in streams], Noise(*noises)
     masks = [part.mask, None if sound is None or sound.mask is None else mask_as(sound)]
     first = both.at_first(check_cancelled)
@@ -338,77 +361,3 @@ def finite(latents: Tensor, model: ModelPatcher, sampling: Sampling, which: str 
         f"sampling gave {what}{which} at cfg {sampling.cfg} with {sampling.name}: {patches}"
         f"lower cfg, take more steps, or load the model in bf16 or fp32."
     )
-
-
-def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
-    """Refuse prompts and latents made for another model, before its weights are moved."""
-    config, texts = config_of(model), [text for prompt in prompts for text, _ in prompt]
-    if not all(torch.isfinite(text).all() for text in texts if torch.is_tensor(text)):
-        raise NotFiniteError(
-            "the conditioning holds NaN or infinite numbers: check the weights in the prompt, such "
-            "as (word:1.3), and the text encoder's file."
-        )
-    check_kind(model, latents.shape[1])
-    check_batch(model, len(latents))
-    if config is None:
-        return
-    for text in texts:
-        check_text(text, config)
-
-
-def check_parts(model: ModelPatcher, channels: int, canvas: Canvas) -> None:
-    """Refuse windows, and regions, that a MODEL cannot be given."""
-    check_lengths(model, channels, canvas.windows)
-    check_regions(model, canvas.video)
-
-
-def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window]) -> None:
-    """Refuse windows that are no clips on a MODEL's grid: it would sample them without a word."""
-    family = host_family_of(model)
-    grid = grid_like(channels, with_sound=family is not None and family.sound is not None)
-    for n in {len(window.frames) for window in windows} - {1}:
-        if (near := grid.as_clip(n)) != n:
-            raise InputError(
-                f"{n} latent frames are no clip of {family.title}; {near} are, which is "
-                f"{grid.frames(near)} frames: make the canvas with the model's own VAE."
-            )
-
-
-def check_grid(model: ModelPatcher, grid: Grid) -> None:
-    """Refuse a VAE whose latents lie otherwise in time than a MODEL's, though they are as wide."""
-    config, family = config_of(model), host_family_of(model)
-    if config is None and family is None:
-        return
-    own = grid_like(grid.channels, with_sound=family is not None and family.sound is not None)
-    if type(own) is not type(grid):
-        name = family.title if family else "the built-in one or one like it"
-        raise InputError(
-            f"the VAE packs frames in another way than this model ({name}): connect the VAE that "
-            f"belongs to it."
-        )
-
-
-def check_batch(model: ModelPatcher, videos: int) -> None:
-    """Refuse a batch where a MODEL samples one video at a time."""
-    family = host_family_of(model)
-    if family is not None and family.single and videos > 1:
-        raise InputError(
-            f"{family.title} samples one video at a time, and these are {videos}: set batch_size "
-            f"to 1, or take one with core's LatentFromBatch."
-        )
-
-
-def check_kind(model: ModelPatcher, channels: int) -> None:
-    """Refuse latents of another kind than a MODEL generates."""
-    config, family = config_of(model), host_family_of(model)
-    if config is not None:
-        check_channels(channels, config)
-        return
-    own = family and family.channels
-    own = own or model.get_model_object("latent_format").latent_channels
-    if channels != own:
-        name = family.title if family else type(model.model).__name__
-        raise InputError(
-            f"the latents have {channels} channels, but this model ({name}) generates {own}: make "
-            f"the canvas, or encode, with the VAE that belongs to it."
-        )

@@ -32,17 +32,11 @@ from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of, streams
+from ..sampling.fit import check_fit, check_grid, check_kind
+from ..sampling.guides import Guide, guides_at_the_end, without_guides
 from ..sampling.room import check_step
 from ..sampling.routes import check_regions, reads_pixels
-from ..sampling.sample import (
-    Sampling,
-    cfgs_of,
-    check_fit,
-    check_grid,
-    check_kind,
-    sound_for,
-    with_rate,
-)
+from ..sampling.sample import Sampling, cfgs_of, sound_for, with_rate
 from ..sampling.vace import check_guidance
 from ..video.decoder import frames_of
 from ..video.sound import check_audio_vae
@@ -115,6 +109,7 @@ class Recipe:
         sampling: of each window; its seed is the take's.
         anchor: one of engine.take.anchor.ANCHORS.
         audio_vae: of the model's sound, where it makes some; or None.
+        guides: that core's LTXVAddGuide put at the canvas's end.
     """
 
     model: ModelPatcher
@@ -127,6 +122,7 @@ class Recipe:
     sampling: Sampling
     anchor: str = "off"
     audio_vae: comfy.sd.VAE | None = None
+    guides: tuple[Guide, ...] = ()
 
     @property
     def sound(self) -> SoundLayout | None:
@@ -251,7 +247,10 @@ def recipe_for(
     check_kind(model, codec.grid.channels)
     check_grid(model, codec.grid)
     check_maker(model, vae)
-    begins = to_canvas(canvas, codec) if canvas else None
+    begins, guides = to_canvas(canvas, codec) if canvas else None, ()
+    asked = Prompts(board.prompts[0], negative)
+    if count := guides_at_the_end(model, begins, asked):
+        begins, guides = without_guides(begins, asked, count)
     size = size.completed(model, vae, begins, board)
     codec.grid.check_size(size.width, size.height)
     if not size.seconds:
@@ -271,7 +270,9 @@ def recipe_for(
         raise InputError(
             f"SIGMAS end at {left:.3g}, and windows go on from finished ones: let them end at 0."
         )
-    recipe = Recipe(model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae)
+    recipe = Recipe(
+        model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae, guides
+    )
     check_sound(recipe)
     check_guidance(model, begins and begins.guidance)
     b, c, t, h, w = recipe.window_shape

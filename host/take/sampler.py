@@ -20,7 +20,8 @@ from ..comfyui.conditioning import Prompts
 from ..comfyui.nested import row
 from ..comfyui.progress import check_cancelled
 from ..sampling.guides import Guides, guides_for
-from ..sampling.routes import Route, route_of, with_channels
+from ..sampling.image_channels import with_channels
+from ..sampling.routes import Route, route_of
 from ..sampling.sample import finite, planned_calls, run
 from ..sampling.vace import VaceRoad, vace_for
 from ..video.decoder import VideoDecoder
@@ -69,6 +70,8 @@ class TakeSampler:
         r, s = self.recipe, self.recipe.sampling
         model = weights_hash.identity(r.model)
         base = digest(model, r.negative, s.sigmas, s.cfg, s.sampler, r.cell, r.anchor)
+        if r.guides:
+            base = digest(base, [(guide.video.latents, guide.video.mask) for guide in r.guides])
         together = {
             frames: planned_calls(r.model, r.run_shape(frames + r.lead), s).together
             for clip in r.take.clips
@@ -179,24 +182,23 @@ class TakeSampler:
         """Both prompts of a window, with what image channels are shown of its known pixels."""
         r, pins = self.recipe, self.recipe.known[number].pins
         clip, known = r.take.clips[number], r.known[number]
-        prompts = r.prompts(clip, window)
+        prompts, channels = r.prompts(clip, window), None
         if number not in self._vace:
             guidance, total = known.guidance, clip.latent_frames
             self._vace[number], _ = vace_for(r.model, pins, guidance, total)
         if (vace := self._vace[number]) is not None:
             return vace.beside(window.frames, prompts, part)
-        if pins is None or route_of(r.model) is not Route.IMAGE_CHANNELS:
-            return prompts
-        span = range(window.frames[0], window.frames[-1] + 1)
-        return with_channels(prompts, pins.channels(span), part)
+        if pins is not None and route_of(r.model) is Route.IMAGE_CHANNELS:
+            channels = pins.channels(range(window.frames[0], window.frames[-1] + 1))
+        return with_channels(r.model, prompts, channels, part, window.frames)
 
     def _beside(
         self, number: int, window: Window, prompts: Prompts
-    ) -> tuple[Prompts, Tensor | None]:
+    ) -> tuple[Prompts, MaskedLatents | None]:
         """What a window is shown besides its frames."""
         if number not in self._guides:
             pins = self.recipe.known[number].pins
-            self._guides[number] = guides_for(self.recipe.model, pins)
+            self._guides[number] = guides_for(self.recipe.model, pins, self.recipe.guides)
         guides = self._guides[number]
         return guides.beside(window.frames, prompts) if guides else (prompts, None)
 

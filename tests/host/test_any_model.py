@@ -14,7 +14,7 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
-from tests.host_models import hunyuan_video, ltxv, wan21, wan22
+from tests.host_models import hunyuan_video, ltxv, wan21, wan21_from_an_image, wan22
 
 LEVELS = sigmas(2, 3.0)
 # of each: its grid, what it is called, whether it is told the frame rate
@@ -299,7 +299,7 @@ def test_a_guide_is_shown_in_the_windows_that_hold_its_frame(pack, comfyui):
         if beside is None:
             assert asked == prompts(pack, tiny)
             continue
-        assert beside.shape == (1, 128, 1, 2, 4)
+        assert beside.latents.shape == (1, 128, 1, 2, 4)
         where = asked.positive[0][1]["keyframe_idxs"][0, 0]
         shown[start] = where.min().item() + 8 * start
     # Shown from the window that ends with its latent frame to the one whose first, of which a model
@@ -350,3 +350,40 @@ def test_the_vae_of_another_maker_is_refused_for_a_take_though_its_latents_are_a
         check(hunyuan.model, wan.vae)
     with pytest.raises(InputError, match="not one of Wan's, and Wan T2V 1.3B was trained with one"):
         check(wan.model, hunyuan.vae)
+
+
+@pytest.mark.parametrize(
+    ("positions", "said"),
+    [
+        (None, "Wan 2.2 I2V A14B, loaded by the host\n40 steps, shift 5, cfg 3.5"),
+        (0, "Wan 2.1 I2V 14B, loaded by the host\n40 steps, shift 5 (3 at 480p), cfg 5"),
+        (514, "Wan 2.1 FLF2V 14B, loaded by the host\n50 steps, shift 16, cfg 5"),
+    ],
+)
+def test_wan_s_checkpoints_for_images_are_told_apart_by_what_they_read(
+    pack, comfyui, positions, said
+):
+    """Those of 2.2 have no layers for CLIP vision; 2.1's for first and last frames read two."""
+    from comfy.ldm.wan.model import MLPProj
+
+    tiny = wan21_from_an_image()
+    if positions is not None:
+        operations = {"operations": torch.nn, "device": None, "dtype": None}
+        vision = MLPProj(1280, 48, positions or None, operation_settings=operations)
+        tiny.model.model.diffusion_model.img_emb = vision
+    assert pack.settings.described(tiny.model).startswith(said)
+
+
+def test_two_experts_that_core_has_loaded_are_wan_22_s(pack, comfyui):
+    """Their levels, and what a cfg of 0 is; one of them alone could be 2.1's."""
+    high, low = (wan21().model for _ in range(2))
+    for model in (high, low):
+        model.model.diffusion_model.dim = 5120
+    assert pack.settings.shift_for(high) == 5.0
+    both = pack.experts.pair(high, low, 0, 0, 0)
+    assert pack.settings.shift_for(both) == 12.0
+    experts = pack.experts.experts_of(both)
+    assert (experts.boundary, experts.cfg_high, experts.cfg_low) == (0.875, 4.0, 3.0)
+    image = wan21_from_an_image().model
+    experts = pack.experts.experts_of(pack.experts.pair(image, image.clone(), 0, 0, 0))
+    assert (experts.boundary, experts.cfg_high, experts.cfg_low) == (0.9, 3.5, 3.5)

@@ -289,7 +289,7 @@ def test_latents_that_are_no_clip_of_the_model_are_refused(pack, comfyui, latent
 
 
 def test_a_vae_of_another_grid_is_refused_though_it_is_as_wide(pack, make, tiny):
-    grid, check = KINDS[make][0], module("sampling.sample").check_grid
+    grid, check = KINDS[make][0], module("sampling.fit").check_grid
     check(tiny.model, grid)
     other = {ltxav: BlockGrid(128, 8, 32), minimax_h3: CausalGrid(24, 4, 16)}[make]
     with pytest.raises(InputError, match="packs frames in another way than this model"):

@@ -16,7 +16,7 @@ In a graph they come from a node, after `register_tiny_models()`:
 from tests.host_models.build import HostModel
 from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
 from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
-from tests.host_models.minimax import minimax_h3, minimax_latent
+from tests.host_models.minimax import minimax_h3, minimax_is_here, minimax_latent
 from tests.host_models.node import NODE, node_of
 from tests.host_models.wan import wan21, wan21_from_an_image, wan22
 
@@ -29,6 +29,7 @@ __all__ = [
     "ltxav_latent",
     "ltxv",
     "minimax_h3",
+    "minimax_is_here",
     "minimax_latent",
     "register_tiny_models",
     "wan21",

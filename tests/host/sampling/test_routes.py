@@ -1,5 +1,6 @@
 """How known frames reach the network: each way against the formulas of Wan's own code."""
 
+import importlib
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ import torch
 from einops import rearrange
 
 from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.known import ImageChannels
+from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.noise import WindowNoise, video_noise
 from longtake.engine.canvas.plan import Window
 from longtake.engine.sampling.schedule import sigmas
@@ -177,11 +180,14 @@ def test_grey_of_wan_21_is_told_by_place():
 
 def test_what_another_node_made_stays(pack, image_model):
     """Core's WanImageToVideo puts its own image into the CONDITIONING."""
-    from longtake.host.sampling.routes import with_image
-
-    mine = [[torch.zeros(1, 2, 3), {"concat_latent_image": "core's"}], [torch.zeros(1, 2, 3), {}]]
-    out = with_image(mine, {"concat_latent_image": "ours", "concat_mask": 1})
-    assert [entry[1].get("concat_latent_image") for entry in out] == ["core's", "ours"]
+    channels = importlib.import_module("longtake.host.sampling.image_channels")
+    theirs = torch.full(SHAPE, 3.0)
+    mine = [[torch.zeros(1, 2, 3), {"concat_latent_image": theirs}], [torch.zeros(1, 2, 3), {}]]
+    prompts = pack.conditioning.Prompts(mine, [])
+    pinned = ImageChannels(torch.full(SHAPE, 5.0), torch.ones(1, 4, SHAPE[2], 1, 1))
+    part, frames = MaskedLatents(torch.zeros(SHAPE)), range(SHAPE[2])
+    out = channels.with_channels(image_model, prompts, pinned, part, frames).positive
+    assert [entry[1]["concat_latent_image"].mean() for entry in out] == [3, 5]
     assert mine[1][1] == {}
 
 

@@ -1,0 +1,105 @@
+"""Whether a model, its prompts and latents belong together, asked before any weight is moved."""
+
+from collections.abc import Iterable
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.grid import Grid
+from ...engine.canvas.plan import Window
+from ...engine.sampling.host_presets import grid_like
+from ...models.errors import InputError, NotFiniteError
+from ..comfyui.conditioning import Prompts
+from ..networks.settings import host_family_of
+from ..networks.transformer import check_channels, check_text, config_of
+from .guides import guides_at_the_end
+
+
+def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
+    """Refuse prompts and latents made for another model, before its weights are moved."""
+    config, texts = config_of(model), [text for prompt in prompts for text, _ in prompt]
+    if not all(torch.isfinite(text).all() for text in texts if torch.is_tensor(text)):
+        raise NotFiniteError(
+            "the conditioning holds NaN or infinite numbers: check the weights in the prompt, such "
+            "as (word:1.3), and the text encoder's file."
+        )
+    check_kind(model, latents.shape[1])
+    check_batch(model, len(latents))
+    if config is None:
+        return
+    for text in texts:
+        check_text(text, config)
+
+
+def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window]) -> None:
+    """Refuse windows that are no clips on a MODEL's grid: it would sample them without a word."""
+    family = host_family_of(model)
+    grid = grid_like(channels, with_sound=family is not None and family.sound is not None)
+    for n in {len(window.frames) for window in windows} - {1}:
+        if (near := grid.as_clip(n)) != n:
+            raise InputError(
+                f"{n} latent frames are no clip of {family.title}; {near} are, which is "
+                f"{grid.frames(near)} frames: make the canvas with the model's own VAE."
+            )
+
+
+def check_grid(model: ModelPatcher, grid: Grid) -> None:
+    """Refuse a VAE whose latents lie otherwise in time than a MODEL's, though they are as wide."""
+    config, family = config_of(model), host_family_of(model)
+    if config is None and family is None:
+        return
+    own = grid_like(grid.channels, with_sound=family is not None and family.sound is not None)
+    if type(own) is not type(grid):
+        name = family.title if family else "the built-in one or one like it"
+        raise InputError(
+            f"the VAE packs frames in another way than this model ({name}): connect the VAE that "
+            f"belongs to it."
+        )
+
+
+def check_batch(model: ModelPatcher, videos: int) -> None:
+    """Refuse a batch where a MODEL samples one video at a time."""
+    family = host_family_of(model)
+    if family is not None and family.single and videos > 1:
+        raise InputError(
+            f"{family.title} samples one video at a time, and these are {videos}: set batch_size "
+            f"to 1, or take one with core's LatentFromBatch."
+        )
+
+
+def check_kind(model: ModelPatcher, channels: int) -> None:
+    """Refuse latents of another kind than a MODEL generates."""
+    config, family = config_of(model), host_family_of(model)
+    if config is not None:
+        check_channels(channels, config)
+        return
+    own = family and family.channels
+    own = own or model.get_model_object("latent_format").latent_channels
+    if channels != own:
+        name = family.title if family else type(model.model).__name__
+        raise InputError(
+            f"the latents have {channels} channels, but this model ({name}) generates {own}: make "
+            f"the canvas, or encode, with the VAE that belongs to it."
+        )
+
+
+def check_guides(model: ModelPatcher, canvas: Canvas, prompts: Prompts) -> str:
+    """What to say of guides that core's LTXVAddGuide put at a canvas's end; nothing if it did not.
+
+    Raises:
+        InputError: where they cannot be told from the video.
+    """
+    count = guides_at_the_end(model, canvas, prompts)
+    if not count:
+        return ""
+    if canvas.pins is not None or len(canvas.windows) > 1:
+        raise InputError(
+            "the prompts have guides of LTXVAddGuide, and the canvas has pinned pictures or "
+            "windows of its own: pin all pictures with Pin Image, or connect both to Long Take."
+        )
+    return (
+        f"the last {count} latent frames are LTXVAddGuide's guides\n"
+        f"connect LTXVCropGuides before Decode, which would show them"
+    )

@@ -1,0 +1,112 @@
+"""What checkpoints that read known pixels in channels of their own are shown there.
+
+Wan's I2V checkpoints and some of HunyuanVideo's read latents of an image, and a mask that says of
+which frames it is. Core's nodes (WanImageToVideo) write both into CONDITIONING for a whole video;
+ours are made of what is pinned. A window is shown its own part of either, and what the windows
+before it gave.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from einops import repeat
+from torch import Tensor
+
+from ...engine.canvas.known import MASK_CHANNELS, ImageChannels, grey_like
+from ...engine.canvas.masked import MaskedLatents
+from ..comfyui.conditioning import Prompts
+from ..networks.settings import host_family_of
+from ..networks.transformer import config_of
+
+IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names
+
+
+def with_channels(
+    model: ModelPatcher,
+    prompts: Prompts,
+    channels: ImageChannels | None,
+    part: MaskedLatents,
+    frames: Sequence[int],
+) -> Prompts:
+    """Both prompts with what a MODEL is shown of known pixels in some latent frames.
+
+    Prompts that core's nodes have given an image keep theirs: of it, what belongs to these frames.
+
+    Args:
+        channels: of these frames, of what is pinned; None if nothing is.
+        part: the latents that are sampled.
+        frames: their numbers in the video.
+    """
+    if channels is None and part.known and _reads_nothing_by_itself(model):
+        unknown = torch.zeros(1, MASK_CHANNELS, len(frames), 1, 1)
+        channels = ImageChannels(_blank(model, part), unknown)
+    values = {} if channels is None else _values(channels.with_latents(part.latents, part.known))
+
+    def shown(extras: Mapping[str, Any]) -> Mapping[str, Any]:
+        own = _given(model, extras, part, frames)
+        if own is not None:
+            return {**extras, **own}
+        return extras if IMAGE in extras else {**extras, **values}
+
+    return Prompts(*([[text, shown(extras)] for text, extras in prompt] for prompt in prompts))
+
+
+def _values(channels: ImageChannels) -> dict[str, Any]:
+    """Image channels by core's names, its mask the other way round."""
+    h, w = channels.image.shape[3:]
+    known = channels.known
+    if known.shape[3:] == (1, 1):
+        known = repeat(known, "b c t 1 1 -> b c t h w", h=h, w=w)
+    values = {IMAGE: channels.image, MASK: 1 - known}
+    if channels.clip_vision:
+        values["clip_vision_output"] = channels.clip_vision
+    return values
+
+
+def _given(
+    model: ModelPatcher, extras: Mapping[str, Any], part: MaskedLatents, frames: Sequence[int]
+) -> dict[str, Any] | None:
+    """Of an image that a prompt brings, what belongs to some frames; None if all of it does."""
+    image, mask = extras.get(IMAGE), extras.get(MASK)
+    if not torch.is_tensor(image) or image.ndim != 5:
+        return None
+    if mask is None:
+        mask = image.new_ones(1, 1, image.shape[2], 1, 1)
+    length, (_, c, _, h, w) = max(image.shape[2], mask.shape[2]), part.latents.shape
+    if image.shape[3:] != (h, w):  # as core does
+        image = comfy.utils.common_upscale(image, w, h, "bilinear", "center")
+    nothing = image.new_zeros(1, 1, 1, 1, 1)
+    if image.shape[1] == c:
+        nothing = _blank(model, part)[:1, :, -1:]
+    own = ImageChannels(
+        _at(image.float().cpu(), frames, nothing),
+        _at(1 - mask.float().cpu(), frames, torch.zeros(1, 1, 1, 1, 1)),
+    )
+    handed = own.handed(part.known) if image.shape[1] == c else []
+    if list(frames) == list(range(length)) and not handed:
+        return None
+    return _values(own.with_latents(part.latents, handed))
+
+
+def _at(values: Tensor, frames: Sequence[int], blank: Tensor) -> Tensor:
+    """Some frames of (b, c, t, h, w), which after its last are blank."""
+    b, c, t, h, w = values.shape
+    after = blank.to(values).expand(b, c, max(0, max(frames) + 1 - t), h, w)
+    return torch.cat((values, after), dim=2)[:, :, list(frames)]
+
+
+def _blank(model: ModelPatcher, part: MaskedLatents) -> Tensor:
+    """Latents of nothing, of the shape of those that are sampled: to Wan's models that is grey."""
+    nothing, family = torch.zeros_like(part.latents, dtype=torch.float32), host_family_of(model)
+    if config_of(model) is None and (family is None or not family.wan):
+        return nothing
+    return model.get_model_object("latent_format").process_out(grey_like(nothing)).cpu()
+
+
+def _reads_nothing_by_itself(model: ModelPatcher) -> bool:
+    """Whether a MODEL would be shown zeros of what only its LATENT knows; ours look there."""
+    family = host_family_of(model)
+    return family is not None and family.image_channels
