@@ -93,15 +93,26 @@ def sound_of(path: Path, start: Fraction, seconds: Fraction) -> Sound:
     with open_sound(path) as container:
         begins = Fraction(container.start_time or 0, av.time_base)
     part = sound_part(path, begins + start, seconds or Fraction(LONGEST_SOUND + 1))
+    if (sound := in_memory(part)) is None:
+        raise InputError(f"{path.name} has no sound from {float(start):g} s on: begin sooner.")
+    return sound
+
+
+def in_memory(part: SoundPart) -> Sound | None:
+    """The samples of a part of a file; None if there are none in it.
+
+    Raises:
+        InputError: if it holds too much, or the file is damaged.
+    """
     channels = av.AudioLayout(part.layout).nb_channels
     pieces = [(frame.pts, channels_in(frame, channels)) for frame in part.frames()]
     if not pieces:
-        raise InputError(f"{path.name} has no sound from {float(start):g} s on: begin sooner.")
+        return None
     length = pieces[-1][0] + pieces[-1][1].shape[1]
     if length > LONGEST_SOUND * part.rate:
         raise InputError(
-            f"{path.name} holds more than {LONGEST_SOUND // 3600} hours of sound: choose fewer "
-            f"seconds of it."
+            f"{part.path.name} holds more than {LONGEST_SOUND // 3600} hours of sound: choose "
+            f"fewer seconds of it."
         )
     samples = np.zeros((pieces[0][1].shape[0], length), np.float32)
     for at, piece in pieces:

@@ -38,6 +38,7 @@ from .routes import Route, check_regions, missing_vision, pins_for, route_of
 from .step_noise import with_step_noise
 from .vace import vace_for
 
+FULL = 0.99  # noise levels from here up leave nothing of what was there before
 FAR = 2**31  # before a video's first frame, where the noise of what stands after its last begins
 SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.SAMPLER_NAMES)
 
@@ -177,9 +178,26 @@ def looked_at(
     check_noise(canvas, sampling)
     pins = pins_for(canvas, model)
     vision = missing_vision(config_of(model), prompts.positive, pins and pins.clip_vision)
-    notes = [*canvas.notes, vision, check_guides(model, canvas, prompts)]
+    guides, silence = (
+        check_guides(model, canvas, prompts),
+        begun_in_silence(canvas, model, sampling),
+    )
+    notes = [*canvas.notes, vision, guides, silence]
     if any(notes):
         show_text("\n".join(filter(None, notes)))
+
+
+def begun_in_silence(canvas: Canvas, model: ModelPatcher, sampling: Sampling) -> str:
+    """What to say of pictures that are begun from a clip, and sound beside them from nothing."""
+    track, begin = canvas.sound, float(sampling.sigmas[0])
+    family = host_family_of(model)
+    makes, given = family is not None and family.sound, track is not None and track.latents.any()
+    if not makes or given or begin >= FULL or canvas.noise is not None:
+        return ""
+    return (
+        f"the sound is begun from silence at a noise level of {begin:.2g}\n"
+        f"connect audio_vae to Remix, and the clip's own stays"
+    )
 
 
 def sound_for(model: ModelPatcher, canvas: Canvas) -> SoundTrack | None:
@@ -213,9 +231,10 @@ def finite_sound(
     if track is not None:
         finite(track.latents, model, sampling, " of sound")
         if missing := int((track.to_sample > 0).sum()):
-            seconds = missing / track.layout.rate
+            seconds = f"{missing / track.layout.rate:.3g} s"
             show_text(
-                f"{seconds:.3g} s of known frames have no sound: Pin Audio, before Sample, adds it"
+                f"{seconds} of known frames have no sound: Pin Audio, before Sample, adds it\n"
+                f"audio_vae on the node that took the clip keeps its own"
             )
     return track
 

@@ -19,7 +19,7 @@ from ...engine.files import discard
 from ...engine.frames.stream import image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
-from ...engine.media.sound_part import SoundPart, sound_part
+from ...engine.media.sound_part import SoundPart, in_memory, sound_part
 from ...engine.opaque import opaque
 from ...engine.rates import frame_rate
 from ...models.errors import InputError
@@ -66,6 +66,13 @@ class Footage:
             yield from (chunk.float() / 255 for chunk in self.stream())
         else:
             yield from (opaque(piece.float().cpu()) for piece in self.images.split(8))
+
+    def samples(self) -> Sound | None:
+        """Its sound in memory; None without any."""
+        if not isinstance(self.sound, Path):
+            return in_memory(self.sound) if isinstance(self.sound, SoundPart) else self.sound
+        begins = self.facts.start * self.facts.tick
+        return in_memory(sound_part(self.sound, begins, self.frames / self.fps))
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import comfy.sd
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.picture import fit_in_words, fitted
 from ...engine.canvas.sound_track import SoundTrack
 from ...engine.canvas.timeline import resampled
+from ...engine.media.sound import Sound
 from ...engine.rates import frame_rate
 from ...engine.rounding import nearest
 from ...engine.sampling.host_presets import family_with_sound, grid_like
@@ -25,7 +28,9 @@ from ..comfyui.room import check_images
 from ..networks.codec import codec_for
 from ..networks.vae import check_encoding
 from .footage import Footage, open_footage, sound_from
-from .sound import encoded_sound
+from .sound import check_audio_vae, encoded_sound
+
+SPARE = 4  # ticks of silence behind a clip's sound, of which an encoder may keep the last to itself
 
 
 def frames_at(
@@ -67,7 +72,9 @@ def picked(stream: Iterator[Tensor], wanted: list[int]) -> Iterator[Tensor]:
             return
 
 
-def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
+def clip_canvas(
+    clip: Any, vae: comfy.sd.VAE, fps: float = 0.0, audio_vae: comfy.sd.VAE | None = None
+) -> Canvas:
     """A canvas of a whole clip. One that is a LATENT goes on it as it is, to the bit.
 
     Of pixels as many frames are taken as fill whole latent frames; a size that the VAE cannot pack
@@ -77,6 +84,8 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
         clip: LATENT, IMAGE or VIDEO.
         vae: that of the model.
         fps: of an IMAGE; 0: what the model was made for.
+        audio_vae: that of the model, by which a VIDEO's sound stays with its frames; None where it
+            makes none, or the sound is to be sampled.
     """
     codec = codec_for(vae)
     if isinstance(clip, Mapping):
@@ -97,11 +106,29 @@ def clip_canvas(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0) -> Canvas:
         check_encoding(vae, height, width)
         whole = grid.whole(footage.frames)
         pictures, notes = frames_at(footage, rate, height, width, "crop", whole)
+        sound = None if audio_vae is None else footage.samples()
     if left := footage.frames - whole:
         one = "frame" if left == 1 else f"{left} frames"
         notes.append(f"the last {one} fill no latent frame and are left out")
     canvas = Canvas(MaskedLatents(codec.encode(pictures)), codec, rate, notes=tuple(notes))
+    if audio_vae is not None:
+        return with_own_sound(canvas, sound, audio_vae)
     return canvas.with_sound(codec.sound) if codec.sound else canvas
+
+
+def with_own_sound(canvas: Canvas, sound: Sound | None, audio_vae: comfy.sd.VAE) -> Canvas:
+    """The canvas of a clip with all of its sound known; silence is where it has no more."""
+    canvas = with_track(canvas)
+    layout = canvas.sound.layout
+    check_audio_vae(audio_vae, layout)
+    if sound is None:
+        return canvas.noted("the clip has no sound: it is sampled, too")
+    seconds = Fraction(len(canvas.sound) + SPARE, layout.rate)
+    missing = max(0, ceil(seconds * sound.rate) - sound.samples.shape[1])
+    whole = Sound(np.pad(sound.samples, ((0, 0), (0, missing))), sound.rate)
+    latents = encoded_sound(audio_vae, whole, layout, seconds)
+    latents = latents.expand(len(canvas.sound.latents), *latents.shape[1:])
+    return replace(canvas, sound=canvas.sound.with_known(0, latents))
 
 
 def pin_audio(
@@ -118,17 +145,7 @@ def pin_audio(
     Raises:
         InputError: for a canvas of pictures alone, another VAE, or a time past the end.
     """
-    channels = canvas.video.latents.shape[1]
-    family, sound = family_with_sound(channels), sound_from(audio)
-    if family is None:
-        raise InputError(
-            f"no model of {channels} channels makes sound: for a song under any other, connect it "
-            f"to Save Video or Long Take."
-        )
-    if canvas.sound is None:
-        grid, fps = grid_like(channels, with_sound=True), canvas.fps or family.settings.fps
-        track = SoundTrack.beside(canvas.video.latents, grid, family.sound, Fraction(fps))
-        canvas = replace(canvas, sound=track)
+    canvas, sound = with_track(canvas), sound_from(audio)
     track, layout = canvas.sound, canvas.sound.layout
     start = nearest(Fraction(at) * layout.rate)
     room = Fraction(len(track) - start, layout.rate)
@@ -142,6 +159,26 @@ def pin_audio(
     known = latents.shape[layout.axis] / layout.rate
     canvas = replace(canvas, sound=track.with_known(start, latents))
     return canvas.noted(f"sound known from {at:g} s to {at + known:.4g} s")
+
+
+def with_track(canvas: Canvas) -> Canvas:
+    """A canvas with sound, to be sampled if it had none.
+
+    Raises:
+        InputError: for latents of no model that makes sound.
+    """
+    if canvas.sound is not None:
+        return canvas
+    channels = canvas.video.latents.shape[1]
+    family = family_with_sound(channels)
+    if family is None:
+        raise InputError(
+            f"no model of {channels} channels makes sound: for a song under any other, connect it "
+            f"to Save Video or Long Take."
+        )
+    grid, fps = grid_like(channels, with_sound=True), canvas.fps or family.settings.fps
+    track = SoundTrack.beside(canvas.video.latents, grid, family.sound, Fraction(fps))
+    return replace(canvas, sound=track)
 
 
 def pin_clip(

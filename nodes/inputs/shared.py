@@ -104,6 +104,15 @@ def clip_fps_input() -> io.Float.Input:
     )
 
 
+def clip_sound_input() -> io.Vae.Input:
+    return io.Vae.Input(
+        "audio_vae",
+        optional=True,
+        tooltip="The audio VAE of a model that makes sound (LTX-2, MiniMax H3): a VIDEO's own "
+        "sound then stays with its frames, as a LATENT's does. Without it, the sound is generated.",
+    )
+
+
 def added_input(what: str) -> io.Float.Input:
     return ADDED.widget(f"{what} Rounded to a number of frames that fits the VAE.")
 

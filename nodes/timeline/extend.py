@@ -14,6 +14,7 @@ from ..inputs.shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    clip_sound_input,
     found_by,
     latent_output,
     vae_input,
@@ -49,6 +50,7 @@ class ExtendVideo(io.ComfyNode):
                     "for the built-in one, 5 for Wan."
                 ),
                 clip_fps_input(),
+                clip_sound_input(),
             ],
             outputs=[canvas_output()],
         )
@@ -67,9 +69,10 @@ class ExtendVideo(io.ComfyNode):
         overlap: float,
         window: float,
         fps: float = CLIP_FPS.default,
+        audio_vae=None,
     ) -> io.NodeOutput:
         overlap, window = OVERLAP.read(overlap), WINDOW.read(window)
         check_overlap_seconds(overlap, window)  # before the clip is read
         direction, seconds = DIRECTION.read(direction), ADDED.read(seconds)
-        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps), audio_vae)
         return io.NodeOutput(latent_output(canvas.extend(direction, seconds, overlap, window)))

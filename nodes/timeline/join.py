@@ -15,6 +15,7 @@ from ..inputs.shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    clip_sound_input,
     found_by,
     latent_output,
     vae_input,
@@ -47,19 +48,27 @@ class FillGap(io.ComfyNode):
                     optional=True,
                 ),
                 clip_fps_input(),
+                clip_sound_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
     def execute(
-        cls, clip, vae, start: float, end: float, after=None, fps: float = CLIP_FPS.default
+        cls,
+        clip,
+        vae,
+        start: float,
+        end: float,
+        after=None,
+        fps: float = CLIP_FPS.default,
+        audio_vae=None,
     ) -> io.NodeOutput:
         start, end = START.read(start), END.read(end)
         check_gap(start, end)  # before the clips are read
         fps = CLIP_FPS.read(fps)
-        canvas = clip_canvas(clip, vae, fps)
-        after = None if after is None else clip_canvas(after, vae, fps)
+        canvas = clip_canvas(clip, vae, fps, audio_vae)
+        after = None if after is None else clip_canvas(after, vae, fps, audio_vae)
         return io.NodeOutput(latent_output(canvas.fill(start, end, after)))
 
 
@@ -79,17 +88,20 @@ class Bridge(io.ComfyNode):
                 vae_input(),
                 added_input("How long the bridge is."),
                 clip_fps_input(),
+                clip_sound_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
     def execute(
-        cls, clip, after, vae, seconds: float, fps: float = CLIP_FPS.default
+        cls, clip, after, vae, seconds: float, fps: float = CLIP_FPS.default, audio_vae=None
     ) -> io.NodeOutput:
         seconds, fps = ADDED.read(seconds), CLIP_FPS.read(fps)
-        canvas = clip_canvas(clip, vae, fps)
-        return io.NodeOutput(latent_output(canvas.bridge(clip_canvas(after, vae, fps), seconds)))
+        canvas = clip_canvas(clip, vae, fps, audio_vae)
+        return io.NodeOutput(
+            latent_output(canvas.bridge(clip_canvas(after, vae, fps, audio_vae), seconds))
+        )
 
 
 class Loop(io.ComfyNode):
@@ -107,12 +119,15 @@ class Loop(io.ComfyNode):
                 vae_input(),
                 added_input("How long the way back is."),
                 clip_fps_input(),
+                clip_sound_input(),
             ],
             outputs=[canvas_output()],
         )
 
     @classmethod
-    def execute(cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default) -> io.NodeOutput:
+    def execute(
+        cls, clip, vae, seconds: float, fps: float = CLIP_FPS.default, audio_vae=None
+    ) -> io.NodeOutput:
         seconds = ADDED.read(seconds)
-        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps), audio_vae)
         return io.NodeOutput(latent_output(canvas.loop(seconds)))

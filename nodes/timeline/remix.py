@@ -14,6 +14,7 @@ from ..inputs.shared import (
     canvas_output,
     clip_fps_input,
     clip_input,
+    clip_sound_input,
     found_by,
     latent_output,
     vae_input,
@@ -48,6 +49,7 @@ class Remix(io.ComfyNode):
                     "is custom: near 0 nothing changes, at 1 nothing of the clip is left."
                 ),
                 clip_fps_input(),
+                clip_sound_input(),
             ],
             outputs=[
                 canvas_output(),
@@ -65,8 +67,8 @@ class Remix(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, clip, vae, level: str, strength: float, fps: float = CLIP_FPS.default
+        cls, clip, vae, level: str, strength: float, fps: float = CLIP_FPS.default, audio_vae=None
     ) -> io.NodeOutput:
         strength = LEVELS.get(LEVEL.read(level)) or STRENGTH.read(strength)
-        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps))
+        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps), audio_vae)
         return io.NodeOutput(latent_output(canvas.remix(strength)), strength)

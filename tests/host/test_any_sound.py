@@ -17,7 +17,7 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError, NotFiniteError
-from tests.host_models import ltxav, ltxav_latent, ltxv, minimax_h3, minimax_latent
+from tests.host_models import ltxav, ltxav_latent, ltxv, minimax_h3, minimax_latent, wan21
 
 LEVELS = sigmas(2, 3.0)
 # of each: its grid, how its sound is packed, frames a second, latent frames of a window and overlap
@@ -657,3 +657,87 @@ def test_what_a_window_s_key_says_of_calls_is_what_its_run_does(studio, monkeypa
     next(sampler.windows(0))
     assert set(asked) <= planned
     assert asked
+
+
+# The sound of a VIDEO
+
+
+def footage(make, seconds=2.0, sound=True, rate=16000):
+    """A VIDEO in memory of grey frames and a tone."""
+    from comfy_api.latest import InputImpl, Types
+
+    fps, stride = KINDS[make][2], KINDS[make][0].stride_hw
+    images = torch.full((round(seconds * fps), 2 * stride, 4 * stride, 3), 0.5)
+    wave = torch.sin(torch.arange(round(seconds * rate)) * 440 * 2 * torch.pi / rate) / 2
+    audio = {"waveform": wave.expand(1, 2, -1), "sample_rate": rate} if sound else None
+    parts = Types.VideoComponents(images=images, audio=audio, frame_rate=Fraction(fps))
+    return InputImpl.VideoFromComponents(parts)
+
+
+@pytest.mark.parametrize("where", ["in memory", "in a file", "trimmed"])
+def test_a_video_s_own_sound_stays_with_its_frames(pack, make, tiny, tmp_path, where):
+    video, onto, sound = footage(make), module("video.onto_canvas"), module("video.sound")
+    if where != "in memory":
+        from comfy_api.latest import InputImpl
+
+        video.save_to(str(tmp_path / "clip.mp4"))
+        video = InputImpl.VideoFromFile(str(tmp_path / "clip.mp4"))
+        if where == "trimmed":
+            if not hasattr(video, "as_trimmed"):
+                pytest.skip("this host trims no VIDEO")
+            video = video.as_trimmed(0.5, 0)
+    clip = onto.clip_canvas(video, tiny.vae, audio_vae=tiny.audio_vae)
+    assert clip.sound.mask.eq(0).all()
+    assert len(clip.sound) == clip.sound.ticks.count(clip.timeline.latent_frames)
+    heard = sound.decoded_sound(tiny.audio_vae, clip.sound.latents, clip.sound.layout)
+    assert abs(heard.samples.shape[1] / heard.rate - float(clip.timeline.seconds)) < 0.1
+    if where == "in memory":
+        wave = sound.Sound(video.get_components().audio["waveform"][0].numpy(), 16000)
+        direct = sound.encoded_sound(
+            tiny.audio_vae, wave, clip.sound.layout, Fraction(len(clip.sound), KINDS[make][1].rate)
+        )
+        axis, count = clip.sound.layout.axis, len(clip.sound) // 2  # its end sees what follows
+        own = clip.sound.latents.narrow(axis, 0, count)
+        assert torch.allclose(own, direct.narrow(axis, 0, count), atol=0.05)
+    longer = clip.extend("forwards", 51 / 24)
+    made = sample(pack, tiny, longer)
+    known = (longer.sound.mask == 0).nonzero().flatten()
+    axis = made.sound.layout.axis
+    assert len(known) > 20
+    assert torch.equal(
+        made.sound.latents.index_select(axis, known), longer.sound.latents.index_select(axis, known)
+    )
+
+
+def test_a_bridge_has_the_sound_of_both_clips(pack, make, tiny):
+    onto = module("video.onto_canvas")
+    one = onto.clip_canvas(footage(make), tiny.vae, audio_vae=tiny.audio_vae)
+    silent = onto.clip_canvas(footage(make, sound=False), tiny.vae, audio_vae=tiny.audio_vae)
+    assert "the clip has no sound: it is sampled, too" in silent.notes
+    both, half = one.bridge(one, 1.0).sound.to_sample, one.bridge(silent, 1.0).sound.to_sample
+    assert (both == 0).sum() > 1.5 * (half == 0).sum()
+    assert torch.equal(silent.bridge(one, 1.0).sound.to_sample[-20:], torch.zeros(20))
+
+
+def test_pictures_begun_from_a_clip_have_sound_of_its_own_or_say_so(pack, make, tiny, monkeypatch):
+    said = []
+    monkeypatch.setattr(pack.sample, "show_text", said.append)
+    onto = module("video.onto_canvas")
+    prompts = pack.conditioning.Prompts(tiny.positive, tiny.negative)
+    half = pack.sample.Sampling(sigmas(2, 3.0, denoise=0.5), 5, 1.5)
+    for audio_vae in (None, tiny.audio_vae):
+        said.clear()
+        clip = onto.clip_canvas(footage(make), tiny.vae, audio_vae=audio_vae).remix(0.5)
+        made = pack.sample.sampled_canvas(tiny.model, prompts, clip, half)
+        assert any("begun from silence" in text for text in said) == (audio_vae is None)
+        if audio_vae is not None:
+            assert torch.equal(made.sound.latents, clip.sound.latents)
+    said.clear()
+    sample(pack, tiny, blank(pack, make, tiny, length(make)))
+    assert not any("silence" in text for text in said)
+
+
+def test_a_model_without_sound_has_no_use_for_that_of_a_video(pack, comfyui):
+    onto, other = module("video.onto_canvas"), wan21()
+    with pytest.raises(InputError, match="no model of 16 channels makes sound"):
+        onto.clip_canvas(footage(minimax_h3), other.vae, audio_vae=minimax_h3().audio_vae)

@@ -30,17 +30,19 @@ INPUTS = {
         "latent", "clip", "vae", "strength", "start", "seconds", "fit", "fps"
     ],
     "LongtakeReferenceImages": ["latent", "images", "vae", "strength"],
-    "LongtakeExtendVideo": ["clip", "vae", "direction", "seconds", "overlap", "window", "fps"],
-    "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps"],
-    "LongtakeLoop": ["clip", "vae", "seconds", "fps"],
-    "LongtakeBridge": ["clip", "after", "vae", "seconds", "fps"],
+    "LongtakeExtendVideo": [
+        "clip", "vae", "direction", "seconds", "overlap", "window", "fps", "audio_vae"
+    ],
+    "LongtakeFillGap": ["clip", "vae", "start", "end", "after", "fps", "audio_vae"],
+    "LongtakeLoop": ["clip", "vae", "seconds", "fps", "audio_vae"],
+    "LongtakeBridge": ["clip", "after", "vae", "seconds", "fps", "audio_vae"],
     "LongtakeRegion": [
         "clip", "vae", "mask", "start", "end", "strength", "grow", "feather", "invert", "fps"
     ],
     "LongtakeExpandCanvas": [
         "clip", "vae", "left", "top", "right", "bottom", "aspect", "feather", "fps"
     ],
-    "LongtakeRemix": ["clip", "vae", "level", "strength", "fps"],
+    "LongtakeRemix": ["clip", "vae", "level", "strength", "fps", "audio_vae"],
     "LongtakeEncode": ["image", "vae", "fps"],
     "LongtakeSchedule": ["model", "steps", "shift", "curve", "denoise", "latent"],
     "LongtakeExperts": [
