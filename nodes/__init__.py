@@ -16,6 +16,7 @@ from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
 from .load.preset import Preset
+from .motion.camera_path import CameraPathNode
 from .output.credentials import ReadCredentials, ReadMark
 from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
@@ -73,6 +74,7 @@ NODES: list[type[io.ComfyNode]] = [
         Schedule,
         ExpertsNode,
         DiffusionForcing,
+        CameraPathNode,
         Variations,
         Sample,
         LongTake,

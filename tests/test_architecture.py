@@ -31,6 +31,7 @@ ROOMS = {
     "engine/container": {"engine"},
     "engine/frames": {"engine", "engine/canvas"},
     "engine/media": {"engine", "engine/container"},
+    "engine/motion": {"engine"},
     "engine/provenance": {"engine"},
     "engine/policy": {"engine", "engine/frames"},
     "engine/recognition": {"engine", "engine/frames", "engine/provenance"},
@@ -45,10 +46,12 @@ ROOMS = {
     "host/provenance": {"host/comfyui", "host/networks", "host/video"},
     "host/policy": {"host/comfyui"},
     "nodes": {
-        f"nodes/{room}" for room in ("inputs", "load", "output", "prompt", "sample", "timeline")
+        f"nodes/{room}"
+        for room in ("inputs", "load", "motion", "output", "prompt", "sample", "timeline")
     },
     "nodes/inputs": set(),
     "nodes/load": {"nodes/inputs"},
+    "nodes/motion": {"nodes/inputs"},
     "nodes/prompt": {"nodes/inputs"},
     "nodes/timeline": {"nodes/inputs"},
     "nodes/sample": {"nodes/inputs", "nodes/prompt"},

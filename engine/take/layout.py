@@ -12,7 +12,8 @@ from ...models.errors import InputError
 from ..canvas.grid import Grid
 from ..canvas.plan import Window, consecutive
 from ..rounding import nearest
-from .storyboard import Shot, StoryboardError, clock
+from ..written import clock
+from .storyboard import Shot, StoryboardError
 
 
 class Span(NamedTuple):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ..canvas.noise import check_seed
+from ..written import WrittenError, clock
 
 TRANSITIONS = ("cut", "dissolve")
 DISSOLVE = Fraction(1, 2)  # seconds, where none are named
@@ -17,11 +18,8 @@ MOST_SHOTS = 1000
 LONGEST_PROMPT = 20_000  # characters of a prompt, which is all that is encoded at a time
 
 
-class StoryboardError(InputError):
-    """A mistake in a storyboard, with the place where it was made in front."""
-
-    def __init__(self, where: str, what: str):
-        super().__init__(f"{where}: {what}")
+class StoryboardError(WrittenError):
+    """A mistake in a storyboard."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +150,3 @@ def moved(shots: Sequence[Shot], starts: Sequence[Fraction]) -> tuple[Shot, ...]
 def joint_prompt(shots: Sequence[Shot]) -> str:
     """One sentence for all shots, for models that read only one."""
     return ", then cut to ".join(" ".join(shot.prompt.split()).rstrip(".") for shot in shots)
-
-
-def clock(seconds: Fraction) -> str:
-    """4 -> "4s", 4.5 -> "4.5s", as they are written in a storyboard."""
-    return f"{float(round(seconds, 3)):g}s"

@@ -12,14 +12,13 @@ next one. What follows [all], wherever it stands, begins every shot's prompt. Li
 """
 
 import re
-from collections.abc import Iterator
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import NamedTuple
 
+from ..written import LONGEST, Word, WrittenError, check_digits, seconds_in, written_lines
 from .storyboard import DISSOLVE, Shot, StoryboardError, with_standing
 
-_TIME = re.compile(r"(?:(\d+):(?=[0-5]?\d(?:\.\d+)?s?$))?(\d+(?:\.\d+)?)s?", re.IGNORECASE)
 _LIKE_A_TIME = re.compile(r"[-+]?[\d.:]+[a-z]*", re.IGNORECASE)
 _BLOCK = re.compile(
     r"\[\s*(?:all|[\d:.]+s?(?:[\s,=]+(?:cut|dissolve|seed)\b[^\]]*)?)\s*\]", re.IGNORECASE
@@ -31,23 +30,6 @@ _MEANT = {
     **dict.fromkeys(("hard", "hardcut", "jump", "switch"), "cut"),
 }
 _FORM = "a block is [4s], [4s cut] or [4s dissolve 0.5s], and may end with 'seed 7'"
-LONGEST = 200_000  # characters
-DIGITS = 40  # of a number; Python takes 4,300 and fails in words of its own
-
-
-class Word(NamedTuple):
-    """A word of a block's header and where it stands, both counted from 1."""
-
-    text: str
-    line: int
-    column: int
-
-    @property
-    def where(self) -> str:
-        return f"line {self.line}, column {self.column}"
-
-    def wrong(self, what: str) -> StoryboardError:
-        return StoryboardError(self.where, what)
 
 
 class Written(NamedTuple):
@@ -68,7 +50,7 @@ def parse_storyboard(text: str) -> tuple[Shot, ...]:
     Text without any block is a single shot from 0s on; blank text is none.
 
     Raises:
-        StoryboardError: for what cannot be read, with line and column.
+        WrittenError: for what cannot be read, with line and column.
     """
     shots, standing = read_storyboard(text)
     return with_standing(shots, standing)
@@ -77,10 +59,10 @@ def parse_storyboard(text: str) -> tuple[Shot, ...]:
 def read_storyboard(text: str) -> Written:
     """As `parse_storyboard`, with what holds for every shot apart from their own words."""
     if len(text) > LONGEST:
-        raise StoryboardError(
+        raise WrittenError(
             "the text", f"{len(text)} characters: a storyboard has at most {LONGEST}."
         )
-    lines = list(_lines(text.removeprefix("\ufeff")))  # some editors save it in front
+    lines = list(written_lines(text))
     if not any(line.startswith("[") for _, line, _ in lines):
         prompt = " ".join(line for _, line, _ in lines)
         return Written((Shot(Fraction(0), prompt, where="line 1"),) if prompt else ())
@@ -111,14 +93,6 @@ def _standing(found: list[tuple[Word, str]]) -> str:
     if not words:
         raise bracket.wrong("[all] says nothing: write after it what holds for every shot.")
     return words
-
-
-def _lines(text: str) -> Iterator[tuple[int, str, int]]:
-    """(number from 1, what is on the line, how far it is indented), but for blanks and notes."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        bare = line.strip()
-        if bare and not bare.startswith("#"):
-            yield number, bare, len(line) - len(line.lstrip())
 
 
 def _check_begins(line: str, number: int, indent: int) -> None:
@@ -178,32 +152,22 @@ def _shot(bracket: Word, words: list[Word]) -> Shot:
 
 
 def _seconds(word: Word) -> Fraction:
-    """4, 4s, 4.5s, 1:05 or 1:05.5 -> seconds."""
-    _check_digits(word)
-    found = _TIME.fullmatch(word.text)
-    if not found:
-        what = f"{word.text!r} is no time: write seconds, as 4s or 4.5s, or 1:05."
-        if word.text.startswith("-"):
-            what = f"{word.text!r}: a time cannot be before 0s."
-        elif word.text.lower() in (*_WORDS, *_MEANT):
-            what = f"a block begins with its time: {_FORM}."
-        raise word.wrong(what)
-    minutes, seconds = found.groups()
-    return 60 * int(minutes or 0) + Fraction(seconds)
+    """The time that a word is. Raises WrittenError for any other word."""
+    if (seconds := seconds_in(word)) is not None:
+        return seconds
+    what = f"{word.text!r} is no time: write seconds, as 4s or 4.5s, or 1:05."
+    if word.text.startswith("-"):
+        what = f"{word.text!r}: a time cannot be before 0s."
+    elif word.text.lower() in (*_WORDS, *_MEANT):
+        what = f"a block begins with its time: {_FORM}."
+    raise word.wrong(what)
 
 
 def _seed(word: Word, rest: list[Word]) -> tuple[int, list[Word]]:
     if not rest or not rest[0].text.isdecimal():
         raise (rest[0] if rest else word).wrong("after seed comes a whole number, as in 'seed 7'.")
-    _check_digits(rest[0])
+    check_digits(rest[0])
     return int(rest[0].text), rest[1:]
-
-
-def _check_digits(word: Word) -> None:
-    if len(word.text) > DIGITS:
-        raise word.wrong(
-            f"{word.text[:12]}... has {len(word.text)} digits: at most {DIGITS} are read."
-        )
 
 
 def _unknown(text: str) -> str:

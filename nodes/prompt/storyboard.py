@@ -11,11 +11,11 @@ from ...engine.take.storyboard import (
     TRANSITIONS,
     Shot,
     checked,
-    clock,
     merged,
     with_standing,
 )
 from ...engine.take.storyboard_text import parse_storyboard, read_storyboard
+from ...engine.written import clock
 from ...host.comfyui.conditioning import MEET
 from ...host.comfyui.node_text import show_text
 from ...host.networks.text_encoder import unknown_in_words

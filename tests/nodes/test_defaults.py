@@ -57,6 +57,15 @@ WIDGETS = {
         "seed": "0 (0 to 18446744073709551615)",
         "count": "4 (1 to 64)",
     },
+    "LongtakeCameraPath": {
+        "path": "[0s] zoom in 1.3x ease\n[0s] truck right 0.1w ease",
+        "seconds": "5.0 (0.1 to 3600.0)",
+        "fps": "24.0 (1.0 to 240.0)",
+        "width": "0 (0 to 8192)",
+        "height": "0 (0 to 8192)",
+        "view_angle": "50.0 (5.0 to 150.0)",
+        "parallax": "1.0 (0.0 to 10.0)",
+    },
     "LongtakeSideBySide": {
         "chosen": "1 (1 to 64)",
     },

@@ -49,6 +49,9 @@ INPUTS = {
         "high", "low", "positive", "negative", "cfg_high", "cfg_low", "boundary", "latent"
     ],
     "LongtakeDiffusionForcing": ["lag", "block", "reference_noise"],
+    "LongtakeCameraPath": [
+        "path", "seconds", "fps", "width", "height", "view_angle", "parallax", "clip", "depth"
+    ],
     "LongtakeVariations": ["seed", "count"],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"

@@ -20,6 +20,7 @@ from longtake.engine.take.storyboard import (
     with_standing,
 )
 from longtake.engine.take.storyboard_text import parse_storyboard, read_storyboard
+from longtake.engine.written import WrittenError
 
 CASES = json.loads(Path(__file__).with_name("storyboards.json").read_text(encoding="utf-8"))
 TEXT = """
@@ -38,7 +39,7 @@ def read(text: str, end: Fraction) -> dict:
     try:
         shots, standing = read_storyboard(text)
         check_end(checked(shots), end)
-    except StoryboardError as error:
+    except WrittenError as error:
         return {"error": str(error)}
     found = {"shots": [[*map(plain, facts(shot))] for shot in shots]}
     return found | ({"standing": standing} if standing else {})
@@ -99,7 +100,7 @@ def test_any_text_is_shots_or_a_mistake_with_its_place(text):
     try:
         shots = checked(parse_storyboard(text))
         check_end(shots, Fraction(10))
-    except StoryboardError as error:
+    except WrittenError as error:
         told = str(error)
     assert told.startswith(("line ", "the ")) or shots[0].start == 0
 

@@ -1,0 +1,1 @@
+"""Motion by hand: where a camera goes."""
