@@ -32,8 +32,7 @@ def import_core(*options: str) -> None:
     from environment import comfyui_folder
 
     sys.path.insert(0, str(comfyui_folder()))
-    where = [] if torch.cuda.is_available() else ["--cpu"]
-    own, sys.argv = sys.argv, ["main.py", *where, *options]
+    own, sys.argv = sys.argv, ["main.py", *on_best_device(), *options]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("comfy.options").enable_args_parsing()
@@ -73,6 +72,11 @@ def arguments(doc: str, dtypes: tuple[str, ...]) -> argparse.Namespace:
 
     logging.set_verbosity_error()  # it is told to cast, and need not advise against it
     return options
+
+
+def on_best_device() -> list[str]:
+    """ComfyUI's options with which it runs on what `machine` says."""
+    return [] if torch.cuda.is_available() else ["--cpu"]
 
 
 def device() -> torch.device:

@@ -1,4 +1,7 @@
-"""What benchmarks of takes share: ComfyUI in this process, and takes made in forked ones."""
+"""What benchmarks of takes share: ComfyUI in this process, and takes made in forked ones.
+
+On a GPU all is made in this one: no forked process can use the GPU of its parent.
+"""
 
 import contextlib
 import json
@@ -15,20 +18,21 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from _measure import BUILT_IN
+from _measure import BUILT_IN, on_best_device
 
 from environment import comfyui_folder
 from tests.in_process import import_comfyui
 
 
 def start_comfyui() -> Path:
-    """ComfyUI's modules in this process; its folders are below the path that is returned."""
+    """ComfyUI's modules in this process, on this machine's best device; its folders are below the
+    path that is returned."""
     base = Path(tempfile.mkdtemp(prefix="longtake-bench-"))
     for folder in ("custom_nodes", "input", "output", "models", "temp"):
         (base / folder).mkdir()
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
-        import_comfyui(comfyui_folder(), base)
+        import_comfyui(comfyui_folder(), base, on_best_device())
     return base
 
 
@@ -107,24 +111,45 @@ class Studio:
         return store_folder()
 
 
-def forked(work: Callable[[], object], kill_after: float | None = None) -> dict | None:
-    """What `work` returns, from a process of its own; None if that was killed.
+def begin() -> float:
+    """The time from which `peaks` and seconds count."""
+    Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    return time.monotonic()
 
-    Beside it come "seconds" and "peak_mib", the largest resident memory of that process.
+
+def peaks() -> dict[str, float]:
+    """MiB since `begin`: of this process, and on the GPU where there is one."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    found = {"ram_mib": round(held / 1024, 1)}
+    if torch.cuda.is_available():
+        found["vram_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return found
+
+
+def measured(work: Callable[[], object]) -> dict:
+    """What `work` returns as "result", its "seconds" and its `peaks`."""
+    begun = begin()
+    return {"result": work(), "seconds": round(time.monotonic() - begun, 2), **peaks()}
+
+
+def apart(work: Callable[[], object], kill_after: float | None = None) -> dict | None:
+    """`measured`, in a process of its own; None if that was killed, after so many seconds.
+
+    On a GPU it is measured in this process, and cannot be killed.
     """
+    if torch.cuda.is_available():
+        assert kill_after is None
+        return measured(work)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         status = 1
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-            begun = time.monotonic()
-            result = {"result": work(), "seconds": round(time.monotonic() - begun, 2)}
-            lines = Path("/proc/self/status").read_text().splitlines()
-            peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-            data = json.dumps({**result, "peak_mib": int(peak) / 1024}, default=str).encode()
-            os.write(writing, data)
+            os.write(writing, json.dumps(measured(work), default=str).encode())
             status = 0
         finally:
             os._exit(status)

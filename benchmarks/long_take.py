@@ -1,8 +1,10 @@
 """Long takes on the built-in model: flat memory, cuts, crashes, and a music video.
 
 ComfyUI is started once in this process; every take is made in a process forked from it, so that its
-peak memory is its own and it can be killed. Proofs of structure take few steps (--steps), because
-what is proved does not depend on how good the picture is; pictures that are judged take all 24.
+peak memory is its own and it can be killed. On a GPU, which forked processes cannot use, all takes
+are made in this one, and none is killed: `card` does that there. Proofs of structure take few steps
+(--steps), because what is proved does not depend on how good the picture is; pictures that are
+judged take all 24.
 
 memory   a take of 60 s at 24 frames a second against one of 10 s: growth of the peak, frames, times
 regions  the same, of a VIDEO of which a region is sampled anew and the rest stays as it is
@@ -24,8 +26,8 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from _measure import machine
-from _takes import Studio, clear, forked, frames_of, start_comfyui, timing
+from _measure import machine, on_best_device
+from _takes import Studio, apart, clear, frames_of, start_comfyui, timing
 
 
 def memory(studio: Studio, options) -> dict:
@@ -34,19 +36,19 @@ def memory(studio: Studio, options) -> dict:
     for seconds in (10, options.seconds):
         clear(studio)
         recipe = studio.recipe(studio.board(text, seconds, 24), window=17)
-        made = forked(lambda recipe=recipe: studio.film(recipe))
+        made = apart(lambda recipe=recipe: studio.film(recipe))
         rows[seconds] = {
             **timing(Path(made["result"])),
             "windows": recipe.take.windows,
             "took_s": made["seconds"],
-            "peak_mib": round(made["peak_mib"], 1),
+            **{kind: made[kind] for kind in PEAKS if kind in made},
         }
         print(f"{seconds} s: {rows[seconds]}", flush=True)
     short, long = rows[10], rows[options.seconds]
     return {
         "short": short,
         "long": long,
-        "growth_mib": round(long["peak_mib"] - short["peak_mib"], 1),
+        "growth_mib": {kind: round(long[kind] - short[kind], 1) for kind in PEAKS if kind in long},
         "goal_mib": 100,
     }
 
@@ -89,18 +91,18 @@ def regions(studio: Studio, options) -> dict:
                 recipe = studio.recipe(board, window=17, canvas=canvas)
                 return [str(studio.film(recipe)), recipe.take.windows]
 
-        made = forked(work)
+        made = apart(work)
         file, windows = made["result"]
         rows[seconds] = {
             **timing(Path(file)),
             "windows": windows,
             "took_s": made["seconds"],
-            "peak_mib": round(made["peak_mib"], 1),
+            **{kind: made[kind] for kind in PEAKS if kind in made},
             "outside_differs_by": differs(Path(file), path, mask[0] == 0),
         }
         print(f"{seconds} s: {rows[seconds]}", flush=True)
     short, long = rows[10], rows[options.seconds]
-    growth = round(long["peak_mib"] - short["peak_mib"], 1)
+    growth = {kind: round(long[kind] - short[kind], 1) for kind in PEAKS if kind in long}
     return {"short": short, "long": long, "growth_mib": growth, "goal_mib": 100}
 
 
@@ -162,7 +164,7 @@ def storyboards(studio: Studio, options, kind: str, meet: float | None) -> dict[
         board = replace(board, meet=meet or 0.0)
         recipe = studio.recipe(board, steps=24, seed=number, together=together)
         assert (recipe.take.windows == 1) == together
-        path = forked(lambda recipe=recipe: studio.film(recipe))["result"]
+        path = apart(lambda recipe=recipe: studio.film(recipe))["result"]
         seen = verdicts(scene, frames_of(Path(path)), cut, 4)
         tally.update({k: int(v) for k, v in seen.items()})
         print(kind, number + 1, dict(tally), flush=True)
@@ -182,7 +184,7 @@ def anchors(studio: Studio, options) -> dict:
             board = studio.board(text, (17 + 7 * 12) / 8, 8)
             recipe = studio.recipe(board, steps=24, seed=number, anchor=anchor)
             assert recipe.take.windows == 8
-            path = forked(lambda recipe=recipe: studio.film(recipe))["result"]
+            path = apart(lambda recipe=recipe: studio.film(recipe))["result"]
             drifts.append(drift(frames_of(Path(path))))
             print(anchor, number + 1, drifts[-1], flush=True)
     return {"takes": options.takes, **{anchor: medians(drifts) for anchor, drifts in rows.items()}}
@@ -265,20 +267,20 @@ def kills(studio: Studio, options) -> dict:
         return [frames.hexdigest(), hashlib.sha256(path.read_bytes()).hexdigest()]
 
     clear(studio)
-    whole = forked(work)
+    whole = apart(work)
     expected, rng = state_of(studio), random.Random(3)
     names = "kills", "identical", "same_file", "torn", "resumed_windows", "finished_before_kill"
     tally = Counter(dict.fromkeys(names, 0))
     while tally["kills"] < options.count:
         clear(studio)
-        ended = forked(work, kill_after=rng.uniform(0.05, 0.95) * whole["seconds"])
+        ended = apart(work, kill_after=rng.uniform(0.05, 0.95) * whole["seconds"])
         tally["finished_before_kill"] += ended is not None
         if ended is not None:
             continue
         tally["kills"] += 1
         tally["torn"] += torn(studio)
         tally["resumed_windows"] += len(state_of(studio))
-        again = forked(work)
+        again = apart(work)
         same = again["result"][0] == whole["result"][0] and state_of(studio) == expected
         tally["identical"] += same
         tally["same_file"] += again["result"][1] == whole["result"][1]
@@ -315,7 +317,7 @@ def music(studio: Studio, options) -> dict:
         video = InputImpl.VideoFromFile(str(studio.film(recipe)))
         return str(save_video(video, "music", {}).path)
 
-    made = forked(work)
+    made = apart(work)
     path = Path(made["result"])
     starts = [float(shot.start) for shot in board.shots[1:]]
     off = [float(np.abs(beats - start).min()) for start in starts]
@@ -331,11 +333,12 @@ def music(studio: Studio, options) -> dict:
         "furthest_cut_from_a_beat_s": round(max(off), 4),
         "sound_s": round(heard, 3),
         "took_s": made["seconds"],
-        "peak_mib": round(made["peak_mib"], 1),
+        **{kind: made[kind] for kind in PEAKS if kind in made},
         "mib": round(path.stat().st_size / 2**20, 2),
     }
 
 
+PEAKS = "ram_mib", "vram_mib"
 PARTS = {
     "memory": memory, "regions": regions, "shots": shots, "anchors": anchors, "kills": kills,
     "music": music,
@@ -346,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=PARTS)
     parser.add_argument("--steps", type=int, default=4, help="of each window, where unjudged")
     parser.add_argument("--seconds", type=int, default=60, help="of the long take")
     parser.add_argument("--count", type=int, default=20, help="storyboards, and kills")
@@ -354,8 +357,11 @@ def main() -> None:
     parser.add_argument("--meet", type=float, nargs="+", default=[0.35, 1.0], help="of one window")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
+    parts = options.only or [name for name in PARTS if name != "kills" or on_best_device()]
+    if "kills" in parts and not on_best_device():
+        raise SystemExit("kills: no process can be forked on a GPU; python dev.py card kills one.")
     studio = Studio(start_comfyui(), options.steps)
-    results = {name: PARTS[name](studio, options) for name in options.only}
+    results = {name: PARTS[name](studio, options) for name in parts}
     for name, result in results.items():
         print(name, result)
     print(json.dumps({**machine(), "steps": options.steps, **results}))

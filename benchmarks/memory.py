@@ -10,12 +10,11 @@ process since the take began, and of the GPU's allocator.
 import argparse
 import importlib
 import json
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from _takes import Studio, clear, start_comfyui
+from _measure import machine
+from _takes import Studio, clear, measured, start_comfyui
 
 SIZE, FPS, WINDOW = (832, 480), 16, 81
 TEXT = "a big red ball rises over the grass at sunset, static camera"
@@ -45,32 +44,15 @@ def reduced(studio: Studio) -> Studio:
     return studio
 
 
-def peaks() -> dict:
-    """MiB since `begin`: of this process, and on the GPU where there is one."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    held = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    found = {"ram_mib": round(held / 1024, 1)}
-    if torch.cuda.is_available():
-        found["vram_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return found
-
-
-def begin() -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    return time.monotonic()
-
-
 def measure(studio: Studio, seconds: int) -> dict:
     clear(studio)
     recipe = studio.recipe(studio.board(TEXT, seconds, FPS), SIZE, window=WINDOW)
-    begun = begin()
-    path = studio.film(recipe)
-    row = {"what": f"take of {seconds} s at 480p", "dtype": "float32", **peaks()}
-    row |= {"frames": recipe.take.frames, "ours_ms": round(1000 * (time.monotonic() - begun))}
+    made = measured(lambda: studio.film(recipe))
+    row = {"what": f"take of {seconds} s at 480p", "dtype": "float32", "frames": recipe.take.frames}
+    row |= {kind: peak for kind, peak in made.items() if kind.endswith("_mib")}
+    row |= {"ours_ms": round(1000 * made["seconds"])}
     row |= {"core_ms": None, "diffusers_ms": None, "error": None}
-    path.unlink()
+    made["result"].unlink()
     print(row, flush=True)
     return row
 
@@ -85,10 +67,8 @@ def main() -> None:
     grows = {
         kind: round(rows[-1][kind] - rows[0][kind], 1) for kind in rows[0] if kind.endswith("_mib")
     }
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     flat = all(growth <= FLAT for growth in grows.values())
-    facts = {"device": where, "torch": torch.__version__, "threads": torch.get_num_threads()}
-    print(json.dumps({**facts, "rows": rows, "grows": grows, "flat": flat}))
+    print(json.dumps({**machine(), "rows": rows, "grows": grows, "flat": flat}))
 
 
 if __name__ == "__main__":

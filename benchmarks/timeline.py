@@ -4,7 +4,7 @@ Every clip is made by the model itself but for the images that are pinned, which
 of the training renders. `seam` compares the step from one frame to the next where known and new
 meet with the 95th percentile of all other steps of the same clip. About 290 windows of the built-in
 model in all, shared out among processes of one thread each (--jobs); the figures do not depend on
-how many.
+how many. On a GPU all is made in one process.
 
 pin      an image as first, middle and last frame: dB over the VAE's own round trip; motion as asked
 extend   one second more on either side: the seam, and the clip to the bit
@@ -237,7 +237,10 @@ def row_of(cutter: Cutter, part: str, number: int) -> dict:
 
 
 def rows_of(cutter: Cutter, part: str, count: int, jobs: int) -> list[dict]:
-    """A row for each of so many scenes, the work shared out among forked processes."""
+    """A row for each of so many scenes, the work shared out among forked processes; a GPU, which
+    these cannot use, does all in this one."""
+    if torch.cuda.is_available():
+        return [row_of(cutter, part, number) for number in range(count)]
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
 

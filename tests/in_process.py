@@ -12,6 +12,7 @@ import importlib
 import sys
 import uuid
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -128,10 +129,10 @@ class Host:
         )
 
 
-def import_comfyui(folder: Path, base: Path) -> None:
-    """Import ComfyUI's modules with the command line of a CPU server; core's nodes as well."""
+def import_comfyui(folder: Path, base: Path, options: Sequence[str] = ("--cpu",)) -> None:
+    """Import ComfyUI's modules with the command line of a server; core's nodes as well."""
     sys.path.insert(0, str(folder))
-    words = ["main.py", "--cpu", "--base-directory", str(base)]
+    words = ["main.py", *options, "--base-directory", str(base)]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own and its libraries'
         patch.setattr(sys, "argv", [*words, "--database-url", "sqlite:///:memory:"])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -169,3 +170,39 @@ def test_workflows_whose_hashes_are_not_those_of_an_earlier_run_are_named(pixels
     found = {"a": ["1", "2"], "b": ["3"], "c": ["4"]}
     earlier = json.dumps({"pixels": {"workflows": {"a": ["1", "2"], "b": ["5"]}}})
     assert pixels.differing(found, f"a table\n{earlier}\n") == ["b", "c"]
+
+
+# Benchmarks of takes, on a GPU and without one
+
+
+@pytest.fixture(scope="module")
+def takes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(dev.BENCHMARKS)
+        return importlib.import_module("_takes")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+def test_work_is_measured_apart_but_on_a_gpu_in_the_process_that_has_it(takes, monkeypatch):
+    own, there = os.getpid(), takes.apart(os.getpid)
+    assert there["result"] != own
+    assert there["ram_mib"] > 10
+    assert "vram_mib" not in there
+    assert takes.on_best_device() == ["--cpu"]
+    monkeypatch.setattr(takes.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(takes.torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(takes.torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    here = takes.apart(os.getpid)
+    assert (here["result"], here["vram_mib"]) == (own, 3.0)
+    assert takes.on_best_device() == []
+
+
+def test_on_a_gpu_comfyui_is_not_told_to_take_the_cpu(takes, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        takes, "import_comfyui", lambda folder, base, options: given.append(options)
+    )
+    takes.start_comfyui()
+    monkeypatch.setattr(takes.torch.cuda, "is_available", lambda: True)
+    takes.start_comfyui()
+    assert given == [["--cpu"], []]

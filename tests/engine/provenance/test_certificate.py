@@ -3,6 +3,8 @@
 import datetime
 import errno
 import os
+import re
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -12,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from longtake.engine.provenance import certificate as certificates
 from longtake.models.errors import InputError, OutputError
+from pack import ROOT
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
@@ -223,3 +226,14 @@ def test_a_key_that_others_may_read_is_refused(tmp_path):
         certificates.find_certificate(tmp_path, {})
     local.chmod(0o600)
     assert certificates.find_certificate(tmp_path, {}).source == str(local)
+
+
+def test_on_windows_folders_decide_who_may_read_a_key_and_the_pages_say_so(tmp_path, monkeypatch):
+    """Modes mean nothing there: none is asked for, and no page says that a key is yours alone."""
+    made = certificates.find_certificate(tmp_path, {})
+    (tmp_path / "local.pem").chmod(0o666)
+    monkeypatch.setattr(certificates, "os", SimpleNamespace(**{**vars(os), "name": "nt"}))
+    assert certificates.find_certificate(tmp_path, {}) == made
+    for page in ("SECURITY.md", "web/docs/LongtakeSaveVideo.md"):
+        text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        assert re.search("on Windows:? (by )?whoever may read that folder", text), page
