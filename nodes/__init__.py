@@ -17,6 +17,7 @@ from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
 from .load.preset import Preset
 from .motion.camera_path import CameraPathNode
+from .motion.motion_brush import MotionBrushNode
 from .output.credentials import ReadCredentials, ReadMark
 from .output.decode import Decode, DecodeFrames
 from .output.interpolate import Interpolate
@@ -75,6 +76,7 @@ NODES: list[type[io.ComfyNode]] = [
         ExpertsNode,
         DiffusionForcing,
         CameraPathNode,
+        MotionBrushNode,
         Variations,
         Sample,
         LongTake,

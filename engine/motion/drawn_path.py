@@ -37,12 +37,12 @@ def drawn_path(
     at = [seconds * n / 64 for n in range(65)]
     middles = [_on(size, picture, _seen(path, view, time, 1)[0]) for time in at]
     for n, (a, b) in enumerate(pairwise(middles)):
-        draw.line((a, b), _between(n / 63), 2)
+        draw.line((a, b), colour_at(n / 63), 2)
     for n in range(count):
         part = n / (count - 1)
         corners = [_on(size, picture, p) for p in _seen(path, view, seconds * part, 2)]
         order = [corners[i] for i in (0, 1, 3, 2, 0)]
-        draw.line(order, _between(part), 3 if n in (0, count - 1) else 1, joint="curve")
+        draw.line(order, colour_at(part), 3 if n in (0, count - 1) else 1, joint="curve")
     return sheet
 
 
@@ -69,5 +69,6 @@ def _grid(draw: ImageDraw.ImageDraw, size: tuple[int, int], picture: Picture) ->
             draw.line(line, GRID)
 
 
-def _between(part: float) -> tuple[int, int, int]:
+def colour_at(part: float) -> tuple[int, int, int]:
+    """Of a line that is gone along so far, 0 to 1."""
     return tuple(round(a + (b - a) * part) for a, b in zip(FIRST, LAST, strict=True))

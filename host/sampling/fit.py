@@ -14,6 +14,7 @@ from ...models.errors import InputError, NotFiniteError
 from ..comfyui.conditioning import Prompts
 from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of
+from .camera import check_motion
 from .guides import guides_at_the_end
 
 
@@ -26,6 +27,7 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
             "as (word:1.3), and the text encoder's file."
         )
     check_kind(model, latents.shape[1])
+    check_motion(model, prompts, latents.shape[2])
     check_batch(model, len(latents))
     if config is None:
         return

@@ -29,6 +29,7 @@ from ..networks.patching import described_changes
 from ..networks.settings import host_family_of
 from ..networks.transformer import config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
+from .camera import for_window, with_rays
 from .experts import experts_of
 from .fit import check_fit, check_guides, check_lengths
 from .guides import guides_for
@@ -136,7 +137,7 @@ def sampled_canvas(
         def new_frames(window: Window, part: MaskedLatents) -> Tensor:
             nonlocal track
             playback.begin(canvas.windows.index(window) * sampling.steps)
-            shown = prompts.from_frame(window.frames[0], t)
+            shown = for_window(prompts.from_frame(window.frames[0], t), window.frames)
             own_channels = channels and channels.at(window.frames)
             shown = with_channels(model, shown, own_channels, part, window.frames)
             shown = vace.beside(window.frames, shown, part) if vace else shown
@@ -283,7 +284,7 @@ def run(
             [only_known(*those) for those in zip(streams_of(first), masks, strict=False)]
         )
     guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(*prompts)
+    guider.set_conds(*with_rays(prompts, part.latents.shape))
     guider.set_cfg(sampling.cfg)
     keep_to(guider, planned_calls(model, tuple(row(streams).shape), sampling))
     out = guider.sample(

@@ -32,6 +32,7 @@ from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of, streams
+from ..sampling.camera import for_window
 from ..sampling.fit import check_fit, check_grid, check_kind
 from ..sampling.guides import Guide, guides_at_the_end, without_guides
 from ..sampling.room import check_step
@@ -184,7 +185,10 @@ class Recipe:
             starts = [span.start for span in spans]
             positive = of_shots(texts[0], texts, starts, self.board.meet)
         negative = from_frame(self.negative, first, clip.latent_frames)
-        return with_rate(Prompts(positive, negative), self.model, self.size.fps)
+        base = self.codec.grid.latent_frame_of(clip.start)
+        frames = [base + frame for frame in window.frames]
+        prompts = for_window(Prompts(positive, negative), frames)
+        return with_rate(prompts, self.model, self.size.fps)
 
 
 class WindowsAsked(NamedTuple):

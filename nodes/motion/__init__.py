@@ -1,1 +1,1 @@
-"""Motion by hand: where a camera goes."""
+"""Motion by hand: where a camera goes, and what in a picture goes where."""

@@ -7,6 +7,7 @@ from ...engine.motion.camera_text import parse_camera
 from ...engine.rates import frame_rate
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.node_text import show_text
+from ...host.sampling.camera import camera_for, with_camera
 from ...host.video.footage import open_footage
 from ...host.video.moved_camera import Lens, draw_path, image_of, move_camera
 from ..inputs.kinds import Number, TextBox, Whole, verdict
@@ -25,6 +26,7 @@ HEIGHT = Whole("height", 0, 8192, default=0, step=2)
 VIEW = Number("view_angle", 5.0, 150.0, default=50.0, step=0.1)
 PARALLAX = Number("parallax", 0.0, 10.0, default=1.0, step=0.05)
 SIDE = "Pixels; 0: as the still or the clip is."
+NO_PROMPT = "Camera Path gives a conditioning where one is connected to it, and none is."
 NOTHING = "Camera Path makes a video of a still or a clip, and neither is connected to 'clip'."
 
 
@@ -53,6 +55,13 @@ class CameraPathNode(io.ComfyNode):
                     tooltip="The path as a picture: what the camera sees at each second, from blue "
                     "to orange.",
                 ),
+                io.Conditioning.Output(
+                    display_name="positive",
+                    tooltip="With the camera's path, for a Fun-Camera checkpoint of Wan.",
+                ),
+                io.Conditioning.Output(
+                    display_name="negative", tooltip="The negative prompt, likewise."
+                ),
             ],
         )
 
@@ -76,6 +85,8 @@ class CameraPathNode(io.ComfyNode):
         parallax: float,
         clip=None,
         depth=None,
+        positive=None,
+        negative=None,
     ) -> io.NodeOutput:
         moves = parse_camera(PATH.read(path))
         seconds, fps = SECONDS.read(seconds), frame_rate(FPS.read(fps))
@@ -88,7 +99,12 @@ class CameraPathNode(io.ComfyNode):
                 video, drawn, note = move_camera(footage, moves, lens, seconds, fps, depth)
             show_text(note)
         picture = image_of(drawn)
-        return io.NodeOutput(video, picture, ui=ui.PreviewImage(picture, cls=cls))
+        camera = camera_for(moves, seconds, fps)
+        prompts = [
+            ExecutionBlocker(NO_PROMPT) if prompt is None else with_camera(prompt, camera, *sides)
+            for prompt in (positive, negative)
+        ]
+        return io.NodeOutput(video, picture, *prompts, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _path_inputs() -> list[io.Input]:
@@ -128,4 +144,10 @@ def _picture_inputs() -> list[io.Input]:
             tooltip="A depth map of the still, or one for each frame, from any depth node: white "
             "is near, black is far.",
         ),
+        io.Conditioning.Input(
+            "positive",
+            optional=True,
+            tooltip="A prompt, to tell a Fun-Camera checkpoint of Wan where the camera goes.",
+        ),
+        io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt, likewise."),
     ]

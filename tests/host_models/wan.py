@@ -33,6 +33,16 @@ def wan21_from_an_image() -> HostModel:
     return _wan21(in_dim=36)
 
 
+def wan21_with_a_camera() -> HostModel:
+    """WAN21_Camera as Fun-Camera 2.2: as `wan21_from_an_image`, with rays of a camera."""
+    from comfy.ldm.wan.vae import WanVAE
+    from comfy.supported_models import WAN22_Camera
+
+    config = WAN22_Camera({**SIZES, "in_dim": 36, "out_dim": 16, "model_type": "camera_2.2"})
+    vae = vae_of(WanVAE(dim=4, z_dim=16, **VAE_LAYOUT))
+    return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
+
+
 def wan22() -> HostModel:
     """WAN22 as TI2V-5B, a noise level per frame: latents (b, 48, t, H/16, W/16), 4·t - 3 frames."""
     import comfy.ldm.wan.vae2_2 as core

@@ -66,6 +66,13 @@ WIDGETS = {
         "view_angle": "50.0 (5.0 to 150.0)",
         "parallax": "1.0 (0.0 to 10.0)",
     },
+    "LongtakeMotionBrush": {
+        "brush": "[0s] 0.5,0.5 right 0.2w ease",
+        "method": "[Wan-Move] | ATI",
+        "points": "24 (1 to 256)",
+        "strength": "1.0 (0.0 to 10.0)",
+        "seed": "0 (0 to 18446744073709551615)",
+    },
     "LongtakeSideBySide": {
         "chosen": "1 (1 to 64)",
     },

@@ -16,6 +16,7 @@ ADVANCED = {
     "LongtakeLoadModel": {"dtype", "family"},
     "LongtakeLoadVAE": {"dtype"},
     "LongtakeLongTake": {"window", "overlap", "anchor", "keep"},
+    "LongtakeMotionBrush": {"points", "strength"},
     "LongtakeSaveVideo": {"crf", "preset"},
     "LongtakeStoryboard": {"snap", "meet"},
 }

@@ -50,7 +50,12 @@ INPUTS = {
     ],
     "LongtakeDiffusionForcing": ["lag", "block", "reference_noise"],
     "LongtakeCameraPath": [
-        "path", "seconds", "fps", "width", "height", "view_angle", "parallax", "clip", "depth"
+        "path", "seconds", "fps", "width", "height", "view_angle", "parallax", "clip", "depth",
+        "positive", "negative",
+    ],
+    "LongtakeMotionBrush": [
+        "positive", "negative", "vae", "image", "latent", "brush", "method", "points", "strength",
+        "seed", "masks", "tracks", "clip_vision_output",
     ],
     "LongtakeVariations": ["seed", "count"],
     "LongtakeSample": [
