@@ -27,6 +27,8 @@ from .output.save import SaveVideo
 from .output.side_by_side import SideBySide
 from .prompt.audio import LoadAudio
 from .prompt.beat import Beat
+from .prompt.expand import ExpandPrompt
+from .prompt.looks import CameraAndMotion, StyleNode
 from .prompt.prompt import PromptNode
 from .prompt.storyboard import ShotNode, Storyboard
 from .sample.experts import ExpertsNode
@@ -53,6 +55,9 @@ NODES: list[type[io.ComfyNode]] = [
         LoadVAE,
         LoadLora,
         Preset,
+        ExpandPrompt,
+        StyleNode,
+        CameraAndMotion,
         PromptNode,
         ShotNode,
         Storyboard,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ..canvas.grid import BlockGrid, CausalGrid, Grid
 from ..canvas.sound_track import SoundLayout
 from .presets import (
+    FAMILIES,
     VACE_1_3B,
     VACE_14B,
     WAN_1_3B,
@@ -56,6 +57,7 @@ class HostFamily:
         wan: its VAE is one of Wan's.
         single: it samples one video at a time.
         note: what else to say of its settings.
+        captions: whose captions it was trained on, a name of `words.families`.
     """
 
     title: str
@@ -69,6 +71,7 @@ class HostFamily:
     wan: bool = False
     single: bool = False
     note: str = ""
+    captions: str = "Wan"
 
 
 # By the host's own names of its classes.
@@ -80,6 +83,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         reads_rate=True,
         guides=AT_THE_END,
         note="core's LTXVScheduler makes the noise levels it was trained on",
+        captions="LTX",
     ),
     "LTXAV": HostFamily(
         "LTX-2",
@@ -89,6 +93,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         guides=AT_THE_END,
         sound=LTX_SOUND,
         note="for distilled files and LoRAs; without one, 20 steps of core's LTXVScheduler, cfg 4",
+        captions="LTX",
     ),
     "MiniMaxH3": HostFamily(
         "MiniMax H3",
@@ -98,9 +103,10 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         sound=H3_SOUND,
         single=True,
         note="with a turbo LoRA as many steps as it was made for",
+        captions="MiniMax H3",
     ),
-    "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16),
-    "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32),
+    "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16, captions="HunyuanVideo"),
+    "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32, captions="HunyuanVideo"),
 }
 LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
 WAN = ("WAN21", "WAN22", "WAN21_Vace")  # the host's classes of Wan models, of all sizes
@@ -150,6 +156,12 @@ def made_for(channels: int, wan: bool) -> SamplingDefaults | None:
         return None
     family = next((f for f in HOST_FAMILIES.values() if f.channels == channels), None)
     return family.settings if family else ANY
+
+
+def captioned_as(captions: str) -> SamplingDefaults:
+    """What the first family whose captions are of this kind was made for; else Wan's."""
+    families = (*FAMILIES, *HOST_FAMILIES.values())
+    return next((f.settings for f in families if f.captions == captions), WAN_1_3B)
 
 
 def grid_like(channels: int, with_sound: bool = False) -> Grid:

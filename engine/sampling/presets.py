@@ -92,6 +92,7 @@ class Family:
         layout: what its tensors look like; some families share one.
         marks: a pattern in the names of its files, where nothing else distinguishes it.
         frame_levels: it takes a noise level for each latent frame, which its tensors do not show.
+        captions: whose captions it was trained on, a name of `words.families`.
     """
 
     title: str
@@ -99,12 +100,13 @@ class Family:
     layout: Layout
     marks: str = ""
     frame_levels: bool = False
+    captions: str = "Wan"
 
 
 # Of families with the same layout, the first whose marks are in the file's name is recognised; if
 # there is none, the one without marks.
 FAMILIES: tuple[Family, ...] = (
-    Family("Longtake nano", NANO, Layout.NANO),
+    Family("Longtake nano", NANO, Layout.NANO, captions="built-in"),
     Family("Wan 2.1 T2V 1.3B", WAN_1_3B, Layout.T2V),
     Family("Wan 2.1 T2V 14B", WAN_14B, Layout.T2V_14B),
     Family("Wan 2.2 T2V A14B", WAN_22_T2V, Layout.T2V_14B, r"wan.?2[._]?2|a14b|(high|low).?noise"),
@@ -130,7 +132,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("FastWan 2.1 1.3B", DMD, Layout.T2V, r"fast.?wan"),
     Family("FastWan 2.1 14B", DMD, Layout.T2V_14B, r"fast.?wan"),
     Family("FastWan 2.2 5B", FASTWAN_5B, Layout.TI2V, r"fast.?wan"),
-    Family("Longtake nano-fast", NANO_FAST, Layout.NANO, r"nano.?fast"),
+    Family("Longtake nano-fast", NANO_FAST, Layout.NANO, r"nano.?fast", captions="built-in"),
 )
 BUILT_IN = FAMILIES[0]
 TITLES: tuple[str, ...] = (AUTO, *(family.title for family in FAMILIES if family is not BUILT_IN))

@@ -12,12 +12,13 @@ next one. What follows [all], wherever it stands, begins every shot's prompt. Li
 """
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import NamedTuple
 
 from ..written import LONGEST, Word, WrittenError, check_digits, seconds_in, written_lines
-from .storyboard import DISSOLVE, Shot, StoryboardError, with_standing
+from .storyboard import DISSOLVE, Shot, StoryboardError, clock, with_standing
 
 _LIKE_A_TIME = re.compile(r"[-+]?[\d.:]+[a-z]*", re.IGNORECASE)
 _BLOCK = re.compile(
@@ -81,6 +82,17 @@ def read_storyboard(text: str) -> Written:
     said = [(block, " ".join(" ".join(parts).split())) for block, parts in blocks]
     shots = tuple(_with_prompt(block, words) for block, words in said if isinstance(block, Shot))
     return Written(shots, _standing([(b, words) for b, words in said if isinstance(b, Word)]))
+
+
+def write_storyboard(shots: Iterable[Shot], standing: str = "") -> str:
+    """Shots as text, a line each, which reads as they are."""
+    lines = [f"[{_ALL}] {standing}"] if standing else []
+    for shot in shots:
+        how = f" {shot.transition}" if shot.start else ""
+        lasts = f" {clock(shot.dissolve)}" if shot.dissolve else ""
+        own = "" if shot.seed is None else f" seed {shot.seed}"
+        lines.append(f"[{clock(shot.start)}{how}{lasts}{own}] {shot.words}")
+    return "\n".join(lines)
 
 
 def _standing(found: list[tuple[Word, str]]) -> str:

@@ -47,6 +47,14 @@ def settings_of(model: ModelPatcher, pair: bool = False) -> SamplingDefaults | N
     return family and family.settings
 
 
+def captions_of(model: ModelPatcher) -> str | None:
+    """Whose captions a MODEL was trained on, a name of `words.families`; None if nobody knows."""
+    if (network := network_of(model)) is not None:
+        return network.family.captions
+    family = host_family_of(model)
+    return family and family.captions
+
+
 def settings_for(model: ModelPatcher, what: str) -> SamplingDefaults:
     """As `settings_of`. Raises InputError, which names `what` was wanted, for unknown MODELs."""
     settings = settings_of(model)

@@ -27,6 +27,26 @@ WIDGETS = {
         "strength": "1.0 (-100.0 to 100.0)",
         "half": "[auto] | high noise | low noise",
     },
+    "LongtakeExpandPrompt": {
+        "text": "a crimson sphere drifts left on the beach at dusk",
+        "family": "Wan",
+        "seed": "0 (0 to 18446744073709551615)",
+        "temperature": "0.7 (0.0 to 2.0)",
+    },
+    "LongtakeStyle": {
+        "text": "",
+        "style": "none",
+        "family": "Wan",
+        "negative": "",
+    },
+    "LongtakeCamera": {
+        "text": "",
+        "move": "as written",
+        "size": "as written",
+        "motion": "-1 (-1 to 4)",
+        "family": "Wan",
+        "negative": "",
+    },
     "LongtakePrompt": {
         "text": "",
     },
@@ -242,7 +262,7 @@ WIDGETS = {
         "file": "",
     },
 }
-FILLED_BY_OTHERS = ("file", "audio", "sampler", "family")
+FILLED_BY_OTHERS = ("file", "audio", "sampler", "family", "style", "move", "size")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,9 @@ INPUTS = {
     "LongtakeLoadVAE": ["file", "dtype"],
     "LongtakeLoadLora": ["model", "file", "strength", "half"],
     "LongtakePreset": ["model"],
+    "LongtakeExpandPrompt": ["text", "family", "seed", "temperature", "clip", "model"],
+    "LongtakeStyle": ["text", "style", "family", "negative", "model"],
+    "LongtakeCamera": ["text", "move", "size", "motion", "family", "negative", "model"],
     "LongtakePrompt": ["clip", "text"],
     "LongtakeCanvas": [
         "vae", "seconds", "fps", "width", "height", "batch_size", "aspect", "megapixels"

@@ -163,6 +163,29 @@ CHANGES = [
         {"tempo": 120.0, "seconds": 2.0, "offset": 0.0},
         {"tempo": 90.0, "seconds": 3.0, "offset": 0.2},
     ),
+    (
+        "LongtakeExpandPrompt",
+        {"text": "a teal orb", "family": "LTX", "seed": 1, "temperature": 0.7},
+        {"text": "a dog", "family": "built-in", "seed": 4, "model": ["model", 0]},
+    ),
+    (
+        "LongtakeStyle",
+        {"text": "a red ball", "style": "anime", "family": "LTX", "negative": "text"},
+        {"text": "a dog", "style": "vhs", "family": "Wan", "negative": "", "model": ["model", 0]},
+    ),
+    (
+        "LongtakeCamera",
+        {"text": "a ball", "move": "pan left", "size": "close-up", "motion": 1, "family": "LTX"},
+        {
+            "text": "a dog",
+            "move": "roll",
+            "size": "full shot",
+            "motion": 4,
+            "family": "HunyuanVideo",
+            "negative": "text",
+            "model": ["model", 0],
+        },
+    ),
     ("LongtakeVariations", {"seed": 1, "count": 2}, {"seed": 5, "count": 3}),
 ]
 

@@ -1,0 +1,1 @@
+"""Words in the host: text encoders that write, and tables in the user's folder."""
