@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...models.errors import InputError
 from ..written import WrittenError
-from .timed_lines import Span
+from .timed_lines import When
 
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 
@@ -28,7 +28,7 @@ class Stroke:
             it is as they lie from the first of them.
     """
 
-    span: Span
+    span: When
     mask: int | None = None
     start: tuple[float, float] | None = None
     arrow: tuple[float, float] = (0.0, 0.0)

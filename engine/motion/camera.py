@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..written import clock
-from .timed_lines import Span
+from .timed_lines import When
 
 DEGREES, WIDTHS, FACTOR = "degrees", "picture widths", "factor"
 AMOUNTS = {DEGREES: "degrees (20°)", WIDTHS: "picture widths (0.2w)", FACTOR: "a factor (1.5x)"}
@@ -58,7 +58,7 @@ class Move:
     amount: float
     unit: str
     per_second: bool
-    span: Span
+    span: When
 
     def total(self, seconds: Fraction, focal: float) -> float:
         """All of it, in radians, picture widths, or as the logarithm of a factor."""

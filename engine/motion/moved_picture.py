@@ -146,7 +146,7 @@ def _crop(low: Tensor, high: Tensor, size: tuple[int, int]) -> float:
     return max(wide, tall * size[0] / size[1])
 
 
-def moved(
+def seen_by_camera(
     chunks: Iterable[Tensor],
     path: CameraPath,
     view: View,

@@ -14,7 +14,7 @@ _HEADER = "a line begins with a time: [2s] until the end, or [0s to 3s]"
 
 
 @dataclass(frozen=True)
-class Span:
+class When:
     """When something happens, and how its speed changes on the way.
 
     Attributes:
@@ -52,7 +52,7 @@ class Span:
 class TimedLine:
     """A line that was read: when it happens, and the words after the bracket."""
 
-    span: Span
+    span: When
     rest: Word
 
 
@@ -92,7 +92,7 @@ def _timed(line: str, number: int, indent: int) -> TimedLine:
     rest, easing = _without_easing(rest)
     column = indent + len(inside) + 3 + len(rest) - len(rest.lstrip())
     where = f"line {number}, column {indent + 1}"
-    return TimedLine(Span(start, end, easing, where), Word(rest.strip(), number, column))
+    return TimedLine(When(start, end, easing, where), Word(rest.strip(), number, column))
 
 
 def _times(bracket: Word, words: list[Word]) -> tuple[Fraction, Fraction | None]:

@@ -17,7 +17,7 @@ from ...engine.frames.prefetch import prefetch
 from ...engine.media.writer import write_video
 from ...engine.motion.camera import CameraPath, Move, frame_times
 from ...engine.motion.drawn_path import drawn_path
-from ...engine.motion.moved_picture import View, moved, picture_for, still_frames
+from ...engine.motion.moved_picture import View, picture_for, seen_by_camera, still_frames
 from ...models.errors import InputError
 from ..comfyui.films import film, temporary_file
 from ..comfyui.progress import check_cancelled, with_progress
@@ -57,7 +57,7 @@ class Lens:
         return View.of_degrees(width, height, self.degrees, self.parallax)
 
 
-def frames_of(footage: Footage, seconds: float, fps: Fraction) -> tuple[int, Fraction]:
+def length_of(footage: Footage, seconds: float, fps: Fraction) -> tuple[int, Fraction]:
     """How many frames a camera's path over footage has, and their rate.
 
     Args:
@@ -93,7 +93,7 @@ def move_camera(
         InputError: for a path beyond the end or past the edges, or a map of something else.
         OutputError: if the file cannot be written.
     """
-    count, rate = frames_of(footage, seconds, fps)
+    count, rate = length_of(footage, seconds, fps)
     path, view = CameraPath(moves, count / rate), lens.view(footage)
     times, size = frame_times(count, rate), (footage.width, footage.height)
     maps = None if depth is None else nearness_maps(depth, count, size)
@@ -102,7 +102,7 @@ def move_camera(
     check_space(file.parent, writing_bytes(count, view.width, view.height))
     first = next(iter(footage.stream()))[:1]
     source = still_frames(first, count) if footage.frames == 1 else footage.stream()
-    frames = moved(source, path, view, picture, times, maps, check_cancelled)
+    frames = seen_by_camera(source, path, view, picture, times, maps, check_cancelled)
     shown = with_progress(prefetch(frames), count)
     write_video(file, shown, rate, sound=footage.sound, check=check_cancelled)
     drawn = drawn_path(path, view, picture, Image.fromarray(first[0].numpy()))

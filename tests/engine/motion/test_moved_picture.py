@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from longtake.engine.motion.camera import CameraPath, frame_times
 from longtake.engine.motion.camera_text import parse_camera
-from longtake.engine.motion.moved_picture import View, moved, picture_for, still_frames
+from longtake.engine.motion.moved_picture import View, picture_for, seen_by_camera, still_frames
 from longtake.models.errors import InputError
 
 FPS, SECONDS = Fraction(8), 2
@@ -38,7 +38,7 @@ def film(text: str, picture: torch.Tensor, nearness=None, degrees: int = DEGREES
     _, height, width, _ = picture.shape
     hung = picture_for(path, view, (width, height), times, nearness is not None)
     maps = None if nearness is None else [nearness] * len(times)
-    frames = moved(still_frames(picture, len(times)), path, view, hung, times, maps)
+    frames = seen_by_camera(still_frames(picture, len(times)), path, view, hung, times, maps)
     return torch.cat(list(frames)), hung.crop
 
 
@@ -155,7 +155,7 @@ def test_frames_of_a_clip_are_each_seen_at_their_own_time(rng):
     path = CameraPath(parse_camera("[0s] truck right 0.2w"), Fraction(SECONDS))
     view, times = View.of_degrees(W, H, DEGREES, 1.0), frame_times(17, FPS)
     hung = picture_for(path, view, (480, 288), times)
-    whole = torch.cat(list(moved([clip[:5], clip[5:]], path, view, hung, times)))
+    whole = torch.cat(list(seen_by_camera([clip[:5], clip[5:]], path, view, hung, times)))
     for n in (0, 7, 16):
-        alone = torch.cat(list(moved([clip[n : n + 1]], path, view, hung, times[n:])))
+        alone = torch.cat(list(seen_by_camera([clip[n : n + 1]], path, view, hung, times[n:])))
         assert torch.equal(whole[n], alone[0])
