@@ -282,6 +282,11 @@ def test_rooms_import_each_other_in_no_circle():
                 if room.split("/")[0] != other.split("/")[0]]  # fmt: skip
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_in_a_line_what_it_is_for(room):
+    assert ast.get_docstring(tree(Path(room, "__init__.py")))
+
+
 def test_a_room_is_not_crowded():
     files = Counter(file.parent.as_posix() for file in FILES if file.name != "__init__.py")
     assert not {room: n for room, n in files.items() if n > FILES_IN_A_ROOM}
