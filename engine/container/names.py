@@ -14,6 +14,8 @@ RESERVED = re.compile(  # on Windows
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
 )
 FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
+# They turn what follows around, so that a name's end seems to be another one: "gpj.exe".
+TURNED = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def safe_name(prefix: str) -> PurePosixPath:
@@ -46,6 +48,10 @@ def _check(prefix: str, part: str) -> None:
         raise _refused(prefix, "'..' would leave the output folder")
     if found := FORBIDDEN.search(part):
         raise _refused(prefix, f"{found[0]!r} cannot be in a file's name on every system")
+    if found := TURNED.search(part):
+        raise _refused(prefix, f"{found[0]!a} would show it in another order than it has")
+    if all(unicodedata.category(letter) == "Cf" for letter in part):
+        raise _refused(prefix, "nobody could see it")
     if part != part.strip() or part.endswith("."):
         raise _refused(prefix, "no part of it may begin with a space, or end with a space or a dot")
     if part.startswith("."):

@@ -12,19 +12,23 @@ from ...engine.canvas.plan import Window
 from ...engine.sampling.host_presets import grid_like
 from ...models.errors import InputError, NotFiniteError
 from ..comfyui.conditioning import Prompts
+from ..comfyui.latent import largest_of
 from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of
 from .camera import check_motion
 from .guides import guides_at_the_end
 
+LARGEST_TEXT = 1e10  # of a prompt's numbers; no encoder comes near it
+
 
 def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
     """Refuse prompts and latents made for another model, before its weights are moved."""
     config, texts = config_of(model), [text for prompt in prompts for text, _ in prompt]
-    if not all(torch.isfinite(text).all() for text in texts if torch.is_tensor(text)):
+    given = (text for text in texts if torch.is_tensor(text) and text.numel())
+    if not all(largest_of(text) < LARGEST_TEXT for text in given):  # false for NaN, too
         raise NotFiniteError(
-            "the conditioning holds NaN or infinite numbers: check the weights in the prompt, such "
-            "as (word:1.3), and the text encoder's file."
+            "the conditioning holds NaN or infinite numbers, or far too large ones: check the "
+            "weights in the prompt, such as (word:1.3), and the text encoder's file."
         )
     check_kind(model, latents.shape[1])
     check_motion(model, prompts, latents.shape[2])

@@ -142,8 +142,9 @@ def test_a_lora_that_is_not_there_is_named_before_a_model_is_loaded(graph, host)
     assert host.refusal(gone.but(lora={"file": "none"})) is None
 
 
-def test_a_weight_that_breaks_the_text_is_blamed_and_not_cfg(graph, host):
-    run = host.run(graph.but(prompt={"text": "a (red:nan) ball"}), want=["sample"])
+@pytest.mark.parametrize("weight", ["nan", "1e999", "-1e30"])
+def test_a_weight_that_breaks_the_text_is_blamed_and_not_cfg(graph, host, weight):
+    run = host.run(graph.but(prompt={"text": f"a (red:{weight}) ball"}), want=["sample"])
     assert run.error.startswith("the conditioning holds NaN or infinite numbers")
 
 

@@ -81,6 +81,20 @@ def test_no_name_leads_out_of_its_folder(prefix):
     assert all(0 < len(part.encode()) <= 120 for part in name.parts)
 
 
+@pytest.mark.parametrize("prefix", ["\u202egpj.exe", "a/\u2066b", "x\u200f"])
+def test_what_turns_letters_around_is_refused(prefix):
+    with pytest.raises(InputError, match=r"'\\u20..' would show it in another order") as refused:
+        safe_name(prefix)
+    assert str(refused.value).isascii()
+
+
+def test_a_name_that_nobody_sees_is_refused_and_joined_letters_are_not():
+    for prefix in ("\u200b", "a/\u2060\u200d"):
+        with pytest.raises(InputError, match="nobody could see it"):
+            safe_name(prefix)
+    assert str(safe_name("\U0001f469\u200d\U0001f467")) == "\U0001f469\u200d\U0001f467"
+
+
 def test_what_the_locale_cannot_hold_is_refused_with_what_to_do(monkeypatch):
     def ascii_names(name):
         return name.encode("ascii")
