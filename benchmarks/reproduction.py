@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="that the model samples in")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    from longtake.engine.recognition.reproduction import OWN, middle, reproduction, starts
+    from longtake.engine.recognition.reproduction import OWN, middle_part, reproduction, starts
     from training.shipped import shipped_vae
 
     vae = shipped_vae()
@@ -67,7 +67,7 @@ def main() -> None:
         return ((back + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
     def ratio(video: Tensor) -> float:
-        video = middle(video, 16)
+        video = middle_part(video, 16)
         places = starts(len(video), 9, 4)
         return reproduction(lambda at: video[at : at + 9], places, by).ratio
 

@@ -14,7 +14,7 @@ Detector = Callable[[Tensor], Iterable[tuple[str, float]]]
 HARMLESS = ("FEET_EXPOSED", "ARMPITS_EXPOSED", "BELLY_EXPOSED")
 
 
-def looked_at(chunks: Iterable[Tensor], fps: Fraction) -> Iterator[Tensor]:
+def frames_to_look_at(chunks: Iterable[Tensor], fps: Fraction) -> Iterator[Tensor]:
     """The frames of a stream that a detector is shown: uint8 (h, w, 3)."""
     frames = (frame for chunk in chunks for frame in chunk)
     due = 0

@@ -24,7 +24,7 @@ def visible(text: str) -> str:
     return unicodedata.normalize("NFKC", "".join(kept)).translate(LOOKALIKES)
 
 
-def plain(text: str) -> str:
+def plain_letters(text: str) -> str:
     """The same in lower case."""
     return visible(text).casefold().translate(LOOKALIKES)
 
@@ -35,7 +35,7 @@ def forms(text: str) -> tuple[str, ...]:
     By its own words; with what was written inside of words taken out ("n.u_d*e"); with letters that
     stand alone drawn together ("n u d e"), where words may have more than a space between them.
     """
-    clear = LEET_SIGN.sub(lambda sign: sign[0].translate(LEET), plain(text))
+    clear = LEET_SIGN.sub(lambda sign: sign[0].translate(LEET), plain_letters(text))
     found = [" ".join(map(_folded, WORD.findall(t))) for t in (clear, INSIDE.sub("", clear))]
     found = [SPELT_OUT.sub(lambda run: f"{run[0]} {run[0].replace(' ', '')}", t) for t in found]
     if SPELT_OUT.search(found[0]):
@@ -59,7 +59,7 @@ def _folded(word: str) -> str:
 def term(words: str) -> str:
     """A regular expression for an entry of a list, to be searched for in one of `forms`."""
     ends = words.endswith("*")
-    folded = " ".join(map(_folded, WORD.findall(plain(words.rstrip("*")))))
+    folded = " ".join(map(_folded, WORD.findall(plain_letters(words.rstrip("*")))))
     return rf"{re.escape(folded)}\S*" if ends else re.escape(folded)
 
 

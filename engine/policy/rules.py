@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from .normalise import any_of, forms, plain, visible
+from .normalise import any_of, forms, plain_letters, visible
 from .policy import Policy
 
 MINORS = "minors"
@@ -88,7 +88,7 @@ class Rules:
             if self._styles and self._names_an_artist(text):
                 return Verdict("styles")
             for rule, pattern in self._patterns.items():
-                if pattern.search(text) or pattern.search(plain(text)):
+                if pattern.search(text) or pattern.search(plain_letters(text)):
                     return Verdict(rule)
         return None
 
@@ -110,14 +110,14 @@ class Rules:
         )
 
     def _is_young(self, text: str, cleared: list[str]) -> bool:
-        aged = AGE.search(plain(text)) or any(map(FOLDED_AGE.search, cleared))
+        aged = AGE.search(plain_letters(text)) or any(map(FOLDED_AGE.search, cleared))
         return bool(aged) or any(map(self._minors.search, cleared))
 
     def _names_an_artist(self, text: str) -> bool:
         """Whether "in the style of" a name stands there, and not of a movement or the long dead."""
         for found in STYLE.finditer(visible(text)):
             words = [word.strip(".'’-").lower() for word in found[1].split()]
-            words = [plain(word.removesuffix("'s").removesuffix("’s")) for word in words]
+            words = [plain_letters(word.removesuffix("'s").removesuffix("’s")) for word in words]
             if not any(w in self._may_be_named or w.endswith("ism") for w in words):
                 return True
         return False

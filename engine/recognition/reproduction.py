@@ -54,7 +54,7 @@ def starts(frames: int, window: int, stride: int) -> tuple[list[int], list[int]]
     return ways, [place for place in dict.fromkeys(places) if place >= stride]
 
 
-def middle(frames: Tensor, step: int) -> Tensor:
+def middle_part(frames: Tensor, step: int) -> Tensor:
     """The middle of frames (n, h, w, 3), at most LARGEST pixels a side, on a grid of `step`."""
     rows, columns = (
         slice(start, start + size)

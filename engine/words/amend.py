@@ -24,7 +24,7 @@ def amended(text: str, before: str = "", behind: str = "") -> str:
     return " ".join(filter(None, (before, middle, sentence(behind))))
 
 
-def joined(*lists: str) -> str:
+def joined_lists(*lists: str) -> str:
     """Negative prompts one after another, each of their parts once."""
     parts = [part.strip() for text in lists for part in text.split(",")]
     return ", ".join(dict.fromkeys(part for part in parts if part))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...models.errors import InputError
 from .amend import amended, is_storyboard
 from .families import BUILT_IN, caption_families
-from .little_world import plain, without_camera
+from .little_world import caption_word, without_camera
 from .slots import says
 from .tables import checked_row, read_table
 
@@ -98,7 +98,7 @@ def _in_little_world(
         notes.append("the built-in model knows no such camera: nothing was added")
     if size or motion:
         notes.append("the built-in model knows neither shot sizes nor strengths of motion")
-    camera = plain("camera", move.get(BUILT_IN, ""))
+    camera = caption_word("camera", move.get(BUILT_IN, ""))
     if not camera:
         return Filmed(text, "", tuple(notes))
     if is_storyboard(text):

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from .phrases import Found, Phrase, find, phrase
+from .phrases import FoundPhrase, Phrase, find_phrases, phrase
 
 TABLE = Path(__file__).with_name("little_world.json")
 KINDS = ("colour", "shape", "size", "motion", "ground", "time", "camera", "post")
@@ -78,32 +78,32 @@ class Recaption(NamedTuple):
 
 
 @cache
-def table() -> Mapping[str, Any]:
+def world_words() -> Mapping[str, Any]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 @cache
 def phrases() -> tuple[Phrase, ...]:
     """Every phrase that means something in the little world."""
-    sets = table()["sets"]
+    sets = world_words()["sets"]
     return tuple(
         phrase(text, kind, value, sets)
         for kind in KINDS
-        for value, row in table()[kind].items()
+        for value, row in world_words()[kind].items()
         for text in chain(row["trained"], row["also"])
     )
 
 
 @cache
 def cuts() -> re.Pattern:
-    either = "|".join(re.escape(words) for words in table()["cuts"])
+    either = "|".join(re.escape(words) for words in world_words()["cuts"])
     return re.compile(rf"[\s,.;:]*\b(?:{either})\b[\s,.;:]*")
 
 
 @cache
 def trained_words() -> frozenset[str]:
     """The words of the captions that the model was trained on."""
-    rows = (row for kind in KINDS for row in table()[kind].values())
+    rows = (row for kind in KINDS for row in world_words()[kind].values())
     told = " ".join(text for row in rows for text in row["trained"])
     return frozenset([*told.split(), *JOINING.split(" ")])
 
@@ -116,7 +116,7 @@ def read_scenes(prompt: str) -> list[Scene]:
 
 def read_scene(text: str) -> Scene:
     """What one shot's words say; of two that say the same thing, the first counts."""
-    found = find(text, phrases())
+    found = find_phrases(text, phrases())
     said: dict[str, str] = {}
     for one in found:
         said.setdefault(one.kind, one.value)
@@ -149,7 +149,7 @@ class _Reader:
             self.ahead.setdefault(kind, value)
 
 
-def _things(found: Sequence[Found]) -> tuple[list[Thing], Thing]:
+def _things(found: Sequence[FoundPhrase]) -> tuple[list[Thing], Thing]:
     """The first two things, with what is said of each, and what is said of none of them."""
     reader = _Reader()
     said = [one for one in found if one.kind in ("colour", "size", "shape", "motion")]
@@ -166,7 +166,7 @@ def _things(found: Sequence[Found]) -> tuple[list[Thing], Thing]:
     return reader.things[:2], Thing("", **reader.ahead)
 
 
-def _rest(text: str, found: Sequence[Found]) -> Iterator[str]:
+def _rest(text: str, found: Sequence[FoundPhrase]) -> Iterator[str]:
     """The words that no phrase has, but for small ones and those of captions."""
     within = {at for one in found for at in range(one.start, one.stop)}
     known = SMALL | trained_words()
@@ -182,28 +182,28 @@ def caption_of(scene: Scene, doing: bool = False) -> str:
     """
     subject = " and ".join(_noun(thing, doing) for thing in scene.things)
     if scene.post:
-        subject += f" {plain('post', 'post')}"
-    place = plain("ground", scene.ground)
-    time = "" if scene.time == UNSAID["time"] else plain("time", scene.time)
-    camera = plain("camera", scene.camera)
+        subject += f" {caption_word('post', 'post')}"
+    place = caption_word("ground", scene.ground)
+    time = "" if scene.time == UNSAID["time"] else caption_word("time", scene.time)
+    camera = caption_word("camera", scene.camera)
     parts = " ".join(part for part in (subject, place, time) if part), camera
     return ", ".join(part for part in parts if part)
 
 
-def plain(kind: str, value: str, doing: bool = False) -> str:
+def caption_word(kind: str, value: str, doing: bool = False) -> str:
     """The plain word of a caption; "" for what is not said."""
     if not value:
         return ""
-    trained = table()[kind][value]["trained"]
+    trained = world_words()[kind][value]["trained"]
     return trained[1 if doing else 0]
 
 
 def _noun(thing: Thing, doing: bool) -> str:
-    size = "" if thing.size in ("", UNSAID["size"]) else plain("size", thing.size)
-    words = [size, plain("colour", thing.colour), plain("shape", thing.shape)]
+    size = "" if thing.size in ("", UNSAID["size"]) else caption_word("size", thing.size)
+    words = [size, caption_word("colour", thing.colour), caption_word("shape", thing.shape)]
     words = [word for word in words if word]
     article = "an" if words[0][0] in "aeiou" else "a"
-    motion = plain("motion", thing.motion, doing)
+    motion = caption_word("motion", thing.motion, doing)
     return " ".join(filter(None, (article, *words, motion)))
 
 
@@ -216,18 +216,18 @@ def filled(scene: Scene, rng: Random) -> tuple[Scene, tuple[str, ...]]:
     taken = {thing.colour for thing in scene.things}
     for thing in scene.things:
         if not thing.colour:
-            free = [colour for colour in table()["colour"] if colour not in taken]
+            free = [colour for colour in world_words()["colour"] if colour not in taken]
             thing = replace(thing, colour=rng.choice(free))
             taken.add(thing.colour)
             added.append(thing.colour)
         if not thing.motion:
-            thing = replace(thing, motion=rng.choice(list(table()["motion"])))
-            added.append(plain("motion", thing.motion))
+            thing = replace(thing, motion=rng.choice(list(world_words()["motion"])))
+            added.append(caption_word("motion", thing.motion))
         things.append(thing)
     ground = scene.ground
     if not ground:
-        ground = rng.choice(list(table()["ground"]))
-        added.append(plain("ground", ground))
+        ground = rng.choice(list(world_words()["ground"]))
+        added.append(caption_word("ground", ground))
     return replace(scene, things=tuple(things), ground=ground), tuple(added)
 
 
@@ -247,7 +247,7 @@ def recaption(prompt: str, seed: int, about: Thing | None = None) -> Recaption:
     whole = [filled(scene, rng) for scene in scenes]
     added = tuple(word for _, words in whole for word in words)
     if understood(prompt) and about is None:
-        grounds = [plain("ground", table_ground) for table_ground in _missing(scenes, whole)]
+        grounds = [caption_word("ground", table_ground) for table_ground in _missing(scenes, whole)]
         text = ", ".join([prompt.strip(" ,."), *grounds]) if grounds else prompt
         return Recaption(text, (), tuple(grounds), True)
     first, *rest = (caption_of(scene, doing=i > 0) for i, (scene, _) in enumerate(whole))
@@ -281,6 +281,6 @@ def without_camera(text: str) -> str:
     low = text.lower()
     if len(low) != len(text):  # a letter that is two when it is small: places do not agree
         return text
-    for one in reversed([one for one in find(low, phrases()) if one.kind == "camera"]):
+    for one in reversed([one for one in find_phrases(low, phrases()) if one.kind == "camera"]):
         text = SLOWLY.sub("", text[: one.start]) + text[one.stop :]
     return re.sub(r"(?:\s*[,;:]\s*)+", ", ", text).strip(" ,;:")

@@ -29,7 +29,7 @@ class Phrase(NamedTuple):
     hints: tuple[str, ...] = ()
 
 
-class Found(NamedTuple):
+class FoundPhrase(NamedTuple):
     """A phrase and where it stands in a text."""
 
     start: int
@@ -61,15 +61,15 @@ def _word(word: str) -> str:
     return f"(?:{either})"
 
 
-def find(text: str, phrases: Iterable[Phrase]) -> list[Found]:
+def find_phrases(text: str, phrases: Iterable[Phrase]) -> list[FoundPhrase]:
     """The phrases in a text of small letters, in order; where two overlap, the longer one."""
     found = [
-        Found(*match.span(), phrase.kind, phrase.value)
+        FoundPhrase(*match.span(), phrase.kind, phrase.value)
         for phrase in phrases
         if any(hint in text for hint in phrase.hints)
         for match in phrase.pattern.finditer(text)
     ]
-    kept: list[Found] = []
+    kept: list[FoundPhrase] = []
     taken = bytearray(len(text))
     for one in sorted(found, key=lambda f: (f.start - f.stop, f.start)):
         if not any(taken[one.start : one.stop]):

@@ -15,14 +15,14 @@ SLOTS = ("action", "place", "light", "camera", "style", "sound")
 
 
 @cache
-def table() -> Mapping[str, Any]:
+def slot_words() -> Mapping[str, Any]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 @cache
 def phrases_of(slot: str) -> tuple[Phrase, ...]:
     """What says something of a slot, or shows a tag."""
-    said = table()[slot]["said"] if slot in SLOTS else table()["tags"][slot]
+    said = slot_words()[slot]["said"] if slot in SLOTS else slot_words()["tags"][slot]
     return tuple(phrase(text, slot, "", {}) for text in said)
 
 
@@ -52,10 +52,10 @@ def fills_for(text: str, slots: Sequence[str], seed: int, around: Around = ALONE
     None that a word of the prompt speaks against, or one of those around it.
     """
     said = f"{around.standing} {text}"
-    tags = {tag for tag in table()["tags"] if says(f"{said} {around.whole}", tag)}
+    tags = {tag for tag in slot_words()["tags"] if says(f"{said} {around.whole}", tag)}
     found = {}
     for slot in slots:
-        rows = [r["say"] for r in table()[slot]["fills"] if not tags & set(r["unless"])]
+        rows = [r["say"] for r in slot_words()[slot]["fills"] if not tags & set(r["unless"])]
         if rows and not says(said, slot):
             found[slot] = Random(f"{slot} {seed}").choice(rows)
     return found

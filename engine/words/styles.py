@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ...models.errors import InputError
 from .amend import amended, is_storyboard
 from .families import BUILT_IN
-from .little_world import plain, read_scenes, table
+from .little_world import caption_word, read_scenes, world_words
 from .slots import says
 from .tables import checked_row, read_table
 
@@ -58,7 +58,7 @@ def read_styles(own: Path | None = None) -> dict[str, Style]:
         if not low <= style.cfg <= high:
             raise InputError(f"the style {name!r}: 'cfg' must be from {low:g} to {high:g}.")
         for kind, value in style.built_in.items():
-            known = table()[kind] if kind in NEAREST else NEAREST
+            known = world_words()[kind] if kind in NEAREST else NEAREST
             if kind not in NEAREST or value not in known:
                 raise InputError(
                     f"the style {name!r}: 'built_in' says {kind} {value!r}: choose from "
@@ -100,7 +100,7 @@ def _in_little_world(text: str, style: Style) -> Styled:
         return Styled(text, "the built-in model draws in one style: nothing was added")
     scenes = read_scenes(text)
     open_ = [kind for kind in style.built_in if not any(getattr(s, kind) for s in scenes)]
-    words = [plain(kind, style.built_in[kind]) for kind in open_]
+    words = [caption_word(kind, style.built_in[kind]) for kind in open_]
     if not words:
         said = " and ".join(style.built_in)
         return Styled(text, f"the text names a {said}: nothing was added")

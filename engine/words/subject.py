@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from .little_world import Thing, read_scenes
-from .phrases import find
+from .phrases import find_phrases
 from .slots import phrases_of
 
 PRONOUN = re.compile(
@@ -52,7 +52,7 @@ def subject_of(text: str) -> Subject | None:
     if ENDS.match(text):
         return nameless
     low = text.lower()
-    verbs = [one.start for one in find(low, phrases_of("action"))]
+    verbs = [one.start for one in find_phrases(low, phrases_of("action"))]
     stop = min((at for at in verbs if at > 0), default=len(text))
     if end := _end(text[:stop]):
         stop = min(stop, end)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...engine.media.reader import media_facts, read_frames
-from ...engine.policy.frames import Detector, looked_at, seen_in
+from ...engine.policy.frames import Detector, frames_to_look_at, seen_in
 from ...engine.policy.rules import Verdict
 from ...models.errors import InputError
 from ..comfyui.file_hash import sha256_of
@@ -52,7 +52,7 @@ class FramesGate:
         self._detector = self._detector or nudenet()
         policy = self._gate.policy.frames
         facts = media_facts(file)
-        label = seen_in(looked_at(read_frames(file), facts.fps), self._detector, policy)
+        label = seen_in(frames_to_look_at(read_frames(file), facts.fps), self._detector, policy)
         if label is None:
             return
         mode = self._gate.policy.mode

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...engine.recognition.reproduction import (
     Reproduction,
     gathered,
-    middle,
+    middle_part,
     reproduction,
     starts,
 )
@@ -41,7 +41,7 @@ def reproduced(vae: comfy.sd.VAE, video: Any) -> Reproduction:
         begins = {begin for begin in begins if begin + window <= footage.frames}
         wanted = {begin + n for begin in begins for n in range(window)}
         with closing(with_progress(footage.stream(), footage.frames)) as chunks:
-            frames = gathered((middle(chunk, step) for chunk in chunks), wanted)
+            frames = gathered((middle_part(chunk, step) for chunk in chunks), wanted)
     last = max(begins)
 
     def window_at(start: int) -> Tensor:

@@ -57,13 +57,13 @@ class ExpandPrompt(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text=None, family=None) -> bool | str:
-        return verdict((check_text, text), (FAMILY.read, family))
+        return verdict((check_words, text), (FAMILY.read, family))
 
     @classmethod
     def execute(
         cls, text: str, family: str, seed: int, temperature: float, clip=None, model=None
     ) -> io.NodeOutput:
-        check_text(text)
+        check_words(text)
         seed, heat = SEED.read(seed), TEMPERATURE.read(temperature)
         wanted, note = read_family(family, model)
         write = None
@@ -75,7 +75,7 @@ class ExpandPrompt(io.ComfyNode):
         return io.NodeOutput(made.text)
 
 
-def check_text(text: Any) -> None:
+def check_words(text: Any) -> None:
     """Raises InputError for what is no text, too long, or without a word."""
     if not TEXT.read(text).strip():
         raise InputError("the text is empty: write at least who or what is to be seen.")

@@ -5,7 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...engine.sampling.host_presets import captioned_as
-from ...engine.words.amend import joined
+from ...engine.words.amend import joined_lists
 from ...engine.words.camera import (
     AS_WRITTEN,
     MOTIONS,
@@ -86,7 +86,7 @@ class StyleNode(io.ComfyNode):
         cfg = round(settings.cfg * chosen.cfg, 2) if settings.cfg > 1 else settings.cfg
         show_text("\n".join(filter(None, (made.note, note, f"cfg {cfg:g}", made.text))))
         unwanted = "" if wanted == BUILT_IN else chosen.negative  # which no caption of it has
-        return io.NodeOutput(made.text, joined(negative, unwanted), cfg)
+        return io.NodeOutput(made.text, joined_lists(negative, unwanted), cfg)
 
 
 class CameraAndMotion(io.ComfyNode):
@@ -149,7 +149,7 @@ class CameraAndMotion(io.ComfyNode):
         wanted, note = read_family(family, model)
         made = filmed(prompt, *rows, wanted)
         show_text("\n".join(filter(None, (*made.notes, note, made.text))))
-        return io.NodeOutput(made.text, joined(negative, made.negative))
+        return io.NodeOutput(made.text, joined_lists(negative, made.negative))
 
 
 def _style(name: Any):

@@ -39,12 +39,16 @@ CARDS = {  # what stands on the card of a workflow that is not run here
     "gguf_long_take": "GGUF\nlong take",
     "hunyuan_extend": "HunyuanVideo\na clip goes on",
 }
+BESIDE = {"remember"}  # inputs that decide what is noted of a video, and not what it shows
 GROUND, INK = "#20262e", "#e8e4d8"
 
 
 def fingerprint(prompt: dict) -> str:
     """What decides a prompt's pictures: its nodes and their inputs, whatever their titles."""
-    nodes = {key: (node["class_type"], node["inputs"]) for key, node in prompt.items()}
+    nodes = {
+        key: (node["class_type"], {k: v for k, v in node["inputs"].items() if k not in BESIDE})
+        for key, node in prompt.items()
+    }
     return hashlib.sha256(json.dumps(nodes, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import torch
 
-from longtake.engine.policy.frames import looked_at, seen_in
+from longtake.engine.policy.frames import frames_to_look_at, seen_in
 from longtake.engine.policy.policy import FramesPolicy
 
 
@@ -15,7 +15,7 @@ def stripes(shade: int, frames: int) -> torch.Tensor:
 
 def test_one_a_second_and_the_first_of_each_shot():
     video = torch.cat((stripes(1, 21), stripes(3, 12)))
-    shown = [int(frame[0, 1, 0]) for frame in looked_at(video.split(5), Fraction(8))]
+    shown = [int(frame[0, 1, 0]) for frame in frames_to_look_at(video.split(5), Fraction(8))]
     assert shown == [5, 5, 5, 15, 15]  # 0, 8, 16; the cut at 21; 29
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from longtake.engine.recognition.reproduction import (
     describe_reproduction,
     gathered,
-    middle,
+    middle_part,
     reproduction,
     starts,
 )
@@ -58,7 +58,7 @@ def test_windows_lie_within_the_video():
 
 def test_the_middle_lies_on_the_grid():
     frames = torch.arange(300 * 500).reshape(1, 300, 500, 1)
-    cut = middle(frames, 16)
+    cut = middle_part(frames, 16)
     assert cut.shape[1:3] == (256, 256)
     assert divmod(int(cut[0, 0, 0, 0]), 500) == (16, 112)
 

@@ -12,7 +12,7 @@ from longtake.engine.take.storyboard_text import parse_storyboard, read_storyboa
 from longtake.engine.words.answer import WORD, fault_of, missing_from, tidied
 from longtake.engine.words.expand import expand
 from longtake.engine.words.families import BUILT_IN, caption_families, caption_forms
-from longtake.engine.words.slots import SLOTS, fills_for, says, table
+from longtake.engine.words.slots import SLOTS, fills_for, says, slot_words
 from longtake.engine.words.subject import subject_of
 from longtake.models.errors import InputError
 
@@ -71,7 +71,7 @@ def test_nothing_is_added_that_contradicts(prompt, never):
 
 def test_every_fill_says_something_of_its_slot():
     for slot in set(SLOTS) - {"action", "place"}:
-        for row in table()[slot]["fills"]:
+        for row in slot_words()[slot]["fills"]:
             assert says(row["say"], slot), row
 
 
@@ -190,7 +190,7 @@ def test_the_subject_stands_before_the_verb(text, subject):
 
 def test_long_texts_are_read_in_seconds():
     draw = Random(1)
-    words = [word for slot in SLOTS for word in table()[slot]["said"] if "*" not in word]
+    words = [word for slot in SLOTS for word in slot_words()[slot]["said"] if "*" not in word]
     text = " ".join(draw.choices(words, k=4000))[:20_000]
     for family in caption_families():
         assert expand(text, family, 1).text

@@ -10,8 +10,8 @@ from longtake.engine.words.little_world import (
     phrases,
     read_scenes,
     recaption,
-    table,
     without_camera,
+    world_words,
 )
 from training.exam.paraphrase import paraphrased
 from training.exam.words import measure_text
@@ -41,7 +41,7 @@ def flat(row) -> list[str]:
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_what_was_trained_is_what_captions_say(kind):
-    rows = {value: row["trained"] for value, row in table()[kind].items()}
+    rows = {value: row["trained"] for value, row in world_words()[kind].items()}
     assert rows == {value: flat(row) for value, row in TABLES[kind].items()}
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from longtake.engine.take.storyboard_text import parse_storyboard, read_storyboard
-from longtake.engine.words.amend import amended, joined
+from longtake.engine.words.amend import amended, joined_lists
 from longtake.engine.words.camera import MOTIONS, filmed, read_camera, row_called
 from longtake.engine.words.families import BUILT_IN, caption_families
 from longtake.engine.words.little_world import read_scenes, understood
@@ -74,7 +74,7 @@ def test_motion_is_said_both_ways_round():
     assert "Almost nothing moves." in filmed(BALL, {}, {}, slow, "Wan").text
     assert "static" in filmed(BALL, {}, {}, fast, "Wan").negative
     assert set(CAMERA.motion) == {str(level) for level in MOTIONS}
-    assert joined("text, static", "static, blur", "") == "text, static, blur"
+    assert joined_lists("text, static", "static, blur", "") == "text, static, blur"
 
 
 def test_a_users_table_adds_changes_and_takes_away(tmp_path):
