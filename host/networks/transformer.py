@@ -192,7 +192,7 @@ class FrameLevels(OurNetwork, model_base.WAN22):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out, mask = super().extra_conds(**kwargs), kwargs.get("denoise_mask")
-        if mask is not None and not bool((mask == mask[..., :1, :1]).all()):
+        if mask is not None and not (mask == mask[..., :1, :1]).all().item():  # once in a run
             del out["denoise_mask"]  # each frame's level would be the mean over it
             out["token_mask"] = conds.CONDRegular(token_mask(mask, self.sizes.patch))
         return out

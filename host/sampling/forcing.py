@@ -54,7 +54,7 @@ def sample_forcing(
     network, frames, steps = model.inner_model.inner_model, x.shape[2], len(sigmas) - 1
     check_network(network)
     mask = extra_args.get("denoise_mask")
-    if mask is not None and not bool((mask == mask[..., :1, :1]).all()):
+    if mask is not None and not (mask == mask[..., :1, :1]).all().item():
         raise InputError(
             "diffusion forcing has one clock for a whole frame, and this canvas has regions: "
             "choose another sampler, such as euler."

@@ -59,14 +59,14 @@ def made(host, graph, node="camera"):
 
 
 def test_a_still_becomes_a_video_of_the_length_that_was_asked_for(host, graph):
-    video, preview = made(host, graph.but(camera={"seconds": 1.5}))
+    video, preview, *_ = made(host, graph.but(camera={"seconds": 1.5}))
     assert facts(video) == (12, Fraction(8), (96, 64))
     assert preview.shape == (1, 341, 512, 3)
 
 
 def test_a_clip_keeps_its_length_and_takes_another_size(host, graph):
     changed = {"clip": ["pictures", 1], "fps": 12.0, "width": 48, "seconds": 9.0}
-    video, _ = made(host, graph.but(camera=changed))
+    video, *_ = made(host, graph.but(camera=changed))
     assert facts(video) == (6, Fraction(12), (48, 32))
 
 
@@ -80,7 +80,7 @@ def test_without_a_picture_the_path_alone_is_drawn(host, graph):
 
 
 def test_a_depth_map_of_any_size_fits_if_its_shape_does(host, graph):
-    video, _ = made(host, graph.but(camera={"depth": ["pictures", 2]}))
+    video, *_ = made(host, graph.but(camera={"depth": ["pictures", 2]}))
     assert facts(video)[0] == 8
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from longtake.engine.take.storyboard import StoryboardError
 from longtake.engine.take.storyboard_text import parse_storyboard
+from longtake.engine.written import WrittenError
 from longtake.models.errors import InputError
 
 FILES = {  # class -> where it is, its other arguments
@@ -71,6 +71,6 @@ def test_a_file_that_is_gone_makes_no_nan(comfyui):
     ids=["seconds", "minutes", "seed", "parts", "dissolve"],
 )  # fmt: skip
 def test_numbers_of_thousands_of_digits(text):
-    with pytest.raises(StoryboardError, match="digits: at most 40 are read") as caught:
+    with pytest.raises(WrittenError, match="digits: at most 40 are read") as caught:
         parse_storyboard(text)
     assert len(str(caught.value)) < 200

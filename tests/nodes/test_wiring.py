@@ -110,7 +110,16 @@ CHANGES = [
     ),
     (
         "LongtakeExpandCanvas",
-        {"clip": ["both", 0], "vae": VAE, "left": 16, "top": 0, "right": 0, "bottom": 0},
+        {
+            "clip": ["both", 0],
+            "vae": VAE,
+            "left": 16,
+            "top": 0,
+            "right": 0,
+            "bottom": 0,
+            "aspect": "free",
+            "feather": 8,
+        },
         {
             "left": 32,
             "top": 16,

@@ -1,7 +1,5 @@
 """The workflow that moves a camera over a still."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 
@@ -20,5 +18,4 @@ def test_it_runs_and_the_picture_moves_all_the_way(server):
     steps = [np.abs(b - a).mean() for a, b in zip(frames[:-1:12], frames[12::12], strict=False)]
     assert min(steps) > 0.5, "it stands still somewhere"
     told = [event.data["bytes"] for event in run.of("binary 3")]  # text on nodes
-    frames = Fraction(4) * 24
-    assert [f"{frames} frames".encode() in text for text in told].count(True) == 1
+    assert ["512×512, 96 frames, 4.00 s".encode() in text for text in told].count(True) == 1

@@ -36,6 +36,8 @@ def widgets_of(host, node_type: str) -> Iterator[str | None]:
     kinds = host.nodes.NODE_CLASS_MAPPINGS[node_type].INPUT_TYPES()
     for section in ("required", "optional"):
         for name, (kind, *options) in kinds.get(section, {}).items():
+            if options and options[0].get("forceInput"):
+                continue  # a socket, whatever its kind
             if isinstance(kind, list) or kind in WIDGETS:
                 yield name
                 if options and options[0].get("control_after_generate"):

@@ -18,6 +18,8 @@ LOOKS = {  # workflow -> what its prompt says
     "core_nodes": ("red", "grass", "sunset"),
     "two_experts": ("red", "grass", "sunset"),
     "diffusion_forcing": ("red", "grass", "day"),
+    "expand_prompt": ("red", "sand", "sunset"),  # "a crimson sphere … on the beach at dusk"
+    "styles": ("red", "grass", "night"),  # in film noir
 }
 
 

@@ -94,7 +94,8 @@ def test_sampling_in_windows(pack, monkeypatch, mask):
         monkeypatch.setattr(pack.sample, check, lambda *_: None)
     monkeypatch.setattr("comfy.sample.fix_empty_latent_channels", lambda model, latents: latents)
     monkeypatch.setattr(pack.sample, "run", lambda *given, **_: (given[2].latents.to(card()), None))
-    monkeypatch.setattr("longtake.engine.canvas.masked.MaskedLatents.known", [])
+    for asked in ("known", "has_regions"):  # of the mask's numbers, which are not there
+        monkeypatch.setattr(f"longtake.engine.canvas.masked.MaskedLatents.{asked}", [])
     canvas = pack.latent.to_canvas(latent)
     sampling = SimpleNamespace(steps=2, seed=1, cfg=1.0, sigmas=(1.0, 0.0))
     out = pack.sample.sample(model, pack.conditioning.Prompts([], []), canvas, sampling)

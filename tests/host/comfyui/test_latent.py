@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.guidance import Guidance
 from longtake.engine.canvas.known import Pins
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.plan import Window
+from longtake.engine.canvas.regions import Area, KeptPixels
 from longtake.models.errors import InputError, NotFiniteError
 
 T, H, W = 3, 5, 7
@@ -38,10 +40,20 @@ def test_there_and_back(pack):
 
 
 def test_every_fact_travels(pack):
-    pins, plan = Pins(None), (Window((0, 1)), Window((1, 2), context=1))
-    canvas = Canvas(known(0), None, Fraction(8), pins, plan, 5, 0.5, 0.25, notes=("seen",))
+    area = Area(torch.zeros(1, 8 * H, 8 * W, dtype=torch.uint8), range(9))
+    facts = {
+        "fps": Fraction(8),
+        "pins": Pins(None),
+        "guidance": Guidance(None),
+        "plan": (Window((0, 1)), Window((1, 2), context=1)),
+        "skip": 5,
+        "strength": 0.5,
+        "noise": 0.25,
+        "kept": KeptPixels(None, (area,), frames=9),
+    }
+    canvas = Canvas(known(0), **facts, notes=("seen",))
     back = pack.latent.to_canvas(pack.latent.to_latent(canvas))
-    assert [getattr(back, name) for name in pack.latent.FACTS] == [8, pins, plan, 5, 0.5, 0.25]
+    assert {name: getattr(back, name) for name in pack.latent.FACTS} == facts
     assert back.notes == ()
     fields = {field.name for field in dataclasses.fields(Canvas)}
     assert fields == {"video", "sound", "codec", "notes", *pack.latent.FACTS}

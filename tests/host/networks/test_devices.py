@@ -191,10 +191,12 @@ def conditioned(model, **given) -> dict:
     return {name: cond.process_cond(**how).cond for name, cond in conds.items()}
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole frames", "regions"])
 @pytest.mark.parametrize("kind", DITS)
-def test_a_step_as_core_asks_for_it(pack, kind, monkeypatch):
+def test_a_step_as_core_asks_for_it(pack, kind, whole, monkeypatch):
     from comfy.ldm.modules.attention import attention_pytorch
 
+    monkeypatch.setattr(FakeTensor, "item", lambda x: whole, raising=False)  # of the mask, once
     monkeypatch.setattr(pack.forward, "optimized_attention", attention_pytorch)
     model = model_there(pack, DITS[kind])
     mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
@@ -223,7 +225,7 @@ def test_diffusion_forcing(pack, noise, monkeypatch):
 
     from longtake.host.sampling.forcing import sample_forcing
 
-    monkeypatch.setattr(FakeTensor, "item", lambda x: 0, raising=False)  # once in a run
+    monkeypatch.setattr(FakeTensor, "item", lambda x: 1, raising=False)  # twice in a run
     sigmas = there(5, dtype=torch.float32)
     x, mask = there(1, *SHAPE[1:], dtype=torch.float32), there(1, 1, 3, 5, 7, dtype=torch.float32)
     model = KSamplerX0Inpaint(Guider(model_there(pack, DIT)), sigmas)
