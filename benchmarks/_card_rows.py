@@ -270,6 +270,13 @@ def decoding(name: str, dry: bool) -> Row:
     config = replace(VAE_PRESETS[name], width=32, decoder_width=32) if dry else VAE_PRESETS[name]
     # Smaller ones would be outweighed by the weights, which a CPU's kernels put into other orders.
     h, w = (64, 96) if dry else DECODED[name]
+    if dry and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return {
+            "what": f"decoding, VAE {name} at {w} x {h}",
+            "found": "not rehearsed: this CPU has no kernels for 16 bits, and would take minutes",
+            "should": "on a card, at most 1.1 x core's memory, and what was asked for",
+            "ok": True,
+        }
     operations = layers_from(comfy.ops.disable_weight_init)
     ours = WanVAE(config, operations=operations).eval().requires_grad_(False)
     core = with_weights_of(ours, core_vae(config))

@@ -23,7 +23,7 @@ SECONDS = Number("seconds", 0.1, 3600.0, default=5.0)
 FPS = Number("fps", 1.0, 240.0, default=24.0)
 WIDTH = Whole("width", 0, 8192, default=0, step=2)
 HEIGHT = Whole("height", 0, 8192, default=0, step=2)
-VIEW = Number("view_angle", 5.0, 150.0, default=50.0, step=0.1)
+VIEW = Number("view_angle", 5.0, 150.0, default=50.0, step=0.01)
 PARALLAX = Number("parallax", 0.0, 10.0, default=1.0, step=0.05)
 SIDE = "Pixels; 0: as the still or the clip is."
 NO_PROMPT = "Camera Path gives a conditioning where one is connected to it, and none is."

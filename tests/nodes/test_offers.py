@@ -17,7 +17,7 @@ ADVANCED = {
     "LongtakeLoadVAE": {"dtype"},
     "LongtakeLongTake": {"window", "overlap", "anchor", "keep"},
     "LongtakeMotionBrush": {"points", "strength"},
-    "LongtakeSaveVideo": {"crf", "preset"},
+    "LongtakeSaveVideo": {"crf", "preset", "remember"},
     "LongtakeStoryboard": {"snap", "meet"},
 }
 
@@ -68,7 +68,8 @@ def test_what_people_do_to_videos_is_among_the_essential_nodes_of_hosts_that_lis
         for name, schema in schemas.items()
         if (heading := getattr(schema, "essentials_category", None))
     }
-    tools = ("ExtendVideo", "FillGap", "Loop", "Bridge", "Remix", "Interpolate")
+    made = ("ExtendVideo", "FillGap", "Loop", "Bridge", "Remix", "Region", "ExpandCanvas")
+    tools = (*made, "Interpolate")
     expected = {f"Longtake{name}": "Video Tools" for name in tools}
     assert found == ({**expected, "LongtakeSaveVideo": "Basics"} if listed else {})
 
