@@ -47,7 +47,7 @@ class MaskedLatents:
     @property
     def has_regions(self) -> bool:
         """Whether places within a frame are known, and others not."""
-        return self.mask is not None and not bool((self.mask == self.mask[..., :1, :1]).all())
+        return self.mask is not None and tells_places_apart(self.mask)
 
     def at(self, frames: Sequence[int]) -> "MaskedLatents":
         """Some latent frames of it, in that order."""
@@ -137,3 +137,8 @@ def fits(mask: Tensor, latents: Tensor) -> bool:
     b, _, t, h, w = latents.shape
     allowed = ((1, b), (1,), (t,), (1, h), (1, w))
     return mask.ndim == 5 and all(n in fit for n, fit in zip(mask.shape, allowed, strict=True))
+
+
+def tells_places_apart(mask: Tensor) -> bool:
+    """Whether a mask (b, 1, t, h, w) differs within a frame. On a card it waits for the numbers."""
+    return not (mask == mask[..., :1, :1]).all().item()

@@ -17,6 +17,7 @@ from comfy import conds, latent_formats, model_base, supported_models
 from torch import Tensor, nn
 
 from ...engine.canvas.known import concat_known
+from ...engine.canvas.masked import tells_places_apart
 from ...engine.sampling.memory import kept_tokens, peak_bytes, text_bytes
 from ...engine.sampling.presets import Family, family_of
 from ...models.checkpoint import refuse_broken_numbers
@@ -192,7 +193,7 @@ class FrameLevels(OurNetwork, model_base.WAN22):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out, mask = super().extra_conds(**kwargs), kwargs.get("denoise_mask")
-        if mask is not None and not (mask == mask[..., :1, :1]).all().item():  # once in a run
+        if mask is not None and tells_places_apart(mask):  # once in a run
             del out["denoise_mask"]  # each frame's level would be the mean over it
             out["token_mask"] = conds.CONDRegular(token_mask(mask, self.sizes.patch))
         return out

@@ -14,6 +14,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from einops import rearrange, reduce
 from torch import Tensor
 
+from ...engine.canvas.masked import tells_places_apart
 from ...engine.sampling.forcing import reference_noise, wave
 from ...models.errors import InputError
 from ..comfyui.node_text import show_text
@@ -54,7 +55,7 @@ def sample_forcing(
     network, frames, steps = model.inner_model.inner_model, x.shape[2], len(sigmas) - 1
     check_network(network)
     mask = extra_args.get("denoise_mask")
-    if mask is not None and not (mask == mask[..., :1, :1]).all().item():
+    if mask is not None and tells_places_apart(mask):
         raise InputError(
             "diffusion forcing has one clock for a whole frame, and this canvas has regions: "
             "choose another sampler, such as euler."
