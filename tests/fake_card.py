@@ -5,6 +5,7 @@ as well what asks for a number back from the device, for which all that is queue
 to end first. Apple's and Intel's GPUs also lack some dtypes, and Apple's some operations.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -110,6 +111,72 @@ class Copies(TorchDispatchMode):
         if isinstance(out, Tensor) and any(x.ndim and x.device != out.device for x in given):
             self.bytes += out.numel() * out.element_size()
         return out
+
+
+class Turns(TorchDispatchMode):
+    """Counts the bytes of copies that do nothing but turn a tensor round.
+
+    Attributes:
+        bytes: by kind of device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.bytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if function.overloadpacket in (torch.ops.aten.clone, torch.ops.aten._to_copy):
+            x = args[0]
+            same = (x.device, x.dtype) == (out.device, out.dtype)
+            if same and x.numel() > 1 and x.stride() != out.stride():
+                self.bytes[out.device.type] += out.numel() * out.element_size()
+        return out
+
+
+class Stops(TorchDispatchMode):
+    """Counts what waits for a card: numbers asked back of it, each answered with 0 or False.
+
+    Attributes:
+        asked: how often, by operation: an item, a comparison, the places that are not zero.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        aten, operation = torch.ops.aten, function.overloadpacket
+        waits = (aten._local_scalar_dense, aten.equal, aten.nonzero)
+        if operation not in waits or args[0].device.type == "cpu":
+            return function(*args, **(kwargs or {}))
+        self.asked[operation.__name__.removeprefix("_")] += 1
+        if operation is aten.nonzero:
+            return args[0].new_empty(0, args[0].ndim, dtype=torch.long)
+        return False if operation is aten.equal else 0
+
+
+# Which argument of a product is what it reads; in inference mode some are seen as a whole.
+PRODUCTS = {"addmm": 1, "baddbmm": 1} | dict.fromkeys(
+    ("mm", "bmm", "_scaled_mm", "linear", "matmul", "convolution", "conv2d", "conv3d"), 0
+)
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products and convolutions by the dtype that they read.
+
+    Attributes:
+        read: by dtype.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.read: Counter[torch.dtype] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if (at := PRODUCTS.get(function.overloadpacket.__name__)) is not None:
+            self.read[args[at].dtype] += 1
+        return function(*args, **(kwargs or {}))
 
 
 def products_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask=None, **_: Any) -> Tensor:

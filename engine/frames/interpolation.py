@@ -190,8 +190,7 @@ class TiledInterpolator:
     overlap: int = 128
 
     def __call__(self, items: list[Inbetween]) -> Tensor:
-        frames = torch.stack([torch.stack((item.first, item.second)) for item in items])
-        pairs = rearrange(frames.to(self.device), "b s h w c -> b s c h w").float().div_(255)
+        pairs = rearrange(self.sent(items), "b s h w c -> b s c h w").float().div_(255)
         times = torch.tensor([item.time for item in items], device=self.device)
         drawn = self.whole(pairs, times) if self.tile is None else self.tiled(pairs, times)
         if not torch.isfinite(drawn).all():
@@ -200,7 +199,15 @@ class TiledInterpolator:
                 "or its dtype overflows; choose fp32."
             )
         levels = drawn.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-        return rearrange(levels, "b c h w -> b h w c").cpu().contiguous()
+        return rearrange(levels, "b c h w -> b h w c").contiguous().cpu()
+
+    def sent(self, items: list[Inbetween]) -> Tensor:
+        """Both sources of each on the device, (b, 2, h, w, 3); one of several goes there once."""
+        sources = {id(frame): frame for item in items for frame in (item.first, item.second)}
+        there = dict(zip(sources, torch.stack([*sources.values()]).to(self.device), strict=True))
+        return torch.stack(
+            [torch.stack((there[id(item.first)], there[id(item.second)])) for item in items]
+        )
 
     def whole(self, pairs: Tensor, times: Tensor) -> Tensor:
         """Without tiles. pairs: (b, 2, 3, h, w) of any size -> (b, 3, h, w)."""
@@ -218,10 +225,10 @@ class TiledInterpolator:
         total, weights = pairs.new_zeros(b, c, h, w), pairs.new_zeros(h, w)
         for y in tile_spans(h, self.tile, self.overlap):
             for x in tile_spans(w, self.tile, self.overlap):
-                weight = blend_weights(y, h, self.overlap)[:, None] * blend_weights(
-                    x, w, self.overlap
+                down, across = (
+                    blend_weights(*where, self.overlap, pairs.device) for where in ((y, h), (x, w))
                 )
-                weight = weight.to(pairs)
+                weight = (down[:, None] * across).to(pairs)
                 total[..., y, x] += weight * self.whole(pairs[..., y, x], times)
                 weights[y, x] += weight
         return total / weights
@@ -237,12 +244,15 @@ def tile_spans(length: int, tile: int, overlap: int) -> list[slice]:
     return [slice(start, start + tile) for start in starts]
 
 
-def blend_weights(span: slice, length: int, overlap: int) -> Tensor:
+def blend_weights(
+    span: slice, length: int, overlap: int, device: torch.device | None = None
+) -> Tensor:
     """Weights (n,) of a span: rising over its first `overlap` and falling over its last, except
     at the ends of `length`."""
-    at = torch.arange(span.start, span.stop)
-    up = (at - span.start + 1) / (overlap + 1) if span.start else torch.ones(len(at))
-    down = (span.stop - at) / (overlap + 1) if span.stop < length else torch.ones(len(at))
+    at = torch.arange(span.start, span.stop, device=device)
+    level = torch.ones(len(at), device=device)
+    up = (at - span.start + 1) / (overlap + 1) if span.start else level
+    down = (span.stop - at) / (overlap + 1) if span.stop < length else level
     return torch.minimum(up, down).clamp(max=1)
 
 

@@ -1,14 +1,15 @@
-"""A stage of a stream in a thread of its own, so that stages run at the same time."""
+"""Stages of a stream in threads of their own, so that they run at the same time."""
 
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from queue import Empty, Full, Queue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
-T = TypeVar("T")
+T, R = TypeVar("T"), TypeVar("R")
 POLL = 0.05  # seconds between looks whether the other side has ended
 STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
     "longtake_prefetch_stops", default=()
@@ -37,18 +38,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     Raises:
         Whatever `items` raises, after the items before it.
     """
-
-    def pour(give: Callable[[T], None]) -> None:
-        iterator = iter(items)
-        try:
-            for item in iterator:
-                give(item)
-                del item  # its user alone decides how long it lives
-        finally:
-            if hasattr(iterator, "close"):
-                iterator.close()
-
-    return poured(pour, depth)
+    return poured(partial(_hand_on, items), depth)
 
 
 def poured(pour: Callable[[Callable[[T], None]], Any], depth: int = 2) -> Iterator[T]:
@@ -64,55 +54,115 @@ def poured(pour: Callable[[Callable[[T], None]], Any], depth: int = 2) -> Iterat
     Raises:
         Whatever `pour` raises, after the items before it.
     """
-    queue: Queue[tuple[str, Any]] = Queue(depth)
-    stop = threading.Event()
-    mode = torch.is_inference_mode_enabled()
-
-    def give(item: T) -> None:
-        if not _put(queue, ("item", item), stop):
-            raise Closed
-
-    def make() -> None:
-        try:
-            with torch.inference_mode(mode):  # which each thread has of its own
-                pour(give)
-        except BaseException as error:  # noqa: BLE001 - raised where the items are used
-            _put(queue, ("error", error), stop)
-        else:
-            _put(queue, ("end", None), stop)
-
+    line: _Line[T] = _Line(depth)
     context = contextvars.copy_context()
-    context.run(STOPS.set, (*STOPS.get(), stop))
-    thread = threading.Thread(
-        target=context.run, args=(make,), daemon=True, name="longtake-prefetch"
-    )
-    thread.start()
+    context.run(STOPS.set, (*STOPS.get(), line.stop))
+    thread = _started(context, "prefetch", partial(line.fill, pour))
     try:
-        yield from _consume(queue)
+        yield from line.items()
     finally:
-        stop.set()
+        line.stop.set()
         thread.join()
 
 
-def _put(queue: Queue, message: tuple[str, Any], stop: threading.Event) -> bool:
-    while not stop.is_set():
+def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) -> R:
+    """`use(items)` in a thread of its own, while the items are made here, ahead of it.
+
+    For what had better not leave its thread, such as the sampling of a window.
+
+    Args:
+        items: iterated here; whatever it raises, `use` gets to see first.
+        use: called in the thread, under the caller's inference mode and context variables. Once
+            it has ended, no more items are made.
+        depth: how many may be ready and unused.
+
+    Raises:
+        Whatever `use` raises.
+    """
+    line: _Line[T] = _Line(depth)
+    ended: list[tuple[R | None, BaseException | None]] = []
+
+    def work() -> None:
         try:
-            queue.put(message, timeout=POLL)
-        except Full:
-            continue
-        return True
-    return False
+            ended.append((use(line.items()), None))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            ended.append((None, error))
+        finally:
+            line.stop.set()
+
+    thread = _started(contextvars.copy_context(), "behind", work)
+    line.fill(partial(_hand_on, items))
+    thread.join()
+    result, error = ended[0]
+    if error is not None:
+        raise error
+    return result
 
 
-def _consume(queue: Queue) -> Iterator[Any]:
-    while True:
+def _started(context: contextvars.Context, name: str, work: Callable[[], None]) -> threading.Thread:
+    """A thread that works under the caller's inference mode, which each thread has of its own."""
+    mode = torch.is_inference_mode_enabled()
+
+    def in_mode() -> None:
+        with torch.inference_mode(mode):
+            work()
+
+    thread = threading.Thread(
+        target=context.run, args=(in_mode,), daemon=True, name=f"longtake-{name}"
+    )
+    thread.start()
+    return thread
+
+
+def _hand_on(items: Iterable[T], give: Callable[[T], None]) -> None:
+    iterator = iter(items)
+    try:
+        for item in iterator:
+            give(item)
+            del item  # its user alone decides how long it lives
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+
+
+class _Line(Generic[T]):
+    """Items on their way from one thread to another, until `stop` is set."""
+
+    def __init__(self, depth: int):
+        self.stop = threading.Event()
+        self._queue: Queue[tuple[str, Any]] = Queue(depth)
+
+    def fill(self, pour: Callable[[Callable[[T], None]], Any]) -> None:
+        """Put in what `pour` gives, then its end or its error."""
         try:
-            kind, value = queue.get(timeout=POLL)  # an endless wait would ignore Ctrl-C
-        except Empty:
-            continue
-        if kind == "error":
-            raise value
-        if kind == "end":
-            return
-        yield value
-        del value
+            pour(self._give)
+        except BaseException as error:  # noqa: BLE001 - raised where the items are used
+            self._put("error", error)
+        else:
+            self._put("end", None)
+
+    def items(self) -> Iterator[T]:
+        while True:
+            try:
+                kind, value = self._queue.get(timeout=POLL)  # an endless wait would ignore Ctrl-C
+            except Empty:
+                continue
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+            del value
+
+    def _give(self, item: T) -> None:
+        if not self._put("item", item):
+            raise Closed
+
+    def _put(self, kind: str, value: Any) -> bool:
+        while not self.stop.is_set():
+            try:
+                self._queue.put((kind, value), timeout=POLL)
+            except Full:
+                continue
+            return True
+        return False

@@ -7,6 +7,7 @@ queued again uses what is there and samples the rest, to the same bits.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from ...engine.container.publish import check_space, claim, writing_bytes
 from ...engine.files import discard, is_writable
 from ...engine.frames.composite import composited
+from ...engine.frames.prefetch import behind
 from ...engine.frames.stream import with_a_picture
 from ...engine.media.writer import write_video
 from ...engine.take.splice import spliced
@@ -101,8 +103,8 @@ def film_take(
         frames_made = pictures.passing(whole_pictures(recipe, stopped.streams(sampler)))
         chunks = counted(with_a_picture(frames_made))
         try:
-            sound = recipe.board.sound
-            write_video(path, chunks, size.fps, sound=sound, metadata=metadata, part=part)
+            write = partial(write_video, fps=size.fps, metadata=metadata, part=part)
+            behind(chunks, partial(write, path, sound=recipe.board.sound))
         except InputError:
             if stopped.by is None or frames:
                 raise

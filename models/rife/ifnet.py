@@ -226,7 +226,8 @@ def warp(sources: Tensor, flow: Tensor) -> Tensor:
     h, w = sources.shape[-2:]
     x = torch.linspace(-1, 1, w, device=flow.device).expand(h, w)
     y = torch.linspace(-1, 1, h, device=flow.device)[:, None].expand(h, w)
-    step = flow.new_tensor((2 / (w - 1), 2 / (h - 1))).view(2, 1, 1)
+    # Written on the device: numbers that are sent to it wait for all that is queued there.
+    step = torch.stack([flow.new_full((1, 1), 2 / (n - 1)) for n in (w, h)])
     grid = torch.addcmul(
         torch.stack((x, y)), rearrange(flow, "b (s xy) h w -> (b s) xy h w", s=2), step
     )

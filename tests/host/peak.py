@@ -1,6 +1,7 @@
 """How much memory a call takes, without making it: tensors on the meta device have sizes too."""
 
 import weakref
+from collections.abc import Iterable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,13 +13,16 @@ class Peak(TorchDispatchMode):
 
     Args:
         on: kind of device of those that count; None for any.
+        held: tensors that are there already, and may go meanwhile.
     """
 
-    def __init__(self, on: str | None = None):
+    def __init__(self, on: str | None = None, held: Iterable[torch.Tensor] = ()):
         super().__init__()
         self.on = on
         self.live = self.most = 0
         self.known = set()
+        for tensor in held:
+            self._count(tensor.untyped_storage())
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))

@@ -1,6 +1,7 @@
 """Takes and storyboards in graphs, with a tiny model of random weights."""
 
 import json
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,6 +123,35 @@ def test_a_take_of_one_colour_is_refused_and_leaves_no_file(take, host, windows,
     run = host.run(take, want=["save"])
     assert "all frames are one colour, 0, 0, 0 of 255" in run.error
     assert set(host.base.rglob("*.mp4")) == before
+
+
+def test_the_encoder_works_behind_the_decoder(take, host, windows, runs, monkeypatch):
+    """While x264 is at one frame, those after it are made."""
+    from longtake.host.take import long_take
+
+    ahead, decoded, real = [], [], long_take.write_video
+    stream = long_take.spliced
+
+    def counted(*given):
+        for chunk in stream(*given):
+            decoded.append(len(chunk))
+            yield chunk
+
+    def slow(path, chunks, *args, **how):
+        def watched():
+            for number, chunk in enumerate(chunks, start=1):
+                deadline = time.monotonic() + 5
+                while len(decoded) <= number < 7 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                ahead.append(len(decoded) - number)
+                yield chunk
+
+        real(path, watched(), *args, **how)
+
+    monkeypatch.setattr(long_take, "spliced", counted)
+    monkeypatch.setattr(long_take, "write_video", slow)
+    assert made(host, take).shape == (25, 48, 32, 3)
+    assert min(ahead[:6]) >= 1
 
 
 def test_cfg_0_is_what_the_checkpoint_was_trained_for(take, host, windows, runs):

@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 
-from longtake.engine.frames.prefetch import abandoned, prefetch
+from longtake.engine.frames.prefetch import abandoned, behind, prefetch
 
 
 def threads() -> set[str]:
@@ -133,3 +133,98 @@ def test_an_item_that_was_used_is_let_go_while_the_next_is_made():
     item = next(stream)
     del item
     assert next(stream) is True
+
+
+# What comes behind: the items are made here, and used in the thread
+
+
+def test_what_comes_behind_gets_the_items_in_their_order():
+    here = threading.current_thread()
+    made, used = [], []
+
+    def items():
+        for n in range(9):
+            made.append(threading.current_thread())
+            yield n
+
+    def use(stream):
+        used.append(threading.current_thread())
+        return list(stream)
+
+    with torch.inference_mode():
+        assert behind(items(), use) == list(range(9))
+    assert {*made} == {here} != {*used}
+
+
+def test_items_are_made_ahead_of_a_slow_user_but_not_without_bound():
+    made, let_go, counts = [], threading.Event(), []
+
+    def items():
+        for n in range(20):
+            made.append(n)
+            if n == 3:
+                let_go.set()
+            yield n
+
+    def use(stream):
+        next(stream)
+        assert let_go.wait(10)
+        time.sleep(0.1)
+        counts.append(len(made))
+        return sum(1 for _ in stream)
+
+    assert behind(items(), use, depth=2) == 19
+    assert counts == [4]  # one used, two waiting, one in the making
+
+
+def test_what_the_items_raise_ends_the_user_first():
+    seen = []
+
+    def items():
+        yield 1
+        raise ValueError("no more")
+
+    def use(stream):
+        try:
+            return list(stream)
+        except ValueError:
+            seen.append("the user")
+            raise
+
+    with pytest.raises(ValueError, match="no more"):
+        behind(items(), use)
+    assert seen == ["the user"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_user_that_ends_early_ends_the_items(fails):
+    closed = []
+
+    def items():
+        try:
+            yield from range(1000)
+        finally:
+            closed.append(True)
+
+    def use(stream):
+        first = next(stream)
+        if fails:
+            raise OSError("disk full")
+        return first
+
+    if fails:
+        with pytest.raises(OSError, match="disk full"):
+            behind(items(), use)
+    else:
+        assert behind(items(), use) == 0
+    assert closed == [True]
+    assert "longtake-behind" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_user_has_the_callers_inference_mode_and_variables():
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(7)
+    for mode in (True, False):
+        with torch.inference_mode(mode):
+            found = behind([1], lambda _: (torch.is_inference_mode_enabled(), variable.get()))
+        assert found == (mode, 7)

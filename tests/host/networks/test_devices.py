@@ -15,7 +15,7 @@ from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.dit import Segment, WanDiT
 from longtake.models.wan.vae import WanVAE
 from tests import fake_card as fake
-from tests.fake_card import Copies, card, fake_card, moved, there
+from tests.fake_card import Copies, Products, Stops, Turns, card, fake_card, moved, there
 from tests.host.conftest import DIT, DITS, TEXT, VAE
 from tests.host.peak import Limit, Peak
 from tests.models.tiny import VAE_21, VAE_22
@@ -102,6 +102,22 @@ def test_720p_is_decoded_in_as_many_tiles_as_memory_takes(pack, limit, tiles):
     assert decode_piece.tiles == tiles
 
 
+class Sent(TorchDispatchMode):
+    """Lists the tensors that go from one device to another, scalars left out."""
+
+    def __init__(self, sent: list):
+        super().__init__()
+        self.sent = sent
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        x = args[0] if args else None
+        crossing = isinstance(x, torch.Tensor) and isinstance(out, torch.Tensor)
+        if crossing and x.ndim and x.device != out.device:
+            self.sent.append(out)
+        return out
+
+
 class Layouts(TorchDispatchMode):
     """Counts convolutions by whether what they read lies channels last.
 
@@ -136,6 +152,51 @@ def test_convolutions_read_channels_last(config):
     assert seen.first <= 0.2 * (seen.first + seen.last), (seen.first, seen.last)
 
 
+@pytest.mark.parametrize("config", [VAE_21, VAE_22], ids=["2.1", "2.2"])
+def test_a_piece_uses_up_what_it_is_handed(config):
+    """What is remembered of the pieces before is there twice for no longer than a layer takes."""
+    network = moved(WanVAE(config, device="meta", dtype=torch.bfloat16))
+    latent = there(1, config.latent_channels, 1, 3, 5)
+    _, state = network.decode_piece(latent, None)
+    _, state = network.decode_piece(latent, state)
+    size = sum(part.numel() * part.element_size() for part in state)
+    with Peak(on=card().type) as fresh:
+        kept = [*state]
+        network.decode_piece(latent, [*kept])  # of which somebody holds on to the parts
+    del kept
+    with Peak(on=card().type, held=state) as peak:
+        network.decode_piece(latent, state)
+    assert peak.most < 0.9 * (fresh.most + size)
+
+
+def test_frames_are_turned_round_on_the_card(monkeypatch):
+    """And not by the CPU, after they have come."""
+    monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
+    with Turns() as turns:
+        frames = to_bytes(there(1, 3, 4, 16, 24))
+        network = lambda pairs, times: pairs[:, 0]  # noqa: E731
+        draw = TiledInterpolator(network, 1, card(), None, 32)
+        first, second = torch.zeros(2, 16, 24, 3, dtype=torch.uint8)
+        drawn = draw([Inbetween(first, second, 0.3)])
+    assert frames.is_contiguous()
+    assert drawn.is_contiguous()
+    assert turns.bytes["cpu"] == 0
+    assert turns.bytes[card().type] >= 4 * 16 * 24 * 3
+
+
+def test_a_batch_between_frames_waits_once_for_the_card(monkeypatch):
+    """For what comes back: numbers that the network needs are made there."""
+    monkeypatch.setattr("longtake.models.rife.ifnet.is_fast", lambda step: ANSWER)
+    monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
+    network = moved(IFNet(RifeConfig(), device="meta", dtype=torch.float32))
+    draw = TiledInterpolator(network, 64, card(), 128, 32)
+    first, second = torch.zeros(2, 70, 170, 3, dtype=torch.uint8)
+    sent = []
+    with Sent(sent):
+        draw([Inbetween(first, second, 0.3), Inbetween(first, second, 0.6)])
+    assert [x.ndim for x in sent] == [4, 4]  # all frames there, and all back
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("tile", [None, 128])
 def test_frames_between_go_and_come_as_bytes(dtype, tile, monkeypatch):
@@ -147,8 +208,7 @@ def test_frames_between_go_and_come_as_bytes(dtype, tile, monkeypatch):
     with Copies() as copies:
         frames = draw([Inbetween(first, second, 0.3), Inbetween(first, second, 0.6)])
     assert (frames.device.type, frames.dtype, frames.shape) == ("cpu", torch.uint8, (2, 70, 170, 3))
-    ramps = 4 * 70 * 128 * 2 if tile else 0  # weights of two tiles
-    assert copies.bytes == (2 * 2 + 2) * 70 * 170 * 3 + ramps
+    assert copies.bytes == (2 + 2) * 70 * 170 * 3  # two are drawn between the same two
 
 
 def test_decoded_frames_come_back_as_bytes(monkeypatch):
@@ -207,6 +267,36 @@ def test_a_step_as_core_asks_for_it(pack, kind, whole, monkeypatch):
     x, sigma = there(1, *SHAPE[1:], dtype=torch.float32), there(1, dtype=torch.float32)
     conds = conditioned(model, frame_rate=16.0, **given)
     is_there(model.apply_model(x, sigma, transformer_options={}, **conds), x.shape, x.dtype)
+
+
+def test_a_step_waits_for_nothing_but_whether_prompts_are_the_same(pack, monkeypatch):
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    monkeypatch.setattr(pack.forward, "optimized_attention", attention_pytorch)
+    model = model_there(pack, DIT)
+    model.diffusion_model.texts.open()
+    x, sigma = there(2, *SHAPE[1:], dtype=torch.float32), there(2, dtype=torch.float32)
+    conds = {"c_crossattn": there(2, 5, DIT.text_width, dtype=torch.float32)}
+    model.apply_model(x[:1], sigma[:1], c_crossattn=conds["c_crossattn"][:1],
+                      transformer_options={})  # fmt: skip
+    with Stops() as stops:
+        model.apply_model(x, sigma, transformer_options={}, **conds)
+    assert stops.asked == {"equal": 1 + 2}  # two prompts; answered that all differ
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_every_product_reads_what_the_network_computes_in(dtype):
+    """One in float32 would take eight times as long on a card."""
+    transformer = moved(WanDiT(DIT, device="meta", dtype=dtype))
+    vae = moved(WanVAE(VAE, device="meta", dtype=dtype))
+    level = there(2, 3, dtype=torch.float32)
+    with Products() as products:
+        text = transformer.read_text(there(2, 5, DIT.text_width, dtype=dtype))
+        is_there(transformer(there(*SHAPE, dtype=dtype), level, text), SHAPE, dtype)
+        vae.decode_piece(there(1, VAE.latent_channels, 2, 3, 5, dtype=dtype), None)
+        vae.encode_piece(there(1, 3, 1, 3 * 8, 5 * 8, dtype=dtype), None)
+    assert set(products.read) == {dtype}
+    assert products.read.total() > 40
 
 
 class Guider:
