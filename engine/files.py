@@ -54,7 +54,7 @@ def append_line(file: Path, line: bytes) -> None:
         OSError: if it cannot be written.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    handle = os.open(file, flags, 0o600)
+    handle = patiently(lambda: os.open(file, flags, 0o600))
     try:
         with _locked(handle):
             size = os.lseek(handle, 0, os.SEEK_END)

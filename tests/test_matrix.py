@@ -1,10 +1,12 @@
 """matrix.py, without network: what is installed, what is run, what the table says."""
 
+import re
 import sys
 from collections import Counter
 
 import pytest
 
+import environment
 import matrix
 from headless import Stop
 
@@ -38,6 +40,13 @@ def test_the_lower_bounds_are_those_of_the_requirements():
     assert len(matrix.sets()[matrix.OLDEST]) == 5
     assert matrix.sets()["av-14.2.0"] == ["av==14.2.0"]
     assert "av" in matrix.sets()[matrix.NEWEST]
+
+
+def test_every_column_is_run_where_changes_are_tested():
+    text = (environment.ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    listed = re.search(r"^ +set: \[(.*)\]$", text, re.MULTILINE)[1].split(", ")
+    alone = re.findall(r"^ +- set: (.*)$", text, re.MULTILINE)
+    assert {*listed, *alone} == {*matrix.sets()} - {"installed"}
 
 
 def test_packages_are_installed_once(tmp_path, monkeypatch):

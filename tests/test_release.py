@@ -61,6 +61,18 @@ def test_everything_names_one_address():
         assert found == {ADDRESS}, file
 
 
+def test_who_is_sent_to_pip_is_told_for_which_python_and_which_versions():
+    extra = " ".join(
+        f'"{one}"' for one in PROJECT["project"]["optional-dependencies"]["credentials"]
+    )
+    for file in (ROOT / "README.md", *(ROOT / "web" / "docs").glob("*.md")):
+        for before, packages in re.findall(
+            r"([^\s`(]+ -m )?pip\s+install ([^`\n]+)", file.read_text(encoding="utf-8")
+        ):
+            assert before in ("python -m ", r".\python_embeded\python.exe -m "), file
+            assert packages in (extra, "av"), file
+
+
 def test_what_is_left_out_is_there():
     assert all((ROOT / path).exists() for path in ignored())
     assert not any("*" in line for line in IGNORED.read_text().splitlines()), (

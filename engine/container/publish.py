@@ -80,7 +80,7 @@ def publish(whole: Path, path: Path, finish: Finish | None = None) -> None:
 
 
 def _flush(file: Path) -> None:
-    with file.open("r+b") as opened:
+    with patiently(lambda: file.open("r+b")) as opened:
         os.fsync(opened.fileno())
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..container.formats import Format, Quality, encoder_of
 from ..container.verify import incomplete
+from ..files import patiently
 
 Frames = Callable[[], Iterator[NDArray[np.uint8]]]
 """Gives the frames, (h, w, 3) each, from the first one at each call."""
@@ -149,7 +150,7 @@ def _embed(path: Path, metadata: Mapping[str, str]) -> None:
     chunk = b"EXIF" + len(data).to_bytes(4, "little") + data + b"\0" * (len(data) % 2)
     with Image.open(path) as picture:
         width, height = picture.size
-    with path.open("r+b") as file:
+    with patiently(lambda: path.open("r+b")) as file:
         whole = file.read()
         if whole[12:16] != b"VP8X":  # of a clip that does not move libwebp makes a plain picture
             sides = (side.to_bytes(3, "little") for side in (width - 1, height - 1))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...engine.files import patiently
 from ...engine.media.reader import media_facts, read_frames
 from ...engine.policy.frames import Detector, frames_to_look_at, seen_in
 from ...engine.policy.rules import Verdict
@@ -70,4 +71,4 @@ def _withhold(file: Path) -> None:
     folder = owners_folder() / "withheld"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{secrets.token_hex(8)}{file.suffix}"
-    shutil.move(file, folder / name)  # it may be on another disk
+    patiently(lambda: shutil.move(file, folder / name))  # it may be on another disk

@@ -1,7 +1,9 @@
 """The gate in the test's process: its modes, its log, files before their names, and its absence."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -116,11 +118,20 @@ def colours(graph, colour: int):
 
 @pytest.mark.parametrize("mode", ["log", "refuse", "withhold"])
 def test_frames_are_looked_at_before_a_file_has_its_name(
-    graph, host, gate, nudenet, tmp_path, mode
+    graph, host, gate, nudenet, tmp_path, monkeypatch, mode
 ):
     from longtake.host.comfyui import owner
     from longtake.host.policy.frames import FramesGate
 
+    held, move = [PermissionError(errno.EACCES, "held")] * 3, shutil.move
+
+    def patient_move(*names):
+        if held:
+            raise held.pop()
+        return move(*names)
+
+    monkeypatch.setattr("longtake.engine.files.PAUSE", 0)
+    monkeypatch.setattr(shutil, "move", patient_move)
     folder = host.base / "output" / "looked"
     owner.FILE_CHECKS.append(FramesGate(gate(mode=mode, frames={})))
     try:

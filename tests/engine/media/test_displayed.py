@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from longtake.engine.container.formats import FORMATS
+from longtake.engine.media import displayed
 from longtake.engine.media.reader import media_facts, read_frames
 from longtake.engine.media.tone import BT2020, ColourSpace, as_sdr
 from longtake.engine.media.writer import copy_video, write_video
@@ -50,6 +51,27 @@ def test_wide_colours_are_those_of_an_ordinary_screen(tmp_path, transfer, name):
     expected = as_sdr(greys, ColourSpace(name, BT2020))[:, 0, 0].int()
     shown = frames(path)[:, 16, 32].astype(int)
     assert np.abs(shown - expected.numpy()[:, None]).max() <= 2
+
+
+def test_two_matrices_are_named_since_older_pyavs_look_at_neither_where_they_are_equal(
+    monkeypatch,
+):
+    asked, real = [], displayed.VideoReformatter
+
+    class Older:
+        def reformat(self, frame, *sizes, src_colorspace=None, dst_colorspace=None, **more):
+            unsaid = int(frame.colorspace)  # as PyAV up to 16.1 takes what it is not given
+            pair = [unsaid if n is None else n for n in (src_colorspace, dst_colorspace)]
+            asked.append(tuple(map(int, pair)))
+            return real().reformat(frame, *sizes, **more)
+
+    monkeypatch.setattr(displayed, "VideoReformatter", Older)
+    for matrix in displayed.MATRICES:
+        frame = av.VideoFrame(58, 34, "yuv420p")
+        frame.colorspace = matrix
+        displayed.displayed(frame, displayed.Look((58, 34)), "a.mp4")
+    assert [source for source, _ in asked] == list(displayed.MATRICES.values())
+    assert all(source != target for source, target in asked)
 
 
 def test_what_is_changed_is_told(tmp_path):
