@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from ..heap import give_back_holes
+
 T, R = TypeVar("T"), TypeVar("R")
 POLL = 0.05  # seconds between looks whether the other side has ended
 STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
@@ -62,7 +64,7 @@ def poured(pour: Callable[[Callable[[T], None]], Any], depth: int = 2) -> Iterat
         yield from line.items()
     finally:
         line.stop.set()
-        thread.join()
+        _end(thread)
 
 
 def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) -> R:
@@ -92,7 +94,7 @@ def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) 
 
     thread = _started(contextvars.copy_context(), "behind", work)
     line.fill(partial(_hand_on, items))
-    thread.join()
+    _end(thread)
     result, error = ended[0]
     if error is not None:
         raise error
@@ -112,6 +114,12 @@ def _started(context: contextvars.Context, name: str, work: Callable[[], None]) 
     )
     thread.start()
     return thread
+
+
+def _end(thread: threading.Thread) -> None:
+    thread.join()
+    if not STOPS.get():  # of stages within stages the outermost ends last
+        give_back_holes()
 
 
 def _hand_on(items: Iterable[T], give: Callable[[T], None]) -> None:

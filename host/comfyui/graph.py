@@ -1,18 +1,22 @@
 """The graph at hand: while it is queued, in the names of files, and embedded in them."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 from comfy.cli_args import args
-from server import PromptServer
+from server import PromptServer, web
 
 from ...models.errors import InputError
 
 VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
 NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
 MAX_VALUE = 40  # bytes
+PATHS = ("/prompt", "/api/prompt")
+OURS = "custom_validation_failed"  # what `validate_inputs` of a node said
 NOTE = "is_changed"  # where the host keeps a node's fingerprint, in the graph itself
 
 _queued: ContextVar[Mapping | None] = ContextVar("longtake_queued", default=None)
@@ -23,6 +27,49 @@ def watch_queue() -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None and _on_queued not in server.on_prompt_handlers:
         server.add_on_prompt_handler(_on_queued)
+        server.app.middlewares.append(tell_once)
+
+
+@web.middleware
+async def tell_once(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+    """A middleware of aiohttp: each fault of a node of ours is told once where a graph is queued.
+
+    ComfyUI repeats what a node's `validate_inputs` said under each input that it looks at.
+    """
+    response = await handler(request)
+    if request.method != "POST" or request.path not in PATHS or response.status not in (200, 400):
+        return response  # 200: some of the graph's ends can be reached
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # not as ComfyUI answers
+        answer = json.loads(response.body)
+        for node in answer["node_errors"].values():
+            if node["class_type"].startswith("Longtake"):
+                node["errors"] = list(told_once(node["errors"]))
+        return web.json_response(answer, status=response.status)
+    return response
+
+
+def told_once(errors: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of ComfyUI's errors of a node each fault once, under the input that it names first."""
+    known = {_input_of(error) for error in errors if error["type"] != OURS}
+    said: dict[str, list[dict[str, Any]]] = {}
+    for error in errors:
+        if error["type"] != OURS:
+            yield error
+        else:
+            said.setdefault(error["details"].partition(" - ")[2], []).append(error)
+    for text, alike in said.items():
+        error = min(alike, key=lambda one: _place_of(_input_of(one), text))
+        if _input_of(error) not in known:  # else ComfyUI has said that it is of another type
+            yield error
+
+
+def _input_of(error: Mapping[str, Any]) -> str:
+    return error["extra_info"].get("input_name", "")
+
+
+def _place_of(name: str, text: str) -> int:
+    found = re.search(rf"\b{re.escape(name)}\b", text)
+    return found.start() if found else len(text)
 
 
 def queued_graph() -> Mapping[str, Mapping[str, Any]] | None:

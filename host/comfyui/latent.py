@@ -66,7 +66,7 @@ def to_canvas(
         if stamps is not None and stamps.get(name) != stamp:
             del facts[name]
             notes.append(CHANGED[name])
-    if "kept" in facts and not still_kept(facts["kept"], latents, grid):
+    if codec and "kept" in facts and not still_kept(facts["kept"], latents, grid):
         del facts["kept"]
         notes.append(CHANGED["kept"])
     sound = track_of(latent, latents, grid, facts.get("fps"), masked)

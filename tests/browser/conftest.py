@@ -1,5 +1,6 @@
 """ComfyUI's pages in the Chromium of this machine; without one these tests are skipped, loudly."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,6 +72,9 @@ class Page:
         self.mouse, self.keyboard = self._page.mouse, self._page.keyboard
         self._page.on("console", self._heard)
         self._page.on("pageerror", lambda error: self.errors.append(str(error)))
+        # Playwright catches choosers of files while somebody listens. Where that begins with a
+        # click, a busy page handles the click first, and nobody hears of its chooser.
+        self._page.on("filechooser", lambda chooser: None)
         self._page.goto(f"http://{server.address}/")
         self._page.wait_for_function(READY, timeout=120_000)
 
@@ -95,10 +99,19 @@ class Page:
     def settle(self) -> None:
         """Wait until two frames a while apart show nodes of the same sizes."""
         look = "() => JSON.stringify(app.graph.nodes.map((node) => [...node.pos, ...node.size]))"
-        before, now = None, self.ask(look)
+        before, now = None, self.drawn(look)
         while before != now:
             self._page.wait_for_timeout(250)
-            before, now = now, self.ask(look)
+            before, now = now, self.drawn(look)
+
+    def drawn(self, script: str) -> Any:
+        """What a JavaScript function returns once the graph is drawn as it is now.
+
+        Only then has the page places of widgets, and nodes that a click can hit.
+        """
+        begun = self.ask("() => { app.canvas.setDirty(true, true); return app.canvas.frame; }")
+        self.wait("(begun) => app.canvas.frame > begun", begun)
+        return self.ask(script)
 
     def pause(self, milliseconds: int) -> None:
         self._page.wait_for_timeout(milliseconds)
@@ -123,6 +136,17 @@ class Page:
                     self._page.mouse.click(*place)
                 choosing.value.set_files(file)
         self._page.wait_for_timeout(300)
+
+    @contextlib.contextmanager
+    def slowed(self, times: int) -> Iterator[None]:
+        """The page at a fraction of its speed, as on a machine that does much else."""
+        session = self._page.context.new_cdp_session(self._page)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": times})
+        try:
+            yield
+        finally:
+            session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+            session.detach()
 
     def close(self) -> None:
         self._page.close()

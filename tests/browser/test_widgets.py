@@ -134,7 +134,9 @@ def test_a_song_is_uploaded_by_the_button_of_load_audio(empty, tmp_path):
     song = sound_written(tmp_path / f"song_{secrets.token_hex(4)}.wav", "pcm_s16le")
     node = empty.ask(PLACE, ["LongtakeLoadAudio", [400, 200]])
     empty.settle()
-    empty.upload(node, empty.ask(PLACE_OF, [node, "upload"]), song)
+    place = empty.ask(PLACE_OF, [node, "upload"])
+    with empty.slowed(20):
+        empty.upload(node, place, song)
     sent = empty.ask("async () => (await app.graphToPrompt()).output")[node]["inputs"]
     assert {**sent, "audioUI": ""} == {"audio": song.name, "start": 0, "seconds": 0, "audioUI": ""}
     assert not [error for error in empty.errors if "400" not in error]  # of a file without a name

@@ -1,9 +1,13 @@
 """The graph at hand: in names of files, in files, and while it is queued."""
 
+import contextlib
 import importlib
+import json
+import urllib.error
 
 import pytest
 
+from headless import DIRECT
 from longtake.models.errors import InputError
 
 GRAPH = {
@@ -88,3 +92,62 @@ def test_a_name_made_of_values_is_checked_with_the_graph(host, queue):
         queue({"prompt": prompt})
         refusal = host.refusal(prompt)
         assert (refusal is None) if why is None else why in refusal
+
+
+SOURCES = {  # of what is connected to the nodes that are looked at
+    "VIDEO": ("CreateVideo", {"images": ["IMAGE", 0], "fps": 24.0}),
+    "IMAGE": ("EmptyImage", {"width": 64, "height": 64, "batch_size": 1, "color": 0}),
+    "MASK": ("SolidMask", {"value": 1.0, "width": 64, "height": 64}),
+    "LATENT": ("EmptyLatentImage", {"width": 64, "height": 64, "batch_size": 1}),
+    "VAE": ("LongtakeLoadVAE", {"file": "nano (built in)", "dtype": "auto"}),
+    "CLIP": ("LongtakeLoadTextEncoder", {"file": "nano (built in)"}),
+}
+END = {"end": {"class_type": "PreviewAny", "inputs": {"source": ["MASK", 0]}}}
+FAULTY = [  # a node, its one fault, and the input under which that is told
+    ("LongtakeLoadModel", {"file": "gone.safetensors"}, "file"),
+    ("LongtakeLoadModel", {"family": "wan9"}, "family"),
+    ("LongtakeCanvas", {"aspect": "13:1", "megapixels": 0.4}, "aspect"),
+    ("LongtakeCanvas", {"width": 101}, "width"),
+    ("LongtakeInterpolate", {"dtype": "int3"}, "dtype"),
+    ("LongtakeSaveVideo", {"format": "mp5"}, "format"),
+    ("LongtakeRegion", {"end": "late"}, "end"),
+    ("LongtakeRegion", {"end": -3.0}, "end"),
+    ("LongtakeStoryboard", {"text": "[0s a ball", "seconds": 4.0}, "text"),
+    ("LongtakeExpandPrompt", {"family": "gpt"}, "family"),
+]
+
+
+def faulty(known: dict) -> dict:
+    """A graph with each of FAULTY, all else in order, and each looked at by a node at its end."""
+    graph = {
+        name: {"class_type": kind, "inputs": values} for name, (kind, values) in SOURCES.items()
+    }
+    for number, (kind, faults, _) in enumerate(FAULTY):
+        inputs = {}
+        for name, (type_, *more) in known[kind]["input"]["required"].items():
+            options = more[0] if more else {}
+            choices = type_ if isinstance(type_, list) else options.get("options", [None])
+            plain = options.get("default", choices[0])
+            inputs[name] = [type_.partition(",")[0], 0] if plain is None else plain
+        graph[f"faulty {number}"] = {"class_type": kind, "inputs": inputs | faults}
+        end = {"class_type": "PreviewAny", "inputs": {"source": [f"faulty {number}", 0]}}
+        graph[f"end {number}"] = end
+    return graph
+
+
+@pytest.mark.parametrize(("path", "good"), [("/prompt", {}), ("/api/prompt", END)])
+def test_each_fault_of_a_graph_is_told_once_and_under_one_input(server, path, good):
+    """Where one of its ends can be reached, the graph is queued, and the others are told of."""
+    body = json.dumps({"prompt": faulty(server.ask("/object_info")) | good}).encode()
+    with contextlib.ExitStack() as stack:
+        try:
+            answer = stack.enter_context(DIRECT.open(f"http://{server.address}{path}", body))
+        except urllib.error.HTTPError as refusal:
+            answer = stack.enter_context(refusal)
+        told = json.loads(answer.read())["node_errors"]
+    assert answer.status == (200 if good else 400)
+    for number, (kind, faults, name) in enumerate(FAULTY):
+        errors = told.pop(f"faulty {number}")["errors"]
+        found = [error["extra_info"]["input_name"] for error in errors]
+        assert found == [name], (kind, faults, errors)
+    assert not told

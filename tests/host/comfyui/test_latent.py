@@ -39,8 +39,10 @@ def test_there_and_back(pack):
     assert (back.fps, back.skip, back.plan, back.strength, back.pins) == (8, 5, (), None, None)
 
 
-def test_every_fact_travels(pack):
-    area = Area(torch.zeros(1, 8 * H, 8 * W, dtype=torch.uint8), range(9))
+@pytest.mark.parametrize("cell", [8, 16])
+def test_every_fact_travels(pack, cell):
+    """Without a VAE nobody knows how many pixels a cell of the latents is: nothing is doubted."""
+    area = Area(torch.zeros(1, cell * H, cell * W, dtype=torch.uint8), range(9))
     facts = {
         "fps": Fraction(8),
         "pins": Pins(None),
