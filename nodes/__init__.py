@@ -10,7 +10,6 @@ from comfy_api.latest import ComfyExtension, io
 from ..host.comfyui.graph import watch_queue
 from ..host.comfyui.media_folders import put_samples
 from ..host.comfyui.offers import offer_replacements
-from ..host.comfyui.owner import policy_choice
 from .inputs.sockets import guarded
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
@@ -112,8 +111,4 @@ class Extension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         put_samples()  # older hosts do not call on_load
         watch_queue()
-        if (choice := policy_choice()) is not None:
-            from ..host.policy.put_up import put_up_gate  # which most servers never import
-
-            put_up_gate(choice)
         return NODES

@@ -73,13 +73,18 @@ class Rules:
         self._may_be_named = {*words["movements"], *words["long_dead"]}
         self._patterns = policy.patterns
 
-    def broken_by(self, texts: Iterable[str]) -> Verdict | None:
-        """The first rule that one of the texts breaks, or all of them together."""
-        texts = list(texts)
-        if sum(map(len, texts)) > LONGEST:
+    def broken_by(self, texts: Iterable[str], unwanted: Iterable[str] = ()) -> Verdict | None:
+        """The first rule that one of the texts breaks, or all of them together.
+
+        Args:
+            unwanted: texts that say what shall not be seen. Only words that mean the abuse of
+                minors by themselves are no less forbidden there.
+        """
+        texts, unwanted = list(texts), list(unwanted)
+        if sum(map(len, (*texts, *unwanted))) > LONGEST:
             return Verdict(TOO_LONG)
         found = [self._looked_at(text) for text in texts]
-        if self._harms_minors(found):
+        if self._harms_minors(found) or self._names_abuse(map(self._looked_at, unwanted)):
             return Verdict(MINORS, always=True)
         for text, cleared in found:
             for rule, pattern in self._lists.items():
@@ -98,9 +103,9 @@ class Rules:
 
     def _harms_minors(self, found: list[tuple[str, list[str]]]) -> bool:
         """Whether minors and sexual content come together, in one text or over several."""
-        cleared = [form for _, of_one in found for form in of_one]
-        if any(map(self._alone.search, cleared)):
+        if self._names_abuse(found):
             return True
+        cleared = [form for _, of_one in found for form in of_one]
         young = [self._is_young(text, of_one) for text, of_one in found]
         if any(young) and any(map(self._explicit.search, cleared)):
             return True
@@ -108,6 +113,10 @@ class Rules:
             is_young and any(map(self._suggestive.search, of_one))
             for is_young, (_, of_one) in zip(young, found, strict=True)
         )
+
+    def _names_abuse(self, found: Iterable[tuple[str, list[str]]]) -> bool:
+        """Whether a word for sexual content with minors is among them."""
+        return any(self._alone.search(form) for _, of_one in found for form in of_one)
 
     def _is_young(self, text: str, cleared: list[str]) -> bool:
         aged = AGE.search(plain_letters(text)) or any(map(FOLDED_AGE.search, cleared))

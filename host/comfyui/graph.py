@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from comfy.cli_args import args
+from comfy_execution.utils import get_executing_context
 from server import PromptServer, web
 
 from ...models.errors import InputError
@@ -75,6 +76,22 @@ def _place_of(name: str, text: str) -> int:
 def queued_graph() -> Mapping[str, Mapping[str, Any]] | None:
     """The graph, in API form, whose inputs are being validated; None if it came another way."""
     return _queued.get()
+
+
+def running_node() -> tuple[Mapping[str, Mapping[str, Any]] | None, str]:
+    """The graph, in API form, whose node is being executed, and that node's key in it.
+
+    None and "" where the host does not say: outside of its server, or in a node that another node
+    has put in.
+    """
+    context, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    queue = getattr(server, "prompt_queue", None)
+    if context is None or queue is None:
+        return None, ""
+    for item in list(getattr(queue, "currently_running", {}).values()):
+        if item[1] == context.prompt_id and context.node_id in item[2]:
+            return item[2], context.node_id
+    return None, ""
 
 
 def fill_in_values(prefix: str, graph: Mapping[str, Mapping[str, Any]] | None) -> str:

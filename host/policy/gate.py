@@ -8,7 +8,9 @@ from ...engine.policy import audit
 from ...engine.policy.policy import LOG, OFF, WITHHOLD, Policy, read_policy
 from ...engine.policy.rules import Rules, Verdict
 from ...models.errors import ConfigError, InputError
+from ..comfyui.graph import running_node
 from ..comfyui.owner import owners_folder
+from .negatives import Wiring
 
 BROKEN = "broken policy"
 log = logging.getLogger(__name__)
@@ -44,17 +46,22 @@ class Gate:
         log.warning("Longtake: the owner's policy is in force (mode: %s).", gate.policy.mode)
         return gate
 
-    def refusal(self, texts: Iterable[str], where: str) -> str | None:
+    def refusal(self, texts: Iterable[str], where: str, unwanted: Iterable[str] = ()) -> str | None:
         """Why texts are refused, in a line that names the rule and no word; None if they are not.
 
         What breaks a rule is written into the audit log in either case.
+
+        Args:
+            where: they were found.
+            unwanted: texts that are negative prompts and nothing else.
         """
         if self.problem:
             return f"this server refuses every prompt until its owner mends its policy: {BROKEN}."
-        texts = list(texts)
-        verdict = self._rules.broken_by(texts)
+        texts, unwanted = list(texts), list(unwanted)
+        verdict = self._rules.broken_by(texts, unwanted)
         if verdict is None:
             return None
+        texts += unwanted
         stays = self.policy.mode != LOG or verdict.always
         self.note(verdict, audit.hash_of(texts), where, "refused" if stays else "logged")
         return words_of(verdict.rule) if stays else None
@@ -63,9 +70,15 @@ class Gate:
         """Whether a text alone breaks a rule. Nothing is noted."""
         return bool(self._rules and self._rules.broken_by([text]))
 
-    def check_text(self, text: str, where: str) -> None:
-        """Raises InputError for a text that a node was given and the policy does not allow."""
-        if why := self.refusal([text], where):
+    def check_text(self, text: str, where: str, name: str = "") -> None:
+        """Raises InputError for a text that a node was given and the policy does not allow.
+
+        Args:
+            where: the node's class. name: of its input.
+        """
+        graph, node = running_node()
+        unwanted = graph is not None and Wiring(graph).is_negative(node, name)
+        if why := self.refusal(*(((), where, [text]) if unwanted else ([text], where))):
             raise InputError(why)
 
     def note(self, verdict: Verdict, what: str, where: str, done: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import server  # ComfyUI's
 
+from ..comfyui.owner import PROMPT_PATHS
 from .gate import BROKEN, Gate
+from .negatives import Wiring
 
-PATHS = ("/prompt", "/api/prompt")
 NOT_ASKED = {  # by how deep they are: of what is posted, and of a node
     0: {"extra_data", "client_id", "prompt_id"},
     2: {"_meta", "class_type"},
@@ -31,7 +32,7 @@ def middleware_of(gate: Gate) -> Callable[[Any, Handler], Awaitable[Any]]:
 
     async def guard(request: Any, handler: Handler) -> Any:
         route = getattr(request.match_info.route, "resource", None)
-        if request.method != "POST" or getattr(route, "canonical", None) not in PATHS:
+        if request.method != "POST" or getattr(route, "canonical", None) not in PROMPT_PATHS:
             return await handler(request)
         try:
             refused = answer(gate, await request.json())
@@ -47,12 +48,23 @@ def middleware_of(gate: Gate) -> Callable[[Any, Handler], Awaitable[Any]]:
 
 def answer(gate: Gate, posted: Any) -> dict[str, Any] | None:
     """What ComfyUI's page is answered in place of a prompt's number; None if nothing is wrong."""
-    found = list(texts_in(posted))
-    why = gate.refusal([one.text for one in found], "prompt")
+    known = posted.get("prompt") if isinstance(posted, dict) else None
+    asked, unwanted = _sorted_by_use(list(texts_in(posted)), known)
+    why = gate.refusal([one.text for one in asked], "prompt", [one.text for one in unwanted])
     if why is None:
         return None
-    known = posted.get("prompt") if isinstance(posted, dict) else None
-    return _body(why, known if isinstance(known, dict) else None, _to_blame(gate, found))
+    return _body(why, known if isinstance(known, dict) else None, _to_blame(gate, asked))
+
+
+def _sorted_by_use(
+    found: list[PostedText], graph: Any
+) -> tuple[list[PostedText], list[PostedText]]:
+    """Texts of what shall be seen, or may be; and those that are negative prompts alone."""
+    wiring = Wiring(graph)
+    rows: tuple[list[PostedText], list[PostedText]] = [], []
+    for one in found:
+        rows[wiring.holds(one.node, one.input, one.text)].append(one)
+    return rows
 
 
 def _to_blame(gate: Gate, found: list[PostedText]) -> PostedText | None:

@@ -42,7 +42,7 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
                     check_socket(name, kinds, one)
                 if isinstance(one, str):
                     for check in TEXT_CHECKS:
-                        check(one, node.__name__)
+                        check(one, node.__name__, name)
         return execute(cls, *args, **more)
 
     node.execute = classmethod(looking)

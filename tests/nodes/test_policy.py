@@ -1,5 +1,6 @@
 """The gate in the test's process: its modes, its log, files before their names, and its absence."""
 
+import asyncio
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import longtake
 from environment import ROOT, comfyui_folder
 from longtake.models.errors import InputError
 
@@ -93,6 +95,62 @@ def test_every_node_of_ours_asks_the_gate(graph, host, gate):
             assert "(rule: violence)" in run.error
     finally:
         owner.TEXT_CHECKS.clear()
+
+
+@pytest.fixture
+def app(host, monkeypatch):
+    """A server's application, as far as the gate touches it."""
+    import server
+
+    app = types.SimpleNamespace(middlewares=[])
+    monkeypatch.setattr(
+        server.PromptServer, "instance", types.SimpleNamespace(app=app), raising=False
+    )
+    return app
+
+
+def asked(middleware, method: str = "POST", path: str = "/prompt") -> int:
+    """The status that a middleware answers a request with; 200 where it lets it through."""
+
+    async def handler(request):
+        return types.SimpleNamespace(status=200)
+
+    route = types.SimpleNamespace(resource=types.SimpleNamespace(canonical=path))
+    request = types.SimpleNamespace(method=method, match_info=types.SimpleNamespace(route=route))
+    return asyncio.run(middleware(request, handler)).status
+
+
+def test_a_gate_that_cannot_be_loaded_closes_the_server(app, monkeypatch, caplog):
+    monkeypatch.setenv("LONGTAKE_POLICY", "refuse")
+    monkeypatch.setitem(sys.modules, "longtake.host.policy.put_up", None)
+    asyncio.run(longtake.comfy_entrypoint())
+    (closed,) = app.middlewares
+    answers = [asked(closed), asked(closed, path="/api/prompt"), asked(closed, path="/queue")]
+    assert [*answers, asked(closed, "GET")] == [400, 400, 200, 200]
+    assert "every prompt is refused until Longtake is installed anew" in caplog.text
+
+
+def test_the_gate_is_up_before_any_node_is_loaded(app, monkeypatch):
+    from longtake.host.comfyui import owner
+
+    monkeypatch.setenv("LONGTAKE_POLICY", "refuse")
+    monkeypatch.setitem(sys.modules, "longtake.nodes", None)
+    try:
+        with pytest.raises(ImportError):
+            asyncio.run(longtake.comfy_entrypoint())
+        assert [one.__name__ for one in app.middlewares] == ["guard"]
+    finally:
+        owner.TEXT_CHECKS.clear()
+
+
+def test_without_a_server_a_gate_that_cannot_be_loaded_stops_the_pack(host, monkeypatch):
+    import server
+
+    monkeypatch.setattr(server.PromptServer, "instance", None, raising=False)
+    monkeypatch.setenv("LONGTAKE_POLICY", "refuse")
+    monkeypatch.setitem(sys.modules, "longtake.host.policy.put_up", None)
+    with pytest.raises(RuntimeError, match="could not be loaded"):
+        asyncio.run(longtake.comfy_entrypoint())
 
 
 @pytest.fixture

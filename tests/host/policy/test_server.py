@@ -196,6 +196,45 @@ def test_a_broken_policy_closes_the_gate(tmp_path, monkeypatch):
         assert "the policy has no 'peple'" in server.log.read_text()
 
 
+def graph_with_a_negative(unwanted: str) -> dict:
+    """The built-in model samples a frame; what is unwanted goes into `negative` alone."""
+    nano = {"file": "nano (built in)"}
+    nodes = graph("a small red ball on the grass")
+    more = {
+        "6": ("LongtakePrompt", {"clip": ["1", 0], "text": unwanted}),
+        "7": ("LongtakeLoadModel", {**nano, "dtype": "auto", "family": "auto"}),
+        "8": ("LongtakeLoadVAE", {**nano, "dtype": "auto"}),
+        "9": ("LongtakeCanvas", {"vae": ["8", 0], "seconds": 0.1, "fps": 8.0, "width": 32,
+                                 "height": 32, "batch_size": 1}),
+        "10": ("LongtakeSchedule", {"model": ["7", 0], "steps": 1, "shift": 0.0,
+                                    "curve": "linear", "denoise": 1.0}),
+        "11": ("LongtakeSample", {
+            "model": ["7", 0], "positive": ["2", 0], "negative": ["6", 0], "latent": ["9", 0],
+            "sigmas": ["10", 0], "seed": 1, "cfg": 4.0, "sampler": "euler",
+        }),
+        "3": ("PreviewAny", {"source": ["11", 0]}),
+    }  # fmt: skip
+    return nodes | {
+        key: {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+        for key, (kind, inputs) in more.items()
+    }
+
+
+def test_what_shall_not_be_seen_may_be_named_in_a_negative_prompt(guarded):
+    """At POST /prompt, and again at the node when it runs."""
+    run = guarded.run(graph_with_a_negative("nsfw, nude, watermark"))
+    assert run.error is None
+
+
+def test_the_same_words_are_refused_where_cfg_turns_them_into_the_prompt(guarded):
+    turned = graph_with_a_negative("nsfw, nude, watermark")
+    turned["11"]["inputs"]["cfg"] = 0.5
+    check_refused(guarded, {"prompt": turned})
+    both = graph_with_a_negative("nsfw, nude, watermark")
+    both["11"]["inputs"]["positive"] = ["6", 0]
+    check_refused(guarded, {"prompt": both})
+
+
 def test_without_a_policy_a_workflow_cannot_turn_it_on(server):
     off = {"policy": {"mode": "refuse"}, "LONGTAKE_POLICY": "refuse"}
     status, said = posted(server, {"prompt": graph("a nude statue"), **off, "extra_data": off})
