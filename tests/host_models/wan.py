@@ -28,6 +28,19 @@ def wan21() -> HostModel:
     return _wan21(in_dim=16)
 
 
+def wan21_vace() -> HostModel:
+    """WAN21_Vace: as `wan21`, with a context beside the video."""
+    from comfy.ldm.wan.vae import WanVAE
+    from comfy.supported_models import WAN21_Vace
+
+    config = WAN21_Vace(
+        {**SIZES, "in_dim": 16, "out_dim": 16, "model_type": "vace", "vace_layers": 1,
+         "vace_in_dim": 96}
+    )  # fmt: skip
+    vae = vae_of(WanVAE(dim=4, z_dim=16, **VAE_LAYOUT))
+    return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
+
+
 def wan21_from_an_image() -> HostModel:
     """One expert of I2V A14B: as `wan21`, with 20 channels more for an image and its mask."""
     return _wan21(in_dim=36)

@@ -26,6 +26,10 @@ TINY = {
         "wan22",
         {"LongTake": {**SMALL, "seconds": 1.5, "window": 21, "overlap": 5}},
     ),
+    "vace_control": (
+        "wan21_vace",
+        {"Canvas": {**SMALL, "seconds": 0.8}, "CameraPath": {**SMALL, "seconds": 0.8}},
+    ),
     "hunyuan_extend": (
         "hunyuan_video",
         {"Canvas": {**SMALL, "seconds": 0.8}, "ExtendVideo": {"seconds": 0.5}},
@@ -38,8 +42,9 @@ SECONDS = {
     "wan22_image_to_video": 13 / 16,
     "gguf_long_take": 37 / 24,
     "hunyuan_extend": 33 / 24,
+    "vace_control": 13 / 16,
 }
-RATES = {"ltx_long_take_with_sound": 25, "wan22_image_to_video": 16}
+RATES = {"ltx_long_take_with_sound": 25, "wan22_image_to_video": 16, "vace_control": 16}
 # what core's templates sample with: steps of its BasicScheduler "simple" at a shift, or levels
 LEVELS = {
     "h3_image_to_video": (6, 12),
@@ -48,11 +53,13 @@ LEVELS = {
     "wan22_image_to_video": (4, 5),
     "gguf_long_take": (20, 8),
     "hunyuan_extend": (20, 7),
+    "vace_control": (20, 8),
 }
 CANVASES = {  # frames of the templates' sizes, in latent frames, rows and columns
     "h3_image_to_video": (42, 48, 84),
     "wan22_image_to_video": (21, 80, 80),
     "hunyuan_extend": (19, 60, 106),
+    "vace_control": (21, 60, 104),
 }
 SLOTS = {"model": 0, "high": 0, "low": 0, "clip": 1, "vae": 2, "audio_vae": 3}  # by inputs' names
 

@@ -38,6 +38,7 @@ CARDS = {  # what stands on the card of a workflow that is not run here
     "wan22_image_to_video": "Wan 2.2\npicture to video,\n4 steps",
     "gguf_long_take": "GGUF\nlong take",
     "hunyuan_extend": "HunyuanVideo\na clip goes on",
+    "vace_control": "Wan 2.1 VACE\na clip is followed",
 }
 BESIDE = {"remember"}  # inputs that decide what is noted of a video, and not what it shows
 GROUND, INK = "#20262e", "#e8e4d8"
