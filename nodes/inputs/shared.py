@@ -1,21 +1,25 @@
 """Inputs and outputs that several nodes have."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
+from ...engine.canvas.picture import FITS
 from ...engine.canvas.timeline import LONGEST
 from ...engine.rates import MAX_RATE
 from ...host.comfyui.latent import to_latent
+from ...host.comfyui.media_folders import find_media, media_menu
 from ...host.comfyui.node_text import show_text
 from ...host.comfyui.offers import offered
 from ...host.sampling.experts import cfg_for
 from ...host.sampling.sample import SAMPLERS, Sampling
-from .kinds import Choice, Number, Whole
+from ...models.errors import InputError
+from .kinds import Choice, File, Number, Whole
 
 TIMELINE = "Longtake/Timeline"  # a category
 BASICS, VIDEO_TOOLS = "Basics", "Video Tools"  # headings of newer hosts' essential nodes
@@ -26,6 +30,8 @@ SAMPLER = Choice("sampler", SAMPLERS, default="euler")
 ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
 CLIP_FPS = Number("fps", 0.0, MAX_RATE, default=0.0, optional=True)
+FIT = Choice("fit", FITS, default="crop")
+NO_FILE = ""  # not a word: the browser would try to preview a file of that name
 
 
 def each_time() -> str:
@@ -45,6 +51,25 @@ def found_by(words: str, essentials: str | None = None) -> dict[str, Any]:
         essentials: the heading among their few essential nodes under which it stands.
     """
     return offered(io.Schema, search_aliases=words.split(", "), essentials_category=essentials)
+
+
+def file_or_none(endings: Sequence[str]) -> File:
+    """The choice of a file of the input or output folder, or of none."""
+    return File(
+        "file",
+        menu=lambda: [NO_FILE, *media_menu(tuple(endings))],
+        find=find_media,
+        default=NO_FILE,
+        none=NO_FILE,
+        upload=io.UploadType.video,
+    )
+
+
+def file_chosen(kind: File, file: str, video: Any) -> Path | None:
+    """The file that was chosen, None where a video is connected. Raises InputError for both."""
+    if (video is None) == (kind.read(file) == NO_FILE):
+        raise InputError("connect a video, or choose a file: one of the two.")
+    return None if file == NO_FILE else find_media(file)
 
 
 def cfg_input() -> io.Float.Input:
@@ -71,6 +96,29 @@ def audio_vae_input(optional: bool = False) -> io.Vae.Input:
         optional=optional,
         tooltip="The audio VAE of a model that makes sound with its pictures: LTX-2's from core's "
         "LTXV Audio VAE Loader, MiniMax H3's from core's Load VAE.",
+    )
+
+
+def canvas_input(more: str) -> io.Latent.Input:
+    return io.Latent.Input(
+        "latent", tooltip=f"The canvas, from Canvas or another Timeline node. {more}"
+    )
+
+
+def fit_input() -> io.Combo.Input:
+    return FIT.widget(
+        "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts off the "
+        "rest, pad shows everything between black bars, stretch distorts it."
+    )
+
+
+def frames_input(tooltip: str) -> io.MultiType.Input:
+    return io.MultiType.Input("clip", types=[io.Image, io.Video], tooltip=tooltip)
+
+
+def frames_fps_input() -> io.Float.Input:
+    return CLIP_FPS.widget(
+        "Frames per second of an IMAGE batch; 0: the canvas's. A VIDEO knows its own."
     )
 
 

@@ -5,24 +5,14 @@ from comfy_api.latest import io, ui
 from ...engine.frames.watermark import describe_mark
 from ...engine.provenance.report import describe_report
 from ...engine.provenance.signing import MIME
-from ...host.comfyui.media_folders import find_media, media_menu
 from ...host.comfyui.node_text import show_text
 from ...host.provenance.credentials import file_behind, report_on
 from ...host.provenance.mark import find_mark_in
-from ...models.errors import InputError
-from ..inputs.kinds import File, verdict
-from ..inputs.shared import each_time, found_by
+from ..inputs.kinds import verdict
+from ..inputs.shared import NO_FILE, each_time, file_chosen, file_or_none, found_by
 
 CATEGORY = "Longtake/Save"
-NONE = ""  # not a word: the browser would try to preview a file of that name
-FILE = File(
-    "file",
-    menu=lambda: [NONE, *media_menu(tuple(MIME))],
-    find=find_media,
-    default=NONE,
-    none=NONE,
-    upload=io.UploadType.video,
-)
+FILE = file_or_none(MIME)
 
 
 class ReadCredentials(io.ComfyNode):
@@ -55,19 +45,17 @@ class ReadCredentials(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file=NONE) -> bool | str:
+    def validate_inputs(cls, file=NO_FILE) -> bool | str:
         return verdict((FILE.read, file))
 
     @classmethod
-    def fingerprint_inputs(cls, file=NONE, **_) -> str:
+    def fingerprint_inputs(cls, file=NO_FILE, **_) -> str:
         # A file may have been replaced since, or the trust list changed.
         return each_time()
 
     @classmethod
     def execute(cls, file: str, video=None) -> io.NodeOutput:
-        if (video is None) == (FILE.read(file) == NONE):
-            raise InputError("connect a video, or choose a file: one of the two.")
-        path = file_behind(video) if video is not None else find_media(file)
+        path = file_chosen(FILE, file, video) or file_behind(video)
         report = report_on(path)
         show_text(said := describe_report(report))
         words = f"{path.name}: {said}"

@@ -3,23 +3,13 @@
 from comfy_api.latest import io, ui
 
 from ...engine.recognition.evidence import describe_evidence
-from ...host.comfyui.media_folders import find_media, media_menu
 from ...host.comfyui.node_text import show_text
 from ...host.provenance.lineage import VIDEOS
 from ...host.provenance.made_here import evidence_on
-from ...models.errors import InputError
-from ..inputs.kinds import File, verdict
-from ..inputs.shared import each_time, found_by
+from ..inputs.kinds import verdict
+from ..inputs.shared import NO_FILE, each_time, file_chosen, file_or_none, found_by
 
-NONE = ""
-FILE = File(
-    "file",
-    menu=lambda: [NONE, *media_menu(VIDEOS)],
-    find=find_media,
-    default=NONE,
-    none=NONE,
-    upload=io.UploadType.video,
-)
+FILE = file_or_none(VIDEOS)
 
 
 class MadeHere(io.ComfyNode):
@@ -66,18 +56,16 @@ class MadeHere(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file=NONE) -> bool | str:
+    def validate_inputs(cls, file=NO_FILE) -> bool | str:
         return verdict((FILE.read, file))
 
     @classmethod
-    def fingerprint_inputs(cls, file=NONE, **_) -> str:
+    def fingerprint_inputs(cls, file=NO_FILE, **_) -> str:
         return each_time()  # the ledger has changed since
 
     @classmethod
     def execute(cls, file: str, video=None, vae=None) -> io.NodeOutput:
-        if (video is None) == (FILE.read(file) == NONE):
-            raise InputError("connect a video, or choose a file: one of the two.")
-        evidence = evidence_on(video, None if file == NONE else find_media(file), vae)
+        evidence = evidence_on(video, file_chosen(FILE, file, video), vae)
         show_text(words := describe_evidence(evidence))
         return io.NodeOutput(
             words, evidence.made_here, evidence.as_json(), ui=ui.PreviewText(words)

@@ -45,7 +45,7 @@ class StyleNode(io.ComfyNode):
             description="Puts a prompt, or a storyboard, into a look: words before and behind it, "
             "what to add to the negative prompt, and a cfg.",
             inputs=[
-                TEXT.widget("The prompt, or a storyboard's text, whose [all] then has the style."),
+                _text_input("style"),
                 io.Combo.Input(
                     "style",
                     options=_menu(read_styles, STYLES),
@@ -53,13 +53,10 @@ class StyleNode(io.ComfyNode):
                     tooltip="The look. Your own are in longtake/styles.json in ComfyUI's user "
                     "folder.",
                 ),
-                family_input(),
-                _negative_input(),
-                model_input(),
+                *_usual_inputs(),
             ],
             outputs=[
-                io.String.Output(display_name="text", tooltip="For Prompt or Storyboard."),
-                _negative_output(),
+                *_usual_outputs(),
                 io.Float.Output(
                     display_name="cfg", tooltip="For Sample or Long Take: suggested for the style."
                 ),
@@ -100,7 +97,7 @@ class CameraAndMotion(io.ComfyNode):
             description="Adds to a prompt, or a storyboard, how the camera moves, how much is "
             "seen and how much moves, in the words that the model was captioned with.",
             inputs=[
-                TEXT.widget("The prompt, or a storyboard's text, whose [all] then has the camera."),
+                _text_input("camera"),
                 io.Combo.Input(
                     "move",
                     options=[AS_WRITTEN, *_menu(lambda own: read_camera(own).moves, CAMERA)],
@@ -115,14 +112,9 @@ class CameraAndMotion(io.ComfyNode):
                     tooltip="How much is seen, and from where.",
                 ),
                 MOTION.widget("How much moves, from 0, nearly nothing, to 4. -1: as written."),
-                family_input(),
-                _negative_input(),
-                model_input(),
+                *_usual_inputs(),
             ],
-            outputs=[
-                io.String.Output(display_name="text", tooltip="For Prompt or Storyboard."),
-                _negative_output(),
-            ],
+            outputs=_usual_outputs(),
         )
 
     @classmethod
@@ -178,17 +170,27 @@ def _menu(read, name: str) -> list[str]:
         return list(read(None))
 
 
-def _negative_input() -> io.String.Input:
-    return io.String.Input(
+def _text_input(of: str) -> io.String.Input:
+    return TEXT.widget(f"The prompt, or a storyboard's text, whose [all] then has the {of}.")
+
+
+def _usual_inputs() -> list[io.Input]:
+    """What stands below the widgets of a node's own."""
+    negative = io.String.Input(
         "negative",
         optional=True,
         default="",
         force_input=True,
         tooltip="A negative prompt, as Preset has it, to which this is added.",
     )
+    return [family_input(), negative, model_input()]
 
 
-def _negative_output() -> io.String.Output:
-    return io.String.Output(
-        display_name="negative", tooltip="For the second Prompt: what not to show."
-    )
+def _usual_outputs() -> list[io.Output]:
+    """What goes on to the two prompts."""
+    return [
+        io.String.Output(display_name="text", tooltip="For Prompt or Storyboard."),
+        io.String.Output(
+            display_name="negative", tooltip="For the second Prompt: what not to show."
+        ),
+    ]

@@ -3,37 +3,33 @@
 from comfy_api.latest import io
 
 from ...engine.canvas.canvas import EDGES
-from ...engine.canvas.picture import FITS
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.video.onto_canvas import pin_clip
 from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, found_by, latent_output, vae_input
+from ..inputs.shared import (
+    CLIP_FPS,
+    FIT,
+    TIMELINE,
+    canvas_input,
+    canvas_output,
+    fit_input,
+    found_by,
+    frames_fps_input,
+    frames_input,
+    latent_output,
+    vae_input,
+)
 
+KNOWN = "Frames that it already knows stay."
 AT = Number("at", 0.0, LONGEST, default=0.0)
-FIT = Choice("fit", FITS, default="crop")
 EDGE = Choice("edges", EDGES, default="paint")
-
-
-def _canvas_input() -> io.Latent.Input:
-    return io.Latent.Input(
-        "latent",
-        tooltip="The canvas, from Canvas or another Timeline node. Frames that it already knows "
-        "stay.",
-    )
 
 
 def _at_input(what: str) -> io.Float.Input:
     return AT.widget(
         f"Seconds from the start of the canvas at which {what}; rounded to the nearest frame."
-    )
-
-
-def _fit_input() -> io.Combo.Input:
-    return FIT.widget(
-        "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts off the "
-        "rest, pad shows everything between black bars, stretch distorts it."
     )
 
 
@@ -50,11 +46,11 @@ class PinImage(io.ComfyNode):
             description="Puts an image on the canvas at a given time; Sample generates the rest "
             "to fit. Chain several for keyframes.",
             inputs=[
-                _canvas_input(),
+                canvas_input(KNOWN),
                 io.Image.Input("image", tooltip="One image of any size."),
                 vae_input(),
                 _at_input("the image is shown"),
-                _fit_input(),
+                fit_input(),
                 io.ClipVisionOutput.Input(
                     "clip_vision_output",
                     optional=True,
@@ -89,23 +85,17 @@ class PinVideo(io.ComfyNode):
             description="Puts the frames of a clip on the canvas, starting at a given time; Sample "
             "generates the rest to fit.",
             inputs=[
-                _canvas_input(),
-                io.MultiType.Input(
-                    "clip",
-                    types=[io.Image, io.Video],
-                    tooltip="Frames as one IMAGE batch, or a VIDEO, of any size and frame rate.",
-                ),
+                canvas_input(KNOWN),
+                frames_input("Frames as one IMAGE batch, or a VIDEO, of any size and frame rate."),
                 vae_input(),
                 _at_input("the clip begins"),
-                _fit_input(),
+                fit_input(),
                 EDGE.widget(
                     "A latent frame holds four frames. If the clip begins or ends inside one: "
                     "paint generates all four anew, hold repeats the clip's nearest frame to fill "
                     "them. The node says which frames those are."
                 ),
-                CLIP_FPS.widget(
-                    "Frames per second of an IMAGE batch; 0: the canvas's. A VIDEO knows its own."
-                ),
+                frames_fps_input(),
             ],
             outputs=[canvas_output()],
         )
