@@ -139,6 +139,7 @@ class Canvas:
             latents: (b, c, t, h, w) of it.
         """
         t, window = latents.shape[2], self.codec.window
+        kept = replace(kept, codec=self.codec)
         cells = kept.cells(self.codec.grid, t)
         canvas = replace(self, video=MaskedLatents(latents, cells), kept=kept, pins=None, plan=())
         new = cells.flatten(3).amax((0, 1, 3)).nonzero().flatten().tolist()
@@ -377,7 +378,10 @@ class Canvas:
         order = [*range(kept), *[None] * new, *range(n + alone, n + b.shape[2])]
         gap = range(kept, kept + new)
         plan = self._between(range(kept), gap, range(gap.stop, len(order)))
-        canvas = replace(self, video=MaskedLatents(both))._arranged(order, plan, after.sound, n)
+        followed = self.guidance or after.guidance
+        followed = followed and followed.followed_by(after.guidance)
+        canvas = replace(self, video=MaskedLatents(both), guidance=followed)
+        canvas = canvas._arranged(order, plan, after.sound, n)
         whole = canvas.timeline
         notes = [
             f"sampling {whole.in_words(gap)} of {whole.frames}",
@@ -408,8 +412,46 @@ class Canvas:
         video = self.video.arranged(order)
         plan = as_clips(plan, self.codec.grid.shown)
         sound = self.sound and self.sound.arranged(order, after, split)
-        canvas = Canvas(video, self.codec, self.timeline.fps, plan=plan, sound=sound)
+        guidance, said = self._handed_on(order, split or self.video.latents.shape[2])
+        canvas = Canvas(
+            video,
+            self.codec,
+            self.timeline.fps,
+            guidance=guidance,
+            plan=plan,
+            sound=sound,
+            notes=said,
+        )
         return canvas.as_still_as(self.kept) if after is None and not split else canvas
+
+    def _handed_on(
+        self, order: Sequence[int | None], own: int
+    ) -> tuple[Guidance | None, tuple[str, ...]]:
+        """What is followed on frames in another order, and what there is to say of it.
+
+        Args:
+            order: as in `_arranged`.
+            own: how many of the frames are this canvas's.
+        """
+        if self.guidance is None:
+            return None, ()
+        places = [(place, k) for place, k in enumerate(order[:own])]
+        moved = any(k is not None and k < own and k != place for place, k in places)
+        gap = [] if moved else [place for place, k in places if k is None]
+        frames = {f for place in gap for f in self.timeline.span(place)}
+        guidance = self.guidance.handed_to(frames)
+        notes = []
+        if guidance is not None and guidance.references:
+            notes.append(f"references that go on: {len(guidance.references)}")
+        if self.guidance.control:
+            there = [f for f in sorted(frames) if f in self.guidance.control]
+            notes.append(
+                f"the clip's control clip is followed in frames {there[0]}-{there[-1]}"
+                if there
+                else "the clip's control clip ends with it: for frames that are added, connect "
+                "Control Video after this node"
+            )
+        return guidance, tuple(notes)
 
     def as_still_as(self, kept: KeptPixels | None) -> "Canvas":
         """With a picture that stands still outside of its regions, in all that is to be sampled."""

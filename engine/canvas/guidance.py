@@ -1,6 +1,6 @@
 """What is followed on a canvas besides what is known of it: references, and a control clip."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,12 +35,15 @@ class Guidance:
         control: by pixel frame, (h, w, 3) in [0, 1]: depth, a pose, edges.
         strengths: of control, by pixel frame.
         references: in the order in which they are shown.
+        handed_on: whether it came with a clip that another canvas was made of, so that a model
+            which cannot follow it may leave it out.
     """
 
     codec: Codec
     control: Mapping[int, Tensor] = field(default_factory=dict)
     strengths: Mapping[int, float] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
+    handed_on: bool = False
 
     def with_references(self, images: Tensor, size: tuple[int, int], strength: float) -> "Guidance":
         """With pictures after those that are there.
@@ -52,7 +55,7 @@ class Guidance:
         """
         pictures = opaque(images.cpu(), over=1.0)
         own = tuple(Reference(on_white(one, *size), strength) for one in pictures)
-        return replace(self, references=(*self.references, *own))
+        return replace(self, references=(*self.references, *own), handed_on=False)
 
     def with_control(self, pictures: Tensor, first: int, strength: float) -> "Guidance":
         """With a clip from pixel frame `first` on, in the place of what was there.
@@ -66,12 +69,45 @@ class Guidance:
             self,
             control={**self.control, **dict(zip(frames, pictures, strict=True))},
             strengths={**self.strengths, **dict.fromkeys(frames, strength)},
+            handed_on=False,
         )
 
     def from_frame(self, start: int) -> "Guidance":
         """That of a clip that begins at a pixel frame of this one."""
         moved = ({f - start: x for f, x in by.items() if f >= start} for by in self._by_frame)
         return replace(self, **dict(zip(("control", "strengths"), moved, strict=True)))
+
+    def handed_to(self, frames: Collection[int]) -> "Guidance | None":
+        """What a canvas that this one's clip becomes a part of has of it; None for nothing.
+
+        References stay. Of a control clip stays what is to be followed: where frames are known, it
+        has been.
+
+        Args:
+            frames: pixel frames that lie there as here, and are sampled there.
+        """
+        kept = ({f: x for f, x in by.items() if f in frames} for by in self._by_frame)
+        left = replace(self, **dict(zip(("control", "strengths"), kept, strict=True)))
+        return replace(left, handed_on=True) if left.references or left.control else None
+
+    def widened(self, margins: tuple[int, int, int, int]) -> "Guidance | None":
+        """That of a canvas with more pixels at the left, top, right and bottom.
+
+        References are whole on white there as here. A control clip says nothing of what is outside
+        of it, and is left out.
+        """
+        left, top, right, bottom = margins
+        wider = [
+            replace(one, picture=F.pad(one.picture, (0, 0, left, right, top, bottom), value=1.0))
+            for one in self.references
+        ]
+        return replace(self, references=tuple(wider)).handed_to(())
+
+    def followed_by(self, other: "Guidance | None") -> "Guidance":
+        """With the references of another, but for those that are here."""
+        more = other.references if other else ()
+        new = (one for one in more if not any(one is own for own in self.references))
+        return replace(self, references=(*self.references, *new))
 
     def deciding(self, frames: range) -> tuple[Any, ...]:
         """All of it that may decide what is seen in some pixel frames."""

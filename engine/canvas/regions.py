@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...models.errors import InputError, NotFiniteError
 from ..rounding import nearest
+from .codec import Codec
 from .grid import Grid
 from .picture import SAME_SHAPE, fitted
 
@@ -142,11 +143,13 @@ class KeptPixels:
         backdrop: the pixels that are kept.
         areas: the regions, in which they are not.
         frames: pixel frames of the video.
+        codec: makes latents of them; None where nobody has named a VAE.
     """
 
     backdrop: Backdrop
     areas: tuple[Area, ...]
     frames: int
+    codec: Codec | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -160,13 +163,22 @@ class KeptPixels:
         one = all(len(area.alpha) == 1 for area in self.areas)
         return one and getattr(self.backdrop, "still", False)
 
+    @property
+    def in_pixels(self) -> bool:
+        """Whether its pixels are there without a decoder."""
+        backdrop = self.backdrop
+        while isinstance(backdrop, Widened | Later):
+            backdrop = backdrop.inner
+        return not isinstance(backdrop, Latents)
+
     def part(self, first: int, frames: int) -> "KeptPixels | None":
         """Of the video's frames from `first` on, so many at most; None past its end."""
         there = min(frames, self.frames - first)
         if there <= 0:
             return None
         backdrop = self.backdrop if self.still else Later(self.backdrop, first)
-        return KeptPixels(backdrop, tuple(area.later(first) for area in self.areas), there)
+        areas = tuple(area.later(first) for area in self.areas)
+        return KeptPixels(backdrop, areas, there, self.codec)
 
     def alpha(self, frames: range) -> Tensor:
         """(n, h, w) uint8 of all regions together, in some pixel frames."""

@@ -21,6 +21,8 @@ from .grid import LEAD, Grid
 from .guidance import Guidance
 from .known import GREY_PIXEL, Pins
 from .masked import MaskedLatents
+from .regions import KeptPixels
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,8 @@ class Contexts:
         zero: (1, c, 1, 1, 1) latents that are zeros to the network.
         pins: known pixels of it.
         guidance: what is to be followed.
+        kept: the pixels around its regions. Where they would have to be decoded first, what is
+            known goes by latent cells.
     """
 
     def __init__(
@@ -59,10 +63,13 @@ class Contexts:
         zero: Tensor,
         pins: Pins | None = None,
         guidance: Guidance | None = None,
+        kept: KeptPixels | None = None,
     ):
         self.grid, self.zero, self.pins, self.guidance = grid, zero, pins, guidance
         self._constant = grey
-        self._codec = (guidance or pins).codec if guidance or pins else None
+        self._around = Surroundings(kept) if kept and kept.codec and kept.in_pixels else None
+        own = guidance or pins or (kept if self._around else None)
+        self._codec = own and own.codec
         self._references: Tensor | None = None
         self._greys: dict[tuple[int, ...], Tensor] = {}  # by length and what comes before
 
@@ -88,8 +95,7 @@ class Contexts:
         grey = self._grey(span, latents.shape[3:])
         inactive = torch.where(bare, latents, inactive)
         reactive = torch.where(bare, grey, reactive)
-        own = by_pixel(made[self._lead(span)[1] :], self.grid.stride_hw)
-        mask = mask_channels(own, len(span), self.grid.stride_hw)
+        mask = mask_channels(made[self._lead(span)[1] :], len(span), self.grid.stride_hw)
         strength = self._strength(span)
         frames = torch.cat(torch.broadcast_tensors(inactive, reactive), dim=1)
         context = VaceContext(frames, mask.expand(len(frames), -1, -1, -1, -1), strength)
@@ -103,9 +109,9 @@ class Contexts:
         return range(begin, stop), self.grid.first_frame(span.start) - begin
 
     def _made(self, span: range, part: MaskedLatents) -> Tensor:
-        """(f, h, w) bool by latent cell: what is made in the pixel frames that are encoded.
+        """(f, height, width) bool: what is made in the pixel frames that are encoded.
 
-        Before the span nothing is known but what was pinned.
+        Before the span nothing is known but what was pinned, and what is around regions.
         """
         frames, _ = self._lead(span)
         h, w = part.latents.shape[3:]
@@ -119,6 +125,9 @@ class Contexts:
                 made[n] = mask[k - span.start]
             elif pinned:
                 made[n] = False
+        made = by_pixel(made, self.grid.stride_hw)
+        if self._around:
+            made &= self._around.regions(frames)
         return made
 
     def _bare(self, span: range, part: MaskedLatents) -> Tensor:
@@ -126,8 +135,11 @@ class Contexts:
         if part.mask is None:
             return torch.zeros(1, 1, 1, 1, 1, dtype=torch.bool)
         pixels = self.pins.pixels if self.pins else {}
-        seen = [any(f in pixels for f in self._pixels_of(k)) for k in span]
-        return (part.mask <= 0.5) & ~torch.tensor(seen).view(1, 1, -1, 1, 1)
+        seen = torch.tensor([any(f in pixels for f in self._pixels_of(k)) for k in span])
+        bare = ~seen.view(1, 1, -1, 1, 1)
+        if self._around:  # what a window hands to the next is within regions
+            bare = bare & self._around.cells(self.grid, span)
+        return (part.mask <= 0.5) & bare
 
     def _pixels_of(self, latent_frame: int) -> range:
         return range(self.grid.first_frame(latent_frame), self.grid.first_frame(latent_frame + 1))
@@ -138,7 +150,7 @@ class Contexts:
         control = self.guidance.control if self.guidance else {}
         pinned = self.pins.pixels if self.pins else {}
         shown = {f: pinned.get(f, control.get(f)) for f in frames if f in pinned or f in control}
-        if not shown:
+        if not shown and not self._around:
             return (self._grey(span, cell),) * 2
         stride, grey = self.grid.stride_hw, torch.tensor(GREY_PIXEL)
         size = [n * stride for n in cell]
@@ -146,7 +158,10 @@ class Contexts:
         for f, picture in shown.items():
             pictures[f - frames.start] = picture
         rows = [f - frames.start for f in shown]
-        where = by_pixel(made, stride)[..., None]
+        if self._around:
+            self._around.laid_on(pictures, frames, [f for f in frames if f in pinned])
+            rows = list(range(len(frames)))
+        where = made[..., None]
         halves = []
         for seen in (~where, where):
             some = bool(seen[rows].any())

@@ -18,7 +18,7 @@ from ..canvas.guidance import Guidance
 from ..canvas.known import Pins
 from ..canvas.masked import MaskedLatents
 from ..canvas.plan import Window
-from ..canvas.regions import DecodeLatents, first_frames
+from ..canvas.regions import DecodeLatents, KeptPixels, first_frames
 from ..canvas.timeline import Placement
 from ..opaque import opaque
 from .layout import Clip, Take
@@ -34,6 +34,7 @@ class KnownFrames:
         masks: (1, 1, 1, h, w) of those of which only a part does, 1 = to be sampled.
         pins: the pixels that they were made of, for checkpoints that read those.
         guidance: what the clip is to follow, for VACE's checkpoints.
+        kept: the pixels around its regions, for the same.
     """
 
     cell: tuple[int, int, int]
@@ -41,6 +42,7 @@ class KnownFrames:
     masks: Mapping[int, Tensor] = field(default_factory=dict)
     pins: Pins | None = None
     guidance: Guidance | None = None
+    kept: KeptPixels | None = None
 
     def at(self, frames: Sequence[int]) -> MaskedLatents:
         """Some latent frames of the clip, zeros where nothing is known."""
@@ -69,6 +71,9 @@ class KnownFrames:
         followed = self.guidance and self.guidance.deciding(shown)
         masks = self._masks(window.frames)
         known = self._places(window.frames), pixels, self.pins and self.pins.clip_vision
+        there = range(shown.start, min(shown.stop, self.kept.frames if self.kept else 0))
+        if there:
+            known = (*known, self.kept.alpha(there))  # the pixels themselves are in the latents
         return (*known, *([followed] if followed else []), *([masks] if masks else []))
 
     def _places(self, frames: Sequence[int]) -> dict[int, Tensor]:
@@ -119,6 +124,8 @@ def known_frames(
         known = of_canvas(own, reads_pixels)
         if canvas is not None and canvas.guidance is not None:
             known = replace(known, guidance=canvas.guidance.from_frame(clip.start))
+        if reads_pixels and canvas is not None and canvas.kept is not None:
+            known = replace(known, kept=canvas.kept.part(clip.start, frames))
         clips.append(known)
     return tuple(clips)
 

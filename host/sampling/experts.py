@@ -33,7 +33,7 @@ from ..networks.transformer import network_of
 from . import calls
 from .image_channels import with_channels
 from .routes import pins_for
-from .vace import vace_for
+from .vace import followed, vace_for
 
 KEY = EXPERTS
 BOUNDARY = {False: 0.875, True: 0.9}  # by whether the checkpoint takes an image
@@ -106,8 +106,9 @@ def guider(
 
 def _beside(model: ModelPatcher, prompts: Prompts, canvas: Canvas) -> Prompts:
     """Both prompts with what is shown beside a canvas as a whole."""
+    canvas = followed(model, canvas)
     frames, pins = range(canvas.video.latents.shape[2]), pins_for(canvas, model)
-    vace, lead = vace_for(model, pins, canvas.guidance, len(frames))
+    vace, lead = vace_for(model, pins, canvas.guidance, len(frames), canvas.kept)
     if lead:
         raise InputError(
             f"{lead} latent frames of references stand in front of the canvas, which core's "

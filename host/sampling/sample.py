@@ -37,7 +37,7 @@ from .image_channels import with_channels
 from .room import check_step
 from .routes import Route, check_regions, missing_vision, pins_for, route_of
 from .step_noise import with_step_noise
-from .vace import vace_for
+from .vace import followed, vace_for
 
 FULL = 0.99  # noise levels from here up leave nothing of what was there before
 FAR = 2**31  # before a video's first frame, where the noise of what stands after its last begins
@@ -118,12 +118,13 @@ def sampled_canvas(
         InputError: for anything that does not fit together, before weights are moved.
         NotFiniteError: for NaN or infinite latents.
     """
+    canvas = followed(model, canvas)
     latents = canvas.video.latents
     if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     track, pins = sound_for(model, canvas), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
-    vace, lead = vace_for(model, pins, canvas.guidance, t)
+    vace, lead = vace_for(model, pins, canvas.guidance, t, canvas.kept)
     looked_at(model, prompts, canvas, latents, sampling, lead)
     prompts = with_rate(prompts, model, canvas.fps)
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.

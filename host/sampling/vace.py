@@ -5,6 +5,7 @@ the canvas's comes after them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,12 @@ import torch.nn.functional as F
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.grid import CausalGrid
 from ...engine.canvas.guidance import Guidance
 from ...engine.canvas.known import Pins, grey_like
 from ...engine.canvas.masked import MaskedLatents
+from ...engine.canvas.regions import KeptPixels
 from ...engine.canvas.vace import Contexts, VaceContext
 from ...models.errors import InputError
 from ..comfyui.conditioning import Prompts
@@ -31,12 +34,17 @@ class VaceRoad:
 
     Args:
         model: the MODEL.
-        pins, guidance: of the canvas.
+        pins, guidance, kept: of the canvas.
         total: latent frames of the canvas.
     """
 
     def __init__(
-        self, model: ModelPatcher, pins: Pins | None, guidance: Guidance | None, total: int
+        self,
+        model: ModelPatcher,
+        pins: Pins | None,
+        guidance: Guidance | None,
+        total: int,
+        kept: KeptPixels | None = None,
     ):
         self._ours, self._total = config_of(model) is not None, total
         self._said = pins is not None or guidance is not None
@@ -44,7 +52,12 @@ class VaceRoad:
         zeros = torch.zeros(1, channels, 3, 1, 1)
         made = model.model.process_latent_out  # the network's numbers -> those of a LATENT
         self._contexts = Contexts(
-            CausalGrid(channels), made(grey_like(zeros)), made(zeros[:, :, :1]), pins, guidance
+            CausalGrid(channels),
+            made(grey_like(zeros)),
+            made(zeros[:, :, :1]),
+            pins,
+            guidance,
+            kept,
         )
 
     @property
@@ -100,7 +113,11 @@ class VaceRoad:
 
 
 def vace_for(
-    model: ModelPatcher, pins: Pins | None, guidance: Guidance | None, total: int
+    model: ModelPatcher,
+    pins: Pins | None,
+    guidance: Guidance | None,
+    total: int,
+    kept: KeptPixels | None = None,
 ) -> tuple[VaceRoad | None, int]:
     """What a MODEL is shown, and how many latent frames stand in front; None and 0 if it is no
     VACE checkpoint.
@@ -111,8 +128,17 @@ def vace_for(
     check_guidance(model, guidance)
     if route_of(model) is not Route.VACE:
         return None, 0
-    road = VaceRoad(model, pins, guidance, total)
+    road = VaceRoad(model, pins, guidance, total, kept)
     return road, road.lead
+
+
+def followed(model: ModelPatcher, canvas: Canvas) -> Canvas:
+    """The canvas, without what came with its clip where a MODEL cannot follow that; it says so."""
+    guidance = canvas.guidance
+    if guidance is None or not guidance.handed_on or route_of(model) is Route.VACE:
+        return canvas
+    left = "the references and control clip that came with the clip are for VACE: they are left out"
+    return replace(canvas, guidance=None).noted(left)
 
 
 def check_guidance(model: ModelPatcher, guidance: Guidance | None) -> None:

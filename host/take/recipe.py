@@ -38,7 +38,7 @@ from ..sampling.guides import Guide, guides_at_the_end, without_guides
 from ..sampling.room import check_step
 from ..sampling.routes import check_regions, reads_pixels
 from ..sampling.sample import Sampling, cfgs_of, sound_for, with_rate
-from ..sampling.vace import check_guidance
+from ..sampling.vace import check_guidance, followed
 from ..video.decoder import frames_of
 from ..video.sound import check_audio_vae
 from .storyboards import Board
@@ -268,6 +268,7 @@ def recipe_for(
     for prompt in board.prompts:
         check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
     if begins is not None:
+        begins = followed(model, begins)
         check_regions(model, begins.video)
         size = replace(size, notes=(*size.notes, *begins.notes))
     if (left := float(sampling.sigmas[-1])) > 0.02:

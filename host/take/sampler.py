@@ -184,8 +184,8 @@ class TakeSampler:
         clip, known = r.take.clips[number], r.known[number]
         prompts, channels = r.prompts(clip, window), None
         if number not in self._vace:
-            guidance, total = known.guidance, clip.latent_frames
-            self._vace[number], _ = vace_for(r.model, pins, guidance, total)
+            seen = known.guidance, clip.latent_frames, known.kept
+            self._vace[number], _ = vace_for(r.model, pins, *seen)
         if (vace := self._vace[number]) is not None:
             return vace.beside(window.frames, prompts, part)
         if pins is not None and route_of(r.model) is Route.IMAGE_CHANNELS:

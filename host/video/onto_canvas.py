@@ -98,7 +98,8 @@ def clip_canvas(
         sound = canvas.sound and canvas.sound.known()
         kept = canvas.kept if canvas.kept and canvas.kept.still else None
         video, fps = MaskedLatents(canvas.video.latents), canvas.timeline.fps
-        return Canvas(video, codec, fps, sound=sound, kept=kept)
+        guidance = canvas.guidance and canvas.guidance.handed_to(range(canvas.timeline.frames))
+        return Canvas(video, codec, fps, guidance=guidance, sound=sound, kept=kept)
     grid = codec.grid
     with open_footage(clip, frame_rate(fps) if fps else codec.fps) as footage:
         rate = footage.fps

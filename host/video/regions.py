@@ -222,6 +222,10 @@ def widened(
     border = border_area(size, margins, feather, frames)
     kept = KeptPixels(Widened(clip.backdrop, margins), (*areas, border), frames)
     latents = kept_latents(kept, vae)
+    if canvas.guidance is not None:
+        if canvas.guidance.control:
+            canvas = canvas.noted("the control clip is left out: connect Control Video after this")
+        canvas = replace(canvas, guidance=canvas.guidance.widened(margins))
     return canvas.keeping(kept, latents).noted(
         f"{width}×{height} is {size[1]}×{size[0]} now: {left} px at the left, {top} at the top, "
         f"{right} at the right, {bottom} at the bottom"

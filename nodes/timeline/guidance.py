@@ -2,26 +2,31 @@
 
 from comfy_api.latest import io
 
-from ...engine.canvas.picture import FITS
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_canvas
 from ...host.networks.codec import codec_for
 from ...host.video.onto_canvas import control_clip, reference_images
-from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import CLIP_FPS, TIMELINE, canvas_output, found_by, latent_output, vae_input
+from ..inputs.kinds import Number, verdict
+from ..inputs.shared import (
+    CLIP_FPS,
+    FIT,
+    TIMELINE,
+    canvas_input,
+    canvas_output,
+    fit_input,
+    found_by,
+    frames_fps_input,
+    frames_input,
+    latent_output,
+    vae_input,
+)
 
 STRENGTH = Number("strength", 0.0, 2.0, default=1.0, step=0.05)
 START = Number("start", 0.0, LONGEST, default=0.0)
 SECONDS = Number("seconds", 0.0, LONGEST, default=0.0)
-FIT = Choice("fit", FITS, default="crop")
 
 
-def _canvas_input() -> io.Latent.Input:
-    return io.Latent.Input(
-        "latent",
-        tooltip="The canvas, from Canvas or another Timeline node. Nodes that change its length "
-        "come before this one.",
-    )
+LONGER = "Nodes that change its length come before this one."
 
 
 class ControlVideo(io.ComfyNode):
@@ -35,12 +40,10 @@ class ControlVideo(io.ComfyNode):
             description="Has Sample and Long Take follow a clip of depth, poses, edges or grey "
             "boxes. For VACE checkpoints.",
             inputs=[
-                _canvas_input(),
-                io.MultiType.Input(
-                    "clip",
-                    types=[io.Image, io.Video],
-                    tooltip="What a preprocessor made of a video: depth, pose, edges, as one IMAGE "
-                    "batch or a VIDEO, of any size and frame rate.",
+                canvas_input(LONGER),
+                frames_input(
+                    "What a preprocessor made of a video: depth, pose, edges, as one IMAGE batch "
+                    "or a VIDEO, of any size and frame rate."
                 ),
                 vae_input(),
                 STRENGTH.widget(
@@ -48,13 +51,8 @@ class ControlVideo(io.ComfyNode):
                 ),
                 START.widget("Seconds from the start of the canvas at which the clip begins."),
                 SECONDS.widget("How long it is followed. 0: to its end, or the canvas's."),
-                FIT.widget(
-                    "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts "
-                    "off the rest, pad shows everything between black bars, stretch distorts it."
-                ),
-                CLIP_FPS.widget(
-                    "Frames per second of an IMAGE batch; 0: the canvas's. A VIDEO knows its own."
-                ),
+                fit_input(),
+                frames_fps_input(),
             ],
             outputs=[canvas_output()],
         )
@@ -98,7 +96,7 @@ class ReferenceImages(io.ComfyNode):
             description="Shows the model pictures of a subject or a style that shall be in the "
             "video. For VACE checkpoints.",
             inputs=[
-                _canvas_input(),
+                canvas_input("Nodes that make a clip longer hand its references on."),
                 io.Image.Input(
                     "images",
                     tooltip="One or several, of any size, best on white: each is shown whole, on "

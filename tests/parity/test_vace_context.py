@@ -13,6 +13,7 @@ from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.canvas.guidance import Guidance, on_white
 from longtake.engine.canvas.known import Pins
 from longtake.engine.canvas.masked import MaskedLatents
+from longtake.engine.canvas.regions import Area, KeptPixels, Pictures
 from longtake.engine.canvas.vace import Contexts, mask_channels
 from longtake.models.wan.vae import WanVAE
 from tests.models.reference import diffusers_vae, with_weights_of
@@ -133,3 +134,22 @@ def test_references_of_any_shape_lie_whole_on_white(pipeline, size):
     )
     ours = 2 * on_white(picture[0], H, W) - 1
     torch.testing.assert_close(ours, expected.movedim(0, -1), rtol=0, atol=1e-6)
+
+
+def test_a_region_of_a_clip_with_and_without_a_control_clip(codec, pipeline, rng, same):
+    """Its mask goes by pixels, not by the latent cells that the region touches."""
+    clip = torch.randint(0, 256, (FRAMES, H, W, 3), generator=rng, dtype=torch.uint8)
+    alpha = torch.zeros(1, H, W, dtype=torch.uint8)
+    alpha[:, 3:11, 5:22] = 255
+    kept = KeptPixels(Pictures(clip), (Area(alpha, range(5, FRAMES)),), FRAMES, codec)
+    known = MaskedLatents(torch.zeros(1, 3, T, H // 8, W // 8), kept.cells(codec.grid, T))
+    control = torch.rand(FRAMES, H, W, 3, generator=rng)
+    zero = torch.tensor(MEAN).view(1, 3, 1, 1, 1)
+    for guidance in (None, Guidance(codec).with_control(control, 0, 1.0)):
+        ours = Contexts(codec.grid, GREY, zero, None, guidance, kept).of(range(T), known)
+        mask = kept.alpha(range(FRAMES)).float() / 255
+        there = control if guidance else torch.full_like(control, 0.5)
+        video = torch.where(mask[..., None] > 0, there, clip.float() / 255)
+        frames, masks = theirs(pipeline, video, mask, [image(0, 8, 8)[0]])
+        same(as_the_network_sees(ours.frames), frames[:, :, 1:])
+        assert torch.equal(ours.mask, masks[:, :, 1:])

@@ -11,6 +11,7 @@ from torch import Tensor
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.codec import Codec
 from longtake.engine.canvas.grid import BlockGrid, CausalGrid
+from longtake.engine.canvas.guidance import Guidance
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.plan import Window
 from longtake.engine.canvas.timeline import Placement
@@ -402,3 +403,64 @@ def test_a_picture_in_the_middle_of_blocks_is_encoded_with_its_block():
     canvas = canvas.pin_image(torch.rand(1, 16, 16, 3), 20 / 24, "crop")
     assert shown == [5]  # of the second block, as far as it
     assert canvas.video.known == [6]  # frames 18 to 21
+
+
+# What is followed
+
+
+def following(canvas: Canvas, first: int = 0, count: int = 17) -> Canvas:
+    guidance = Guidance(CODEC).with_references(pictures(1), canvas.size, 1.0)
+    return replace(canvas, guidance=guidance.with_control(pictures(count), first, 0.5))
+
+
+def joined(canvas: Canvas, does: str) -> Canvas:
+    ways = {
+        "extend": lambda: canvas.extend("forwards", 1.0),
+        "before": lambda: canvas.extend("backwards", 1.0),
+        "fill": lambda: canvas.fill(0.75, 1.0),
+        "bridge": lambda: canvas.bridge(clip(5, 3), 1.0),
+        "between": lambda: canvas.fill(0.75, 1.5, clip(5, 3)),
+        "loop": lambda: canvas.loop(1.0),
+    }
+    return ways[does]()
+
+
+@pytest.mark.parametrize("does", ["extend", "before", "bridge", "loop"])
+def test_references_go_on_with_a_clip_and_a_control_clip_ends_with_it(does):
+    after = joined(following(clip(5)), does)
+    assert [len(after.guidance.references), after.guidance.handed_on] == [1, True]
+    assert not after.guidance.control
+    assert "references that go on: 1" in after.notes
+    assert any("connect Control Video after this node" in note for note in after.notes)
+
+
+@pytest.mark.parametrize(("does", "frames"), [("fill", range(5, 9)), ("between", range(5, 13))])
+def test_a_gap_follows_the_control_clip_that_was_there(does, frames):
+    before = following(clip(5))
+    after = joined(before, does)
+    assert [*after.guidance.control] == [*after.guidance.strengths] == [*frames]
+    assert all(after.guidance.control[f] is before.guidance.control[f] for f in frames)
+    said = f"the clip's control clip is followed in frames {frames[0]}-{frames[-1]}"
+    assert said in after.notes
+
+
+def test_two_clips_hand_on_the_references_of_both_once():
+    one, two = following(clip(5)), following(clip(5, 3))
+    assert len(one.bridge(two, 1.0).guidance.references) == 2
+    assert len(one.bridge(replace(two, guidance=one.guidance), 1.0).guidance.references) == 1
+    assert len(clip(5).bridge(two, 1.0).guidance.references) == 1
+
+
+def test_a_control_clip_alone_is_not_handed_on():
+    alone = replace(clip(5), guidance=Guidance(CODEC).with_control(pictures(5), 0, 1.0))
+    assert alone.extend("forwards", 1.0).guidance is None
+    assert alone.extend("forwards", 1.0).guidance is clip(5).extend("forwards", 1.0).guidance
+
+
+def test_references_stay_whole_on_white_where_a_canvas_is_widened():
+    wider = following(clip(5)).guidance.widened((8, 0, 16, 8))
+    assert not wider.control
+    picture = wider.references[0].picture
+    assert picture.shape == (8 * H + 8, 8 * W + 24, 3)
+    assert picture[:, :8].min() == picture[-8:].min() == 1
+    assert torch.equal(picture[:-8, 8:-16], following(clip(5)).guidance.references[0].picture)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from einops import rearrange
 
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.known import GREY
@@ -29,6 +30,11 @@ def pictures(seed: int, frames: int = 1, height: int = HEIGHT, width: int = WIDT
 def modules(pack):
     names = ("video.onto_canvas", "sampling.vace")
     return [importlib.import_module(f"longtake.host.{name}") for name in names]
+
+
+@pytest.fixture
+def regions(pack):
+    return importlib.import_module("longtake.host.video.regions")
 
 
 @pytest.fixture
@@ -110,6 +116,69 @@ def test_windows_that_go_on_from_latents(modules, vae, agree, does):
     frames = canvas.timeline.frames
     guided = onto.control_clip(guided, pictures(6, frames), 1.0, 0.0, 0.0, "crop", 16)
     assert not torch.allclose(agree(guided), out)
+
+
+def region() -> torch.Tensor:
+    mask = torch.zeros(HEIGHT, WIDTH)
+    mask[3:12, 20:37] = 1
+    return mask
+
+
+@pytest.mark.parametrize("clip", ["pixels", "latents"])
+def test_a_region_of_a_clip(modules, regions, vae, agree, clip):
+    onto, *_ = modules
+    given = pictures(5, FRAMES)
+    if clip == "latents":
+        given = {"samples": onto.clip_canvas(given, vae, 16.0).video.latents}
+    canvas = regions.with_region(regions.clip_of(given, vae, 16.0), vae, region(), feather=3)
+    out = agree(canvas)
+    kept = canvas.video.mask == 0
+    assert 0 < kept.float().mean() < 1
+    known = canvas.video.latents
+    assert torch.equal(torch.where(kept, out, known), known)
+    guided = onto.control_clip(canvas, pictures(6, FRAMES), 1.0, 0.0, 0.0, "crop", 16)
+    assert not torch.allclose(agree(guided), out)
+
+
+def test_a_region_s_mask_goes_by_pixels(modules, regions, both, vae):
+    _, vace = modules
+    canvas = regions.with_region(regions.clip_of(pictures(5, FRAMES), vae, 16.0), vae, region())
+    road, _ = vace.vace_for(both[1], None, None, 5, canvas.kept)
+    shown = road._contexts.of(range(5), canvas.video)
+    pixels = rearrange(shown.mask, "1 (p q) t h w -> t (h p) (w q)", p=8)
+    assert torch.equal(pixels, region().expand(5, -1, -1))
+    later = road._contexts.of(range(3, 5), canvas.video.at([3, 4]))
+    assert torch.equal(later.mask, shown.mask[:, :, 3:])
+
+
+def test_a_window_within_a_long_region_goes_on_from_latents(modules, regions, both, vae):
+    """What the one before it made is known as latents; around it the pixels are."""
+    _, vace = modules
+    canvas = regions.with_region(regions.clip_of(pictures(5, FRAMES), vae, 16.0), vae, region())
+    made = torch.randn_like(canvas.video.latents)
+    part = MaskedLatents(made, canvas.video.mask).with_known({2: made[:, :, 2:3]}).at([2, 3, 4])
+    road, _ = vace.vace_for(both[1], None, None, 5, canvas.kept)
+    shown = road._contexts.of(range(2, 5), part)
+    touched = canvas.video.mask[0, 0, 2] == 1
+    assert torch.equal(shown.frames[0, :16, 0][:, touched], made[0, :, 2][:, touched])
+    assert shown.mask[:, :, 0].max() == 0
+    assert not torch.allclose(shown.frames[0, :16, 0][:, ~touched], made[0, :, 2][:, ~touched])
+
+
+def test_what_came_with_a_clip_is_left_out_by_other_models(pack, modules, blank, vae):
+    onto, vace = modules
+    canvas = onto.reference_images(blank, pictures(4), 1.0)
+    longer = onto.clip_canvas(pack.latent.to_latent(canvas), vae).extend("forwards", 1.0)
+    assert longer.guidance.handed_on
+    for model in pair(pack, SMALL):
+        left = vace.followed(model, longer)
+        assert left.guidance is None
+        assert "for VACE: they are left out" in left.notes[-1]
+    ours = pair(pack, VACE)[1]
+    assert vace.followed(ours, longer) is longer
+    again = onto.reference_images(longer, pictures(4), 1.0)
+    with pytest.raises(InputError, match="which only VACE"):
+        vace.vace_for(model, None, vace.followed(model, again).guidance, 5)
 
 
 def test_latents_alone_are_inactive_as_they_are_and_grey_is_wan_s(modules, both):
