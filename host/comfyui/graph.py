@@ -12,11 +12,11 @@ from comfy_execution.utils import get_executing_context
 from server import PromptServer, web
 
 from ...models.errors import InputError
+from .owner import PROMPT_PATHS
 
 VALUE = re.compile(r"%([^%./]+)\.([^%./]+)%")  # %Sample.seed%
 NOT_IN_NAMES = re.compile(r'[/\\?<>:*|"\x00-\x1f\x7f]')
 MAX_VALUE = 40  # bytes
-PATHS = ("/prompt", "/api/prompt")
 OURS = "custom_validation_failed"  # what `validate_inputs` of a node said
 NOTE = "is_changed"  # where the host keeps a node's fingerprint, in the graph itself
 
@@ -38,7 +38,11 @@ async def tell_once(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> A
     ComfyUI repeats what a node's `validate_inputs` said under each input that it looks at.
     """
     response = await handler(request)
-    if request.method != "POST" or request.path not in PATHS or response.status not in (200, 400):
+    if (
+        request.method != "POST"
+        or request.path not in PROMPT_PATHS
+        or response.status not in (200, 400)
+    ):
         return response  # 200: some of the graph's ends can be reached
     with suppress(AttributeError, KeyError, TypeError, ValueError):  # not as ComfyUI answers
         answer = json.loads(response.body)
