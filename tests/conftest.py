@@ -1,8 +1,13 @@
 """Gives the tests the names they import by, and the fixtures they share."""
 
+import os
 import signal
 import sys
 from pathlib import Path
+
+# For networks as small as these, and the servers that run them: two threads spend their time
+# waiting for one another, by spinning, and on a busy machine ten times the time. Before torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest

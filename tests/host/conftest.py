@@ -116,15 +116,6 @@ def write_text_encoder(path: Path, folder: Path) -> Path:
     return write(path, "text_encoder", sizes, weights)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """For networks this small, threads spend their time waiting for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def nano(comfyui, tmp_path_factory) -> Path:
     """A folder with the three files of a built-in model."""

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from tests.host.conftest import nano, one_thread, pack  # noqa: F401
+from tests.host.conftest import nano, pack  # noqa: F401
 
 BUILT_IN = "nano (built in)"
 

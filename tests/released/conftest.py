@@ -1,3 +1,3 @@
 """What the released graphs need: a tiny model built in, one thread."""
 
-from tests.host.conftest import nano, one_thread, pack  # noqa: F401
+from tests.host.conftest import nano, pack  # noqa: F401

@@ -31,7 +31,6 @@ from training.text import SIZES, TextEncoder, shipped_text_encoder
 from training.train_vae import ADAM, VAERecipe, decoder_of
 from training.world.render import Clips
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = replace(VAE_PRESETS["nano"], width=8, decoder_width=8, latent_channels=5)
 
 

@@ -10,8 +10,6 @@ from training.shipped import WEIGHTS
 from training.text import LENGTH, VOCABULARY, TextEncoder, shipped_text_encoder, train_tokenizer
 from training.world.captions import all_words, caption, sample_scene
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def encoder():

@@ -27,7 +27,6 @@ from training.train_dit import (
     velocity_loss,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (Form(3, 32, 32, 0.6), Form(2, 32, 48, 0.4))
 RECIPE = DiTRecipe(steps=10, windows=2, pool=7)
 CONFIG = DiTConfig(

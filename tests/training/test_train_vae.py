@@ -31,7 +31,7 @@ RECIPE = VAERecipe(TINY, steps=10, clips=3)
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch, one_thread):
+def small(monkeypatch):
     monkeypatch.setattr(train_vae, "CROPS", 2)
     monkeypatch.setattr(train_vae, "SIDE", 16)
     monkeypatch.setattr(clips, "SIDE", 32)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dev import ROOT
-from tests.host.conftest import nano, one_thread, pack  # noqa: F401
+from tests.host.conftest import nano, pack  # noqa: F401
 
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))

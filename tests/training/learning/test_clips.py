@@ -11,7 +11,7 @@ from training.world.captions import sample_scene
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch, one_thread):
+def small(monkeypatch):
     monkeypatch.setattr(clips, "SIDE", 32)
     monkeypatch.setattr(clips, "FRAMES", 5)
 

@@ -11,8 +11,6 @@ from longtake.models.errors import NotFiniteError
 from training.learning import optim
 from training.learning.optim import FlatOptimizer, load_average, ordered, orthogonal
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 A, B, C = 3.4445, -4.7750, 2.0315
 
 

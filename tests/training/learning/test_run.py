@@ -17,8 +17,6 @@ from training.learning.run import (
     state_digest,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = {"steps": 8, "seed": 3}
 
 

@@ -20,7 +20,6 @@ from training.learning.windows import (
 from training.world.captions import EASY_WORLD, MOTIONS, WHOLE_WORLD, Mix
 from training.world.render import Clips
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = (Form(5, 32, 32, 0.75), Form(3, 32, 48, 0.25))
 
 
