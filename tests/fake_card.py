@@ -8,6 +8,7 @@ to end first. Apple's and Intel's GPUs also lack some dtypes, and Apple's some o
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mmap import PAGESIZE
 from typing import Any
 from unittest import mock
 
@@ -177,6 +178,30 @@ class Products(TorchDispatchMode):
         if (at := PRODUCTS.get(function.overloadpacket.__name__)) is not None:
             self.read[args[at].dtype] += 1
         return function(*args, **(kwargs or {}))
+
+
+class PinnedPages:
+    """What a card's driver has pinned, page by page; a page that is pinned already is refused.
+
+    Attributes:
+        pages: that are pinned, by where what was registered begins.
+        refused: how often.
+    """
+
+    def __init__(self):
+        self.pages: dict[int, range] = {}
+        self.refused = 0
+
+    def cudaHostRegister(self, start: int, size: int, _flags: int) -> int:
+        pages = range(start // PAGESIZE, -(-(start + size) // PAGESIZE))
+        if any(pages.start < p.stop and p.start < pages.stop for p in self.pages.values()):
+            self.refused += 1
+            return 712  # cudaErrorHostMemoryAlreadyRegistered
+        self.pages[start] = pages
+        return 0
+
+    def cudaHostUnregister(self, start: int) -> int:
+        return 0 if self.pages.pop(start, None) else 713  # cudaErrorHostMemoryNotRegistered
 
 
 def products_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask=None, **_: Any) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...models.checkpoint import load_weights
 from ...models.weights_file import Header, TensorInfo
 
-MAPPED = "longtake_mapped"  # the mark of a tensor that lies in a file
+_MAPPED = "longtake_mapped"  # the mark of a storage that lies in a file
 SLICE = "_comfy_tensor_file_slice"  # where the host looks for the mark, on a tensor's storage
 
 
@@ -40,11 +40,17 @@ def may_map() -> bool:
     return not comfy.utils.DISABLE_MMAP
 
 
+def lies_in_file(weight: Tensor) -> bool:
+    """Whether a weight, or the numbers of a quantised one, is mapped and not a copy in memory."""
+    numbers = getattr(weight, "_qdata", weight)
+    return numbers.device.type == "cpu" and hasattr(numbers.untyped_storage(), _MAPPED)
+
+
 def _marker() -> Callable[[Tensor, TensorInfo], None]:
     """Marks a mapped tensor as that, and with its place in its file where the host reads so."""
     memory = getattr(comfy, "memory_management", None)
     if not getattr(memory, "aimdo_enabled", False) or not hasattr(memory, "TensorFileSlice"):
-        return lambda tensor, _info: setattr(tensor, MAPPED, True)
+        return lambda tensor, _info: setattr(tensor.untyped_storage(), _MAPPED, True)
     files: dict[Path, tuple[_Kept, threading.Lock]] = {}
 
     def mark(tensor: Tensor, info: TensorInfo) -> None:
@@ -52,6 +58,6 @@ def _marker() -> Callable[[Tensor, TensorInfo], None]:
             files[info.file] = _Kept(info.file), threading.Lock()
         place = memory.TensorFileSlice(*files[info.file], info.offset, info.bytes)
         setattr(tensor.untyped_storage(), SLICE, place)
-        setattr(tensor, MAPPED, True)
+        setattr(tensor.untyped_storage(), _MAPPED, True)
 
     return mark

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..comfyui.file_slices import MAPPED
+from ..comfyui.file_slices import lies_in_file
 
 HOME = "longtake_home"
 
@@ -24,7 +24,7 @@ def remember(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     owners = dict(network.named_modules())
     for name, weight in weights.items():
         path, _, leaf = name.rpartition(".")
-        if hasattr(weight, MAPPED) and leaf in owners[path]._parameters:
+        if lies_in_file(weight) and leaf in owners[path]._parameters:
             owners[path].__dict__.setdefault(HOME, {})[leaf] = weight
 
 

@@ -18,10 +18,30 @@ from torch import Tensor, nn
 
 from ...models.checkpoint import is_finite, load_into, refuse_zeros
 from ...models.wan.rope import cached_table
+from ..comfyui.file_slices import lies_in_file
 from . import home
 from .layers import forget_matrices
 
 OURS = "longtake"
+
+
+class _FromFile(ModelPatcher):
+    """The host's patcher, which pins nothing that lies in a file.
+
+    Of layers that stay behind the host registers each weight with the card's driver. Two
+    neighbours in a file share a page, which is registered once; and a page that is registered is
+    copied first, so that all the weights would be in memory, locked there.
+    """
+
+    def pin_weight_to_device(self, key: str) -> None:
+        if not lies_in_file(comfy.utils.get_attr(self.model, key)):
+            super().pin_weight_to_device(key)
+
+
+def _pins_as_its_parent(_parent: ModelPatcher, clone: ModelPatcher) -> None:
+    """Newer hosts make a plain patcher, of a network of its own, of one with dynamic VRAM."""
+    if type(clone) is ModelPatcher:
+        clone.__class__ = _FromFile
 
 
 def patcher_for(
@@ -32,9 +52,11 @@ def patcher_for(
     Newer hosts choose its class themselves; `dynamic` allows the one that moves weights to the
     device layer by layer.
     """
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
-    patcher = patcher if dynamic else ModelPatcher
-    return patcher(network, load_device=device, offload_device=offload)
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    kind = kind if dynamic and kind is not ModelPatcher else _FromFile
+    patcher = kind(network, load_device=device, offload_device=offload)
+    patcher.add_callback_with_key(CallbacksMP.ON_CLONE, OURS, _pins_as_its_parent)
+    return patcher
 
 
 def take_over(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

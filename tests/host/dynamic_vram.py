@@ -100,6 +100,8 @@ def dynamic_patcher() -> type:
                 load, args = self.cached_patcher_init
                 clone.__class__, clone.backup = ModelPatcher, {}
                 clone.model = load(*args, disable_dynamic=True).model
+                for callback in self.get_all_callbacks("on_clone"):
+                    callback(self, clone)
             return clone
 
         def get_non_dynamic_delegate(self) -> ModelPatcher:

@@ -6,6 +6,7 @@ There is no device but the CPU here; the host's own partial loading is asked for
 import pytest
 import torch
 
+from tests.fake_card import PinnedPages
 from tests.host.conftest import write_dit
 from tests.host.networks.test_lora import deltas, with_lora  # noqa: F401
 from tests.host.runs import SHAPE, ksampler
@@ -150,3 +151,33 @@ def test_parameters_beside_layers_come_along(mapped):
     mapped.unpatch_model(torch.device("cpu"))
     assert {w.device.type for w in network.parameters()} == {"cpu"}
     mm.unload_all_models()
+
+
+@pytest.fixture
+def driver(comfyui, monkeypatch):
+    """Of a card for which the host pins what stays behind."""
+    import comfy.model_management as mm
+
+    pinned = PinnedPages()
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: pinned)
+    for name, value in (("MAX_PINNED_MEMORY", 2**40), ("TOTAL_PINNED_MEMORY", 0)):
+        monkeypatch.setattr(mm, name, value)
+    monkeypatch.setattr(mm, "PINNED_MEMORY", {})
+    return pinned
+
+
+def test_what_lies_in_a_file_is_not_pinned(mapped, driver):
+    """Neighbours share pages, which are pinned once; and what is pinned is copied first."""
+    part = mapped.clone().clone()
+    part.load(CARD, lowvram_model_memory=1)
+    assert cast_as_used(part) > 20
+    assert (driver.pages, driver.refused, part.pinned) == ({}, 0, set())
+    part.unpatch_model(torch.device("cpu"))
+
+
+def test_what_lies_in_memory_is_pinned_as_ever(pack, model, driver):
+    part = loaded_in_part(model.clone(), 0.05)
+    assert part.pinned
+    assert len(part.pinned) == len(driver.pages)
+    part.unpatch_model(part.offload_device)
+    assert driver.pages == {}
