@@ -2,6 +2,7 @@
 
 import io
 import json
+import runpy
 import subprocess
 import sys
 import threading
@@ -424,7 +425,8 @@ def test_a_proxy_does_not_catch_this_machine(monkeypatch):
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    server = object.__new__(headless.Server)
+    fresh = runpy.run_path(headless.__file__)  # proxies are read when it is imported
+    server = object.__new__(fresh["Server"])
     with HTTPServer(("127.0.0.1", 0), Answer) as local:
         server.address = f"127.0.0.1:{local.server_port}"
         threading.Thread(target=local.handle_request, daemon=True).start()

@@ -49,6 +49,21 @@ def test_every_column_is_run_where_changes_are_tested():
     assert {*listed, *alone} == {*matrix.sets()} - {"installed"}
 
 
+def test_each_set_is_tried_where_it_is_used(tmp_path, monkeypatch):
+    ran = {}
+    monkeypatch.setattr(matrix, "install", lambda name, packages: name)
+    monkeypatch.setattr(matrix, "check", lambda folder, packages: [])
+    monkeypatch.setattr(
+        matrix, "run", lambda name, options: ran.update({name: options}) or {"tests": Counter()}
+    )
+    assert matrix.matrix(["-x"]) == 0
+    assert ran["av-14.2.0"] == ["-x", *matrix.VIDEOS]
+    assert ran["oldest"] == ran["installed"] == ["-x", *matrix.VIDEOS, *matrix.NUMBERS]
+    assert all((environment.ROOT / place).exists() for place in ran["oldest"][1:])
+    matrix.matrix(["newest", "tests/test_names.py"])
+    assert ran["newest"] == ["tests/test_names.py"]
+
+
 def test_packages_are_installed_once(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(matrix, "venv", lambda: tmp_path)

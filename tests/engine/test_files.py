@@ -85,7 +85,8 @@ def scanned(monkeypatch):
 def test_a_film_that_is_scanned_before_it_has_its_name_gets_it(tmp_path, scanned, name):
     form = FORMATS[name]
     path = tmp_path / f"a{form.suffix}"
-    write_video(path, [np.zeros((3, 34, 58, 3), np.uint8)], Fraction(8), form=form)
+    frames = np.zeros((3, 34, 58, 3), np.uint8)
+    write_video(path, [frames], Fraction(8), form=form, metadata={"workflow": {}})
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert scanned == {form.suffix: 3}
 

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -309,6 +310,14 @@ def test_of_names_the_first_free_one_is_claimed(tmp_path):
     assert file.exists()
 
 
+def test_a_file_that_has_its_name_may_keep_the_hidden_one(tmp_path, held):
+    file, path = tmp_path / ".ready.mp4", tmp_path / "a.mp4"
+    file.write_bytes(b"film")
+    held("unlink")
+    assert claim(file, [path]) == path
+    assert path.read_bytes() == b"film"
+
+
 @pytest.fixture
 def disks(tmp_path, monkeypatch):
     """Two folders on different disks: neither links nor renames lead from one to the other."""
@@ -361,13 +370,17 @@ def test_a_full_disk_leaves_the_film_on_the_other(disks, monkeypatch):
 def test_a_name_is_waited_for_while_another_program_holds_the_file(tmp_path, held):
     for name in ("link", "unlink"):
         held(name, times=3)
+    held("rename")  # it would overwrite what is there
     write_video(tmp_path / "a.mp4", ramp(3), FPS, quality=QUICK)
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_hidden_file_that_cannot_be_deleted_costs_no_video(tmp_path, held):
+    def finish(file):
+        return Path(shutil.copy(file, file.with_name(".signed.mp4")))
+
     held("unlink")
-    write_video(tmp_path / "a.mp4", ramp(3), FPS, quality=QUICK)
+    write_video(tmp_path / "a.mp4", ramp(3), FPS, quality=QUICK, finish=finish)
     assert (tmp_path / "a.mp4").exists()
 
 

@@ -1,6 +1,8 @@
 """What is left behind when a video cannot be saved: nothing."""
 
+import errno
 import importlib
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +43,28 @@ def test_a_disk_that_fails_leaves_no_stub(save, made, comfyui, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device"):
         save(made, "stub", {})
     assert files(output) == before
+
+
+def test_hidden_files_that_are_held_cost_no_video(save, made, comfyui, monkeypatch):
+    """By a scanner, on Windows, where nothing that is open can be deleted."""
+    from longtake.host.video.save import SaveOptions
+
+    left, delete = set(), os.unlink
+
+    def held(path, **more):
+        if ".ready" in Path(path).name:
+            left.add(Path(path).suffix)
+            raise PermissionError(errno.EACCES, "held")
+        return delete(path, **more)
+
+    monkeypatch.setattr("longtake.engine.files.PAUSE", 0)
+    with monkeypatch.context() as until_here:
+        until_here.setattr(os, "unlink", held)
+        saved = save(made, "held/a", {}, SaveOptions(picture="poster"))
+    assert saved.path.is_file()
+    assert left == {".mp4", ".png"}
+    names = {file.name for file in files(comfyui.base / "output" / "held")}
+    assert {name for name in names if name[0] != "."} == {"a_00001_.mp4", "a_00001_.png"}
 
 
 def test_a_name_taken_meanwhile_is_passed_over(save, made, comfyui, monkeypatch):
