@@ -9,6 +9,8 @@
                                             tests with older PyAVs, and the oldest of everything
     python dev.py bench [NAME [options]]    the last line is one JSON document
     python dev.py card [--dry]              all there is to find out on a card, as a page to paste
+    python dev.py worker [--head | --address HOST:PORT] [--name NAME] [-- ComfyUI's options]
+                                            samples clips of takes of other machines, over Ray
     python dev.py salvage [FILE [--out OUT]] what a crash left of a video becomes a video
     python dev.py check                     ruff format --check, ruff check
     python dev.py archive [FILE]            what the registry would ship, as a zip
@@ -149,6 +151,14 @@ def comfy(argv: list[str]) -> int:
     return call([python(), comfyui / "main.py", *device, *argv])
 
 
+def worker(argv: list[str]) -> int:
+    set_up_python()
+    comfyui, _ = set_up_comfyui()
+    words = argv if "--" in argv else [*argv, "--"]
+    device = [] if "--cpu" in words else device_options()
+    return call([python(), ROOT / "worker.py", "--comfyui", comfyui, *words, *device])
+
+
 def test(argv: list[str]) -> int:
     set_up_python()
     set_up_comfyui()
@@ -236,6 +246,7 @@ COMMANDS = {
     "demo": demo,
     "run": run,
     "comfy": comfy,
+    "worker": worker,
     "salvage": salvage,
     "test": test,
     "matrix": matrix,

@@ -48,6 +48,8 @@ class Server:
         options: its command line, without what OPTIONS says already.
         log: file for all that it prints.
         on_line: is shown each of these lines as it comes.
+        environment: its own, instead of this process's.
+        stdin: as subprocess takes it; a pipe ends when this process does.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class Server:
         options: list,
         log: Path,
         on_line: Callable[[str], None] = lambda line: None,
+        environment: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -64,13 +68,15 @@ class Server:
         port = self.address.rpartition(":")[2]
         self.command = [python, comfyui / "main.py", *OPTIONS, "--port", port, *options]
         self.log, self.on_line = log, on_line
+        self.environment, self.stdin = environment, stdin
 
     def __enter__(self) -> Server:
         self.process = subprocess.Popen(
             [str(word) for word in self.command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=self.stdin,
+            env=self.environment,
             text=True,
             encoding="utf-8",
             errors="replace",

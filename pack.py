@@ -20,7 +20,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 # Beside the pack, not in it.
 NEIGHBOURS = (
-    *("archive", "benchmarks", "dev", "environment", "headless", "matrix", "tests", "training"),
+    *(
+        "archive",
+        "benchmarks",
+        "dev",
+        "environment",
+        "headless",
+        "matrix",
+        "tests",
+        "training",
+        "worker",
+    ),
 )
 
 

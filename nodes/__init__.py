@@ -10,6 +10,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..host.comfyui.graph import watch_queue
 from ..host.comfyui.media_folders import put_samples
 from ..host.comfyui.offers import offer_replacements
+from ..host.comfyui.owner import is_worker
 from .inputs.sockets import guarded
 from .load.cache import ModelCacheNode
 from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
@@ -111,4 +112,9 @@ class Extension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         put_samples()  # older hosts do not call on_load
         watch_queue()
+        if is_worker():
+            from .sample.clip import WORKER_NODES, end_with_parent
+
+            end_with_parent()
+            return [*NODES, *map(guarded, WORKER_NODES)]
         return NODES

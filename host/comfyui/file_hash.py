@@ -25,7 +25,7 @@ def sha256_of(file: Path) -> str:
         _known.update(_stored())
     if key not in _known:
         if state.st_size >= LARGE:
-            show_text(f"SHA-256 of {file.name} for the credentials, once…")
+            show_text(f"SHA-256 of {file.name}, once…")
         _known[key] = _compute(file)
         if state.st_size >= LARGE:
             _store(key, _known[key])

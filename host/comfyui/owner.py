@@ -16,6 +16,7 @@ FILE_CHECKS: list[Callable[[Path], None]] = []
 """Called with each video that is complete and has no name yet; may raise InputError."""
 
 PROMPT_PATHS = ("/prompt", "/api/prompt")  # of the host's server
+WORKER = "LONGTAKE_WORKER"  # set where a ComfyUI samples clips of other machines' takes
 POLICY = "LONGTAKE_POLICY"  # a policy file, or a mode
 
 
@@ -58,3 +59,8 @@ def refuse_every_prompt(cause: Exception) -> None:
     if running is None:
         raise RuntimeError(why) from cause
     running.app.middlewares.append(closed)
+
+
+def is_worker() -> bool:
+    """Whether this ComfyUI was started by `dev.py worker`."""
+    return bool(os.environ.get(WORKER))

@@ -9,35 +9,20 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import folder_paths
-
 import nodes  # ComfyUI's module, not the folder of this pack
 
 from ...engine.provenance.signing import SourceFile, Statement
 from ..comfyui.file_hash import sha256_of
-from ..comfyui.folders import BUILT_IN, built_in_weights
 from ..comfyui.graph import without_notes
 from ..comfyui.media_folders import media_named
+from .graph_files import MEDIA, VIDEOS, file_names, weights_of
 
 Graph = Mapping[str, Mapping[str, Any]]
-VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".gif")
-PICTURES_AND_SOUND = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"),
-    *(".wav", ".mp3", ".flac", ".m4a", ".ogg"),
-)
-WEIGHTS = (".safetensors", ".sft", ".safetensors.index.json", ".gguf", ".ckpt", ".pt", ".pth")
-NO_WEIGHTS = {"custom_nodes", "configs"}  # among ComfyUI's model folders
 SAVE = "LongtakeSaveVideo"
-LOADERS = {  # node -> kind of the built-in weights
-    "LongtakeLoadModel": "dit",
-    "LongtakeLoadTextEncoder": "text_encoder",
-    "LongtakeLoadVAE": "vae",
-}
 KEEPERS = {"LongtakeRegion", "LongtakeExpandCanvas"}  # nodes that keep most pixels of their clip
 GENERATORS = {"LongtakeInterpolate"}  # nodes that make frames with a network but without a MODEL
 MAX_SOURCES = 64
 MAX_SAVES = 256  # that are remembered; the graph of each may be large
-MAX_NAME = 1024  # characters
 
 
 class SavedFiles(NamedTuple):
@@ -70,7 +55,7 @@ def statement_of(prompt: Graph | None, node: str | None) -> Statement:
         generated=any(_generates(prompt[key]["class_type"]) for key in upstream),
         workflow=graph_hash(prompt),
         models=tuple(dict.fromkeys((k, sha256_of(f)) for key in upstream
-                                   for k, f in _weights(prompt[key]))),
+                                   for k, _, f in weights_of(prompt[key]))),
         sources=tuple(_sources(dict.fromkeys(files), _kept(prompt, upstream))),
     )  # fmt: skip
 
@@ -137,22 +122,13 @@ def _generates(class_type: str) -> bool:
     return loads_model or bool(getattr(node, "API_NODE", False)) or class_type in GENERATORS
 
 
-def _file_names(node: Mapping[str, Any], suffixes: tuple[str, ...]) -> Iterator[str]:
-    """The texts in a node's widgets that end like a file's name."""
-    for value in node.get("inputs", {}).values():
-        if isinstance(value, str) and len(value) <= MAX_NAME:
-            plain = value.rsplit(" [", 1)[0] if value.endswith("]") else value
-            if plain.lower().endswith(suffixes):
-                yield value
-
-
 def _files_of(prompt: Graph, key: str) -> Iterator[Path]:
     """Media files that a node reads from ComfyUI's folders, or saved there."""
     saved = _saved_by(prompt, key)
     if saved:
         yield saved
         return
-    for text in _file_names(prompt[key], VIDEOS + PICTURES_AND_SOUND):
+    for text in file_names(prompt[key], MEDIA):
         file = media_named(text)
         if file is not None:
             yield file
@@ -177,17 +153,3 @@ def _sources(files: Mapping[Path, None], kept: Container[Path]) -> Iterator[Sour
     parent = next(iter([*edited, *(file for file in files if file in kept)]), None)
     for file in list(files)[:MAX_SOURCES]:
         yield SourceFile(file, sha256_of(file), "parent" if file == parent else "input")
-
-
-def _weights(node: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """(kind, file) of the weights that a node loads, be it of this pack or another."""
-    kind = LOADERS.get(node["class_type"])
-    if kind and node.get("inputs", {}).get("file") == BUILT_IN:
-        yield kind, built_in_weights(kind)
-    for name in _file_names(node, WEIGHTS):
-        for folder in sorted(set(folder_paths.folder_names_and_paths) - NO_WEIGHTS):
-            if name in folder_paths.get_filename_list(folder):
-                path = folder_paths.get_full_path(folder, name)
-                if path is not None:
-                    yield folder, Path(path)
-                break

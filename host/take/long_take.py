@@ -7,9 +7,10 @@ queued again uses what is there and samples the rest, to the same bits.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import Input, io, ui
@@ -64,8 +65,19 @@ def store_folder() -> Path:
     return inside_output(PurePosixPath(FOLDER, "windows", "windows"))
 
 
+class HelpFrom(Protocol):
+    """Whoever may sample a part of a take elsewhere."""
+
+    def helping(self, sampler: TakeSampler) -> AbstractContextManager[None]:
+        """For the time of a block the sampler has helpers, if there are any."""
+
+
 def film_take(
-    recipe: Recipe, *, keep: bool = True, metadata: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    *,
+    keep: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+    crew: HelpFrom | None = None,
 ) -> tuple[Input.Video, dict[str, list[str]]]:
     """Make a take.
 
@@ -74,6 +86,7 @@ def film_take(
         keep: its windows stay on disk when it is finished, so that the same take with a shot
             changed samples that shot only. A take that was stopped keeps them in any case.
         metadata: to be embedded, JSON values by name.
+        crew: samples some of it on other machines.
 
     Returns:
         VIDEO, a file in ComfyUI's temp folder; and for the node's `ui`, what its shots look like.
@@ -82,14 +95,39 @@ def film_take(
         InterruptProcessingException: after Cancel, once what there was is saved as a video in the
             output folder.
     """
-    store, size, total = WindowStore(store_folder()), recipe.size, recipe.take.frames
+    store = WindowStore(store_folder())
     step_seconds = guessed_step(recipe.model, recipe.window_shape, recipe.sampling.cfg)
     sampler = TakeSampler(recipe, store, step_seconds)
-    show_text(plan := plan_in_words(sampler, step_seconds))
-    log.info("longtake: %s", ascii_of(plan.replace("\n", "; ")))
-    path, stopped, frames = temporary_file("longtake"), Stopped(), 0
-    pictures = ShotPictures(recipe.board.shots, total, size.fps)
-    part = part_beside(path)
+    path, stopped = temporary_file("longtake"), Stopped()
+    pictures = ShotPictures(recipe.board.shots, recipe.take.frames, recipe.size.fps)
+    with crew.helping(sampler) if crew else nullcontext():
+        show_text(plan := plan_in_words(sampler, step_seconds))
+        log.info("longtake: %s", ascii_of(plan.replace("\n", "; ")))
+        frames = written(path, sampler, stopped, pictures, metadata)
+        notes = [note for note in sampler.notes if note not in plan]
+    store.tidy()
+    if frames:
+        path = with_sound(path, recipe, sampler.tracks)
+    if stopped.by is not None:
+        for picture in pictures.files:
+            discard(picture)
+        raise_stopped(stopped.by, path if frames else None, float(frames / recipe.size.fps))
+    if not keep:
+        store.forget()
+    show_text("\n".join([done_in_words(recipe), *notes, plan]))
+    return film(path, pictures.files), pictures.shown(path)
+
+
+def written(
+    path: Path,
+    sampler: TakeSampler,
+    stopped: Stopped,
+    pictures: ShotPictures,
+    metadata: Mapping[str, Any] | None,
+) -> int:
+    """Write a take's pictures to a file while they are made. Returns how many frames there are."""
+    recipe, frames = sampler.recipe, 0
+    size, total, part = recipe.size, recipe.take.frames, part_beside(path)
     for folder in {path.parent, part.parent}:
         check_space(folder, writing_bytes(total, size.width, size.height))
 
@@ -111,18 +149,8 @@ def film_take(
         except NoPictureError:
             if stopped.by is None:
                 raise
-            frames = 0
-    store.tidy()
-    if frames:
-        path = with_sound(path, recipe, sampler.tracks)
-    if stopped.by is not None:
-        for picture in pictures.files:
-            discard(picture)
-        raise_stopped(stopped.by, path if frames else None, float(frames / size.fps))
-    if not keep:
-        store.forget()
-    show_text("\n".join([done_in_words(recipe), *sampler.notes, plan]))
-    return film(path, pictures.files), pictures.shown(path)
+            return 0
+    return frames
 
 
 def whole_pictures(recipe: Recipe, clips: Iterator[Iterator[Tensor]]) -> Iterator[Tensor]:
@@ -169,7 +197,8 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     if missing:
         there = f" ({take.windows - missing} windows are on disk already)"
         there = there if missing < take.windows else ""
-        time = duration(missing * steps * step_seconds)
+        helpers = max(1, len(sampler.helpers.names)) if sampler.helpers else 1
+        time = duration(missing * steps * step_seconds / helpers)
         work = f"{counted_noun(missing * steps, 'step')} to do{there}, about {time}, and decoding"
     disk = bytes_of(sum(room_of(take, shape, size.width, size.height)))
     clips, windows = (
@@ -180,6 +209,7 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     lines = [
         f"{seconds:.2f} s, {take.frames} frames of {size} at {float(size.fps):g} fps",
         work,
+        *(sampler.helpers.notes if sampler.helpers else ()),
         *size.notes,
     ]
     if missing == take.windows and (seed := sampler.other_seed) is not None:

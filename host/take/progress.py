@@ -82,12 +82,21 @@ class TakeProgress(Playback):
         super().__init__(max(1, windows * steps))
         self.windows, self.steps = windows, steps
         self.clock = Clock(windows * steps, guess, pieces)
-        self._window, self._told = 0, 0.0
+        self._window, self._told, self._away = 0, 0.0, 0
 
     def window(self) -> None:
         """The next window's steps begin."""
-        self.begin(self._window * self.steps)
+        self.begin(self._away + self._window * self.steps)
         self._window += 1
+
+    def elsewhere(self, steps: int, what: str) -> None:
+        """Others have done so many steps of the take; nothing is sampled here meanwhile."""
+        if steps > self._away:
+            self._away = steps
+            self.clock.tick(steps + self._window * self.steps)
+            self.begin(0)
+            super().show(steps + self._window * self.steps, [])
+        self._tell(what)
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -97,7 +106,7 @@ class TakeProgress(Playback):
         self._tell("decoding")
 
     def show(self, step: int, frames: list[Image.Image]) -> None:
-        self.clock.tick((self._window - 1) * self.steps + step)
+        self.clock.tick(self._away + (self._window - 1) * self.steps + step)
         self._tell(f"window {self._window} of {self.windows}, step {step} of {self.steps}")
         super().show(step, frames)
 

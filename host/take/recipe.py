@@ -147,6 +147,12 @@ class Recipe:
         decode = frames_of(self.vae)
         return known_frames(self.take, self.board.images, blank, self.canvas, in_part, decode)
 
+    def with_seed(self, seed: int) -> "Recipe":
+        """The same take from other noise; what is known of it is not encoded again."""
+        other = replace(self, sampling=replace(self.sampling, seed=seed))
+        vars(other)["known"] = self.known  # where cached_property keeps it
+        return other
+
     @property
     def lead(self) -> int:
         """Latent frames that are sampled in front of each window: VACE's references."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from comfy.utils import unpack_latents
@@ -31,6 +32,21 @@ from .recipe import Recipe
 from .sound import known_sound, tracks_for
 
 
+class Helpers(Protocol):
+    """Others who sample windows of a take and put them into its store.
+
+    Attributes:
+        names: of those who are there now.
+        notes: what there is to say of them.
+    """
+
+    names: list[str]
+    notes: list[str]
+
+    def brings(self, number: int, window: Window) -> bool:
+        """Wait until a window of clip `number` is in the store; False if nobody will bring it."""
+
+
 class TakeSampler:
     """Samples the windows of a recipe, or finds them on disk.
 
@@ -41,6 +57,8 @@ class TakeSampler:
         why_not: what that is.
         progress: counts the steps of the whole take.
         tracks: the sound of each clip, as far as it has been sampled.
+        helpers: who else samples; or None.
+        foreign: numbers of clips made on devices that round otherwise, under keys of their own.
     """
 
     def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
@@ -50,6 +68,8 @@ class TakeSampler:
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not, self.likes = "", []
         self._decoders: list[VideoDecoder] = []
+        self.helpers: Helpers | None = None
+        self.foreign: set[int] = set()
         # Of a clip, once it is sampled:
         self._guides: dict[int, Guides | None] = {}
         self._vace: dict[int, VaceRoad | None] = {}
@@ -97,7 +117,8 @@ class TakeSampler:
     @property
     def notes(self) -> list[str]:
         """What there is to say afterwards."""
-        return [note for note in dict.fromkeys(one.note for one in self._decoders) if note]
+        told = self.helpers.notes if self.helpers else []
+        return [note for note in dict.fromkeys([*told, *(d.note for d in self._decoders)]) if note]
 
     @property
     def missing(self) -> int:
@@ -124,10 +145,12 @@ class TakeSampler:
         def new_frames(window: Window, part: MaskedLatents) -> Tensor:
             check_cancelled()
             new = self._there(number, window)
+            if new is None and self.helpers and self.helpers.brings(number, window):
+                new = self._there(number, window)
             if new is None:
                 new = self._sample(number, window, anchor.shown(window, part))
                 new = known.put_back(anchor.corrected(new), window)
-                if self.keys is not None:
+                if self.keys is not None and number not in self.foreign:
                     seed = self.noise[number][window.new[0]][0]
                     key, like = self.keys[number][window], self.likes[number][window]
                     track = self.tracks[number]
@@ -144,17 +167,19 @@ class TakeSampler:
         known = self.recipe.known[number].whole(window)
         if known is not None or self.keys is None:
             return known
-        c, h, w = self.recipe.cell
-        shape, track = (1, c, len(window.new), h, w), self.tracks[number]
-        if track is None:
-            return self.store.load(self.keys[number][window], shape)
-        shapes = [torch.Size(shape), track.of(window.new).shape]
-        whole = self.store.load(self.keys[number][window], (1, 1, sum(map(math.prod, shapes))))
-        if whole is None:
-            return None
+        shapes, track = self.shapes(number, window), self.tracks[number]
+        whole = self.store.load(self.keys[number][window], in_a_row(shapes))
+        if whole is None or track is None:
+            return whole
         pictures, sound = unpack_latents(whole, shapes)
         self.tracks[number] = track.filled(window.new, sound)
         return pictures
+
+    def shapes(self, number: int, window: Window) -> list[torch.Size]:
+        """Of the latents that a window adds: of its pictures and, where there is sound, of that."""
+        c, h, w = self.recipe.cell
+        pictures, track = torch.Size((1, c, len(window.new), h, w)), self.tracks[number]
+        return [pictures] if track is None else [pictures, track.of(window.new).shape]
 
     def _sample(self, number: int, window: Window, part: MaskedLatents) -> Tensor:
         """What a window adds, float32 on the CPU."""
@@ -208,3 +233,8 @@ class TakeSampler:
         decoder = VideoDecoder(self.recipe.vae)
         self._decoders.append(decoder)
         return decoder.frames(self.windows(number), total, self.progress.decoding)
+
+
+def in_a_row(shapes: list[torch.Size]) -> tuple[int, ...]:
+    """The shape of latents as they are stored: those of one kind as they are, two in a row."""
+    return tuple(shapes[0]) if len(shapes) == 1 else (1, 1, sum(map(math.prod, shapes)))

@@ -210,6 +210,25 @@ class File:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A short text on one line."""
+
+    name: str
+    default: str = ""
+    optional: bool = False
+    advanced: bool = False
+
+    def widget(self, tooltip: str) -> io.String.Input:
+        return io.String.Input(
+            self.name,
+            default=self.default,
+            optional=self.optional,
+            tooltip=tooltip,
+            **offered(io.String.Input, advanced=self.advanced or None),
+        )
+
+
+@dataclass(frozen=True)
 class TextBox:
     """Text for an encoder, in a box of several lines.
 

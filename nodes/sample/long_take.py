@@ -4,15 +4,17 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
+from ...engine.cluster.address import HERE, workers_address
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
+from ...host.cluster.crew import DRIVERS_OWN, Crew
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.graph import graph_metadata
 from ...host.take.long_take import film_take
-from ...host.take.recipe import SEPARATE, SHARING, TakeSize, WindowsAsked, recipe_for
+from ...host.take.recipe import SEPARATE, SHARING, Recipe, TakeSize, WindowsAsked, recipe_for
 from ...host.take.storyboards import one_shot, with_audio
 from ...models.errors import InputError
-from ..inputs.kinds import Choice, Number, Whole, verdict
+from ..inputs.kinds import Choice, Line, Number, Whole, verdict
 from ..inputs.shared import (
     ASPECT,
     SAMPLER,
@@ -36,6 +38,7 @@ OVERLAP = Whole("overlap", 0, 4001, default=0, advanced=True)
 SHOTS = Choice("shots", SHARING, default=SEPARATE)
 ANCHOR = Choice("anchor", ANCHORS, default="off", advanced=True)
 KEPT, DELETED = "keep", "delete when done"
+WORKERS = Line("workers", default=HERE, optional=True, advanced=True)
 KEEP = Choice("keep", (KEPT, DELETED), default=KEPT, advanced=True)
 SIDES = (
     "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the model was trained "
@@ -74,12 +77,18 @@ class LongTake(io.ComfyNode):
                 *_optional_inputs(),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The take, for Save Video.")],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         )
 
     @classmethod
     def validate_inputs(
-        cls, sampler=None, shots=None, anchor=None, keep=None, aspect=ASPECT.default
+        cls,
+        sampler=None,
+        shots=None,
+        anchor=None,
+        keep=None,
+        aspect=ASPECT.default,
+        workers=HERE,
     ) -> bool | str:
         return verdict(
             (SAMPLER.read, sampler),
@@ -87,6 +96,7 @@ class LongTake(io.ComfyNode):
             (ANCHOR.read, anchor),
             (KEEP.read, keep),
             (ASPECT.read, aspect),
+            (workers_address, workers),
         )
 
     @classmethod
@@ -119,25 +129,58 @@ class LongTake(io.ComfyNode):
         custom_sampler=None,
         aspect: str = ASPECT.default,
         audio_vae=None,
+        workers: str = HERE,
     ) -> io.NodeOutput:
-        if (positive is None) == (storyboard is None):
-            raise InputError("connect a positive prompt or a storyboard: one of the two.")
-        sampling = read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler)
-        recipe = recipe_for(
-            model,
-            vae,
-            with_audio(storyboard or one_shot(positive), audio),
-            negative,
-            _take_size(seconds, fps, width, height, aspect),
-            WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
-            sampling,
-            anchor=ANCHOR.read(anchor),
-            canvas=canvas,
-            audio_vae=audio_vae,
-        )
-        metadata = graph_metadata(cls.hidden)
-        video, shots = film_take(recipe, keep=KEEP.read(keep) == KEPT, metadata=metadata)
-        return io.NodeOutput(video, ui=shots)
+        inputs = dict(locals())
+        for own in ("cls", *DRIVERS_OWN):
+            del inputs[own]
+        address, hidden = workers_address(workers), cls.hidden
+        recipe = asked_recipe(**inputs)
+        crew = address and Crew(address, hidden.prompt, hidden.unique_id, inputs)
+        metadata, kept = graph_metadata(hidden), KEEP.read(keep) == KEPT
+        video, pictures = film_take(recipe, keep=kept, metadata=metadata, crew=crew or None)
+        return io.NodeOutput(video, ui=pictures)
+
+
+def asked_recipe(
+    model,
+    vae,
+    negative,
+    sigmas,
+    seconds: float,
+    fps: float,
+    width: int,
+    height: int,
+    seed: int,
+    cfg: float,
+    sampler: str,
+    window: int,
+    overlap: int,
+    shots: str,
+    anchor: str,
+    positive=None,
+    storyboard=None,
+    audio=None,
+    canvas=None,
+    custom_sampler=None,
+    aspect: str = ASPECT.default,
+    audio_vae=None,
+) -> Recipe:
+    """What the node's inputs ask for, each looked at."""
+    if (positive is None) == (storyboard is None):
+        raise InputError("connect a positive prompt or a storyboard: one of the two.")
+    return recipe_for(
+        model,
+        vae,
+        with_audio(storyboard or one_shot(positive), audio),
+        negative,
+        _take_size(seconds, fps, width, height, aspect),
+        WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
+        read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler),
+        anchor=ANCHOR.read(anchor),
+        canvas=canvas,
+        audio_vae=audio_vae,
+    )
 
 
 def _size_inputs() -> list:
@@ -208,6 +251,10 @@ def _optional_inputs() -> list:
             "the number of pixels; the node shows the size. A canvas has a size of its own."
         ),
         audio_vae_input(optional=True),
+        WORKERS.widget(
+            "this ComfyUI, or a Ray cluster on your network whose machines sample the clips "
+            "between cuts: auto, or HOST:PORT of its head. See the node's help."
+        ),
     ]
 
 

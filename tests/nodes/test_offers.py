@@ -15,7 +15,7 @@ ADVANCED = {
     "LongtakeInterpolate": {"dtype"},
     "LongtakeLoadModel": {"dtype", "family"},
     "LongtakeLoadVAE": {"dtype"},
-    "LongtakeLongTake": {"window", "overlap", "anchor", "keep"},
+    "LongtakeLongTake": {"window", "overlap", "anchor", "keep", "workers"},
     "LongtakeMotionBrush": {"points", "strength"},
     "LongtakeSaveVideo": {"crf", "preset", "remember"},
     "LongtakeStoryboard": {"snap", "meet"},

@@ -75,7 +75,7 @@ INPUTS = {
     "LongtakeLongTake": [
         "model", "vae", "negative", "sigmas", "seconds", "fps", "width", "height", "seed", "cfg",
         "sampler", "window", "overlap", "shots", "anchor", "keep", "positive", "storyboard",
-        "audio", "canvas", "custom_sampler", "aspect", "audio_vae"
+        "audio", "canvas", "custom_sampler", "aspect", "audio_vae", "workers"
     ],
     "LongtakeDecode": ["latent", "vae", "fps", "crf", "audio_vae"],
     "LongtakeDecodeFrames": ["latent", "vae"],

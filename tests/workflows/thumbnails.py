@@ -40,7 +40,7 @@ CARDS = {  # what stands on the card of a workflow that is not run here
     "hunyuan_extend": "HunyuanVideo\na clip goes on",
     "vace_control": "Wan 2.1 VACE\na clip is followed",
 }
-BESIDE = {"remember"}  # inputs that decide what is noted of a video, and not what it shows
+BESIDE = {"remember", "workers"}  # inputs that do not decide what a video shows
 GROUND, INK = "#20262e", "#e8e4d8"
 
 

@@ -1,0 +1,1 @@
+"""Clips of a take sampled on other machines: a driver's side, a worker's side, and Ray between."""
