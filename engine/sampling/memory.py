@@ -12,10 +12,18 @@ from ...models.wan.config import DiTConfig
 # benchmarks/forecast.py, and at real sizes in tests/host/networks/test_memory.py.
 ALIVE: Mapping[int, tuple[float, float]] = {4: (6.6, 3.1), 2: (8.3, 3.1)}
 WRITTEN_OUT = 9.2  # instead of 8.3, where norms are not fused
+BY_TOKEN = 6.5  # more, where each token has a noise level of its own: shifts, scales and gates
 IMAGE_TOKENS = 257  # that CLIP's ViT-H makes of an image
 
 
-def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int, contexts: int = 1) -> int:
+def peak_bytes(
+    config: DiTConfig,
+    latents: Sequence[int],
+    itemsize: int,
+    contexts: int = 1,
+    *,
+    by_token: bool = False,
+) -> int:
     """Peak memory of one call of a transformer, besides its weights and the text that is kept.
 
     For attention kernels that never hold all attention weights at once.
@@ -25,6 +33,7 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int, context
         latents: (b, c, t, h, w); b is 2 where one call computes both prompts.
         itemsize: bytes of a number that it computes in: 4 for float32, 2 for bf16 and fp16.
         contexts: of VACE, each with tokens of its own.
+        by_token: whether each token has a noise level of its own.
     """
     b, _, t, h, w = latents
     tokens = prod(ceil(n / p) for n, p in zip((t, h, w), config.patch, strict=True))
@@ -32,7 +41,7 @@ def peak_bytes(config: DiTConfig, latents: Sequence[int], itemsize: int, context
     if itemsize < 4 and not norms_are_fused():
         attending = WRITTEN_OUT
     wide = max(attending, in_mlp + config.mlp_width / config.width)
-    wide += contexts * bool(config.vace_blocks)
+    wide += contexts * bool(config.vace_blocks) + BY_TOKEN * by_token
     return round(b * itemsize * tokens * wide * config.width)
 
 

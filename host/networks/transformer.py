@@ -30,6 +30,7 @@ from . import dtypes, home, patching, quantised
 from .forward import ComfyDiT, attends_in_parts
 
 KEPT = "longtake_text"
+TOKEN_MASK = "token_mask"  # of FrameLevels: an argument of process_timestep
 # In CONDITIONING, beside core's vace_frames, vace_mask and vace_strength: for each of those, how
 # much each latent frame of it counts (t,); and how many of its frames are references.
 FRAME_STRENGTHS, LEAD = "longtake_vace_strengths", "longtake_vace_lead"
@@ -158,7 +159,9 @@ class OurNetwork:
         texts = text_bytes(self.sizes, self._text_tokens(cond_shapes, input_shape[2]), size)
         still_to_read = max(0, texts - self.diffusion_model.texts.bytes)
         contexts = max((shape[1] for shape in cond_shapes.get("vace_context", ())), default=1)
-        return peak_bytes(self.sizes, (b, c, t, h, w), size, contexts) + still_to_read
+        by_token = TOKEN_MASK in cond_shapes
+        peak = peak_bytes(self.sizes, (b, c, t, h, w), size, contexts, by_token=by_token)
+        return peak + still_to_read
 
     def _text_tokens(self, cond_shapes: Mapping[Any, Any], frames: int) -> int:
         """Tokens of text and images whose keys and values are kept.
@@ -195,7 +198,7 @@ class FrameLevels(OurNetwork, model_base.WAN22):
         out, mask = super().extra_conds(**kwargs), kwargs.get("denoise_mask")
         if mask is not None and tells_places_apart(mask):  # once in a run
             del out["denoise_mask"]  # each frame's level would be the mean over it
-            out["token_mask"] = conds.CONDRegular(token_mask(mask, self.sizes.patch))
+            out[TOKEN_MASK] = conds.CONDRegular(token_mask(mask, self.sizes.patch))
         return out
 
     def process_timestep(self, timestep, x, token_mask=None, **kwargs):
@@ -233,6 +236,11 @@ def check_contexts(kwargs: Mapping[str, Any]) -> None:
                 f"{noise.shape[2]} of {noise.shape[3]}×{noise.shape[4]}: sample the LATENT of the "
                 f"same WanVaceToVideo, or give both the same length, width and height."
             )
+
+
+def takes_token_levels(model: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a MODEL of ours takes a noise level for each token."""
+    return isinstance(model.model, FrameLevels)
 
 
 def token_mask(mask: Tensor, patch: tuple[int, int, int]) -> Tensor:

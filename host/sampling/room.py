@@ -6,13 +6,15 @@ import comfy.model_management as mm
 from comfy.model_patcher import ModelPatcher
 
 from ...models.errors import InputError
-from ..networks.transformer import config_of
+from ..networks.transformer import TOKEN_MASK, config_of, takes_token_levels
 from .calls import calls_for
 
 POSITIONS = 1024  # in time, of Wan's own rotary positions
 
 
-def check_step(model: ModelPatcher, shape: tuple[int, ...], *cfgs: float) -> None:
+def check_step(
+    model: ModelPatcher, shape: tuple[int, ...], *cfgs: float, regions: bool = False
+) -> None:
     """Refuse a run of a model of ours whose steps need more memory than its device has in all.
 
     What the host says of its own networks is too rough to refuse anything by.
@@ -20,6 +22,7 @@ def check_step(model: ModelPatcher, shape: tuple[int, ...], *cfgs: float) -> Non
     Args:
         shape: (b, c, t, h, w) of the latents that a step is given.
         cfgs: of the run.
+        regions: whether places within a frame are known, and others not.
 
     Raises:
         InputError: with the longest or the largest that fits.
@@ -32,9 +35,10 @@ def check_step(model: ModelPatcher, shape: tuple[int, ...], *cfgs: float) -> Non
         there -= model.model_size()  # elsewhere weights can wait on the CPU
     b, c, t, h, w = shape
     rows = b * (1 + calls_for(model, shape, *cfgs).together)
+    levels = {TOKEN_MASK: [(rows, 1, t, h, w)]} if regions and takes_token_levels(model) else {}
 
     def needs(frames: int, h: int, w: int) -> float:
-        return model.model.memory_required([rows, c, frames, h, w])
+        return model.model.memory_required([rows, c, frames, h, w], levels)
 
     if t > POSITIONS:
         raise InputError(

@@ -176,7 +176,8 @@ def looked_at(
     check_regions(model, canvas.video)
     longest = max(len(window.frames) for window in canvas.windows) + lead
     b, c, _, h, w = latents.shape
-    check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling))
+    regions = canvas.video.has_regions
+    check_step(model, (b, c, longest, h, w), *cfgs_of(model, sampling), regions=regions)
     check_noise(canvas, sampling)
     pins = pins_for(canvas, model)
     vision = missing_vision(config_of(model), prompts.positive, pins and pins.clip_vision)

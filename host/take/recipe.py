@@ -286,10 +286,17 @@ def recipe_for(
     )
     check_sound(recipe)
     check_guidance(model, begins and begins.guidance)
-    b, c, t, h, w = recipe.window_shape
-    check_step(model, (b, c, t + recipe.lead, h, w), *cfgs_of(model, sampling))
-    check_decoding(vae, recipe.window_shape)
+    check_room(recipe)
     return recipe
+
+
+def check_room(recipe: Recipe) -> None:
+    """Refuse windows that the memory there is cannot hold, sampled or decoded."""
+    b, c, t, h, w = recipe.window_shape
+    regions = recipe.canvas is not None and recipe.canvas.video.has_regions
+    cfgs = cfgs_of(recipe.model, recipe.sampling)
+    check_step(recipe.model, (b, c, t + recipe.lead, h, w), *cfgs, regions=regions)
+    check_decoding(recipe.vae, recipe.window_shape)
 
 
 def check_sound(recipe: Recipe) -> None:

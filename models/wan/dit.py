@@ -104,15 +104,20 @@ class Block(nn.Module):
             image: keys and values of CLIP image tokens; all tokens attend to them.
             attention: the kernel.
         """
-        rows = (self.modulation.to(x) + modulation).unbind(3)  # six of (b, f or 1, s or 1, c)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
-        y = self.self_attn(self.norm1(x, shift_a, scale_a), table, attention)
-        x = self.sum(x, y, gate_a)
+        own = self.modulation.to(x)
+
+        def row(k: int) -> Tensor:
+            """(b, f or 1, s or 1, c), made when it is needed: by token it is as large as x."""
+            return own[:, k] + modulation[..., k, :]
+
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = map(partial, (row,) * 6, range(6))
+        y = self.self_attn(self.norm1(x, shift_a(), scale_a()), table, attention)
+        x = self.sum(x, y, gate_a())
         y = self.cross_attn(self.norm3(x), words, image, attention)
         x = self.sum(x, y)
         up, _, down = self.ffn  # not called as one, which would hold what went in to its end
-        y = down(up(self.norm2(x, shift_m, scale_m)))
-        return self.sum(x, y, gate_m)
+        y = down(up(self.norm2(x, shift_m(), scale_m())))
+        return self.sum(x, y, gate_m())
 
     def layers_of_a_step(self) -> tuple[nn.Module, ...]:
         """Those with weights that `forward` computes with; the others read text, once in a run."""

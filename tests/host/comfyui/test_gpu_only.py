@@ -91,7 +91,7 @@ def test_sampling_in_windows(pack, monkeypatch, mask):
     model = SimpleNamespace(attachments={}, model=SimpleNamespace(diffusion_model=None))
     monkeypatch.setattr(pack.sample, "config_of", lambda model: None)
     for check in ("check_fit", "check_step"):
-        monkeypatch.setattr(pack.sample, check, lambda *_: None)
+        monkeypatch.setattr(pack.sample, check, lambda *_, **__: None)
     monkeypatch.setattr("comfy.sample.fix_empty_latent_channels", lambda model, latents: latents)
     monkeypatch.setattr(pack.sample, "run", lambda *given, **_: (given[2].latents.to(card()), None))
     for asked in ("known", "has_regions"):  # of the mask's numbers, which are not there

@@ -24,13 +24,21 @@ PUBLISHED = {  # latents of both prompts at once: (b, t, h, w)
 ASKED = 1.5  # times what a model says it needs must be free for more in one call: core's rule
 
 
-def measured(config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Peak bytes of a step without its prompts, measured on the meta device."""
+def measured(
+    config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype, by_token: bool = False
+) -> int:
+    """Peak bytes of a step without its prompts, measured on the meta device.
+
+    Args:
+        by_token: with a noise level for each token, as a canvas with regions has it.
+    """
     kw = {"device": "meta", "dtype": dtype}
     network, (b, t, h, w) = WanDiT(config, **kw), size
     image = torch.empty(b, 257, config.image_width, **kw) if config.image_width else None
     text = network.read_text(torch.empty(b, config.text_length, config.text_width, **kw), image)
     levels = torch.empty((b, t) if config.frame_levels else (b,), device="meta")
+    if by_token:
+        levels = torch.empty((b, t, h // 2, w // 2), device="meta")
     x = torch.empty(b, config.in_channels, t, h, w, **kw)
     context = torch.empty(b, config.vace_channels, t, h, w, **kw)
     hints = [Hint(context)] if config.vace_blocks else []
@@ -40,8 +48,10 @@ def measured(config: DiTConfig, size: tuple[int, ...], dtype: torch.dtype) -> in
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_step_at_published_sizes_takes_what_is_said(pack, name, dtype):
+@pytest.mark.parametrize(
+    ("name", "by_token"), [*((name, False) for name in PUBLISHED), ("5b", True)]
+)
+def test_a_step_at_published_sizes_takes_what_is_said(pack, name, by_token, dtype):
     size = PUBLISHED[name]
     config = DIT_PRESETS[name]
     beside = min(config.vace_blocks, 2)  # blocks follow one another: two are as many
@@ -51,9 +61,11 @@ def test_a_step_at_published_sizes_takes_what_is_said(pack, name, dtype):
         weights = WanDiT(config, dtype=dtype).state_dict()
     model = pack.transformer.build_model(config, weights, latent_format, dtype, "test").model
     model.manual_cast_dtype = None  # as on a GPU, whatever this CPU would compute in
-    said = model.memory_required((size[0], config.out_channels, *size[1:]))
+    b, t, h, w = size
+    shapes = {"token_mask": [(b, 1, t, h // 2, w // 2)]} if by_token else {}
+    said = model.memory_required((b, config.out_channels, t, h, w), shapes)
     text = text_bytes(config, 2 * kept_tokens(config, 0), dtype.itemsize)
-    assert 0.94 < (said - text) / measured(config, size, dtype) < 1.2
+    assert 0.94 < (said - text) / measured(config, size, dtype, by_token) < 1.2
 
 
 @pytest.mark.parametrize("rows", [[2] * 4, [1] * 8])

@@ -96,3 +96,15 @@ def test_a_minute_at_a_time_is_the_same_sound(monkeypatch):
     whole = beats.mono(wave, 44_100)
     monkeypatch.setattr(beats, "PIECE", 1009)
     assert (beats.mono(wave, 44_100) == whole).all()
+
+
+def test_levels_for_each_token_take_more_and_less_fits(pack, model, gigabyte):
+    from longtake.host.sampling.room import check_step
+
+    shape = (1, 6, 1000, 256, 256)
+    fitting = []
+    for regions in (False, True):
+        with pytest.raises(InputError) as refused:
+            check_step(model, shape, 3.0, regions=regions)
+        fitting.append(int(str(refused.value).partition("at most ")[2].split()[0]))
+    assert fitting[1] < fitting[0]

@@ -231,6 +231,6 @@ def test_one_call_or_two_makes_other_windows(studio, model, monkeypatch):
     monkeypatch.setattr(mm, "get_free_memory", lambda *_, **__: 1e3)
     assert keys() == together
     for check in ("check_step", "check_decoding"):
-        monkeypatch.setattr(f"longtake.host.take.recipe.{check}", lambda *_: None)
+        monkeypatch.setattr(f"longtake.host.take.recipe.{check}", lambda *_, **__: None)
     monkeypatch.setattr(mm, "get_total_memory", lambda *_, **__: 1e3)
     assert all(a != b for a, b in zip(keys()[0].values(), together[0].values(), strict=True))
