@@ -17,6 +17,7 @@ from .load.loaders import LoadModel, LoadTextEncoder, LoadVAE
 from .load.lora import LoadLora
 from .load.preset import Preset
 from .motion.camera_path import CameraPathNode
+from .motion.drive import Drive
 from .motion.motion_brush import MotionBrushNode
 from .output.credentials import ReadCredentials, ReadMark
 from .output.decode import Decode, DecodeFrames
@@ -82,6 +83,7 @@ NODES: list[type[io.ComfyNode]] = [
         DiffusionForcing,
         CameraPathNode,
         MotionBrushNode,
+        Drive,
         Variations,
         Sample,
         LongTake,

@@ -1,6 +1,7 @@
 /** Longtake in ComfyUI's pages. */
 
 import { app } from "../../scripts/app.js";
+import { addBoard } from "./brush/on_node.js";
 import { choices, hasVideo, title, videoMenu } from "./menus/from_video.js";
 import { addStyle } from "./page/dom.js";
 import { openMenu } from "./page/menu.js";
@@ -27,6 +28,7 @@ app.registerExtension({
             coarsenArrows(node);
         }
         if (node.comfyClass === "LongtakeStoryboard") addStrip(app, node);
+        if (node.comfyClass === "LongtakeMotionBrush") addBoard(app, node);
     },
     getNodeMenuItems(node) {
         return videoMenu(app, node);

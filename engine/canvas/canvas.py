@@ -443,6 +443,8 @@ class Canvas:
         notes = []
         if guidance is not None and guidance.references:
             notes.append(f"references that go on: {len(guidance.references)}")
+        if self.guidance.driving is not None:
+            notes.append("the clip's performance ends with it")
         if self.guidance.control:
             there = [f for f in sorted(frames) if f in self.guidance.control]
             notes.append(

@@ -1,4 +1,4 @@
-"""What is followed on a canvas besides what is known of it: references, and a control clip."""
+"""What is followed on a canvas besides what is known of it: references, clips, a performance."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..opaque import opaque
 from .codec import Codec
+from .driving import Driving
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Guidance:
         references: in the order in which they are shown.
         handed_on: whether it came with a clip that another canvas was made of, so that a model
             which cannot follow it may leave it out.
+        driving: a clip that a character performs; None if there is none.
     """
 
     codec: Codec
@@ -44,6 +46,29 @@ class Guidance:
     strengths: Mapping[int, float] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
     handed_on: bool = False
+    driving: Driving | None = None
+
+    def as_control(self) -> "Guidance":
+        """With a performance as VACE's checkpoints follow it: the character is a reference."""
+        driving = self.driving
+        if driving is None or not driving.refers:
+            return self
+        one = Reference(driving.character)
+        return replace(self, references=(*self.references, one))
+
+    def shown_in(self, frames: range) -> dict[int, Tensor]:
+        """What is followed in some pixel frames, by frame: a control clip, else a performance."""
+        clip = {f: self.control[f] for f in frames if f in self.control}
+        if self.driving is not None and len(clip) < len(frames):
+            performed = self.driving.at(frames)
+            clip = {f: clip.get(f, own) for f, own in zip(frames, performed, strict=True)}
+        return clip
+
+    def strengths_in(self, frames: range) -> list[float]:
+        """How much what is followed counts, of those pixel frames in which anything is."""
+        rest = None if self.driving is None else self.driving.strength
+        found = [self.strengths.get(f, rest) for f in frames]
+        return [strength for strength in found if strength is not None]
 
     def with_references(self, images: Tensor, size: tuple[int, int], strength: float) -> "Guidance":
         """With pictures after those that are there.
@@ -75,19 +100,22 @@ class Guidance:
     def from_frame(self, start: int) -> "Guidance":
         """That of a clip that begins at a pixel frame of this one."""
         moved = ({f - start: x for f, x in by.items() if f >= start} for by in self._by_frame)
-        return replace(self, **dict(zip(("control", "strengths"), moved, strict=True)))
+        driving = self.driving and self.driving.from_frame(start)
+        both = dict(zip(("control", "strengths"), moved, strict=True))
+        return replace(self, **both, driving=driving)
 
     def handed_to(self, frames: Collection[int]) -> "Guidance | None":
         """What a canvas that this one's clip becomes a part of has of it; None for nothing.
 
-        References stay. Of a control clip stays what is to be followed: where frames are known, it
-        has been.
+        References stay, a performance does not. Of a control clip stays what is to be followed:
+        where frames are known, it has been.
 
         Args:
             frames: pixel frames that lie there as here, and are sampled there.
         """
         kept = ({f: x for f, x in by.items() if f in frames} for by in self._by_frame)
-        left = replace(self, **dict(zip(("control", "strengths"), kept, strict=True)))
+        both = dict(zip(("control", "strengths"), kept, strict=True))
+        left = replace(self, **both, driving=None)
         return replace(left, handed_on=True) if left.references or left.control else None
 
     def widened(self, margins: tuple[int, int, int, int]) -> "Guidance | None":
@@ -112,7 +140,8 @@ class Guidance:
     def deciding(self, frames: range) -> tuple[Any, ...]:
         """All of it that may decide what is seen in some pixel frames."""
         shown = ({f: x for f, x in by.items() if f in frames} for by in self._by_frame)
-        return *shown, self.references
+        performed = [] if self.driving is None else [self.driving.deciding(frames)]
+        return *shown, self.references, *performed
 
     @property
     def _by_frame(self) -> tuple[Mapping[int, Any], Mapping[int, Any]]:

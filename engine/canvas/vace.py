@@ -147,9 +147,9 @@ class Contexts:
     def _encoded(self, span: range, made: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Inactive and reactive latents of the pixels: each (1, c, t, h, w)."""
         frames, _ = self._lead(span)
-        control = self.guidance.control if self.guidance else {}
-        pinned = self.pins.pixels if self.pins else {}
-        shown = {f: pinned.get(f, control.get(f)) for f in frames if f in pinned or f in control}
+        shown = self.guidance.shown_in(frames) if self.guidance else {}
+        pinned = self.pins.within(frames) if self.pins else {}
+        shown |= pinned
         if not shown and not self._around:
             return (self._grey(span, cell),) * 2
         stride, grey = self.grid.stride_hw, torch.tensor(GREY_PIXEL)
@@ -187,12 +187,11 @@ class Contexts:
 
     def _strength(self, span: range) -> Tensor:
         """(t,): that of the control clip where it is shown, else 1."""
-        strengths = self.guidance.strengths if self.guidance else {}
         pinned = self.pins.pixels if self.pins else {}
         rows = []
         for k in span:
             frames = self._pixels_of(k)
-            own = [strengths[f] for f in frames if f in strengths]
+            own = self.guidance.strengths_in(frames) if self.guidance else []
             known = any(f in pinned for f in frames)
             rows.append(sum(own) / len(own) if own and not known else 1.0)
         return torch.tensor(rows)

@@ -35,10 +35,26 @@ LTX_2 = replace(
 MINIMAX_H3 = SamplingDefaults(20, 12.0, 1.0, 24, 1344, 768, 141, "", "res_multistep", overlap=39)
 HUNYUAN = SamplingDefaults(20, 7.0, 1.0, 24, 848, 480, 73, "", "euler")
 HUNYUAN_15 = SamplingDefaults(20, 7.0, 6.0, 24, 1280, 720, 121, "", "euler")
+# Sources: WanAnimatePipeline and WanAnimate2ModularPipeline of diffusers 0.42.1; templates
+# video_wan2_2_14B_animate, video_wan_animate2 and video_wan21_scail2_character_replacement of
+# Comfy-Org's workflow templates, which sample 6 steps with lightx2v's LoRA. What a window goes on
+# from: WanAnimateToVideo, WanAnimate2ToVideo and WanSCAILToVideo in ComfyUI@v0.33.0.
+WAN_ANIMATE = replace(
+    WAN_I2V, steps=20, cfg=1.0, width=832, height=480, frames=77, small_shift=None, overlap=5
+)
+WAN_ANIMATE_2 = replace(WAN_ANIMATE, steps=40, frames=81, overlap=1)
+SCAIL = replace(WAN_ANIMATE, steps=40, width=512, height=896, frames=81)
+# Sources: templates video_wan2.1_fun_camera_v1.1_1.3B and video_wan2_2_14B_fun_camera.
+FUN_CAMERA = replace(WAN_I2V, steps=20, shift=8.0, cfg=6.0, width=832, height=480, small_shift=None)
+FUN_CAMERA_22 = replace(WAN_22_I2V, steps=20, shift=8.0, width=832, height=480)
 # Sources: comfy/ldm/lightricks/vae/audio_vae.py, comfy_extras/nodes_minimax_h3.py.
 AT_THE_END, KEYFRAMES = GUIDES = ("latent frames at the end", "minimax_keyframes")
 LTX_SOUND = SoundLayout((8, 16), axis=2, rate=25)
 H3_SOUND = SoundLayout((32, 2), axis=3, rate=40)
+ADDED_POSE, POSE_BRANCH, HALF_SIZE, REFERRED = DRIVES = (
+    *("poses and faces", "a branch of its own", "half as large, behind the video"),
+    "a reference that the prompt names",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,9 @@ class HostFamily:
         image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
         vace: it is shown known pixels, references and control clips as VACE's checkpoints are.
         guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
+        drives: how it is shown a clip that a character performs, one of DRIVES; "" if it is not.
         sound: how it packs the sound that it makes with the pictures; None if it makes none.
+        zeros: in those channels, frames of which nothing is known are zeros to it, and not grey.
         wan: its VAE is one of Wan's.
         single: it samples one video at a time.
         note: what else to say of its settings.
@@ -67,7 +85,9 @@ class HostFamily:
     image_channels: bool = False
     vace: bool = False
     guides: str = ""
+    drives: str = ""
     sound: SoundLayout | None = None
+    zeros: bool = False
     wan: bool = False
     single: bool = False
     note: str = ""
@@ -100,6 +120,7 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         MINIMAX_H3,
         24,
         guides=KEYFRAMES,
+        drives=REFERRED,
         sound=H3_SOUND,
         single=True,
         note="with a turbo LoRA as many steps as it was made for",
@@ -107,9 +128,17 @@ HOST_FAMILIES: dict[str, HostFamily] = {
     ),
     "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16, captions="HunyuanVideo"),
     "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32, captions="HunyuanVideo"),
+    "WAN22_Animate": HostFamily(
+        "Wan 2.2 Animate 14B", WAN_ANIMATE, 16, image_channels=True, drives=ADDED_POSE, wan=True
+    ),
+    "WAN_Animate2": HostFamily(
+        "Wan-Animate 2 14B", WAN_ANIMATE_2, 16, image_channels=True, drives=POSE_BRANCH, wan=True
+    ),
+    "WAN21_SCAIL": HostFamily("SCAIL 14B", SCAIL, 16, drives=HALF_SIZE, wan=True),
+    "WAN21_SCAIL2": HostFamily("SCAIL-2 14B", SCAIL, 16, drives=HALF_SIZE, wan=True),
 }
 LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
-WAN = ("WAN21", "WAN22", "WAN21_Vace")  # the host's classes of Wan models, of all sizes
+WAN = ("WAN21", "WAN22", "WAN21_Vace", "WAN21_Camera")  # classes of Wan models, of all sizes
 WAN_OF_IMAGES = (  # by how many images they read through CLIP vision
     HostFamily("Wan 2.2 I2V A14B", WAN_22_I2V, 16, image_channels=True, wan=True),
     HostFamily("Wan 2.1 I2V 14B", WAN_I2V, 16, image_channels=True, wan=True),
@@ -139,6 +168,10 @@ def host_family(
         vace = HostFamily("Wan VACE 1.3B", VACE_1_3B, 16, vace=True, wan=True)
         small = width <= 1536
         return vace if small else replace(vace, title="Wan VACE 14B", settings=VACE_14B)
+    if found == "WAN21_Camera":
+        title = "Wan 2.2 Fun-Camera A14B" if extra == 20 else "Wan 2.1 Fun-Camera"
+        settings = FUN_CAMERA_22 if extra == 20 else FUN_CAMERA
+        return HostFamily(title, settings, 16, image_channels=True, zeros=True, wan=True)
     if extra == 20:
         return WAN_OF_IMAGES[images]
     if extra:

@@ -31,9 +31,10 @@ from ..networks.patching import forget_text
 from ..networks.settings import EXPERTS, settings_for, settings_of
 from ..networks.transformer import network_of
 from . import calls
+from .driven import road_for
 from .image_channels import with_channels
 from .routes import pins_for
-from .vace import followed, vace_for
+from .vace import followed
 
 KEY = EXPERTS
 BOUNDARY = {False: 0.875, True: 0.9}  # by whether the checkpoint takes an image
@@ -108,14 +109,14 @@ def _beside(model: ModelPatcher, prompts: Prompts, canvas: Canvas) -> Prompts:
     """Both prompts with what is shown beside a canvas as a whole."""
     canvas = followed(model, canvas)
     frames, pins = range(canvas.video.latents.shape[2]), pins_for(canvas, model)
-    vace, lead = vace_for(model, pins, canvas.guidance, len(frames), canvas.kept)
+    road, lead = road_for(model, pins, canvas.guidance, len(frames), canvas.kept)
     if lead:
         raise InputError(
             f"{lead} latent frames of references stand in front of the canvas, which core's "
             f"samplers do not know: connect the canvas to Sample or Long Take."
         )
-    if vace is not None:
-        return vace.beside(frames, prompts, canvas.video)
+    if road is not None:
+        return road.beside(frames, prompts, canvas.video)
     channels = pins.channels(frames) if pins else None
     return with_channels(model, prompts, channels, canvas.video, frames)
 

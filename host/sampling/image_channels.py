@@ -7,6 +7,7 @@ before it gave.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import comfy.utils
@@ -43,7 +44,10 @@ def with_channels(
     if channels is None and part.known and _reads_nothing_by_itself(model):
         unknown = torch.zeros(1, MASK_CHANNELS, len(frames), 1, 1)
         channels = ImageChannels(_blank(model, part), unknown)
-    values = {} if channels is None else _values(channels.with_latents(part.latents, part.known))
+    values = {}
+    if channels is not None:
+        channels = channels.with_latents(part.latents, part.known)
+        values = channel_values(_of_family(model, channels, part))
 
     def shown(extras: Mapping[str, Any]) -> Mapping[str, Any]:
         own = _given(model, extras, part, frames)
@@ -54,7 +58,7 @@ def with_channels(
     return Prompts(*([[text, shown(extras)] for text, extras in prompt] for prompt in prompts))
 
 
-def _values(channels: ImageChannels) -> dict[str, Any]:
+def channel_values(channels: ImageChannels) -> dict[str, Any]:
     """Image channels by core's names, its mask the other way round."""
     h, w = channels.image.shape[3:]
     known = channels.known
@@ -88,7 +92,7 @@ def _given(
     handed = own.handed(part.known) if image.shape[1] == c else []
     if list(frames) == list(range(length)) and not handed:
         return None
-    return _values(own.with_latents(part.latents, handed))
+    return channel_values(own.with_latents(part.latents, handed))
 
 
 def _at(values: Tensor, frames: Sequence[int], blank: Tensor) -> Tensor:
@@ -98,12 +102,22 @@ def _at(values: Tensor, frames: Sequence[int], blank: Tensor) -> Tensor:
     return torch.cat((values, after), dim=2)[:, :, list(frames)]
 
 
+def _of_family(model: ModelPatcher, channels: ImageChannels, part: MaskedLatents) -> ImageChannels:
+    """Image channels as a MODEL's family was shown frames of which nothing is known."""
+    family = host_family_of(model)
+    if family is None or not family.zeros:
+        return channels
+    seen = channels.known.amax(1, keepdim=True) > 0
+    return replace(channels, image=torch.where(seen, channels.image, _blank(model, part)))
+
+
 def _blank(model: ModelPatcher, part: MaskedLatents) -> Tensor:
-    """Latents of nothing, of the shape of those that are sampled: to Wan's models that is grey."""
+    """Latents of nothing, of the shape of those that are sampled: to most of Wan's that is grey."""
     nothing, family = torch.zeros_like(part.latents, dtype=torch.float32), host_family_of(model)
     if config_of(model) is None and (family is None or not family.wan):
         return nothing
-    return model.get_model_object("latent_format").process_out(grey_like(nothing)).cpu()
+    shown = nothing if family is not None and family.zeros else grey_like(nothing)
+    return model.get_model_object("latent_format").process_out(shown).cpu()
 
 
 def _reads_nothing_by_itself(model: ModelPatcher) -> bool:

@@ -30,6 +30,7 @@ from ..networks.settings import host_family_of
 from ..networks.transformer import config_of, refuse_broken_weights
 from .calls import Calls, calls_for, keep_to
 from .camera import for_window, with_rays
+from .driven import road_for
 from .experts import experts_of
 from .fit import check_fit, check_guides, check_lengths
 from .guides import guides_for
@@ -37,7 +38,7 @@ from .image_channels import with_channels
 from .room import check_step
 from .routes import Route, check_regions, missing_vision, pins_for, route_of
 from .step_noise import with_step_noise
-from .vace import followed, vace_for
+from .vace import followed
 
 FULL = 0.99  # noise levels from here up leave nothing of what was there before
 FAR = 2**31  # before a video's first frame, where the noise of what stands after its last begins
@@ -124,12 +125,12 @@ def sampled_canvas(
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     track, pins = sound_for(model, canvas), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
-    vace, lead = vace_for(model, pins, canvas.guidance, t, canvas.kept)
+    road, lead = road_for(model, pins, canvas.guidance, t, canvas.kept)
     looked_at(model, prompts, canvas, latents, sampling, lead)
     prompts = with_rate(prompts, model, canvas.fps)
     # Only checkpoints that read pixels can be shown that a latent frame is known in part.
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
-    in_channels = pins and route_of(model) is Route.IMAGE_CHANNELS
+    in_channels = pins and road is None and route_of(model) is Route.IMAGE_CHANNELS
     channels = pins.channels(range(t)) if in_channels else None
     guides = guides_for(model, pins)
     out = latents.to(mm.intermediate_device(), torch.float32, copy=True)
@@ -139,9 +140,11 @@ def sampled_canvas(
             nonlocal track
             playback.begin(canvas.windows.index(window) * sampling.steps)
             shown = for_window(prompts.from_frame(window.frames[0], t), window.frames)
-            own_channels = channels and channels.at(window.frames)
-            shown = with_channels(model, shown, own_channels, part, window.frames)
-            shown = vace.beside(window.frames, shown, part) if vace else shown
+            if road is None:
+                own_channels = channels and channels.at(window.frames)
+                shown = with_channels(model, shown, own_channels, part, window.frames)
+            else:
+                shown = road.beside(window.frames, shown, part)
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
             heard, fresh = track and track.at(window.frames), canvas.noise is None
             shown, beside = guides.beside(window.frames, shown) if guides else (shown, None)

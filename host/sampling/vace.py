@@ -128,7 +128,7 @@ def vace_for(
     check_guidance(model, guidance)
     if route_of(model) is not Route.VACE:
         return None, 0
-    road = VaceRoad(model, pins, guidance, total, kept)
+    road = VaceRoad(model, pins, guidance and guidance.as_control(), total, kept)
     return road, road.lead
 
 
@@ -142,9 +142,18 @@ def followed(model: ModelPatcher, canvas: Canvas) -> Canvas:
 
 
 def check_guidance(model: ModelPatcher, guidance: Guidance | None) -> None:
-    """Refuse references and control clips for a MODEL without VACE."""
+    """Refuse what a MODEL cannot be shown: references and control clips without VACE, and clips
+    that a character performs where it follows none."""
     if guidance is None or route_of(model) is Route.VACE:
         return
+    family, network = host_family_of(model), network_of(model)
+    title = network.family.title if network else family.title if family else "this model"
+    if guidance.driving is not None and not (family and family.drives):
+        raise InputError(
+            f"the canvas holds a clip that a character performs, and this model is {title}, which "
+            f"follows none: load Wan-Animate 2, Wan 2.2 Animate or SCAIL-2 with ComfyUI's own "
+            f"loader, or a VACE checkpoint."
+        )
     held = [
         name
         for name, there in (
@@ -153,10 +162,9 @@ def check_guidance(model: ModelPatcher, guidance: Guidance | None) -> None:
         )
         if there
     ]
-    family, network = host_family_of(model), network_of(model)
-    title = network.family.title if network else family.title if family else "this model"
-    raise InputError(
-        f"the canvas holds {' and '.join(held)}, which only VACE checkpoints follow, and this "
-        f"model is {title}: load one, such as wan2.1_vace_1.3B, or bypass Reference Images and "
-        f"Control Video."
-    )
+    if held:
+        raise InputError(
+            f"the canvas holds {' and '.join(held)}, which only VACE checkpoints follow, and this "
+            f"model is {title}: load one, such as wan2.1_vace_1.3B, or bypass Reference Images and "
+            f"Control Video."
+        )

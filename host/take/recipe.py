@@ -33,12 +33,13 @@ from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of, streams
 from ..sampling.camera import for_window
+from ..sampling.driven import check_driving, lead_of
 from ..sampling.fit import check_fit, check_grid, check_kind
 from ..sampling.guides import Guide, guides_at_the_end, without_guides
 from ..sampling.room import check_step
 from ..sampling.routes import check_regions, reads_pixels
 from ..sampling.sample import Sampling, cfgs_of, sound_for, with_rate
-from ..sampling.vace import check_guidance, followed
+from ..sampling.vace import followed
 from ..video.decoder import frames_of
 from ..video.sound import check_audio_vae
 from .storyboards import Board
@@ -155,9 +156,8 @@ class Recipe:
 
     @property
     def lead(self) -> int:
-        """Latent frames that are sampled in front of each window: VACE's references."""
-        guidance = self.canvas and self.canvas.guidance
-        return len(guidance.references) if guidance else 0
+        """Latent frames that are sampled in front of each window: references, a character."""
+        return lead_of(self.model, self.canvas and self.canvas.guidance)
 
     @property
     def cell(self) -> tuple[int, int, int]:
@@ -221,7 +221,12 @@ def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Win
     made_for = settings_of(model)
     usual = grid.latent_frames(grid.whole(made_for.frames)) if made_for else codec.window
     length = grid.latent_frames(asked.length) if asked.length else usual
-    overlap = grid.latent_frames(asked.overlap) if asked.overlap else codec.past(length)
+    if asked.overlap:
+        overlap = grid.latent_frames(asked.overlap)
+    elif made_for and made_for.overlap and length == usual:
+        overlap = grid.latent_frames(made_for.overlap)
+    else:
+        overlap = codec.past(length)
     together = asked.sharing == TOGETHER
     if together and config_of(model) is None:
         raise InputError(
@@ -285,7 +290,7 @@ def recipe_for(
         model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae, guides
     )
     check_sound(recipe)
-    check_guidance(model, begins and begins.guidance)
+    check_driving(model, begins and begins.guidance)
     check_room(recipe)
     return recipe
 

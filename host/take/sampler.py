@@ -20,11 +20,11 @@ from ...engine.take.window_store import WindowStore
 from ..comfyui.conditioning import Prompts
 from ..comfyui.nested import row
 from ..comfyui.progress import check_cancelled
+from ..sampling.driven import Road, road_for
 from ..sampling.guides import Guides, guides_for
 from ..sampling.image_channels import with_channels
 from ..sampling.routes import Route, route_of
 from ..sampling.sample import finite, planned_calls, run
-from ..sampling.vace import VaceRoad, vace_for
 from ..video.decoder import VideoDecoder
 from . import weights_hash
 from .progress import TakeProgress
@@ -72,7 +72,7 @@ class TakeSampler:
         self.foreign: set[int] = set()
         # Of a clip, once it is sampled:
         self._guides: dict[int, Guides | None] = {}
-        self._vace: dict[int, VaceRoad | None] = {}
+        self._roads: dict[int, Road | None] = {}
         try:
             self.keys: list[dict[Window, str]] | None = self._keys()
             self.likes = self._keys(seeds=False)
@@ -208,11 +208,11 @@ class TakeSampler:
         r, pins = self.recipe, self.recipe.known[number].pins
         clip, known = r.take.clips[number], r.known[number]
         prompts, channels = r.prompts(clip, window), None
-        if number not in self._vace:
+        if number not in self._roads:
             seen = known.guidance, clip.latent_frames, known.kept
-            self._vace[number], _ = vace_for(r.model, pins, *seen)
-        if (vace := self._vace[number]) is not None:
-            return vace.beside(window.frames, prompts, part)
+            self._roads[number], _ = road_for(r.model, pins, *seen)
+        if (road := self._roads[number]) is not None:
+            return road.beside(window.frames, prompts, part)
         if pins is not None and route_of(r.model) is Route.IMAGE_CHANNELS:
             channels = pins.channels(range(window.frames[0], window.frames[-1] + 1))
         return with_channels(r.model, prompts, channels, part, window.frames)

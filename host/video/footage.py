@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,12 @@ class Footage:
         frames: how many.
         width, height: in pixels.
         fps: frames per second.
-        stream: gives a frame stream from the first frame on, at each call.
+        stream: gives a frame stream at each call: of all of it, or of a part, as a slice.
         sound: in memory, a part of a file's, or the file that holds it; None without any.
         file: with exactly these frames, where there is one.
         facts: of `file`.
         images: the frames, where they are an IMAGE in memory.
+        origin: else the file that they are read from, and which frame of it is the first.
         notes: what there is to say about how it is read.
     """
 
@@ -49,23 +49,24 @@ class Footage:
     width: int
     height: int
     fps: Fraction
-    stream: Callable[[], Iterator[Tensor]]
+    stream: Callable[..., Iterator[Tensor]]
     sound: Sound | SoundPart | Path | None
     file: Path | None = None
     facts: MediaFacts | None = None
     images: Tensor | None = None
+    origin: tuple[Path, int] | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
         return float(self.frames / self.fps)
 
-    def pictures(self) -> Iterator[Tensor]:
-        """The frames as exactly as they are known: (n, h, w, 3) in [0, 1], a few at a time."""
+    def pictures(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Frames as exactly as they are known: (n, h, w, 3) in [0, 1], a few at a time."""
         if self.images is None:
-            yield from (chunk.float() / 255 for chunk in self.stream())
+            yield from (chunk.float() / 255 for chunk in self.stream(start, stop))
         else:
-            yield from (opaque(piece.float().cpu()) for piece in self.images.split(8))
+            yield from (opaque(piece.float().cpu()) for piece in self.images[start:stop].split(8))
 
     def samples(self) -> Sound | None:
         """Its sound in memory; None without any."""
@@ -100,10 +101,11 @@ def _whole_file(path: Path) -> Footage:
         facts.width,
         facts.height,
         facts.fps,
-        lambda: with_even_sides(read_frames(path)),
+        lambda start=0, stop=None: with_even_sides(read_frames(path, start, stop)),
         path if facts.sound else None,
         path,
         facts,
+        origin=(path, 0),
         notes=notes,
     )
 
@@ -125,13 +127,19 @@ def _part_of(whole: Footage, start: float, seconds: float) -> Footage:
     if facts.sound:
         begins = facts.start * facts.tick + part.start / facts.fps
         sound = sound_part(path, begins, len(part) / facts.fps)
+
+    def stream(start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        asked = part[start:stop]
+        return with_even_sides(read_frames(path, asked.start, asked.stop))
+
     return replace(
         whole,
         frames=len(part),
-        stream=lambda: with_even_sides(read_frames(path, part.start, part.stop)),
+        stream=stream,
         sound=sound,
         file=None,
         facts=None,
+        origin=(path, part.start),
     )
 
 
@@ -151,7 +159,7 @@ def open_footage(clip: Any, fps: Fraction) -> AbstractContextManager[Footage]:
 def _in_memory(video: Types.VideoComponents) -> Footage:
     sound = heard(video.audio)
     footage = footage_of(video.images, frame_rate(float(video.frame_rate)), sound)
-    return replace(footage, stream=lambda: with_even_sides(footage.stream()))
+    return replace(footage, stream=lambda *part: with_even_sides(footage.stream(*part)))
 
 
 def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Footage:
@@ -164,7 +172,10 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
     if images.shape[-1] == 1:
         images = images.expand(-1, -1, -1, 3)
     frames, height, width = images.shape[:3]
-    stream = partial(image_stream, images)
+
+    def stream(start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        return image_stream(images[start:stop])
+
     transparent = images.shape[-1] == 4 and bool(images[..., 3].amin() < 1)
     notes = ("what is transparent became black",) if transparent else ()
     return Footage(frames, width, height, fps, stream, sound, images=images, notes=notes)

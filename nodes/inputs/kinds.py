@@ -241,10 +241,12 @@ class TextBox:
     placeholder: str
     default: str = ""
     longest: int | None = LONGEST_PROMPT
+    optional: bool = False
 
     def widget(self, tooltip: str) -> io.String.Input:
         return io.String.Input(
             self.name,
+            optional=self.optional,
             multiline=True,
             dynamic_prompts=True,
             default=self.default,

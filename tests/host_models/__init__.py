@@ -18,7 +18,15 @@ from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
 from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
 from tests.host_models.minimax import minimax_h3, minimax_is_here, minimax_latent
 from tests.host_models.node import NODE, node_of
-from tests.host_models.wan import wan21, wan21_from_an_image, wan21_vace, wan22
+from tests.host_models.wan import (
+    scail_2,
+    wan21,
+    wan21_from_an_image,
+    wan21_vace,
+    wan22,
+    wan_animate,
+    wan_animate_2,
+)
 
 __all__ = [
     "NODE",
@@ -32,15 +40,18 @@ __all__ = [
     "minimax_is_here",
     "minimax_latent",
     "register_tiny_models",
+    "scail_2",
     "wan21",
     "wan21_from_an_image",
     "wan21_vace",
     "wan22",
+    "wan_animate",
+    "wan_animate_2",
 ]
 
 MODELS = (
     *(ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image),
-    *(wan21, wan21_vace, wan21_from_an_image, wan22),
+    *(wan21, wan21_vace, wan21_from_an_image, wan22, wan_animate, wan_animate_2, scail_2),
 )
 
 

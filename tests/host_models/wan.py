@@ -1,5 +1,11 @@
 """Wan by core's own classes: 1 + 4·n frames in 1 + n latent frames."""
 
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from torch import Tensor, nn
+
 from tests.host_models.build import HostModel, conditioning, model_of, smaller, vae_of
 
 TEXT = 24
@@ -46,12 +52,52 @@ def wan21_from_an_image() -> HostModel:
     return _wan21(in_dim=36)
 
 
-def wan21_with_a_camera() -> HostModel:
-    """WAN21_Camera as Fun-Camera 2.2: as `wan21_from_an_image`, with rays of a camera."""
-    from comfy.ldm.wan.vae import WanVAE
-    from comfy.supported_models import WAN22_Camera
+def fun_camera() -> HostModel:
+    """WAN21_Camera as Fun-Camera 2.1: as `wan21`, with an image without a mask, and rays."""
+    return _wan_of("WAN21_Camera", "camera", in_dim=32)
 
-    config = WAN22_Camera({**SIZES, "in_dim": 36, "out_dim": 16, "model_type": "camera_2.2"})
+
+def fun_camera_22() -> HostModel:
+    """WAN21_Camera as Fun-Camera 2.2: as `wan21_from_an_image`, with rays of a camera."""
+    return _wan_of("WAN22_Camera", "camera_2.2", in_dim=36)
+
+
+def wan_animate() -> HostModel:
+    """WAN22_Animate: as `wan21_from_an_image`, with poses and faces."""
+    import comfy.ldm.wan.model_animate as core
+
+    with patch.object(core, "Generator", _Faces):
+        return _wan_of("WAN22_Animate", "animate", in_dim=36, num_layers=5)
+
+
+def wan_animate_2() -> HostModel:
+    """WAN_Animate2: as `wan21_from_an_image`, with a branch for the clip. Newer hosts only."""
+    return _wan_of("WAN_Animate2", "animate2", in_dim=36)
+
+
+def scail_2() -> HostModel:
+    """WAN21_SCAIL2: 4 channels more for what is known. Newer hosts only."""
+    return _wan_of("WAN21_SCAIL2", "scail2", in_dim=20)
+
+
+class _Faces(nn.Module):
+    """In place of a network of 30 million weights: 512 numbers of each face."""
+
+    def __init__(self, device=None, dtype=None, **_: Any):
+        super().__init__()
+        self.motion = nn.Linear(48, 512, device=device, dtype=dtype)
+
+    def get_motion(self, pictures: Tensor) -> Tensor:
+        return self.motion(nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1))
+
+
+def _wan_of(name: str, model_type: str, **sizes: int) -> HostModel:
+    import comfy.supported_models as core
+    from comfy.ldm.wan.vae import WanVAE
+
+    if not hasattr(core, name):
+        pytest.skip(f"this host has no {name}")
+    config = getattr(core, name)({**SIZES, "out_dim": 16, "model_type": model_type, **sizes})
     vae = vae_of(WanVAE(dim=4, z_dim=16, **VAE_LAYOUT))
     return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
 

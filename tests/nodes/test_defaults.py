@@ -93,6 +93,18 @@ WIDGETS = {
         "strength": "1.0 (0.0 to 10.0)",
         "seed": "0 (0 to 18446744073709551615)",
     },
+    "LongtakeDrive": {
+        "seconds": "0.0 (0.0 to 3600.0)",
+        "fps": "0.0 (0.0 to 1000.0)",
+        "width": "0 (0 to 8192)",
+        "height": "0 (0 to 8192)",
+        "character_is": "[reference] | first frame",
+        "fit": "[crop] | pad | stretch",
+        "strength": "1.0 (0.0 to 2.0)",
+        "clip_fps": "0.0 (0.0 to 1000.0)",
+        "replace": "False",
+        "words": "",
+    },
     "LongtakeSideBySide": {
         "chosen": "1 (1 to 64)",
     },

@@ -17,6 +17,7 @@ ADVANCED = {
     "LongtakeLoadVAE": {"dtype"},
     "LongtakeLongTake": {"window", "overlap", "anchor", "keep", "workers"},
     "LongtakeMotionBrush": {"points", "strength"},
+    "LongtakeDrive": {"strength", "replace"},
     "LongtakeSaveVideo": {"crf", "preset", "remember"},
     "LongtakeStoryboard": {"snap", "meet"},
 }

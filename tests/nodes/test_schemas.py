@@ -60,6 +60,11 @@ INPUTS = {
         "positive", "negative", "vae", "image", "latent", "brush", "method", "points", "strength",
         "seed", "masks", "tracks", "clip_vision_output",
     ],
+    "LongtakeDrive": [
+        "vae", "character", "clip", "seconds", "fps", "width", "height", "character_is", "fit",
+        "strength", "clip_fps", "face", "masks", "character_mask", "replace", "clip_vision_output",
+        "text_encoder", "words",
+    ],
     "LongtakeVariations": ["seed", "count"],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"

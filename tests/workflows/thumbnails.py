@@ -39,6 +39,8 @@ CARDS = {  # what stands on the card of a workflow that is not run here
     "gguf_long_take": "GGUF\nlong take",
     "hunyuan_extend": "HunyuanVideo\na clip goes on",
     "vace_control": "Wan 2.1 VACE\na clip is followed",
+    "motion_brush": "Wan-Move\nwhat moves where,\ndrawn by hand",
+    "drive_character": "Wan-Animate 2\na character\nperforms a video",
 }
 BESIDE = {"remember", "workers"}  # inputs that do not decide what a video shows
 GROUND, INK = "#20262e", "#e8e4d8"

@@ -13,7 +13,7 @@ import { drawStrip } from "./draw.js";
 import { t } from "../page/words.js";
 import * as edits from "./edits.js";
 import { listenToGestures } from "./gestures.js";
-import { History } from "./history.js";
+import { History } from "../page/history.js";
 import { listenToKeys } from "./keys.js";
 import { endsOf, guessedEnd, label, settled } from "./layout.js";
 import { DISSOLVE, StoryboardError, checkStoryboard, parseStoryboard } from "./text.js";

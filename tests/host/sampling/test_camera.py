@@ -11,8 +11,10 @@ from longtake.engine.canvas.plan import Window
 from longtake.engine.motion.camera_text import parse_camera
 from longtake.engine.motion.rays import LENS, camera_conditions
 from longtake.engine.sampling.schedule import sigmas
+from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
 from tests.host_models import wan21
+from tests.host_models.wan import fun_camera, fun_camera_22
 
 pytestmark = pytest.mark.usefixtures("comfyui")
 FPS, MOVES = Fraction(16), parse_camera("[0s] truck right 1w\n[0s] roll left 30° ease")
@@ -27,11 +29,9 @@ def tiny():
     return wan21()
 
 
-@pytest.fixture
-def camera_model():
-    from tests.host_models.wan import wan21_with_a_camera
-
-    return wan21_with_a_camera()
+@pytest.fixture(params=[fun_camera, fun_camera_22])
+def camera_model(request):
+    return request.param()
 
 
 def canvas_of(tiny, latent_frames: int, plan=()) -> Canvas:
@@ -71,6 +71,53 @@ def test_each_window_is_given_its_own_seen_from_its_first_frame(camera_model, mo
     path = module("sampling.camera").camera_for(MOVES, float(17 / FPS), FPS).path
     for rays, frames in zip(seen, (range(9), range(8, 17)), strict=True):
         poses = path.poses([float(n / FPS) for n in frames], LENS)
+        torch.testing.assert_close(rays, camera_conditions(poses, 48, 32))
+
+
+def test_a_picture_at_the_start_is_shown_as_core_s_node_shows_it(camera_model):
+    """Frames of which nothing is known are zeros to these checkpoints, and grey to other ones."""
+    from comfy_extras.nodes_wan import WanCameraImageToVideo
+
+    prompts = module("comfyui.conditioning").Prompts(camera_model.positive, camera_model.negative)
+    picture = torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(6))
+    canvas = canvas_of(camera_model, 3).pin_image(picture, 0.0, "crop")
+    own = module("sampling.image_channels")
+    pins = module("sampling.routes").pins_for(canvas, camera_model.model)
+    shown = own.with_channels(
+        camera_model.model, prompts, pins.channels(range(3)), canvas.video, range(3)
+    ).positive[0][1]
+    core = WanCameraImageToVideo.execute(
+        *prompts, camera_model.vae, 48, 32, 9, 1, start_image=picture
+    ).args[0][0][1]
+    for name in (own.IMAGE, own.MASK):
+        torch.testing.assert_close(shown[name], core[name], rtol=1e-5, atol=1e-5)
+    handed = canvas_of(camera_model, 3).video.with_known({0: canvas.video.latents[:, :, :1]})
+    later = own.with_channels(camera_model.model, prompts, None, handed, range(3)).positive[0][1]
+    torch.testing.assert_close(later[own.IMAGE], core[own.IMAGE], rtol=1e-5, atol=1e-5)
+
+
+def test_a_take_gives_each_window_the_rays_of_its_frames(camera_model, tmp_path):
+    boards, recipes, samplers = (
+        module(f"take.{name}") for name in ("storyboards", "recipe", "sampler")
+    )
+    seconds = Fraction(33, 16)
+    positive, negative = prompts_of(camera_model, 33)
+    size = recipes.TakeSize(seconds, FPS, 48, 32)
+    sampling = module("sampling.sample").Sampling(sigmas(1, 3.0), 5, 1.0)
+    asked = recipes.WindowsAsked(17, 5)
+    board = boards.Board(boards.one_shot(positive).shots, (positive,), positive, seconds, FPS)
+    recipe = recipes.recipe_for(
+        camera_model.model, camera_model.vae, board, negative, size, asked, sampling
+    )
+    seen, adapter = [], camera_model.model.model.diffusion_model.control_adapter
+    adapter.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+    list(samplers.TakeSampler(recipe, WindowStore(tmp_path)).windows(0))
+    path = module("sampling.camera").camera_for(MOVES, float(seconds), FPS).path
+    windows = recipe.take.clips[0].windows
+    assert len(windows) == len(seen) > 1
+    for rays, window in zip(seen, windows, strict=True):
+        begin = 4 * window.frames[0]
+        poses = path.poses([float(n / FPS) for n in range(begin, begin + 17)], LENS)
         torch.testing.assert_close(rays, camera_conditions(poses, 48, 32))
 
 

@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 
 from longtake.engine.canvas.canvas import Canvas
+from longtake.engine.canvas.driving import Driving, FollowedClip
+from longtake.engine.canvas.guidance import Guidance
 from longtake.engine.canvas.known import GREY
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.schedule import sigmas
@@ -203,6 +205,27 @@ def test_a_strength_holds_for_its_span_alone(modules, both, blank):
     assert shown.strength.tolist() == [0.25, 1.0, 1.0, 0.5, 0.5, 1.0]
     assert shown.mask[:, :, 0].max() == 0
     assert shown.mask[:, :, 1:].min() == 1
+
+
+@pytest.mark.parametrize("window", [range(5), range(2, 5)], ids=str)
+def test_a_performance_is_a_control_clip_and_a_reference(pack, modules, both, blank, window):
+    (onto, vace), ours = modules, both[1]
+    clip, who = pictures(3, FRAMES), pictures(4)
+    followed = FollowedClip(FRAMES, lambda numbers: clip[list(numbers)], "a stamp")
+    performance = Guidance(blank.codec, driving=Driving(followed, who[0], 0.5))
+    other = onto.control_clip(blank, clip, 0.5, 0.0, 0.0, "crop", 16)
+    other = onto.reference_images(other, who, 1.0)
+    prompts = pack.conditioning.Prompts(prompt(ours, 1), prompt(ours, 2))
+    shown = [
+        vace.vace_for(ours, None, guidance, 5)[0].beside(
+            window, prompts, blank.video.at(list(window))
+        ).positive[0][1]
+        for guidance in (performance, other.guidance)
+    ]  # fmt: skip
+    assert shown[0].keys() == shown[1].keys()
+    for name in ("vace_frames", "vace_mask", "longtake_vace_strengths"):
+        for one, two in zip(shown[0].get(name, ()), shown[1].get(name, ()), strict=True):
+            assert torch.equal(one, two)
 
 
 def test_other_models_refuse_it_in_a_line(pack, modules, blank):

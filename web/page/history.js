@@ -1,4 +1,4 @@
-/** What a storyboard was before each change: {text, seconds}, to go back to and forth again. */
+/** What a text was before each change: {text, …}, to go back to and forth again. */
 
 const MOST = 200;
 

@@ -1,0 +1,202 @@
+/**
+ * The picture of a motion brush, on which strokes are drawn. The text is the truth: the board reads it
+ * whenever it may have changed, and every change is made in the text.
+ *
+ * A source is where the text comes from: {read() -> {text, why}, write(text)}; `why` is a sentence where
+ * the text cannot be changed here.
+ */
+
+import { History } from "../page/history.js";
+import { t } from "../page/words.js";
+import { drawBoard, partsOf } from "./draw.js";
+import { listenToHands } from "./hands.js";
+import { distance, lineOf, strokesIn, withLine, withMore, within } from "./text.js";
+
+const NEW = [[0.4, 0.5], [0.6, 0.5]];
+const EASE = "ease";
+
+export class Board {
+    #source;
+    #history = new History();
+    #state = { text: "", why: "" };
+
+    constructor(source) {
+        this.#source = source;
+        this.strokes = [];
+        this.selected = -1; // which stroke
+        this.place = 0; // which of its places
+        this.preview = null; // {places} of the selected stroke, or of a new one, while it is pulled
+        this.picture = { url: "", ratio: 1 };
+        this.pressed = null; // where and when the pointer was last
+        this.said = "";
+        this.parts = partsOf(this);
+        this.root = this.parts.root;
+        listenToHands(this);
+        this.watcher = new ResizeObserver(() => this.draw());
+        this.watcher.observe(this.root);
+        this.refresh();
+    }
+
+    get text() {
+        return this.#state.text;
+    }
+
+    get why() {
+        return this.#state.why;
+    }
+
+    get mayChange() {
+        return !this.why;
+    }
+
+    get stroke() {
+        return this.strokes[this.selected] ?? null;
+    }
+
+    get canUndo() {
+        return this.#history.canUndo;
+    }
+
+    get canRedo() {
+        return this.#history.canRedo;
+    }
+
+    /** Read the text once more, if it is another than before. */
+    refresh() {
+        const now = this.#source.read();
+        if (now.text === this.#state.text && now.why === this.#state.why && this.read) return;
+        if (this.read && now.text !== this.#state.text)
+            this.#history.made(this.#state, now, "written elsewhere");
+        this.#take(now);
+        this.draw();
+    }
+
+    /** A graph has been opened: what was before is another one's. */
+    restart() {
+        this.refresh();
+        this.#history.forget();
+        this.selected = -1;
+        this.draw();
+    }
+
+    /** Show another picture: {url, ratio}, of width to height. */
+    show(picture) {
+        if (JSON.stringify(picture) === JSON.stringify(this.picture)) return;
+        this.picture = picture;
+        this.#take(this.#state);
+        this.draw();
+    }
+
+    #take(state) {
+        this.#state = state;
+        this.read = true;
+        this.strokes = strokesIn(state.text, this.picture.ratio);
+        this.selected = Math.min(this.selected, this.strokes.length - 1);
+        this.place = Math.max(0, Math.min(this.place, (this.stroke?.places.length ?? 1) - 1));
+    }
+
+    /** Keep another text. Changes in a row of the same name are undone as one. */
+    change(text, { name = null, said = "" } = {}) {
+        if (this.why) return this.say(this.why);
+        if (text === this.text) return this.draw();
+        const before = this.#state;
+        this.#take({ ...before, text });
+        this.#history.made(before, this.#state, name);
+        this.#source.write(text);
+        return this.say(said);
+    }
+
+    say(what) {
+        this.said = what;
+        this.draw();
+    }
+
+    select(stroke, place = 0) {
+        this.selected = stroke;
+        this.place = place;
+        this.say("");
+    }
+
+    /** Another stroke, or another place of this one, `by` further on. */
+    choose({ stroke = 0, place = 0 }) {
+        const count = this.strokes.length;
+        if (!count) return;
+        if (stroke) return this.select((Math.max(this.selected, stroke > 0 ? -1 : 0) + stroke + count) % count);
+        if (!this.stroke?.places.length) return;
+        const places = this.stroke.places.length;
+        this.select(this.selected, (this.place + place + places) % places);
+    }
+
+    undo() {
+        this.#goTo(this.#history.undone(), t("undone"));
+    }
+
+    redo() {
+        this.#goTo(this.#history.redone(), t("done again"));
+    }
+
+    #goTo(state, said) {
+        if (!state || this.why) return;
+        this.#take({ ...this.#state, text: state.text });
+        this.#source.write(state.text);
+        this.say(said);
+    }
+
+    /** One more stroke through some places, and it is chosen. */
+    add(places = NEW) {
+        const how = places.length > 1 ? EASE : "";
+        this.change(withMore(this.text, lineOf({ places, how })), { said: t("a new stroke") });
+        this.select(this.strokes.length - 1, places.length - 1);
+    }
+
+    /** Let the chosen stroke go through other places. */
+    lead(places, name = null) {
+        const { line } = this.stroke;
+        const [x, y] = (places[this.place] ?? places[0]).map(within);
+        this.change(withLine(this.text, line, lineOf({ ...this.stroke, places })), { name, said: `${x}, ${y}` });
+    }
+
+    /** Move the chosen place by parts of the picture. */
+    nudge(x, y) {
+        if (!this.stroke?.places.length) return;
+        const moved = this.stroke.places.map((place, k) => (k === this.place ? [place[0] + x, place[1] + y] : place));
+        this.lead(moved, `nudge ${this.selected} ${this.place}`);
+    }
+
+    /** One more place on the chosen stroke, where it is nearest. */
+    bend(at) {
+        const { places } = this.stroke;
+        const far = places.slice(1).map((place, k) => distance(at, places[k], place));
+        const after = far.indexOf(Math.min(...far)) + 1;
+        this.place = after;
+        this.lead([...places.slice(0, after), at, ...places.slice(after)]);
+    }
+
+    /** Hold the chosen stroke's point where it begins; or let one that is held go somewhere. */
+    hold() {
+        if (!this.stroke?.places.length) return this.say(t("This stroke is only in the text."));
+        const [[x, y]] = this.stroke.places;
+        const moves = this.stroke.kind !== "still";
+        this.place = 0;
+        this.lead(moves ? [[x, y]] : [[x, y], [x > 0.7 ? x - 0.2 : x + 0.2, y]]);
+        this.say(moves ? t("it stays still") : t("it moves"));
+    }
+
+    /** Take the chosen place away; the stroke, where it has no more than two or `whole`. */
+    remove(whole = false) {
+        if (!this.stroke) return;
+        const { line, places, kind } = this.stroke;
+        if (!whole && kind === "path" && places.length > 2) {
+            return this.lead(places.filter((_, k) => k !== this.place));
+        }
+        this.change(withLine(this.text, line, null), { said: t("the stroke is gone") });
+    }
+
+    draw() {
+        drawBoard(this);
+    }
+
+    close() {
+        this.watcher.disconnect();
+    }
+}
