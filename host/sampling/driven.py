@@ -220,7 +220,8 @@ class DrivenRoad:
 
     def _image(self, span: range, part: MaskedLatents) -> dict[str, Any]:
         """Image channels: the character, then what is known of the video, grey elsewhere."""
-        if self._pins is None:
+        seen = seen_frames(span, self._codec.grid)
+        if self._pins is None or not self._pins.within(seen):
             unknown = torch.zeros(1, MASK_CHANNELS, len(span), 1, 1)
             channels = ImageChannels(self._grey(len(span)), unknown)
         else:

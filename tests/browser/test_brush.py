@@ -61,7 +61,7 @@ class Brush:
         self.page.open({**graph, "groups": [], "version": 0.4}, "brush")
         self.page.ask("""() => {
             const [x, y] = app.graph.getNodeById(5).pos;  // Nodes 2.0 may have moved it
-            Object.assign(app.canvas.ds, { scale: 1.1, offset: [80 - x, 60 - y] });
+            Object.assign(app.canvas.ds, { scale: 0.8, offset: [100 - x, 80 - y] });
             app.canvas.setDirty(true, true);
         }""")
         self.page.settle()
