@@ -12,6 +12,9 @@ from server import PromptServer
 
 SEEN = 80  # characters, about two lines on a node of usual width
 BREAK = "  \n"
+_latest: list[
+    tuple[tuple[str, str], str]
+] = []  # of which node of which prompt, and it: or none yet
 
 
 def show_text(text: str) -> None:
@@ -21,7 +24,18 @@ def show_text(text: str) -> None:
     if context is not None and server is not None:
         # In a locale that is not UTF-8 names of files may hold what no text can.
         plain = text.encode("utf-8", "replace").decode()
-        server.send_progress_text(BREAK.join(plain.splitlines()), context.node_id)
+        shown = BREAK.join(plain.splitlines())
+        server.send_progress_text(shown, context.node_id)
+        _latest[:] = [((context.prompt_id, context.node_id), shown)]
+
+
+def shown_text() -> dict[str, Any]:
+    """The latest text of the running node as its `ui`, which comes again with cached outputs."""
+    context = get_executing_context()
+    for node, shown in _latest:
+        if context is not None and node == (context.prompt_id, context.node_id):
+            return {"text": (shown,)}
+    return {}
 
 
 def show_output(output: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What comes over a link: looked at in one place, before any node uses it.
+"""What goes into a node and comes out of it, looked at in one place for all of them.
 
 ComfyUI goes by the name of a socket's type alone, and any pack may send anything under it.
 """
@@ -13,13 +13,18 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import Input, io
 
 from ...engine.take.storyboard import Shot
+from ...host.comfyui.node_text import shown_text
 from ...host.comfyui.owner import TEXT_CHECKS
 from ...host.take.storyboards import Board
 from ...models.errors import InputError
 
 
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The class of a node, which from here on refuses values that are not what its sockets say."""
+    """The class of a node, which from here on refuses values that are not what its sockets say.
+
+    What it shows on itself while it runs is part of its `ui` then: kept in the history, and sent
+    again with outputs that are cached.
+    """
     execute = node.execute.__func__
     takes = signature(execute)
 
@@ -43,10 +48,16 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
                 if isinstance(one, str):
                     for check in TEXT_CHECKS:
                         check(one, node.__name__, name)
-        return execute(cls, *args, **more)
+        return _with_text(execute(cls, *args, **more))
 
     node.execute = classmethod(looking)
     return node
+
+
+def _with_text(output: io.NodeOutput) -> io.NodeOutput:
+    ui = output.ui if isinstance(output.ui, dict | None) else output.ui.as_dict()
+    output.ui = {**shown_text(), **(ui or {})} or None
+    return output
 
 
 def check_socket(name: str, kinds: str, value: Any) -> None:

@@ -248,3 +248,16 @@ def test_diffusion_forcing_is_a_sampler_of_cores(graph, host):
     assert run.values["core"][0]["samples"].std() > 0.1
     wide = host.run(core.but(forcing={"block": 2}), want=["core"])
     assert "3 latent frames do not divide into blocks of 2" in wide.error
+
+
+def test_what_a_node_showed_is_kept_and_comes_again_from_the_cache(graph, host, shown):
+    """In the history, as a node's {"text": ...}; ComfyUI sends that of outputs it has cached."""
+    executor = host.executor()
+    first = host.run(graph, executor=executor)
+    texts = {node: entry["text"][0] for node, entry in first.ui.items() if "text" in entry}
+    assert {"model", "canvas", "schedule", "save"} <= set(texts)
+    assert {text.split("  \n")[0] for text in texts.values()} <= {t.split("\n")[0] for t in shown}
+    again = host.run(graph, executor=executor)
+    sent = {data["node"]: data["output"] for event, data in again.events if event == "executed"}
+    assert [*sent["save"]["text"]] == [texts["save"]]
+    assert sent["save"]["images"]
