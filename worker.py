@@ -119,6 +119,10 @@ class Worker:
             self.prompt = self.child.queue(self.graph)
             return ""
 
+    def idle(self) -> bool:
+        with self._lock:
+            return not self._running()
+
     def _running(self) -> bool:
         if not self.prompt or self.child is None or self.child.process.poll() is not None:
             return False

@@ -29,6 +29,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("longtake")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also tests that take minutes")
+
+
 @pytest.fixture
 def links(tmp_path_factory) -> None:
     """For tests that make symbolic links, which takes rights on Windows that few have."""

@@ -300,12 +300,21 @@ def test_check_fails_for_the_format_and_for_the_rules_and_looks_at_both(commands
 
 
 @pytest.mark.parametrize(
-    ("words", "child"), [(["test"], "pytest"), (["comfy"], "--cpu"), (["salvage"], "-I")]
+    ("words", "child"),
+    [(["test"], "pytest"), (["comfy"], "--cpu"), (["salvage"], "-I"), (["worker"], "--cpu")],
 )
 def test_a_command_ends_with_the_code_of_what_it_runs(commands, words, child):
     assert dev.main(words) == 0
     commands[1][child] = 7
     assert dev.main(words) == 7
+
+
+def test_a_worker_s_own_options_come_before_those_of_its_comfyui(commands):
+    assert dev.main(["worker", "--head", "--", "--fast"]) == 0
+    (words,) = commands[0]
+    own, theirs = words[: words.index("--")], words[words.index("--") + 1 :]
+    assert own[-3:] == ["--comfyui", "comfyui", "--head"]
+    assert theirs == ["--fast", "--cpu"]
 
 
 def test_a_video_that_cannot_be_read_back_fails_the_demo(commands, monkeypatch, tmp_path, capsys):

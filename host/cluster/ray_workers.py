@@ -68,7 +68,7 @@ class RayWorkers:
     def _connect(self, address: str) -> None:
         ray = self._ray
         if ray.is_initialized():
-            if address in (NEAREST, ray.get_runtime_context().gcs_address):
+            if self._is_connected_to(address):
                 return
             ray.shutdown()
         try:
@@ -81,6 +81,14 @@ class RayWorkers:
             )
         except Exception as error:  # noqa: BLE001 - Ray raises of all kinds
             raise UnreachableError(in_a_line(error, address)) from None
+
+    def _is_connected_to(self, address: str) -> bool:
+        """Whether the connection is to that cluster, and the cluster is still there."""
+        try:
+            self.names()
+            return address in (NEAREST, self._ray.get_runtime_context().gcs_address)
+        except Exception:  # noqa: BLE001 - Ray raises of all kinds
+            return False
 
     def names(self) -> list[str]:
         found = self._ray.util.list_named_actors()
@@ -111,12 +119,12 @@ def check_answers(address: str) -> None:
 
 def in_a_line(error: Exception, address: str) -> str:
     """Why Ray did not connect."""
-    text = " ".join(str(error).split())
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if "uthToken" in text or "nauthenticated" in text:
+        return f"the cluster at {address} does not take this machine's token: copy the head's"
     if "ersion mismatch" in text:
         return f"the cluster at {address} has another Ray or Python: {text[:300]}"
     if "node to connect" in text or "any running Ray instance" in text or "raylet" in text:
         where = "" if address == NEAREST else f" --address={address}"
         return f"this machine is not part of the cluster: run `ray start{where}` on it first"
-    if "oken" in text or "nauthenticated" in text:
-        return f"the cluster at {address} does not take this machine's token: copy the head's"
     return f"the cluster at {address} cannot be joined: {text[:300]}"

@@ -66,6 +66,16 @@ def test_progress_counts_the_whole_take(runs):
         assert told[-1] == 2 * count
 
 
+def test_the_graph_for_a_cluster_is_the_storyboard_s():
+    """So what the storyboard's makes is what it makes."""
+    alone, shared = (load(f"api/{name}.json") for name in ("storyboard", "long_take_on_a_cluster"))
+    set_input(shared, "LongTake.workers=this ComfyUI")
+    set_input(shared, "Save.filename_prefix=longtake/storyboard")
+    assert list(shared.values()) == [
+        json.loads(json.dumps(node).replace('"17', '"73')) for node in alone.values()
+    ]
+
+
 def test_the_sound_of_the_music_video_is_in_sync(runs):
     (path,) = runs["music_video"].files
     with av.open(path) as container:
