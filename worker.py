@@ -33,6 +33,7 @@ WINDOWS = Path("longtake", "windows")  # in the output folder
 PROGRESS = Path("longtake", "clip.json")
 KEY = re.compile(r"[0-9a-f]{64}")
 INPUT = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}")
+INPUTS = 8 * 2**30  # bytes of input files that are kept
 LEASE = 60.0  # seconds after which work that nobody asks for is stopped
 VERSION = "2.60.0"  # of Ray, with which this was tried
 
@@ -168,8 +169,11 @@ class Worker:
 
     def lacks(self, names: list[str]) -> list[str]:
         """Which of these input files are not here."""
-        folder = self.folder / "input"
-        return [name for name in names if not (folder / checked(INPUT, name)).is_file()]
+        files = {name: self.folder / "input" / checked(INPUT, name) for name in names}
+        for file in files.values():
+            with contextlib.suppress(OSError):
+                os.utime(file)  # what was used last goes last
+        return [name for name, file in files.items() if not file.is_file()]
 
     def put(self, name: str, at: int, data: bytes, last: bool) -> None:
         """A piece of an input file, whose name is its SHA-256."""
@@ -186,6 +190,7 @@ class Worker:
             part.unlink()
             raise ValueError(f"{name[:12]}… came damaged")
         part.replace(target)
+        keep_newest(self.folder / "input", INPUTS)
 
     def cancel(self, job: str) -> None:
         with self._lock:
@@ -210,6 +215,16 @@ def checked(pattern: re.Pattern, name: str) -> str:
     if not isinstance(name, str) or not pattern.fullmatch(name):
         raise ValueError(f"{str(name)[:80]!r} is not the name of a file")
     return name
+
+
+def keep_newest(folder: Path, limit: int) -> None:
+    """Delete the oldest input files beyond so many bytes, but never the newest."""
+    files = [file for file in folder.iterdir() if INPUT.fullmatch(file.name)]
+    total = 0
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        total += file.stat().st_size
+        if total > limit and total > file.stat().st_size:
+            file.unlink(missing_ok=True)
 
 
 def write_whole(target: Path, data: bytes) -> None:

@@ -60,6 +60,18 @@ def test_an_input_file_comes_in_pieces_and_is_what_its_name_says(idle):
     assert idle.lacks([f"{KEY}.png"]) == [f"{KEY}.png"]
 
 
+def test_the_oldest_input_files_go_and_the_newest_stays(tmp_path):
+    files = [tmp_path / f"{letter * 64}.png" for letter in "abc"]
+    for age, file in enumerate([*files, tmp_path / "mine.png"]):
+        file.write_bytes(bytes(100))
+        os.utime(file, (age, age))
+    worker.keep_newest(tmp_path, 250)
+    assert [file.exists() for file in files] == [False, True, True]
+    worker.keep_newest(tmp_path, 10)
+    assert [file.exists() for file in files] == [False, False, True]
+    assert (tmp_path / "mine.png").exists()
+
+
 def test_it_does_one_thing_at_a_time_and_the_same_again_is_no_other(idle):
     assert idle.begin("first", "{}", {KEY: b"window"}) == ""
     assert idle.window(KEY) == b"window"

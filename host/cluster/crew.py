@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from comfy.model_management import InterruptProcessingException
+
 from ...engine.canvas.plan import Window
 from ...engine.cluster.crowd import Crowd
 from ...engine.cluster.cut_graph import ApiGraph, cut, link_in, values_in_place
@@ -82,7 +84,6 @@ class Crew:
         finally:
             if self._shift:
                 self._shift.end()
-            self.notes = [*self.notes]
 
     def _why_at_home(self) -> str:
         """Why the take cannot go elsewhere."""
@@ -203,7 +204,11 @@ class Crew:
             return False
         clip = shift.clips[key]
         while True:
-            check_cancelled()
+            try:
+                check_cancelled()
+            except InterruptProcessingException:
+                shift.stop()  # before what there is becomes a video
+                raise
             with shift.changed:
                 if sampler.store.has(sampler.keys[number][window]):
                     return True

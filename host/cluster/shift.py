@@ -101,9 +101,13 @@ class Shift:
     def begin(self) -> None:
         self._thread.start()
 
+    def stop(self) -> None:
+        """Everybody is told to stop."""
+        self._stop.set()
+
     def end(self) -> None:
         """Everybody stops; returns as soon as they have been told, or after a few seconds."""
-        self._stop.set()
+        self.stop()
         self._thread.join(PARTING + 1)
 
     def note(self, text: str) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,6 @@ from environment import ROOT, comfyui_folder, link_pack
 from headless import Server, failure
 from tests.workflows.conftest import load
 
-PORT = 6479
 THREADS = {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "token"}
 
 
@@ -67,7 +67,10 @@ def cluster(slow, tmp_path_factory) -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         for name, value in {**THREADS, "RAY_AUTH_TOKEN_PATH": str(folder / "token")}.items():
             patch.setenv(name, value)
-        one = Machine(folder, "one", "--head", "--ip", "127.0.0.1", "--port", PORT)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        one = Machine(folder, "one", "--head", "--ip", "127.0.0.1", "--port", port)
         stack.callback(one.end)
         address = one.ready()
         two = Machine(folder, "two", "--address", address)
