@@ -128,6 +128,7 @@ KINDS: Mapping[str, Callable[[Any], bool]] = {
     "SAMPLER": _has("sample"),
     "VIDEO": lambda value: isinstance(value, Input.Video),
     "IMAGE": _is_image,
+    "MASK": _is_image,
     "AUDIO": _is_audio,
     "CLIP_VISION_OUTPUT": _has("last_hidden_state"),
     "LONGTAKE_SHOTS": lambda value: (

@@ -125,7 +125,9 @@ def load(weights: Mapping[str, Tensor]) -> tuple[Any, Any]:
     import comfy.sd
 
     stored = {
-        name: packed(weight) if name.startswith("blocks.") and weight.ndim == 2 else weight
+        name: packed(weight)
+        if name.startswith(("blocks.", "vace_blocks.")) and weight.ndim == 2
+        else weight
         for name, weight in weights.items()
     }
     meant = {k: unpacked(w) if isinstance(w, Packed) else w for k, w in stored.items()}

@@ -14,7 +14,14 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
-from tests.host_models import hunyuan_video, ltxv, wan21, wan21_from_an_image, wan22
+from tests.host_models import (
+    hunyuan_video,
+    ltxv,
+    minimax_h3,
+    wan21,
+    wan21_from_an_image,
+    wan22,
+)
 
 LEVELS = sigmas(2, 3.0)
 # of each: its grid, what it is called, whether it is told the frame rate
@@ -108,6 +115,24 @@ def test_sampled_by_us_it_is_as_sampled_by_core_from_the_same_noise(pack, make, 
     core = SamplerCustomAdvanced.execute(Noise(), guider, sampler, LEVELS, latent)[0]["samples"]
     assert torch.allclose(ours, core, atol=1e-5)
     assert ours.std() > 0.1
+
+
+@pytest.mark.parametrize("make_one", [ltxv, hunyuan_video, wan21, minimax_h3])
+def test_a_region_is_sampled_and_what_is_around_it_stays(pack, comfyui, make_one):
+    tiny, regions = make_one(), module("video.regions")
+    grid = pack.codec.codec_for(tiny.vae).grid
+    height, width = 2 * grid.multiple, 3 * grid.multiple
+    frames, rng = grid.frames(grid.as_clip(3)), torch.Generator().manual_seed(4)
+    clip = torch.rand(frames, height, width, 3, generator=rng)
+    mask = torch.zeros(height, width)
+    mask[: grid.multiple // 2, : grid.multiple] = 1
+    canvas = regions.with_region(regions.clip_of(clip, tiny.vae, 24.0), tiny.vae, mask)
+    sampled = pack.sample.sampled_canvas(tiny.model, prompts(pack, tiny), canvas, sampling(pack))
+    before, after = canvas.video.latents, sampled.video.latents
+    kept = (canvas.video.mask == 0).expand_as(before)
+    assert kept.float().mean() == pytest.approx(5 / 6)
+    assert torch.equal(after[kept], before[kept])
+    assert (after[~kept] - before[~kept]).abs().mean() > 0.1
 
 
 def test_it_is_told_the_frame_rate_of_the_canvas(pack, make, tiny):

@@ -20,11 +20,11 @@ I2V = replace(SMALL, in_channels=36)
 I2V_CLIP = replace(I2V, image_width=1280)
 
 
-def pair(pack, config):
+def pair(pack, config, seed=7):
     """MODELs of the same random weights: core's and ours."""
     import comfy.sd
 
-    weights = random_weights(WanDiT(config), 7)
+    weights = random_weights(WanDiT(config), seed)
     core = comfy.sd.load_diffusion_model_state_dict(dict(weights))
     latent_format = pack.latent_format.format_for(config, built_in=False)
     ours = pack.transformer.build_model(config, weights, latent_format, torch.float32, "test")

@@ -164,7 +164,7 @@ def scaled(weights: dict, spelling: str) -> tuple[dict, dict]:
     mark, value, suffix, shape = SPELLINGS[spelling]
     stored, meant = {}, {}
     for name, weight in weights.items():
-        if name.startswith("blocks.") and weight.ndim == 2:
+        if name.startswith(("blocks.", "vace_blocks.")) and weight.ndim == 2:
             scale = weight.abs().max() / 448
             fp8 = (weight / scale).to(torch.float8_e4m3fn)
             stored[name] = fp8
@@ -182,10 +182,10 @@ def scaled(weights: dict, spelling: str) -> tuple[dict, dict]:
     return stored, meant
 
 
-def same_weights(pack, weights):
+def same_weights(pack, weights, config=T2V):
     """A MODEL of plain float32 weights."""
-    latent_format = pack.latent_format.format_for(T2V, built_in=False)
-    return pack.transformer.build_model(T2V, weights, latent_format, torch.float32, "plain")
+    latent_format = pack.latent_format.format_for(config, built_in=False)
+    return pack.transformer.build_model(config, weights, latent_format, torch.float32, "plain")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -203,6 +203,26 @@ def test_scaled_fp8_stays_fp8_and_means_its_numbers(pack, models, spelling):
     assert plain.model.diffusion_model.blocks[0].ffn[0].weight.dtype is torch.bfloat16
     got = ksampler(plain, **settings)
     assert (got - expected).norm() / expected.norm() < 0.03  # bf16 has 8 bits
+
+
+def test_vace_in_scaled_fp8_follows_as_its_numbers_would(pack, models):
+    config = replace(T2V, depth=2, vace_blocks=1)
+    stored, meant = scaled(random_weights(WanDiT(config), 7), "2025")
+    assert stored["vace_blocks.0.before_proj.weight"].dtype is torch.float8_e4m3fn
+    save_file(stored, models / "scaled.safetensors")
+    ours, rng = pack.load.load_model("scaled.safetensors"), torch.Generator().manual_seed(3)
+    shown = {
+        "vace_frames": [torch.randn(1, 32, 2, 4, 6, generator=rng)],
+        "vace_mask": [torch.rand(1, 64, 2, 4, 6, generator=rng).round()],
+        "vace_strength": [0.7],
+    }
+    settings = conditions(config, ours, (1, 16, 2, 4, 6))
+    settings |= {"positive": prompt(ours, 1, **shown), "negative": prompt(ours, 2, **shown)}
+    plain = same_weights(pack, meant, config)
+    got, expected = ksampler(ours, **settings), ksampler(plain, **settings)
+    assert (got - expected).norm() / expected.norm() < 1e-5
+    bare = ksampler(ours, **conditions(config, ours, (1, 16, 2, 4, 6)))
+    assert not torch.allclose(bare, got)
 
 
 def test_scaled_fp8_is_core_scaled_fp8(pack, models):

@@ -16,6 +16,9 @@ from longtake.engine.canvas.known import GREY
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.schedule import sigmas
 from longtake.models.errors import InputError
+from longtake.models.wan.dit import WanDiT
+from tests.host import gguf
+from tests.host.conftest import random_weights
 from tests.host.networks.test_against_core import SMALL, pair
 from tests.host.runs import prompt
 from tests.host_models.wan import wan21
@@ -82,6 +85,47 @@ def test_pinned_images_a_control_clip_and_references(modules, blank, agree):
     third = agree(referring)
     results = [bare, first, second, third]
     assert not any(torch.allclose(a, b) for a, b in pairwise(results))
+
+
+@pytest.fixture
+def sampled_by(pack, both):
+    prompts = pack.conditioning.Prompts(prompt(both[1], 1), prompt(both[1], 2))
+
+    def sampled(model, canvas: Canvas, steps: int = 4):
+        sampling = pack.sample.Sampling(sigmas(steps, 5.0), 7, 2.0)
+        return pack.sample.sample(model, prompts, canvas, sampling)
+
+    return sampled
+
+
+@pytest.fixture
+def followed_canvas(modules, blank) -> Canvas:
+    """A first frame, a control clip after it, and a reference."""
+    onto, *_ = modules
+    canvas = blank.pin_image(pictures(1), 0.0, "crop")
+    canvas = onto.control_clip(canvas, pictures(3, 12), 1.0, 0.25, 0.0, "crop", 16)
+    return onto.reference_images(canvas, pictures(4, 1, 50, 20), 1.0)
+
+
+def test_both_experts_of_vace_fun_follow_it(pack, both, followed_canvas, sampled_by):
+    others = pair(pack, VACE, 8)
+    core, ours = (
+        sampled_by(pack.experts.pair(high, low, 0.9, 2.0, 1.5), followed_canvas)
+        for high, low in zip(both, others, strict=True)
+    )
+    assert (ours - core).norm() / core.norm() < 1e-5
+    assert torch.equal(ours[:, :, :1], followed_canvas.video.latents[:, :, :1])
+    alone = [sampled_by(model, followed_canvas) for model in (both[1], others[1])]
+    assert not any(torch.allclose(ours, one) for one in alone)
+    pair_of_ours = pack.experts.pair(both[1], others[1], 0.9, 2.0, 1.5)
+    plain = replace(followed_canvas, guidance=None)
+    assert not torch.allclose(ours, sampled_by(pair_of_ours, plain))
+
+
+def test_a_gguf_file_of_vace_follows_it_as_core_s_own_does(pack, followed_canvas, sampled_by):
+    packed, meant = gguf.load(random_weights(WanDiT(VACE), 5))
+    got, expected = (sampled_by(m, followed_canvas, 2) for m in (packed, meant))
+    assert (got - expected).norm() / expected.norm() < 1e-5
 
 
 def test_what_it_is_shown_is_what_core_s_node_makes(pack, modules, both, vae, blank):
