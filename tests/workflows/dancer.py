@@ -53,13 +53,15 @@ def ends(moment: float) -> dict[str, tuple[Point, Point, Point]]:
     return found
 
 
-def figure(draw: ImageDraw.ImageDraw, moment: float, colours: dict[str, str]) -> None:
-    """A body with limbs, a head and a face."""
+def figure(
+    draw: ImageDraw.ImageDraw, moment: float, colours: dict[str, str], aside: float
+) -> None:
+    """A body with limbs, a head and a face, so far to the right, in parts of the height."""
     scale = HEIGHT * FINER
     limbs = ends(moment)
 
     def at(*points: Point) -> list[Point]:
-        return [(x * scale, y * scale) for x, y in points]
+        return [((x + aside) * scale, y * scale) for x, y in points]
 
     def thick(points: list[Point], width: float, colour: str) -> None:
         size = width * scale
@@ -82,12 +84,14 @@ def figure(draw: ImageDraw.ImageDraw, moment: float, colours: dict[str, str]) ->
         draw.ellipse([*at((ex - e, ey - e))[0], *at((ex + e, ey + e))[0]], colours["eyes"])
 
 
-def picture(moment: float, ground: str, floor: str, colours: dict[str, str]) -> Image.Image:
-    drawn = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), ground)
+def picture(
+    moment: float, ground: str, floor: str, colours: dict[str, str], width: int = WIDTH
+) -> Image.Image:
+    drawn = Image.new("RGB", (width * FINER, HEIGHT * FINER), ground)
     draw = ImageDraw.Draw(drawn)
-    draw.rectangle((0, 0.86 * HEIGHT * FINER, WIDTH * FINER, HEIGHT * FINER), floor)
-    figure(draw, moment, colours)
-    return drawn.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    draw.rectangle((0, 0.86 * HEIGHT * FINER, width * FINER, HEIGHT * FINER), floor)
+    figure(draw, moment, colours, (width - WIDTH) / 2 / HEIGHT)
+    return drawn.resize((width, HEIGHT), Image.Resampling.LANCZOS)
 
 
 DANCER = {"body": "#b04a3c", "arms": "#d9a07a", "legs": "#2c3a55", "head": "#e0ac88",
@@ -114,7 +118,7 @@ def main() -> None:
     chunks = torch.from_numpy(np.stack(frames)).split(8)
     write_video(film, chunks, Fraction(FPS), quality=Quality(26), sound=Sound(beat(), RATE))
     still = ROOT / "samples" / "longtake_robot.png"
-    picture(BEAT / 2, "#2f3d4a", "#46586a", ROBOT).quantize(64).save(still, optimize=True)
+    picture(BEAT / 2, "#2f3d4a", "#46586a", ROBOT, HEIGHT).quantize(64).save(still, optimize=True)
     for file in (film, still):
         print(file, file.stat().st_size)
 
