@@ -106,7 +106,7 @@ def fast_convolution(
 
     Args:
         convolution: `Conv2d` or `Conv3d`, torch's or one derived from it.
-        before: called before each fast one.
+        before: called before each fast one, and before each part of a large one.
     """
 
     class Convolution(convolution):
@@ -114,7 +114,7 @@ def fast_convolution(
             if not onednn.convolution_serves(self, x):
                 return super().forward(x)
             before()
-            return winograd.fastest_convolution(self, x)
+            return winograd.fastest_convolution(self, x, before)
 
     return Convolution
 

@@ -261,13 +261,19 @@ def drawn_area(
     return Area(alpha, span)
 
 
+def as_masks(mask: Tensor) -> Tensor:
+    """A MASK as (n, h, w). Raises InputError if it is of another shape, or empty."""
+    mask = mask[None] if mask.ndim == 2 else mask
+    if mask.ndim != 3 or not mask.numel():
+        raise InputError(f"a MASK of shape {tuple(mask.shape)}: need (frames, height, width).")
+    return mask
+
+
 def checked_mask(
     mask: Tensor, size: tuple[int, int], frames: int, was: tuple[int, int] | None = None
 ) -> Tensor:
     """(n, h, w) of 1 or of `frames` masks; see `drawn_area`."""
-    mask = mask[None] if mask.ndim == 2 else mask
-    if mask.ndim != 3 or not mask.numel():
-        raise InputError(f"a MASK of shape {tuple(mask.shape)}: need (frames, height, width).")
+    mask = as_masks(mask)
     if not torch.isfinite(mask).all():
         raise NotFiniteError("the mask holds NaN or infinite numbers: check the node before.")
     if 1 < len(mask) < frames:

@@ -24,6 +24,7 @@ from ...engine.canvas.known import Pins
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.regions import KeptPixels
 from ...engine.canvas.sound_track import SoundLayout, SoundTrack, Ticks
+from ...engine.rates import frame_rate
 from ...engine.sampling.host_presets import grid_like, sound_layout
 from ...engine.take.fingerprint import digest
 from ...models.errors import InputError, NoPictureError, NotFiniteError
@@ -104,6 +105,8 @@ def facts_of(latent: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(facts, Mapping):
         told = {name: facts[name] for name in FACTS if name in facts}
         if all(isinstance(fact, FACTS[name]) for name, fact in told.items()):
+            if (fps := told.get("fps")) is not None:
+                frame_rate(fps)
             return told
     raise InputError(
         f"what the LATENT holds under {KEY!r} is not Longtake's: check the nodes before."

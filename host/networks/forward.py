@@ -179,7 +179,7 @@ def _attention_with(options: dict[str, Any]) -> Attention:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q: (b, h, n, d), k and v: (b, h, m, d) -> (b, h, n, d)."""
         if "optimized_attention_override" not in options and (own := own_kernel(q)):
-            return _in_pieces(own, q, k, v)
+            return in_pieces(own, q, k, v)
         return optimized_attention(
             q,
             k,
@@ -193,7 +193,7 @@ def _attention_with(options: dict[str, Any]) -> Attention:
     return attend
 
 
-def _in_pieces(own: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def in_pieces(own: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of so many tokens that Cancel would wait for it, some of them at a time."""
     b, h, n, d = q.shape
     rows = max(256, AT_A_TIME // (4 * b * h * d * k.shape[2]))

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from ...models.weights_file import DTYPES as FILE_DTYPES
 from ...models.weights_file import Header, TensorInfo
 from ..comfyui.node_text import show_text
 from ..comfyui.room import check_images
+from .forward import in_pieces
 from .layers import layers_from
 from .patching import patcher_for, take_over
 
@@ -207,7 +209,7 @@ def frame_attention() -> Attention:
     where it has no better one; on a CPU it never does.
     """
     if mm.vae_device().type == "cpu":
-        return sdpa
+        return partial(in_pieces, sdpa)
     attend = vae_attention()
 
     def as_images(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

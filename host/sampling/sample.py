@@ -38,7 +38,7 @@ from .image_channels import with_channels
 from .room import check_step
 from .routes import Route, check_regions, missing_vision, pins_for, route_of
 from .step_noise import with_step_noise
-from .vace import followed
+from .vace import followed, led_windows
 
 FULL = 0.99  # noise levels from here up leave nothing of what was there before
 FAR = 2**31  # before a video's first frame, where the noise of what stands after its last begins
@@ -288,7 +288,7 @@ def run(
         first = nested(
             [only_known(*those) for those in zip(streams_of(first), masks, strict=False)]
         )
-    guider = comfy.samplers.CFGGuider(model)
+    guider = comfy.samplers.CFGGuider(led_windows(model, lead))
     guider.set_conds(*with_rays(prompts, part.latents.shape))
     guider.set_cfg(sampling.cfg)
     keep_to(guider, planned_calls(model, tuple(row(streams).shape), sampling))

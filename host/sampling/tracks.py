@@ -19,6 +19,7 @@ from torch import Tensor
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.known import GREY_PIXEL
 from ...engine.canvas.picture import fitted
+from ...engine.canvas.regions import as_masks
 from ...engine.motion.brush import Stroke, Tracks, tracks_of, within
 from ...engine.motion.camera import frame_times
 from ...engine.motion.drawn_tracks import drawn_tracks
@@ -80,6 +81,7 @@ def brush_tracks(
     Raises:
         InputError: for what does not fit the canvas or leaves it, or where there is no track.
     """
+    masks = None if masks is None else as_masks(masks)
     height, width = canvas.size
     count, fps = canvas.timeline.frames, canvas.timeline.fps
     times, seconds = frame_times(count, fps), count / fps

@@ -5,6 +5,7 @@ the canvas's comes after them.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..networks.settings import host_family_of
 from ..networks.transformer import FRAME_STRENGTHS, LEAD, config_of, network_of
 from .routes import Route, route_of
 
+HANDLER = "context_handler"  # of core's Context Windows, by core's name
 FRAMES, MASK, STRENGTH = "vace_frames", "vace_mask", "vace_strength"  # core's names
 
 
@@ -168,3 +170,31 @@ def check_guidance(model: ModelPatcher, guidance: Guidance | None) -> None:
             f"model is {title}: load one, such as wan2.1_vace_1.3B, or bypass Reference Images and "
             f"Control Video."
         )
+
+
+def led_windows(model: ModelPatcher, lead: int) -> ModelPatcher:
+    """The MODEL, whose context windows, if it has any, each begin with what stands in front.
+
+    Core would give it to the first of them alone.
+
+    Args:
+        lead: latent frames in front of the video, such as references.
+    """
+    handler = model.model_options.get(HANDLER)
+    cut = getattr(type(handler), "get_context_windows", None)
+    if not lead or cut is None:
+        return model
+    led = copy(handler)
+
+    def with_lead(network: Any, x: Tensor, options: dict[str, Any]) -> list[Any]:
+        video = x.narrow(led.dim, lead, x.shape[led.dim] - lead)
+        windows = cut(led, network, video, options)
+        for window in windows:
+            window.index_list = [*range(lead), *(lead + k for k in window.index_list)]
+            window.context_length = len(window.index_list)
+        return windows
+
+    led.get_context_windows = with_lead
+    model = model.clone()
+    model.model_options[HANDLER] = led
+    return model

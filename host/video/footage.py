@@ -196,10 +196,21 @@ def _video_file(video: Input.Video, window: tuple[float, float] | None) -> Itera
             with path.open("wb") as file:
                 shutil.copyfileobj(source, file)
         else:
-            video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
+            _save(video, path)
         yield path
     finally:
         discard(path)
+
+
+def _save(video: Input.Video, path: Path) -> None:
+    """Have a VIDEO write itself. Raises InputError for one of another pack's that cannot."""
+    try:
+        video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the VIDEO cannot be written to a file: {type(error).__name__}: {error}. Look at the "
+            f"node that it comes from."
+        ) from error
 
 
 def _window_of(video: Input.Video) -> tuple[float, float] | None:

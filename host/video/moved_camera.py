@@ -117,9 +117,14 @@ def nearness_maps(depth: Tensor, frames: int, size: tuple[int, int]) -> Iterator
     Raises:
         InputError: for a map of a picture of another shape, or for another number of frames.
     """
+    if depth.ndim != 4:
+        raise InputError(
+            f"a depth map of shape {tuple(depth.shape)} is no IMAGE: need (frames, height, width, "
+            f"3), as a depth node makes it."
+        )
     count, high, wide = depth.shape[:3]
     width, height = size
-    if depth.ndim != 4 or count not in (1, frames):
+    if count not in (1, frames):
         raise InputError(
             f"the depth map has {count} frames and the video {frames}: connect one map, or one for "
             f"each frame."

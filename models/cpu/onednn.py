@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROWS = 256  # below, bringing the weight into oneDNN's own order costs more than it saves
+PRODUCTS = 2 * 10**10  # multiplications of a part of a convolution: well below a second
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # what two ways of computing may differ by
 
 
@@ -37,12 +38,42 @@ def convolution_serves(conv: nn.Module, x: Tensor) -> bool:
     return not cast and serves(x, conv.weight) and works(_convolution_is_right, x.dtype)
 
 
-def convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """conv(x); channels-last in, channels-last out."""
-    weight, sizes = weight_for(conv, x), (conv.padding, conv.stride, conv.dilation)
+def convolution(
+    conv: nn.Conv2d | nn.Conv3d, x: Tensor, padding: tuple[int, ...] | None = None
+) -> Tensor:
+    """conv(x); channels-last in, channels-last out.
+
+    Args:
+        padding: in place of the layer's own.
+    """
+    sizes = (padding or conv.padding, conv.stride, conv.dilation)
+    weight = weight_for(conv, x)
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, conv.bias, *sizes, conv.groups, "none", [], ""
     )
+
+
+def in_bands(conv: nn.Conv2d | nn.Conv3d, x: Tensor, between: Callable[[], None]) -> Tensor:
+    """conv(x), a band of rows after the other where it is large; `between` is called between."""
+    padding, stride = conv.padding[-2], conv.stride[-2]
+    reach = conv.dilation[-2] * (conv.kernel_size[-2] - 1) + 1  # rows of x that a row sees
+    height = x.shape[-2]
+    rows = (height + 2 * padding - reach) // stride + 1
+    products = conv.weight.numel() * x[:, 0].numel() // (stride * conv.stride[-1])
+    bands = min(rows, -(-products // PRODUCTS))
+    if bands <= 1:
+        return convolution(conv, x)
+    size, parts = -(-rows // bands), []
+    flat = (*conv.padding[:-2], 0, conv.padding[-1])
+    for first in range(0, rows, size):
+        between()
+        top = first * stride - padding
+        bottom = (min(first + size, rows) - 1) * stride + reach - padding
+        seen = x[..., max(top, 0) : min(bottom, height), :]
+        above, below = max(-top, 0), max(bottom - height, 0)
+        seen = F.pad(seen, (0, 0, above, below)) if above or below else seen
+        parts.append(convolution(conv, seen, flat))
+    return torch.cat(parts, dim=-2)
 
 
 def weight_for(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ Axes:  b video in the batch   c channel   t frame   h row   w column
        y, x  row and column of a window in its block   j, i  points of its columns and its rows
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod, sqrt
@@ -37,15 +37,21 @@ PIXELS = 2048  # of the result; below, the weights cost more than is saved
 CHANNELS = 64  # below, the additions cost more than is saved
 
 
-def fastest_convolution(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """conv(x), for what `onednn.convolution_serves`, by the faster of two ways."""
+def fastest_convolution(
+    conv: nn.Conv2d | nn.Conv3d, x: Tensor, between: Callable[[], None] = lambda: None
+) -> Tensor:
+    """conv(x), for what `onednn.convolution_serves`, by the faster of two ways.
+
+    Args:
+        between: called between the parts of one that takes long.
+    """
     if not pays(conv, x):
-        return onednn.convolution(conv, x)
+        return onednn.in_bands(conv, x, between)
     weight = onednn.weight_for(conv, x)
     if x.ndim == 5:
-        return filtered(x, weight, conv.bias)
+        return filtered(x, weight, conv.bias, between)
     frames = x.transpose(0, 1).unsqueeze(0)
-    return filtered(frames, weight.unsqueeze(2), conv.bias).squeeze(0).transpose(0, 1)
+    return filtered(frames, weight.unsqueeze(2), conv.bias, between).squeeze(0).transpose(0, 1)
 
 
 def pays(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> bool:
@@ -69,13 +75,19 @@ def _is_right(dtype: torch.dtype) -> bool:
     return onednn.close(filtered(x, weight, bias), expected)
 
 
-def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def filtered(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:
     """A convolution over frames, with one pixel of zeros around each.
 
     Args:
         x: (b, c, t, h, w).
         weight: (c', c, k, 3, 3).
         bias: (c',).
+        between: called between blocks.
 
     Returns:
         (b, c', t - k + 1, h, w), channels last in memory.
@@ -92,6 +104,7 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     filters = [_evaluated_weights(*part, (b, t, high, wide)) for part in parts]
     out = x.new_empty(b, t - k + 1, STEP * rows, STEP * columns, channels)
     for top, left in product(tops, lefts):
+        between()
         block = out.narrow(2, STEP * top, STEP * high).narrow(3, STEP * left, STEP * wide)
         points = _evaluated(_surrounded(x, STEP * top, STEP * left, *block.shape[2:4]))
         for (values, offset), results in zip(filters, block.split(few, dim=-1), strict=True):

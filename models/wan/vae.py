@@ -76,7 +76,8 @@ class AttentionBlock(nn.Module):
         b, _, _, h, _ = x.shape
         frames = rearrange(x, "b c t h w -> (b t) c h w")
         qkv = self.to_qkv(self.norm(frames))
-        qkv = rearrange(qkv, "n (k c) h w -> k n 1 (h w) c", k=3)
+        # Of any other order torch's kernels hold the weights of all pixels at once.
+        qkv = rearrange(qkv, "n (k c) h w -> k n 1 (h w) c", k=3).contiguous()
         y = rearrange(self.attention(*qkv), "n 1 (h w) c -> n c h w", h=h)
         return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
 

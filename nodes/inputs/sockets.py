@@ -82,14 +82,31 @@ def _described(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
+def _has_numbers(value: Any) -> bool:
+    """Whether a value is a tensor whose numbers lie in memory, one after another, and are real."""
+    return (
+        torch.is_tensor(value)
+        and value.layout is torch.strided
+        and not (value.is_meta or value.is_complex() or value.is_quantized)
+    )
+
+
+def _is_latent(value: Any) -> bool:
+    """What is no tensor here may be streams of pictures and sound, or is told of as a LATENT."""
+    if not (isinstance(value, Mapping) and "samples" in value):
+        return False
+    held = (value.get(name) for name in ("samples", "noise_mask"))
+    return all(_has_numbers(one) for one in held if torch.is_tensor(one))
+
+
 def _is_conditioning(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) > 0
         and all(
             isinstance(entry, list | tuple)
-            and len(entry) > 1
-            and (entry[0] is None or (torch.is_tensor(entry[0]) and entry[0].ndim == 3))
+            and len(entry) == 2
+            and (entry[0] is None or (_has_numbers(entry[0]) and entry[0].ndim == 3))
             and isinstance(entry[1], Mapping)
             for entry in value
         )
@@ -99,7 +116,7 @@ def _is_conditioning(value: Any) -> bool:
 def _is_audio(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
-        and torch.is_tensor(value.get("waveform"))
+        and _has_numbers(value.get("waveform"))
         and value["waveform"].ndim == 3
         and isinstance(value.get("sample_rate"), int | float)
         and 0 < value["sample_rate"] < 2**24
@@ -107,11 +124,11 @@ def _is_audio(value: Any) -> bool:
 
 
 def _is_sigmas(value: Any) -> bool:
-    return torch.is_tensor(value) and value.is_floating_point()
+    return _has_numbers(value) and value.is_floating_point()
 
 
 def _is_image(value: Any) -> bool:
-    return torch.is_tensor(value) and value.is_floating_point()
+    return _has_numbers(value) and value.is_floating_point() and 0 not in value.shape[1:]
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
@@ -122,7 +139,7 @@ KINDS: Mapping[str, Callable[[Any], bool]] = {
     "MODEL": lambda value: isinstance(value, ModelPatcher) and hasattr(value.model, "model_config"),
     "CLIP": _has("tokenize", "encode_from_tokens_scheduled"),
     "VAE": _has("first_stage_model", "decode", "encode"),
-    "LATENT": lambda value: isinstance(value, Mapping) and "samples" in value,
+    "LATENT": _is_latent,
     "CONDITIONING": _is_conditioning,
     "SIGMAS": _is_sigmas,
     "SAMPLER": _has("sample"),

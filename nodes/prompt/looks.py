@@ -30,6 +30,7 @@ from .expand import FAMILY, family_input, model_input, read_family
 
 CATEGORY = "Longtake/Prompt"
 TEXT = TextBox("text", "The prompt.")
+NEGATIVE = TextBox("negative", "What not to show.")  # comes over a link alone
 STYLES, CAMERA = STYLE_TABLE.name, CAMERA_TABLE.name
 MOTION = Whole("motion", UNSAID, max(MOTIONS), default=UNSAID)
 
@@ -83,7 +84,7 @@ class StyleNode(io.ComfyNode):
         cfg = round(settings.cfg * chosen.cfg, 2) if settings.cfg > 1 else settings.cfg
         show_text("\n".join(filter(None, (made.note, note, f"cfg {cfg:g}", made.text))))
         unwanted = "" if wanted == BUILT_IN else chosen.negative  # which no caption of it has
-        return io.NodeOutput(made.text, joined_lists(negative, unwanted), cfg)
+        return io.NodeOutput(made.text, joined_lists(NEGATIVE.read(negative), unwanted), cfg)
 
 
 class CameraAndMotion(io.ComfyNode):
@@ -141,7 +142,7 @@ class CameraAndMotion(io.ComfyNode):
         wanted, note = read_family(family, model)
         made = filmed(prompt, *rows, wanted)
         show_text("\n".join(filter(None, (*made.notes, note, made.text))))
-        return io.NodeOutput(made.text, joined_lists(negative, made.negative))
+        return io.NodeOutput(made.text, joined_lists(NEGATIVE.read(negative), made.negative))
 
 
 def _style(name: Any):

@@ -20,6 +20,7 @@ SILENT = [  # nodes that show no text of their own
     )
 ]
 SHOWN = f"{'word ' * 16}  \nand more"  # as long as it may be, see host/comfyui/node_text.py
+SAVED = f"{'word ' * 11}  \n{'word ' * 13}"  # of a name with credentials, and of a file
 PATIENCE = 700  # milliseconds until pictures and videos are there
 LOOK = """() => ({
     nodes: app.graph.nodes.map((node) => ({
@@ -54,14 +55,14 @@ HIDDEN = """() => {  // wires that are drawn across the edge of a node's box, bu
     }
     return found;
 }"""
-RUN = """async ([text, silent, video]) => {  // what the server sends while the graph is run
+RUN = """async ([text, saved, silent, video]) => {  // what the server sends while the graph is run
     const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
     canvas.getContext('2d').fillRect(0, 0, 256, 256);
     const blob = await new Promise((made) => canvas.toBlob(made));
     for (const node of app.graph.nodes) {
         const nodeId = String(node.id), send = app.api.dispatchCustomEvent.bind(app.api);
         if (node.type.startsWith('Longtake') && !silent.includes(node.type))
-            send('progress_text', { nodeId, text });
+            send('progress_text', { nodeId, text: /SaveVideo/.test(node.type) ? saved : text });
         if (/LongtakeSample|LongtakeLongTake|KSampler/.test(node.type))
             send('b_preview_with_metadata', { blob, nodeId, displayNodeId: nodeId,
                 parentNodeId: nodeId, realNodeId: nodeId, jobId: 'x', promptId: 'x' });
@@ -86,7 +87,7 @@ def opened(request, page, seen, server) -> dict:
         first = {**page.ask(LOOK), "hidden": page.ask(HIDDEN)}
         clip(str(server.output / "seen.mp4"), size=(256, 256))
         video = {"filename": "seen.mp4", "subfolder": "", "type": "output"}
-        page.ask(RUN, [SHOWN, SILENT, video])
+        page.ask(RUN, [SHOWN, SAVED, SILENT, video])
         page.pause(PATIENCE)
         page.settle()
         seen[name] = {**first, "told": page.ask(LOOK), "errors": list(page.errors), "name": name}

@@ -28,6 +28,17 @@ BAD = {
     "whole numbers": torch.zeros(1, 16, 16, 3, dtype=torch.uint8),
     "five axes": torch.zeros(1, 1, 16, 16, 3),
     "seven channels": torch.zeros(1, 16, 16, 7),
+    "no rows": torch.zeros(1, 0, 16, 3),
+    "no numbers": torch.zeros(1, 16, 16, 3, device="meta"),
+    "scattered numbers": torch.zeros(1, 16, 16, 3).to_sparse(),
+    "complex numbers": torch.zeros(1, 16, 16, 3, dtype=torch.complex64),
+    "a mask of a mask": torch.ones(1, 1, 48, 32),
+    "a row of a mask": torch.ones(48),
+    "scattered samples": {"samples": torch.zeros(1, 6, 3, 6, 4).to_sparse()},
+    "samples without numbers": {"samples": torch.zeros(1, 6, 3, 6, 4, device="meta")},
+    "a rate beyond all": {"samples": torch.zeros(1, 6, 3, 6, 4), "longtake": {"fps": 10**400}},
+    "three of a pair": [[torch.zeros(1, 3, 24), {}, {}]],
+    "a film that cannot be written": None,  # made below
     "object": object(),
 }  # fmt: skip
 
@@ -42,7 +53,19 @@ class Broken:
         return {"required": {"what": ("STRING", {})}}
 
     def send(self, what):
-        return (BAD[what],)
+        return (unwritable() if what.startswith("a film") else BAD[what],)
+
+
+def unwritable():
+    """A VIDEO of another pack's that has nothing to show."""
+    from comfy_api.latest import Input
+
+    def broken(*_, **__):
+        raise TypeError("'NoneType' object is not subscriptable")
+
+    film = type("Film", (Input.Video,), {"save_to": broken, "get_components": broken})
+    film.__abstractmethods__ = frozenset()
+    return film()
 
 
 @pytest.fixture
@@ -101,6 +124,36 @@ def all_nodes(graph, monkeypatch):
             "loop": False, "ending": "keep the duration", "flow_scale": "auto", "dtype": "auto",
             "tile": 0, "images": False, "image_fps": 8.0, "video": ["decode", 0]}),
         mark=("LongtakeReadMark", {"video": ["decode", 0]}),
+        region=("LongtakeRegion", {
+            **join, "clip": ["frames", 0], "mask": ["mask", 0], "start": 0.0, "end": 0.5,
+            "strength": 1.0, "grow": 0, "feather": 0, "invert": False}),
+        mask=("SolidMask", {"value": 1.0, "width": 32, "height": 48}),
+        wide=("LongtakeExpandCanvas", {
+            **join, "clip": ["frames", 0], "left": 16, "top": 0, "right": 0, "bottom": 0,
+            "aspect": "free", "feather": 0}),
+        control=("LongtakeControlVideo", {
+            "latent": ["canvas", 0], "clip": ["frames", 0], "vae": ["vae", 0], "strength": 1.0,
+            "start": 0.0, "seconds": 0.0, "fit": "crop", "fps": 8.0}),
+        references=("LongtakeReferenceImages", {
+            "latent": ["canvas", 0], "images": ["image", 0], "vae": ["vae", 0], "strength": 1.0}),
+        expand=("LongtakeExpandPrompt", {
+            "text": "a red ball", "family": "built-in", "seed": 0, "temperature": 0.0,
+            "model": ["model", 0]}),
+        style=("LongtakeStyle", {
+            "text": "a red ball", "style": "none", "family": "built-in", "negative": ["expand", 0],
+            "model": ["model", 0]}),
+        camera=("LongtakeCamera", {
+            "text": "a red ball", "move": "as written", "size": "as written", "motion": -1,
+            "family": "built-in", "negative": ["expand", 0], "model": ["model", 0]}),
+        path=("LongtakeCameraPath", {
+            "path": "[0s to 1s] pan right 5°", "seconds": 1.0, "fps": 8.0, "width": 64,
+            "height": 48, "view_angle": 50.0, "parallax": 1.0, "clip": ["image", 0],
+            "depth": ["image", 0], "positive": ["prompt", 0], "negative": ["negative", 0]}),
+        brush=("LongtakeMotionBrush", {
+            "positive": ["prompt", 0], "negative": ["negative", 0], "vae": ["vae", 0],
+            "image": ["image", 0], "latent": ["canvas", 0], "brush": "[0s] mask 1 right 0.1w",
+            "method": "Wan-Move", "points": 4, "strength": 1.0, "seed": 0, "masks": ["mask", 0]}),
+        made_here=("LongtakeMadeHere", {"file": "", "video": ["decode", 0]}),
         preset=("LongtakePreset", {"model": ["model", 0]}),
         lora=("LongtakeLoadLora", {"model": ["model", 0], "file": "none", "strength": 1.0}),
         experts=("LongtakeExperts", {
@@ -146,8 +199,8 @@ def test_what_came_and_what_is_wanted_are_both_said(all_nodes, host):
 
 
 def test_with_good_neighbours_all_of_them_run(all_nodes, host):
-    """But for Load LoRA, for which there is no file here."""
+    """But for Load LoRA and Motion Brush, whose file and whose VAE are not here."""
     executor = host.executor()
-    for name in {name for name, _ in ours(all_nodes)} - {"lora"}:
+    for name in {name for name, _ in ours(all_nodes)} - {"lora", "brush"}:
         run = host.run(all_nodes, want=[name], executor=executor)
         assert run.success, (name, run.error)

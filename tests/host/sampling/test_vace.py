@@ -20,7 +20,7 @@ from longtake.models.wan.dit import WanDiT
 from tests.host import gguf
 from tests.host.conftest import random_weights
 from tests.host.networks.test_against_core import SMALL, pair
-from tests.host.runs import prompt
+from tests.host.runs import prompt, seen, windowed
 from tests.host_models.wan import wan21
 
 VACE = replace(SMALL, depth=2, vace_blocks=1)
@@ -126,6 +126,27 @@ def test_a_gguf_file_of_vace_follows_it_as_core_s_own_does(pack, followed_canvas
     packed, meant = gguf.load(random_weights(WanDiT(VACE), 5))
     got, expected = (sampled_by(m, followed_canvas, 2) for m in (packed, meant))
     assert (got - expected).norm() / expected.norm() < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # core's own
+def test_references_stand_in_front_of_every_context_window(pack, modules, both, blank):
+    onto, *_ = modules
+    canvas = onto.reference_images(blank, pictures(4, 2, 50, 20), 1.0)
+    model, shown = windowed(both[1]), []
+
+    def record(x, *_, vace_context=None, **__):
+        shown.append((x.shape[2], vace_context[:1, 0].clone()))
+
+    prompts = pack.conditioning.Prompts(prompt(model, 1), prompt(model, 2))
+    with seen(model, record):
+        out = pack.sample.sample(
+            model, prompts, canvas, pack.sample.Sampling(sigmas(2, 5.0), 7, 1.0, "euler")
+        )
+    assert out.shape == canvas.video.latents.shape
+    assert [frames for frames, _ in shown] == [2 + 3] * 4  # of five frames two windows a step
+    for _, context in shown:
+        torch.testing.assert_close(context[:, :, :2], shown[0][1][:, :, :2], rtol=0, atol=0)
+    assert shown[0][1][:, :16, :2].abs().mean() > 0.1  # and no grey
 
 
 def test_what_it_is_shown_is_what_core_s_node_makes(pack, modules, both, vae, blank):

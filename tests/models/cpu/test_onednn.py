@@ -145,3 +145,31 @@ def test_norm_and_silu_in_one_go(dtype, bound, block, rng, monkeypatch):
         expected = F.silu(ChannelNorm.forward(norm, x.to(dtype).float()))
     assert relative_error(out.float(), expected) < bound
     assert not out[0, :, 1, 2, 0].any()
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.Conv3d])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_large_convolution_is_done_band_by_band_and_can_be_stopped(
+    kind, stride, padding, rng, monkeypatch
+):
+    monkeypatch.setattr(onednn, "PRODUCTS", 5 * 7 * 9 * 8)
+    axes = (1,) if kind is nn.Conv3d else ()
+    between = []
+    conv = fast_convolution(kind, before=lambda: between.append(1))(
+        5, 7, 3, padding=(*(0 for _ in axes), padding, padding), stride=(*axes, stride, stride)
+    )
+    x = torch.randn(1, 5, *(4 for _ in axes), 13, 11, generator=rng)
+    with torch.no_grad():
+        expected = kind.forward(conv, x)
+        assert relative_error(conv(x), expected) < 1e-6
+    assert len(between) > 3
+
+    def stop():
+        between.append(1)
+        if len(between) == 2:
+            raise InterruptedError
+
+    between.clear()
+    with torch.no_grad(), pytest.raises(InterruptedError):
+        onednn.in_bands(conv, x, stop)
