@@ -75,7 +75,7 @@ class Page:
         # Playwright catches choosers of files while somebody listens. Where that begins with a
         # click, a busy page handles the click first, and nobody hears of its chooser.
         self._page.on("filechooser", lambda chooser: None)
-        self._page.goto(f"http://{server.address}/")
+        self._page.goto(f"http://{server.address}/", wait_until="commit")
         self._page.wait_for_function(READY, timeout=120_000)
 
     def _heard(self, message: Any) -> None:
