@@ -103,6 +103,44 @@ def test_each_window_is_shown_its_own_part(both, guided, sampler):
     assert shown[-1][:2] == [0.0, 0.0]  # the frame that it goes on from
 
 
+@pytest.fixture
+def region(vae):
+    """A canvas of 17 frames of which one part is sampled anew; a function of that part."""
+    regions = importlib.import_module("longtake.host.video.regions")
+
+    def made(right: int) -> Canvas:
+        mask = torch.zeros(SIZE)
+        mask[4:13, 10:right] = 1
+        return regions.with_region(regions.clip_of(pictures(5, 17), vae, 8.0), vae, mask)
+
+    return made
+
+
+def test_windows_of_a_region_are_shown_its_pixels(both, region, sampler):
+    """And what the window before made, as latents; ours as core's."""
+    canvas = region(31)
+    core, ours = (torch.cat(list(sampler(m, canvas).windows(0)), dim=2) for m in both)
+    assert (core - ours).norm() / core.norm() < 1e-5
+    kept = (canvas.video.mask == 0).expand_as(ours)
+    assert torch.equal(ours[kept], canvas.video.latents[kept])
+
+    def record(x, *_, vace_context=None, **__):
+        return vace_context[0, 0, 32:].mean((1, 2, 3)).shape, float(vace_context[0, 0, 32:].sum())
+
+    with seen(both[1], record) as calls:
+        list(sampler(both[1], region(30)).windows(0))
+    made = [pixels for _, pixels in calls[::2]]
+    assert made[0] == 3 * 9 * 20  # three latent frames of the mask's own pixels
+    assert made[-1] == 2 * 9 * 20  # the first of the second window is there already
+
+
+def test_a_region_s_pixels_decide_what_is_sampled_again(both, region, sampler):
+    list(sampler(both[1], region(31)).windows(0))
+    assert sampler(both[1], region(31)).missing == 0
+    assert torch.equal(region(31).video.mask, region(30).video.mask)  # by cells they are alike
+    assert sampler(both[1], region(30)).missing == 2
+
+
 def test_other_models_refuse_it_before_anything_is_sampled(pack, guided, sampler):
     with pytest.raises(InputError, match=r"holds references and a control clip, which only VACE"):
         sampler(pair(pack, SMALL)[1], guided)
