@@ -310,7 +310,7 @@ def test_a_stale_link_is_renewed_but_a_folder_is_left_alone(tmp_path):
 
 
 @pytest.fixture
-def junctions(monkeypatch):
+def junctions(links, monkeypatch):
     """Windows without the right to make symbolic links: junctions, which are none to pathlib."""
     made, link, is_link = set(), os.symlink, Path.is_symlink
 

@@ -7,6 +7,7 @@ import pytest
 from longtake.models.errors import InputError
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("link", ["longtake", "longtake/windows"])
 def test_a_link_out_of_the_output_folder_is_refused(comfyui, tmp_path, monkeypatch, link):
     import folder_paths
