@@ -63,6 +63,8 @@ def _can_be_mended(file: Path) -> bool:
     if not UNFINISHED.fullmatch(file.name):
         return False
     try:
+        if _is_ready(file) and file.stat().st_nlink > 1:
+            return False  # it has its name; the hidden one was held and could not be deleted
         if file.suffix == ".webp":
             return bool(webp_times(file))
         with open_media(file) as container:

@@ -168,6 +168,17 @@ def test_what_was_whole_and_without_a_name_gets_one(tmp_path, name, seconds):
     assert not ready.exists()
 
 
+def test_a_hidden_name_of_what_has_its_own_is_not_offered_and_goes(tmp_path):
+    """Where a scanner held the file when the hidden name was to be deleted."""
+    ready, path = tmp_path / ".take.01234567.ready.mp4", tmp_path / "take.mp4"
+    clip(ready)
+    os.link(ready, path)
+    os.utime(ready, (time.time() - ABANDONED - 1,) * 2)
+    assert unfinished(tmp_path) == []
+    assert clean(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_webp_of_which_not_all_is_there_is_not_offered(tmp_path):
     ready = tmp_path / ".take.01234567.ready.webp"
     write_video(ready, noise(1), FPS, form=FORMATS["webp"])
