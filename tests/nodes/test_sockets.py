@@ -111,9 +111,10 @@ def all_nodes(graph, monkeypatch):
         references=("LongtakeReferenceImages", {
             "latent": ["canvas", 0], "images": ["image", 0], "vae": ["vae", 0], "strength": 1.0}),
         style=("LongtakeStyle", {"text": "a ball", "style": "none", "family": "built-in",
-                                 "model": ["model", 0]}),
+                                 "negative": ["words", 0], "model": ["model", 0]}),
         camera=("LongtakeCamera", {"text": "a ball", "move": "as written", "size": "as written",
-                                   "motion": -1, "family": "built-in", "model": ["model", 0]}),
+                                   "motion": -1, "family": "built-in",
+                                   "negative": ["words", 0], "model": ["model", 0]}),
         words=("LongtakeExpandPrompt", {"text": "a ball", "family": "built-in", "seed": 0,
                                         "temperature": 0.0, "model": ["model", 0]}),
         remix=("LongtakeRemix", {**join, "level": "mild", "strength": 0.5}),
@@ -124,27 +125,6 @@ def all_nodes(graph, monkeypatch):
             "loop": False, "ending": "keep the duration", "flow_scale": "auto", "dtype": "auto",
             "tile": 0, "images": False, "image_fps": 8.0, "video": ["decode", 0]}),
         mark=("LongtakeReadMark", {"video": ["decode", 0]}),
-        region=("LongtakeRegion", {
-            **join, "clip": ["frames", 0], "mask": ["mask", 0], "start": 0.0, "end": 0.5,
-            "strength": 1.0, "grow": 0, "feather": 0, "invert": False}),
-        mask=("SolidMask", {"value": 1.0, "width": 32, "height": 48}),
-        wide=("LongtakeExpandCanvas", {
-            **join, "clip": ["frames", 0], "left": 16, "top": 0, "right": 0, "bottom": 0,
-            "aspect": "free", "feather": 0}),
-        control=("LongtakeControlVideo", {
-            "latent": ["canvas", 0], "clip": ["frames", 0], "vae": ["vae", 0], "strength": 1.0,
-            "start": 0.0, "seconds": 0.0, "fit": "crop", "fps": 8.0}),
-        references=("LongtakeReferenceImages", {
-            "latent": ["canvas", 0], "images": ["image", 0], "vae": ["vae", 0], "strength": 1.0}),
-        expand=("LongtakeExpandPrompt", {
-            "text": "a red ball", "family": "built-in", "seed": 0, "temperature": 0.0,
-            "model": ["model", 0]}),
-        style=("LongtakeStyle", {
-            "text": "a red ball", "style": "none", "family": "built-in", "negative": ["expand", 0],
-            "model": ["model", 0]}),
-        camera=("LongtakeCamera", {
-            "text": "a red ball", "move": "as written", "size": "as written", "motion": -1,
-            "family": "built-in", "negative": ["expand", 0], "model": ["model", 0]}),
         path=("LongtakeCameraPath", {
             "path": "[0s to 1s] pan right 5°", "seconds": 1.0, "fps": 8.0, "width": 64,
             "height": 48, "view_angle": 50.0, "parallax": 1.0, "clip": ["image", 0],

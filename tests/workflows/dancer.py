@@ -53,9 +53,7 @@ def ends(moment: float) -> dict[str, tuple[Point, Point, Point]]:
     return found
 
 
-def figure(
-    draw: ImageDraw.ImageDraw, moment: float, colours: dict[str, str], aside: float
-) -> None:
+def figure(draw: ImageDraw.ImageDraw, moment: float, colours: dict[str, str], aside: float) -> None:
     """A body with limbs, a head and a face, so far to the right, in parts of the height."""
     scale = HEIGHT * FINER
     limbs = ends(moment)
