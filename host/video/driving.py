@@ -19,7 +19,6 @@ from ...engine.canvas.plan import Window, consecutive
 from ...engine.canvas.timeline import resampled
 from ...engine.frames.stream import FLAT
 from ...engine.media.sound import Sound
-from ...engine.opaque import opaque
 from ...engine.rates import frame_rate
 from ...engine.rounding import nearest
 from ...engine.sampling.host_presets import MINIMAX_H3
@@ -30,7 +29,7 @@ from ..comfyui.file_hash import sha256_of
 from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for, defaults_of
 from ..networks.text_encoder import encode_text, tokenized
-from .footage import Footage, open_footage
+from .footage import Footage, footage_of, open_footage
 from .onto_canvas import picked
 
 REFERENCE, FIRST_FRAME = CHARACTER_IS = ("reference", "first frame")
@@ -136,7 +135,7 @@ def driven_canvas(
         seconds = asked.seconds or float(followed.frames / fps)
         sound = footage.samples()
     canvas = Canvas.empty(codec, seconds, fps, size[1], size[0])
-    picture = fitted(opaque(character[:1].float().cpu()), *size, "crop")[0]
+    picture = fitted(still_of(character), *size, "crop")[0]
     if change := fit_in_words(tuple(character.shape[1:3]), *size, "crop"):
         notes.append(f"the character: {change}")
     face, masks = (
@@ -151,7 +150,7 @@ def driven_canvas(
         asked.character == REFERENCE,
         face,
         masks,
-        None if mask is None else fitted(mask[:1, ..., :3].float().cpu(), *size, "crop")[0],
+        None if mask is None else fitted(still_of(mask), *size, "crop")[0],
         asked.replaces,
         others.clip_vision,
         *words_for(others),
@@ -160,6 +159,11 @@ def driven_canvas(
     if asked.character == FIRST_FRAME:
         canvas = canvas.pin_image(picture[None], 0.0, "crop", others.clip_vision)
     return canvas.noted(*notes), as_audio(sound)
+
+
+def still_of(image: Tensor) -> Tensor:
+    """(1, h, w, 3) in [0, 1]: the first of an IMAGE. Raises InputError if there is none."""
+    return next(footage_of(image, Fraction(1)).pictures())[:1]
 
 
 def words_for(others: Others) -> tuple[Words | None, str]:

@@ -110,6 +110,11 @@ def all_nodes(graph, monkeypatch):
             "start": 0.0, "seconds": 0.0, "fit": "crop", "fps": 0.0}),
         references=("LongtakeReferenceImages", {
             "latent": ["canvas", 0], "images": ["image", 0], "vae": ["vae", 0], "strength": 1.0}),
+        drive=("LongtakeDrive", {
+            "vae": ["vae", 0], "character": ["image", 0], "clip": ["decode", 0], "seconds": 0.0,
+            "fps": 8.0, "width": 32, "height": 48, "character_is": "first frame", "fit": "crop",
+            "strength": 1.0, "face": ["decode", 0], "masks": ["decode", 0], "words": "a ball",
+            "character_mask": ["image", 0], "text_encoder": ["encoder", 0]}),
         style=("LongtakeStyle", {"text": "a ball", "style": "none", "family": "built-in",
                                  "negative": ["words", 0], "model": ["model", 0]}),
         camera=("LongtakeCamera", {"text": "a ball", "move": "as written", "size": "as written",
