@@ -143,6 +143,9 @@ def encoder_options(form: Format, encoder: str, quality: Quality, fps: Fraction)
     lookahead = max(b_frames + 1, round(fps / 4))
     if encoder == "libx264":
         delay = {"rc-lookahead": str(lookahead), "bf": str(b_frames), "b_strategy": "1"}
+        # Its bit rate control (mbtree) in AVX-512 gives now one file, now another for the same
+        # frames. So it goes by plain arithmetic, which is the same on every CPU.
+        delay["x264-params"] = "cpu-independent=1"
         default = max(1, 3 * (os.cpu_count() or 1) // 2)  # x264's own number of threads
         return {**options, **delay, "preset": quality.preset, "threads": str(min(threads, default))}
     if encoder == "libx265":
