@@ -93,9 +93,8 @@ class Studio:
                 board,
                 self.encoded_text(""),
                 TakeSize(board.seconds, board.fps, *size),
-                WindowsAsked(window, sharing=TOGETHER if together else SEPARATE),
+                WindowsAsked(window, 0, TOGETHER if together else SEPARATE, anchor),
                 Sampling(sigmas(steps or self.steps, 3.0), seed, 4.0),
-                anchor=anchor,
                 canvas=canvas,
             )
 

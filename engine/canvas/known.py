@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .codec import Codec
 from .grid import LEAD
+from .masked import MaskedLatents
 
 MASK_CHANNELS = 4  # of an I2V checkpoint: a latent frame of Wan's VAEs holds as many pixel frames
 GREY_PIXEL = 0.5  # of an IMAGE; 0 to the VAE
@@ -118,13 +119,22 @@ class ImageChannels:
 
     Attributes:
         image: (1, c, t, h, w) latents.
-        known: (1, stride_t, t, 1, 1), 1 = known.
+        known: (1, stride_t or 1, t, 1 or h, 1 or w), 1 = known.
         clip_vision: as in Pins.
     """
 
     image: Tensor
     known: Tensor
     clip_vision: Any = None
+
+    @classmethod
+    def of(
+        cls, video: MaskedLatents, blank: Tensor, mask_channels: int, clip_vision: Any = None
+    ) -> "ImageChannels":
+        """Those of a video of which only latents are known; `blank`, of their shape, elsewhere."""
+        known = (1 - video.to_sample).expand(-1, mask_channels, -1, -1, -1)
+        image = torch.where(known[:, :1] > 0, video.latents.float().cpu(), blank)
+        return cls(image, known, clip_vision)
 
     def at(self, frames: Sequence[int]) -> "ImageChannels":
         """Those of some latent frames."""

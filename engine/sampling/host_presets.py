@@ -1,9 +1,10 @@
 """What models that the host loads were made for: the one table of their names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..canvas.grid import BlockGrid, CausalGrid, Grid
+from ..canvas.known import MASK_CHANNELS
 from ..canvas.sound_track import SoundLayout
 from .presets import (
     FAMILIES,
@@ -35,6 +36,7 @@ LTX_2 = replace(
 MINIMAX_H3 = SamplingDefaults(20, 12.0, 1.0, 24, 1344, 768, 141, "", "res_multistep", overlap=39)
 HUNYUAN = SamplingDefaults(20, 7.0, 1.0, 24, 848, 480, 73, "", "euler")
 HUNYUAN_15 = SamplingDefaults(20, 7.0, 6.0, 24, 1280, 720, 121, "", "euler")
+HUNYUAN_15_UPSCALER = replace(HUNYUAN_15, steps=8, shift=2.0, cfg=1.0, width=1920, height=1072)
 # Sources: WanAnimatePipeline and WanAnimate2ModularPipeline of diffusers 0.42.1; templates
 # video_wan2_2_14B_animate, video_wan_animate2 and video_wan21_scail2_character_replacement of
 # Comfy-Org's workflow templates, which sample 6 steps with lightx2v's LoRA. What a window goes on
@@ -66,7 +68,8 @@ class HostFamily:
         settings: what it was made for.
         channels: of its video latents; 0 if that tells nothing.
         reads_rate: it is told the frame rate.
-        image_channels: it reads known pixels in channels of their own, as Wan's I2V checkpoints do.
+        mask_channels: it reads what is known in channels of their own, an image's after so many of
+            a mask: one for each pixel frame of a latent frame, or a single one; 0 if it does not.
         vace: it is shown known pixels, references and control clips as VACE's checkpoints are.
         guides: how it is shown pictures beside the video, one of GUIDES; "" if it is not.
         drives: how it is shown a clip that a character performs, one of DRIVES; "" if it is not.
@@ -76,13 +79,15 @@ class HostFamily:
         single: it samples one video at a time.
         note: what else to say of its settings.
         captions: whose captions it was trained on, a name of `words.families`.
+        files: what names of its weights hold, in lower case; where its licence has a duty.
+        duty: what its licence asks of whoever publishes what it makes; "" if nothing was found.
     """
 
     title: str
     settings: SamplingDefaults
     channels: int = 0
     reads_rate: bool = False
-    image_channels: bool = False
+    mask_channels: int = 0
     vace: bool = False
     guides: str = ""
     drives: str = ""
@@ -92,6 +97,8 @@ class HostFamily:
     single: bool = False
     note: str = ""
     captions: str = "Wan"
+    files: tuple[str, ...] = ()
+    duty: str = ""
 
 
 # By the host's own names of its classes.
@@ -114,6 +121,8 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         sound=LTX_SOUND,
         note="for distilled files and LoRAs; without one, 20 steps of core's LTXVScheduler, cfg 4",
         captions="LTX",
+        files=("ltx-2", "ltx2", "ltx_2"),
+        duty="LTX-2's licence asks for provenance and a mark: leave credentials on",
     ),
     "MiniMaxH3": HostFamily(
         "MiniMax H3",
@@ -125,14 +134,42 @@ HOST_FAMILIES: dict[str, HostFamily] = {
         single=True,
         note="with a turbo LoRA as many steps as it was made for",
         captions="MiniMax H3",
+        files=("minimax_h3", "minimax-h3"),
+        duty="MiniMax H3's licence: not for the EU, UK, South Korea or USA, see docs/models.md",
     ),
-    "HunyuanVideo": HostFamily("HunyuanVideo", HUNYUAN, 16, captions="HunyuanVideo"),
-    "HunyuanVideo15": HostFamily("HunyuanVideo 1.5", HUNYUAN_15, 32, captions="HunyuanVideo"),
+    "HunyuanVideo": HostFamily(
+        "HunyuanVideo",
+        HUNYUAN,
+        16,
+        captions="HunyuanVideo",
+        files=("hunyuan_video_t2v", "hunyuan_video_image_to_video", "hunyuan_video_v2"),
+        duty="HunyuanVideo's licence: say a machine made it; not for the EU, UK or South Korea",
+    ),
+    "HunyuanVideo15": HostFamily(
+        "HunyuanVideo 1.5", HUNYUAN_15, 32, mask_channels=1, captions="HunyuanVideo"
+    ),
+    "HunyuanVideo15_SR_Distilled": HostFamily(
+        "HunyuanVideo 1.5 upscaler",
+        HUNYUAN_15_UPSCALER,
+        32,
+        note="with the prompts of core's HunyuanVideo15SuperResolution, on its latent",
+        captions="HunyuanVideo",
+    ),
     "WAN22_Animate": HostFamily(
-        "Wan 2.2 Animate 14B", WAN_ANIMATE, 16, image_channels=True, drives=ADDED_POSE, wan=True
+        "Wan 2.2 Animate 14B",
+        WAN_ANIMATE,
+        16,
+        mask_channels=MASK_CHANNELS,
+        drives=ADDED_POSE,
+        wan=True,
     ),
     "WAN_Animate2": HostFamily(
-        "Wan-Animate 2 14B", WAN_ANIMATE_2, 16, image_channels=True, drives=POSE_BRANCH, wan=True
+        "Wan-Animate 2 14B",
+        WAN_ANIMATE_2,
+        16,
+        mask_channels=MASK_CHANNELS,
+        drives=POSE_BRANCH,
+        wan=True,
     ),
     "WAN21_SCAIL": HostFamily("SCAIL 14B", SCAIL, 16, drives=HALF_SIZE, wan=True),
     "WAN21_SCAIL2": HostFamily("SCAIL-2 14B", SCAIL, 16, drives=HALF_SIZE, wan=True),
@@ -140,9 +177,9 @@ HOST_FAMILIES: dict[str, HostFamily] = {
 LTX_GRID, H3_GRID = CausalGrid(128, 8, 32, patch=1), BlockGrid(24, 4, 16)
 WAN = ("WAN21", "WAN22", "WAN21_Vace", "WAN21_Camera")  # classes of Wan models, of all sizes
 WAN_OF_IMAGES = (  # by how many images they read through CLIP vision
-    HostFamily("Wan 2.2 I2V A14B", WAN_22_I2V, 16, image_channels=True, wan=True),
-    HostFamily("Wan 2.1 I2V 14B", WAN_I2V, 16, image_channels=True, wan=True),
-    HostFamily("Wan 2.1 FLF2V 14B", WAN_FLF2V, 16, image_channels=True, wan=True),
+    HostFamily("Wan 2.2 I2V A14B", WAN_22_I2V, 16, mask_channels=MASK_CHANNELS, wan=True),
+    HostFamily("Wan 2.1 I2V 14B", WAN_I2V, 16, mask_channels=MASK_CHANNELS, wan=True),
+    HostFamily("Wan 2.1 FLF2V 14B", WAN_FLF2V, 16, mask_channels=MASK_CHANNELS, wan=True),
 )
 ANY = SamplingDefaults(20, 5.0, 5.0, 24, 832, 480, 81, "", "euler")
 
@@ -171,7 +208,7 @@ def host_family(
     if found == "WAN21_Camera":
         title = "Wan 2.2 Fun-Camera A14B" if extra == 20 else "Wan 2.1 Fun-Camera"
         settings = FUN_CAMERA_22 if extra == 20 else FUN_CAMERA
-        return HostFamily(title, settings, 16, image_channels=True, zeros=True, wan=True)
+        return HostFamily(title, settings, 16, mask_channels=MASK_CHANNELS, zeros=True, wan=True)
     if extra == 20:
         return WAN_OF_IMAGES[images]
     if extra:
@@ -223,3 +260,13 @@ def sound_layout(pictures: Sequence[int], sound: Sequence[int]) -> SoundLayout |
 def implied_sound(grid: Grid) -> SoundLayout | None:
     """How sound is packed where every model of a VAE's latents makes some."""
     return H3_SOUND if grid == H3_GRID else None
+
+
+def duties_of(files: Iterable[str]) -> tuple[str, ...]:
+    """What licences ask of whoever publishes what weights of these names made."""
+    names = [file.lower() for file in files]
+    return tuple(
+        family.duty
+        for family in HOST_FAMILIES.values()
+        if any(mark in name for mark in family.files for name in names)
+    )

@@ -3,6 +3,9 @@
 Every window goes on from the end of the one before, and small errors add up: colours creep,
 contrast grows. Two remedies, each by itself or both: latents whose statistics are those of the
 first window, and the first frame itself among what each window is shown as known.
+
+A third is a LoRA, SVI 2.0 Pro (Stable Video Infinity), for which windows hand over in another way:
+all of a window is sampled, and only its image channels say what was before, see `svi_channels`.
 """
 
 from typing import NamedTuple
@@ -10,10 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...models.errors import InputError
+from ..canvas.known import MASK_CHANNELS, ImageChannels
 from ..canvas.masked import MaskedLatents
 from ..canvas.plan import Window
 
-ANCHORS = ("off", "statistics", "first frame", "both")
+SVI = "SVI 2.0 Pro"
+ANCHORS = ("off", "statistics", "first frame", "both", SVI)
+SVI_OVERLAP = 2  # latent frames: the anchor, and the last one of the clip before
 STRENGTH = 0.5  # of a window's deviation that is taken back: what happens may change colours too
 
 
@@ -47,6 +54,7 @@ class Anchor:
     """
 
     def __init__(self, kind: str):
+        self.svi = kind == SVI
         self._statistics = kind in ("statistics", "both")
         self._frame = kind in ("first frame", "both")
         self._first: Tensor | None = None
@@ -59,6 +67,8 @@ class Anchor:
 
     def shown(self, window: Window, part: MaskedLatents) -> MaskedLatents:
         """What a window is shown: in place of the first known frame, the clip's first."""
+        if self.svi and self._first is not None and window.context:
+            return part.with_known({0: self._first})
         if not self._frame or self._first is None or window.context < 2:
             return part
         return part.with_known({0: self._first})
@@ -68,3 +78,39 @@ class Anchor:
         if not self._statistics or self._like is None:
             return new
         return matched(new, self._like)
+
+
+def svi_channels(
+    part: MaskedLatents, context: int, first: Tensor | None, blank: Tensor
+) -> ImageChannels:
+    """The image channels of a window as SVI 2.0 Pro's LoRAs were trained to read them.
+
+    The first latent frame is the anchor, the picture that the clip began with; then come the last
+    ones of the window before, which the mask does not tell of; the rest is zeros to the network.
+
+    Args:
+        part: the window with all that is known of it; where it has a context, the anchor first.
+        context: how many of its latent frames come from the window before; 0 in a clip's first.
+        first: (1, c, 1, h, w), the anchor, where a prompt brings it; or None.
+        blank: (1, c, t, h, w) of what is zeros to the network.
+
+    Source:
+        the author in vita-epfl/Stable-Video-Infinity#75, of the channels; KJNodes'
+        WanImageToVideoSVIPro, of the mask and the zeros.
+    """
+    channels = ImageChannels.of(part, blank, MASK_CHANNELS)
+    image, known = channels.image.clone(), channels.known.clone()
+    known[:, :, 1:context] = 0
+    if first is not None and (context or not known[:, :, 0].any()):
+        image[:, :, :1], known[:, :, 0] = first, 1
+    return ImageChannels(image, known)
+
+
+def svi_overlap(asked: int) -> int:
+    """How many latent frames windows overlap by. Raises InputError if no frame is handed over."""
+    if asked == 1:
+        raise InputError(
+            f"an overlap of 1 frame holds {SVI}'s anchor and nothing to go on from: choose 5 (its "
+            f"LoRAs were trained on it), or 0."
+        )
+    return asked or SVI_OVERLAP

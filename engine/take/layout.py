@@ -64,11 +64,22 @@ class Windowing(NamedTuple):
         overlap: latent frames that each window goes on from.
         together: shots that follow one another by a cut share their windows and see each other,
             rather than each being a clip of its own.
+        even: all windows of a clip go on from as many frames, so that the last gives a few more
+            than are shown, where it would else begin sooner.
     """
 
     length: int
     overlap: int
     together: bool = False
+    even: bool = False
+
+    def sampled_for(self, latent_frames: int) -> int:
+        """How many latent frames are sampled so that `latent_frames` are there."""
+        more = latent_frames - self.length
+        if not self.even or more <= 0:
+            return latent_frames
+        stride = self.length - self.overlap
+        return self.length + -(-more // stride) * stride
 
 
 def plan_take(
@@ -91,7 +102,7 @@ def plan_take(
         stop = frames if follower is None else starts[follower]
         if follower is not None:
             stop += _dissolve_frames(shots, starts, frames, follower, fps)
-        latent_frames = grid.enough(stop - start)
+        latent_frames = windowing.sampled_for(grid.enough(stop - start))
         spans = spans_of([(starts[shot] - start, shot) for shot in group], grid, shots)
         windows = consecutive(latent_frames, windowing.length, windowing.overlap)
         dissolve = _dissolve_frames(shots, starts, frames, group[0], fps)

@@ -117,8 +117,9 @@ def _beside(model: ModelPatcher, prompts: Prompts, canvas: Canvas) -> Prompts:
         )
     if road is not None:
         return road.beside(frames, prompts, canvas.video)
-    channels = pins.channels(frames) if pins else None
-    return with_channels(model, prompts, channels, canvas.video, frames)
+    channels, vision = pins.channels(frames) if pins else None, canvas.pins
+    vision = vision and vision.clip_vision
+    return with_channels(model, prompts, channels, canvas.video, frames, vision)
 
 
 def check_pair(high: ModelPatcher, low: ModelPatcher) -> None:

@@ -1,7 +1,7 @@
 """What checkpoints that read known pixels in channels of their own are shown there.
 
-Wan's I2V checkpoints and some of HunyuanVideo's read latents of an image, and a mask that says of
-which frames it is. Core's nodes (WanImageToVideo) write both into CONDITIONING for a whole video;
+Wan's I2V checkpoints and HunyuanVideo 1.5 read latents of an image, and a mask that says of which
+frames it is. Core's nodes (WanImageToVideo) write both into CONDITIONING for a whole video;
 ours are made of what is pinned. A window is shown its own part of either, and what the windows
 before it gave.
 """
@@ -16,8 +16,9 @@ from comfy.model_patcher import ModelPatcher
 from einops import repeat
 from torch import Tensor
 
-from ...engine.canvas.known import MASK_CHANNELS, ImageChannels, grey_like
+from ...engine.canvas.known import ImageChannels, grey_like
 from ...engine.canvas.masked import MaskedLatents
+from ...engine.take.anchor import svi_channels
 from ..comfyui.conditioning import Prompts
 from ..networks.settings import host_family_of
 from ..networks.transformer import config_of
@@ -31,6 +32,7 @@ def with_channels(
     channels: ImageChannels | None,
     part: MaskedLatents,
     frames: Sequence[int],
+    vision: Any = None,
 ) -> Prompts:
     """Both prompts with what a MODEL is shown of known pixels in some latent frames.
 
@@ -40,14 +42,13 @@ def with_channels(
         channels: of these frames, of what is pinned; None if nothing is.
         part: the latents that are sampled.
         frames: their numbers in the video.
+        vision: core's CLIP_VISION_OUTPUT of the first pinned image, where `channels` is None.
     """
-    if channels is None and part.known and _reads_nothing_by_itself(model):
-        unknown = torch.zeros(1, MASK_CHANNELS, len(frames), 1, 1)
-        channels = ImageChannels(_blank(model, part), unknown)
-    values = {}
     if channels is not None:
-        channels = channels.with_latents(part.latents, part.known)
-        values = channel_values(_of_family(model, channels, part))
+        channels = _of_family(model, channels.with_latents(part.latents, part.known), part)
+    elif part.mask is not None and (count := mask_channels_of(model)):
+        channels = ImageChannels.of(part, _blank(model, part), count, vision)
+    values = {} if channels is None else channel_values(channels)
 
     def shown(extras: Mapping[str, Any]) -> Mapping[str, Any]:
         own = _given(model, extras, part, frames)
@@ -56,6 +57,28 @@ def with_channels(
         return extras if IMAGE in extras else {**extras, **values}
 
     return Prompts(*([[text, shown(extras)] for text, extras in prompt] for prompt in prompts))
+
+
+def with_svi(model: ModelPatcher, prompts: Prompts, part: MaskedLatents, context: int) -> Prompts:
+    """Both prompts with image channels as the LoRAs read them, see `svi_channels`.
+
+    Of an image that core's nodes gave a prompt, the first latent frame is the anchor.
+    """
+    blank = torch.zeros_like(part.latents, dtype=torch.float32)
+    blank = model.get_model_object("latent_format").process_out(blank).cpu()
+
+    def shown(extras: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**extras, **channel_values(svi_channels(part, context, first_of(extras), blank))}
+
+    return Prompts(*([[text, shown(extras)] for text, extras in prompt] for prompt in prompts))
+
+
+def first_of(extras: Mapping[str, Any]) -> Tensor | None:
+    """The latent frame that an image in a prompt begins with; None if it is not known there."""
+    image, mask = extras.get(IMAGE), extras.get(MASK)
+    if not torch.is_tensor(image) or (mask is not None and mask[:, :, 0].min() > 0):
+        return None
+    return image[:1, :, :1].float().cpu()
 
 
 def channel_values(channels: ImageChannels) -> dict[str, Any]:
@@ -92,7 +115,7 @@ def _given(
     handed = own.handed(part.known) if image.shape[1] == c else []
     if list(frames) == list(range(length)) and not handed:
         return None
-    return channel_values(own.with_latents(part.latents, handed))
+    return channel_values(own.with_latents(part.latents, handed) if handed else own)
 
 
 def _at(values: Tensor, frames: Sequence[int], blank: Tensor) -> Tensor:
@@ -120,7 +143,8 @@ def _blank(model: ModelPatcher, part: MaskedLatents) -> Tensor:
     return model.get_model_object("latent_format").process_out(shown).cpu()
 
 
-def _reads_nothing_by_itself(model: ModelPatcher) -> bool:
-    """Whether a MODEL would be shown zeros of what only its LATENT knows; ours look there."""
+def mask_channels_of(model: ModelPatcher) -> int:
+    """How many channels of a mask are to be made for a MODEL of core's, which would be shown zeros
+    of what only its LATENT knows; 0 for all others: ours look there."""
     family = host_family_of(model)
-    return family is not None and family.image_channels
+    return 0 if family is None else family.mask_channels

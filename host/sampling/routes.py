@@ -2,8 +2,8 @@
 
 FRAME_LEVELS     a noise level for each latent frame, 0 for known ones (the built-in model,
                  TI2V-5B, SkyReels-V2 DF). Core's WAN22 does it, from the LATENT's mask.
-IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V),
-                 see `image_channels`.
+IMAGE_CHANNELS   latents of the known pixels in channels of their own (Wan 2.1 and 2.2 I2V, FLF2V;
+                 HunyuanVideo 1.5, whole latent frames of it), see `image_channels`.
 VACE             a context of known pixels, grey elsewhere, beside the video (Wan 2.1 VACE, 2.2
                  VACE-Fun, ours and core's); what is known as latents is put back at every
                  step besides, see `vace`.
@@ -65,7 +65,7 @@ def route_for(config: DiTConfig | None) -> Route:
 def route_of(model: ModelPatcher) -> Route:
     """The way known frames reach a MODEL, ours or core's."""
     family = host_family_of(model)
-    if family is not None and family.image_channels:
+    if family is not None and family.mask_channels:
         return Route.IMAGE_CHANNELS
     if family is not None and family.vace:
         return Route.VACE
@@ -105,7 +105,18 @@ def pins_for(canvas: Canvas, model: ModelPatcher) -> Pins | None:
 
 def reads_pixels(model: ModelPatcher) -> bool:
     """Whether a MODEL can be shown pixels, so that latent frames may be known in part."""
+    family = host_family_of(model)
+    if family is not None and family.mask_channels == 1:
+        return False  # it is told of whole latent frames
     return route_of(model) in (Route.IMAGE_CHANNELS, Route.GUIDES, Route.VACE)
+
+
+def unknown_model(model: ModelPatcher, video: MaskedLatents) -> str:
+    """What to say of a MODEL that is in no table, where something is known; else nothing."""
+    if video.mask is None or config_of(model) is not None or host_family_of(model) is not None:
+        return ""
+    name = type(model.model).__name__
+    return f"{name} is no model that Longtake knows: known frames are put back at every step"
 
 
 def missing_vision(config: DiTConfig | None, conditioning: Conditioning, clip_vision: Any) -> str:

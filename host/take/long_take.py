@@ -30,7 +30,7 @@ from ..comfyui.films import film, temporary_file
 from ..comfyui.node_text import show_output, show_text
 from ..comfyui.output import folder_for, inside_output, numbered_names
 from ..networks.transformer import config_of
-from ..sampling.routes import missing_vision
+from ..sampling.routes import missing_vision, unknown_model
 from ..video.decoder import frames_of
 from .progress import guessed_step, memory_of, room_of
 from .recipe import Recipe
@@ -221,6 +221,8 @@ def plan_in_words(sampler: TakeSampler, step_seconds: float) -> str:
     vision = [clip.pins.clip_vision for clip in r.known if clip.pins]
     prompt = r.board.prompts[0]
     if note := missing_vision(config_of(r.model), prompt, vision and vision[0]):
+        lines.append(note)
+    if r.canvas is not None and (note := unknown_model(r.model, r.canvas.video)):
         lines.append(note)
     if sampler.why_not:
         lines.append(f"cannot be resumed: {sampler.why_not} in the graph cannot be compared")

@@ -15,6 +15,7 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.plan import Window
 from ...engine.canvas.sound_track import SoundLayout, Ticks
+from ...engine.take.anchor import SVI, svi_overlap
 from ...engine.take.known_frames import KnownFrames, known_frames
 from ...engine.take.layout import (
     Clip,
@@ -37,7 +38,7 @@ from ..sampling.driven import check_driving, lead_of
 from ..sampling.fit import check_fit, check_grid, check_kind
 from ..sampling.guides import Guide, guides_at_the_end, without_guides
 from ..sampling.room import check_step
-from ..sampling.routes import check_regions, reads_pixels
+from ..sampling.routes import Route, check_regions, reads_pixels, route_of
 from ..sampling.sample import Sampling, cfgs_of, sound_for, with_rate
 from ..sampling.vace import followed
 from ..video.decoder import frames_of
@@ -203,11 +204,13 @@ class WindowsAsked(NamedTuple):
     Attributes:
         length, overlap: in pixel frames; 0 is what the checkpoint was made for.
         sharing: one of SHARING, of the shots.
+        anchor: one of engine.take.anchor.ANCHORS.
     """
 
     length: int = 0
     overlap: int = 0
     sharing: str = SEPARATE
+    anchor: str = "off"
 
 
 def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Windowing:
@@ -227,13 +230,29 @@ def windowing_for(model: ModelPatcher, codec: Codec, asked: WindowsAsked) -> Win
         overlap = grid.latent_frames(made_for.overlap)
     else:
         overlap = codec.past(length)
-    together = asked.sharing == TOGETHER
+    together, svi = asked.sharing == TOGETHER, asked.anchor == SVI
+    if svi:
+        check_svi(model)
+        overlap = svi_overlap(grid.latent_frames(asked.overlap) if asked.overlap else 0)
     if together and config_of(model) is None:
         raise InputError(
             f"this model hears one text for all frames, so shots cannot be sampled together: "
             f"choose {SEPARATE!r}, or load the model with Longtake's LoadModel."
         )
-    return check_windowing(Windowing(length, overlap, together), grid)
+    return check_windowing(Windowing(length, overlap, together, even=svi), grid)
+
+
+def check_svi(model: ModelPatcher) -> None:
+    """Refuse SVI 2.0 Pro's way to hand over where a MODEL does not read Wan's image channels."""
+    family, config = host_family_of(model), config_of(model)
+    wan = config is not None or (family is not None and family.wan)
+    drives = family is not None and family.drives
+    if not wan or drives or route_of(model) is not Route.IMAGE_CHANNELS:
+        name = family.title if family else type(model.model).__name__
+        raise InputError(
+            f"{SVI} is for Wan's image-to-video files with its LoRAs, and this model ({name}) "
+            f"reads no image beside its latents: choose another anchor."
+        )
 
 
 def recipe_for(
@@ -245,7 +264,6 @@ def recipe_for(
     windows: WindowsAsked,
     sampling: Sampling,
     *,
-    anchor: str = "off",
     canvas: Mapping[str, Any] | None = None,
     audio_vae: comfy.sd.VAE | None = None,
 ) -> Recipe:
@@ -287,7 +305,7 @@ def recipe_for(
             f"SIGMAS end at {left:.3g}, and windows go on from finished ones: let them end at 0."
         )
     recipe = Recipe(
-        model, vae, board, negative, size, take, begins, sampling, anchor, audio_vae, guides
+        model, vae, board, negative, size, take, begins, sampling, windows.anchor, audio_vae, guides
     )
     check_sound(recipe)
     check_driving(model, begins and begins.guidance)

@@ -13,7 +13,7 @@ from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.noise import WindowNoise
 from ...engine.canvas.plan import Window
 from ...engine.sampling.loop import sampled
-from ...engine.take.anchor import Anchor
+from ...engine.take.anchor import SVI, Anchor
 from ...engine.take.fingerprint import UnknownValueError, digest
 from ...engine.take.layout import noise_frames
 from ...engine.take.window_store import WindowStore
@@ -22,8 +22,8 @@ from ..comfyui.nested import row
 from ..comfyui.progress import check_cancelled
 from ..sampling.driven import Road, road_for
 from ..sampling.guides import Guides, guides_for
-from ..sampling.image_channels import with_channels
-from ..sampling.routes import Route, route_of
+from ..sampling.image_channels import with_channels, with_svi
+from ..sampling.routes import Route, reads_pixels, route_of
 from ..sampling.sample import finite, planned_calls, run
 from ..video.decoder import VideoDecoder
 from . import weights_hash
@@ -188,6 +188,8 @@ class TakeSampler:
         # For samplers that draw numbers of their own: others in each window.
         sampling = replace(r.sampling, seed=(seed + frame) % 2**64)
         prompts = self._prompts(number, window, part)
+        if r.anchor == SVI:  # what came before is in the image channels, and sampled again
+            part = part.without(range(window.context))
         self.progress.window()
         noise = WindowNoise(noise_of, r.cell)
         track = self.tracks[number]
@@ -208,14 +210,18 @@ class TakeSampler:
         r, pins = self.recipe, self.recipe.known[number].pins
         clip, known = r.take.clips[number], r.known[number]
         prompts, channels = r.prompts(clip, window), None
+        if r.anchor == SVI:
+            return with_svi(r.model, prompts, part, window.context)
         if number not in self._roads:
             seen = known.guidance, clip.latent_frames, known.kept
             self._roads[number], _ = road_for(r.model, pins, *seen)
         if (road := self._roads[number]) is not None:
             return road.beside(window.frames, prompts, part)
-        if pins is not None and route_of(r.model) is Route.IMAGE_CHANNELS:
+        in_channels = route_of(r.model) is Route.IMAGE_CHANNELS and reads_pixels(r.model)
+        if pins is not None and in_channels:
             channels = pins.channels(range(window.frames[0], window.frames[-1] + 1))
-        return with_channels(r.model, prompts, channels, part, window.frames)
+        vision = pins and pins.clip_vision
+        return with_channels(r.model, prompts, channels, part, window.frames, vision)
 
     def _beside(
         self, number: int, window: Window, prompts: Prompts

@@ -16,7 +16,7 @@ from ...engine.take.fingerprint import digest
 from ..networks.patching import OURS
 from ..sampling import experts
 
-VERSION = 2  # of how windows are sampled; a new number means that all are sampled again
+VERSION = 3  # of how windows are sampled; a new number means that all are sampled again
 _WEIGHTS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # a module's hash, while it lives
 
 

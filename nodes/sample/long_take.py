@@ -175,9 +175,10 @@ def asked_recipe(
         with_audio(storyboard or one_shot(positive), audio),
         negative,
         _take_size(seconds, fps, width, height, aspect),
-        WindowsAsked(WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots)),
+        WindowsAsked(
+            WINDOW.read(window), OVERLAP.read(overlap), SHOTS.read(shots), ANCHOR.read(anchor)
+        ),
         read_sampling(model, sigmas, seed, cfg, sampler, custom_sampler),
-        anchor=ANCHOR.read(anchor),
         canvas=canvas,
         audio_vae=audio_vae,
     )
@@ -215,7 +216,8 @@ def _window_inputs() -> list:
         ),
         ANCHOR.widget(
             "Against drift: bring each window's latent statistics halfway back to the first one's, "
-            "show each window the shot's first frame, or both."
+            "show each window the shot's first frame, or both. SVI 2.0 Pro: how Wan 2.2 I2V with "
+            "its LoRAs hands over."
         ),
         KEEP.widget(
             "keep: finished windows stay in output/longtake/windows (4 GiB at most), so that after "

@@ -54,8 +54,8 @@ class PinImage(io.ComfyNode):
                 io.ClipVisionOutput.Input(
                     "clip_vision_output",
                     optional=True,
-                    tooltip="The image through core's CLIP Vision Encode, for Wan 2.1 I2V and "
-                    "FLF2V. Other models do not read it.",
+                    tooltip="The image through core's CLIP Vision Encode, for Wan 2.1 I2V, "
+                    "FLF2V and HunyuanVideo 1.5. Other models do not read it.",
                 ),
             ],
             outputs=[canvas_output()],

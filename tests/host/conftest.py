@@ -159,3 +159,19 @@ def vae(pack):
 @pytest.fixture
 def clip(pack):
     return pack.load.load_text_encoder(pack.folders.BUILT_IN)
+
+
+@pytest.fixture
+def runs(comfyui, monkeypatch):
+    """Every run of core's sampler: its noise, latents and prompt."""
+    import comfy.samplers
+
+    found, real = [], comfy.samplers.CFGGuider.sample
+
+    def sample(self, noise, latents, *rest, **more):
+        prompt = dict(self.original_conds["positive"][0])
+        found.append((noise, latents, prompt))
+        return real(self, noise, latents, *rest, **more)
+
+    monkeypatch.setattr(comfy.samplers.CFGGuider, "sample", sample)
+    return found

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from importlib import import_module
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -42,6 +44,11 @@ def ksampler(model: Any, **settings: Any) -> Tensor:
         if name not in given:
             given[name] = prompt(model, seed)
     return nodes.KSampler().sample(model, **given)[0]["samples"]
+
+
+def module(name: str) -> ModuleType:
+    """One of the pack's modules of host/, as "sampling.sample"."""
+    return import_module(f"longtake.host.{name}")
 
 
 def windowed(model: Any, schedule: str = "standard_static") -> Any:

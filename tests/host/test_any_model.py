@@ -1,6 +1,5 @@
 """Models that the host loads, through all that ours go through: core's own classes, tiny."""
 
-import importlib
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +13,11 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
+from tests.host.peak import Peak
+from tests.host.runs import module
 from tests.host_models import (
     hunyuan_video,
+    hunyuan_video_15,
     ltxv,
     minimax_h3,
     wan21,
@@ -28,6 +30,7 @@ LEVELS = sigmas(2, 3.0)
 KINDS = {
     ltxv: (CausalGrid(128, 8, 32, 1), "LTX-Video", True),
     hunyuan_video: (CausalGrid(16, 4, 8, 2), "HunyuanVideo", False),
+    hunyuan_video_15: (CausalGrid(32, 4, 16, 1), "HunyuanVideo 1.5", False),
     wan21: (CausalGrid(16, 4, 8, 2), "Wan T2V 1.3B", False),
     wan22: (CausalGrid(48, 4, 16, 2), "Wan 2.2 TI2V 5B", False),
 }
@@ -41,10 +44,6 @@ def make(request, comfyui):
 @pytest.fixture
 def tiny(make):
     return make()
-
-
-def module(name):
-    return importlib.import_module(f"longtake.host.{name}")
 
 
 def blank(pack, tiny, latent_frames, fps=24, cells=(2, 4)):
@@ -89,7 +88,7 @@ def test_the_shift_is_that_of_its_levels(pack, make, tiny):
     shift = pack.settings.shift_for(tiny.model)
     levels = tiny.model.get_model_object("model_sampling")
     core = comfy.samplers.calculate_sigmas(levels, "simple", 4)
-    if make not in (ltxv, hunyuan_video):  # of Wan's, core sets another for all
+    if make not in (ltxv, hunyuan_video, hunyuan_video_15):  # of Wan's, core sets another for all
         return
     assert torch.allclose(sigmas(4, shift), core, atol=3e-3)
 
@@ -207,6 +206,22 @@ def test_decoded_in_pieces_the_seams_are_measured(pack, make, tiny):
         assert "decoded in 3 pieces; where they meet they differ by" in pieces.note
         apart = (parts - at_once).abs()
         assert apart.mean() <= 3 * pieces.seams.mean
+
+
+def test_a_longer_video_takes_no_more_memory_to_decode(pack, make, tiny):
+    video = module("video.decoder")
+    if video.pours(tiny.vae):
+        return  # in a thread, where nothing counts
+
+    def most(length):
+        z = torch.zeros(1, tiny.vae.latent_channels, length, 2, 2)
+        with Peak() as peak:
+            for _ in video.VideoDecoder(tiny.vae).frames(z.split(7, dim=2), length):
+                pass
+        return peak.most
+
+    most(7)
+    assert most(42) < 1.05 * most(21)
 
 
 @pytest.fixture

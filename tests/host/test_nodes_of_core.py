@@ -10,13 +10,10 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
 from tests import host_models as models
+from tests.host.runs import module
 from tests.host_models.build import as_the_host_takes_masks, streams_of
 
 LEVELS = sigmas(2, 3.0)
-
-
-def module(name):
-    return importlib.import_module(f"longtake.host.{name}")
 
 
 def of_core(name, node):
@@ -90,6 +87,14 @@ def wan_first_and_last():
     return tiny, *made.args
 
 
+def wan_subjects():
+    """Two pictures as Phantom reads them, latent frames behind the video's."""
+    tiny = models.wan21()
+    node = of_core("nodes_wan", "WanPhantomSubjectToVideo")
+    made = node(tiny.positive, tiny.negative, tiny.vae, 64, 32, 17, 1, pictures(count=2))
+    return tiny, made[0], made[1], made[3]
+
+
 def wan22_image():
     tiny = models.wan22()
     node = of_core("nodes_wan", "Wan22ImageToVideoLatent")
@@ -102,6 +107,25 @@ def hunyuan_image(kind="v1 (concat)"):
     node = of_core("nodes_hunyuan", "HunyuanImageToVideo")
     positive, latent = node(tiny.positive, tiny.vae, 64, 32, 17, 1, kind, pictures()).args
     return tiny, positive, tiny.negative, latent
+
+
+def hunyuan_15_image():
+    tiny = models.hunyuan_video_15()
+    node = of_core("nodes_hunyuan", "HunyuanVideo15ImageToVideo")
+    seen = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(3))
+    vision = importlib.import_module("comfy.clip_vision").Output()
+    vision.last_hidden_state = seen
+    made = node(tiny.positive, tiny.negative, tiny.vae, 64, 32, 17, 1, pictures(), vision)
+    return tiny, *made.args
+
+
+def hunyuan_15_upscaled():
+    tiny = models.hunyuan_video_15_upscaler()
+    node = of_core("nodes_hunyuan", "HunyuanVideo15SuperResolution")
+    small = torch.randn(1, 32, 5, 2, 4, generator=torch.Generator().manual_seed(3))
+    latent = {"samples": small}
+    made = node(tiny.positive, tiny.negative, latent, 0.7, tiny.vae, pictures())
+    return tiny, *made.args
 
 
 def hunyuan_replaced():
@@ -150,9 +174,12 @@ CASES = {
     ltx_sound_and_guide: (33, 17, 9),
     wan_image: (17, 9, 5),
     wan_first_and_last: (17, 9, 5),
+    wan_subjects: (17, 9, 5),
     wan22_image: (17, 9, 5),
     hunyuan_image: (17, 9, 5),
     hunyuan_replaced: (17, 9, 5),
+    hunyuan_15_image: (17, 9, 5),
+    hunyuan_15_upscaled: (17, 9, 5),
     h3_first_and_last: (90, 56, 22),
     h3_clip_with_sound: (90, 56, 22),
     h3_references: (90, 56, 22),
@@ -168,22 +195,6 @@ def sampled(pack, tiny, positive, negative, latent):
     prompts = pack.conditioning.Prompts(positive, negative)
     settings = pack.sample.Sampling(LEVELS, 5, 1.5)
     return pack.sample.sampled_canvas(tiny.model, prompts, pack.latent.to_canvas(latent), settings)
-
-
-@pytest.fixture
-def runs(comfyui, monkeypatch):
-    """Every run of core's sampler: its noise, latents and prompts."""
-    import comfy.samplers
-
-    found, real = [], comfy.samplers.CFGGuider.sample
-
-    def sample(self, noise, latents, *rest, **more):
-        prompt = dict(self.original_conds["positive"][0])
-        found.append((noise, latents, prompt))
-        return real(self, noise, latents, *rest, **more)
-
-    monkeypatch.setattr(comfy.samplers.CFGGuider, "sample", sample)
-    return found
 
 
 def test_sample_does_what_core_does_from_the_same_noise(pack, make, runs):
@@ -262,7 +273,10 @@ def test_a_take_of_several_windows_is_whole_and_goes_on(make, take):
     assert take(case, *windows)[1].missing == 0
 
 
-@pytest.mark.parametrize("make", [wan_image, wan_first_and_last], ids=lambda make: make.__name__)
+IMAGES = [wan_image, wan_first_and_last, hunyuan_15_image]
+
+
+@pytest.mark.parametrize("make", IMAGES, ids=lambda make: make.__name__)
 def test_each_window_is_shown_its_part_of_core_s_image_and_what_was_made(comfyui, make, take, runs):
     case = make()
     made, sampler = take(case, *CASES[make][1:])
@@ -281,6 +295,17 @@ def test_each_window_is_shown_its_part_of_core_s_image_and_what_was_made(comfyui
             assert torch.equal(mask[:, :, n], expected)
     if make is wan_first_and_last:
         assert runs[-1][2]["concat_mask"][:, :, -1].eq(0).any()
+
+
+REFERENCES = {wan_subjects: "time_dim_concat", h3_references: "minimax_refs"}
+
+
+@pytest.mark.parametrize("make", REFERENCES, ids=lambda make: make.__name__)
+def test_references_are_shown_whole_to_every_window(comfyui, make, take, runs):
+    case, name = make(), REFERENCES[make]
+    take(case, *CASES[make][1:])
+    assert len(runs) > 1
+    assert all(prompt[name] is case[1][0][1][name] for _, _, prompt in runs)
 
 
 def test_beyond_core_s_image_a_checkpoint_is_shown_grey(pack, runs, comfyui):
@@ -305,6 +330,42 @@ def test_what_a_clip_hands_over_is_in_the_channels_of_core_s_checkpoints_too(pac
     prompt = runs[0][2]
     assert torch.equal(prompt["concat_latent_image"][:, :, :3], clip)
     assert prompt["concat_mask"].amax(dim=(0, 1, 3, 4)).tolist()[:4] == [0, 0, 0, 1]
+
+
+def test_hunyuan_15_is_shown_what_is_known_as_core_s_node_shows_it(pack, comfyui, runs, take):
+    """Of whole latent frames, zeros elsewhere; core would read 96 channels where it has 65."""
+    tiny, positive, negative, latent = hunyuan_15_image()
+    vision = positive[0][1]["clip_vision_output"]
+    core = sampled(pack, tiny, positive, negative, latent).video.latents
+    canvas = module("video.onto_canvas").Canvas.blank(
+        pack.codec.codec_for(tiny.vae), 17, 32, 64, Fraction(24)
+    )
+    pinned = canvas.pin_image(pictures(), 0.0, "crop", vision)
+    theirs = runs[0][2]
+    ours = sampled(
+        pack, tiny, tiny.positive, tiny.negative, pack.latent.to_latent(pinned)
+    ).video.latents
+    for name in ("concat_latent_image", "concat_mask"):
+        mine = runs[1][2][name]
+        assert torch.allclose(mine, theirs[name].expand(mine.shape), atol=1e-5)
+    assert runs[1][2]["clip_vision_output"] is vision
+    assert torch.equal(ours[:, :, :1], pinned.video.latents[:, :, :1])
+    assert (ours - core)[:, :, 1:].abs().max() < 2 * core.std()  # what is kept is kept at each step
+
+    inside = canvas.pin_image(pictures(), 6 / 24, "crop")  # its latent frame stands still
+    sampled(pack, tiny, tiny.positive, tiny.negative, pack.latent.to_latent(inside))
+    known = runs[2][2]["concat_mask"].amax(dim=(0, 1, 3, 4))
+    assert known.tolist() == [1, 1, 0, 1, 1]
+    assert torch.equal(runs[2][2]["concat_latent_image"][:, :, 2], inside.video.latents[:, :, 2])
+
+    case = tiny, tiny.positive, tiny.negative, pack.latent.to_latent(pinned)
+    made = take(case, *CASES[hunyuan_15_image][1:])[0]
+    for name in ("concat_latent_image", "concat_mask"):
+        mine = runs[3][2][name]
+        assert torch.allclose(mine, theirs[name][:, :, :3].expand(mine.shape), atol=1e-5)
+    assert runs[3][2]["clip_vision_output"] is vision
+    assert torch.equal(made[:, :, :1], pinned.video.latents[:, :, :1])
+    assert runs[4][2]["concat_mask"].amax(dim=(0, 1, 3, 4)).tolist() == [0, 0, 1]
 
 
 def test_core_s_guides_are_shown_in_windows_at_their_own_time(comfyui, take, runs):

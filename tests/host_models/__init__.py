@@ -14,7 +14,12 @@ In a graph they come from a node, after `register_tiny_models()`:
 """
 
 from tests.host_models.build import HostModel
-from tests.host_models.hunyuan import hunyuan_video, hunyuan_video_from_an_image
+from tests.host_models.hunyuan import (
+    hunyuan_video,
+    hunyuan_video_15,
+    hunyuan_video_15_upscaler,
+    hunyuan_video_from_an_image,
+)
 from tests.host_models.ltx import ltxav, ltxav_latent, ltxv
 from tests.host_models.minimax import minimax_h3, minimax_is_here, minimax_latent
 from tests.host_models.node import NODE, node_of
@@ -32,6 +37,8 @@ __all__ = [
     "NODE",
     "HostModel",
     "hunyuan_video",
+    "hunyuan_video_15",
+    "hunyuan_video_15_upscaler",
     "hunyuan_video_from_an_image",
     "ltxav",
     "ltxav_latent",
@@ -50,7 +57,7 @@ __all__ = [
 ]
 
 MODELS = (
-    *(ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image),
+    *(ltxv, ltxav, minimax_h3, hunyuan_video, hunyuan_video_from_an_image, hunyuan_video_15),
     *(wan21, wan21_vace, wan21_from_an_image, wan22, wan_animate, wan_animate_2, scail_2),
 )
 

@@ -1,4 +1,5 @@
-"""HunyuanVideo: 1 + 4·n frames in 1 + n latent frames of 16 channels, cells of 8 × 8 pixels."""
+"""HunyuanVideo: 1 + 4·n frames in 1 + n latent frames of 16 channels, cells of 8 × 8 pixels; 1.5 of
+32 channels, cells of 16 × 16."""
 
 from dataclasses import fields
 
@@ -28,6 +29,29 @@ SIZES = {
     "guidance_embed": True,
 }
 VAE_SIZES = {"ch": 32, "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+VISION = 16  # of what CLIP vision sees
+SIZES_15 = {
+    "in_channels": 65,
+    "out_channels": 32,
+    "vec_in_dim": None,
+    "patch_size": [1, 1, 1],
+    "guidance_embed": False,
+    "meanflow": False,
+    "meanflow_sum": True,
+    "use_cond_type_embedding": True,
+    "vision_in_dim": VISION,
+}
+VAE_LAYOUT_15 = {
+    "block_out_channels": [16, 32, 32, 64, 64],
+    "in_channels": 3,
+    "out_channels": 3,
+    "num_res_blocks": 1,
+    "ffactor_spatial": 16,
+    "ffactor_temporal": 4,
+    "downsample_match_channel": True,
+    "upsample_match_channel": True,
+    "z_channels": 32,
+}
 
 
 def hunyuan_video() -> HostModel:
@@ -42,6 +66,41 @@ def hunyuan_video_from_an_image() -> HostModel:
     from comfy.supported_models import HunyuanVideoI2V
 
     return _with(HunyuanVideoI2V, in_channels=33)
+
+
+def hunyuan_video_15() -> HostModel:
+    """HunyuanVideo15: latents (b, 32, t, H/16, W/16), 4·t - 3 frames. Every file of it, those of
+    text to video, too, reads 33 channels more, for an image and its mask."""
+    from comfy.supported_models import HunyuanVideo15
+
+    texts = (conditioning(seed, TEXT, pooled_output=None) for seed in (3, 4))
+    return HostModel(model_of(_config(HunyuanVideo15, **SIZES_15)), hunyuan_15_vae(), *texts)
+
+
+def hunyuan_video_15_upscaler() -> HostModel:
+    """HunyuanVideo15_SR_Distilled: as `hunyuan_video_15`, with 66 channels for an image, a small
+    clip and the masks of both."""
+    from comfy.supported_models import HunyuanVideo15_SR_Distilled
+
+    texts = (conditioning(seed, TEXT, pooled_output=None) for seed in (3, 4))
+    config = _config(HunyuanVideo15_SR_Distilled, **SIZES_15 | {"in_channels": 98})
+    return HostModel(model_of(config), hunyuan_15_vae(), *texts)
+
+
+def hunyuan_15_vae():
+    """VAE of 1.5: (b, 32, t, h, w) and (b, 4·t - 3, 16·h, 16·w, 3)."""
+    import comfy.sd
+
+    parts = {
+        f"{part}_config": {
+            "target": f"comfy.ldm.hunyuan_video.vae_refiner.{part.capitalize()}",
+            "params": VAE_LAYOUT_15,
+        }
+        for part in ("encoder", "decoder")
+    }
+    regularizer = {"target": "comfy.ldm.models.autoencoder.EmptyRegularizer"}
+    with smaller(comfy.sd, AutoencodingEngine=parts):
+        return vae_of(comfy.sd.AutoencodingEngine(regularizer_config=regularizer))
 
 
 def hunyuan_vae():
@@ -64,12 +123,17 @@ def hunyuan_vae():
         return vae_of(comfy.sd.AutoencoderKL(ddconfig=layout, embed_dim=16))
 
 
-def _with(made: type, **sizes) -> HostModel:
+def _config(made: type, **sizes):
     from comfy.ldm.hunyuan_video.model import HunyuanVideoParams
 
-    # every host has some fields of its own, of parts that HunyuanVideo 1.0 has not
-    given = {field.name: None for field in fields(HunyuanVideoParams)} | SIZES | sizes
-    config = made({"image_model": "hunyuan_video", **given})
+    # every host has some fields of its own, of parts that not all have
+    known = SIZES | sizes
+    given = {field.name: known.get(field.name) for field in fields(HunyuanVideoParams)}
+    return made({"image_model": "hunyuan_video", **given})
+
+
+def _with(made: type, **sizes) -> HostModel:
+    config = _config(made, **sizes)
     positive, negative = (
         conditioning(seed, TEXT, pooled_output=random_numbers(seed + 2, 1, POOLED))
         for seed in (3, 4)

@@ -29,9 +29,9 @@ VAE_LAYOUT = {
 }
 
 
-def wan21() -> HostModel:
+def wan21(seed: int = 1) -> HostModel:
     """WAN21, text to video: latents (b, 16, t, H/8, W/8), 4·t - 3 frames."""
-    return _wan21(in_dim=16)
+    return _wan21(16, seed)
 
 
 def wan21_vace() -> HostModel:
@@ -47,9 +47,9 @@ def wan21_vace() -> HostModel:
     return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
 
 
-def wan21_from_an_image() -> HostModel:
+def wan21_from_an_image(seed: int = 1) -> HostModel:
     """One expert of I2V A14B: as `wan21`, with 20 channels more for an image and its mask."""
-    return _wan21(in_dim=36)
+    return _wan21(36, seed)
 
 
 def fun_camera() -> HostModel:
@@ -102,7 +102,7 @@ def _wan_of(name: str, model_type: str, **sizes: int) -> HostModel:
     return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
 
 
-def wan22() -> HostModel:
+def wan22(seed: int = 1) -> HostModel:
     """WAN22 as TI2V-5B, a noise level per frame: latents (b, 48, t, H/16, W/16), 4·t - 3 frames."""
     import comfy.ldm.wan.vae2_2 as core
     from comfy.supported_models import WAN22_T2V
@@ -110,13 +110,13 @@ def wan22() -> HostModel:
     config = WAN22_T2V({**SIZES, "in_dim": 48, "out_dim": 48})
     with smaller(core, WanVAE={"dim": 4, "dec_dim": 4}):
         vae = vae_of(core.WanVAE(z_dim=48, **VAE_LAYOUT))
-    return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
+    return HostModel(model_of(config, seed), vae, conditioning(3, TEXT), conditioning(4, TEXT))
 
 
-def _wan21(in_dim: int) -> HostModel:
+def _wan21(in_dim: int, seed: int) -> HostModel:
     from comfy.ldm.wan.vae import WanVAE
     from comfy.supported_models import WAN21_T2V
 
     config = WAN21_T2V({**SIZES, "in_dim": in_dim, "out_dim": 16})
     vae = vae_of(WanVAE(dim=4, z_dim=16, **VAE_LAYOUT))
-    return HostModel(model_of(config), vae, conditioning(3, TEXT), conditioning(4, TEXT))
+    return HostModel(model_of(config, seed), vae, conditioning(3, TEXT), conditioning(4, TEXT))

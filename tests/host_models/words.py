@@ -58,6 +58,8 @@ class Words:
         text = torch.cat([random_numbers(n, 1, 1, self.width) for n in numbers], 1)
         extras = {"pooled_output": None}
         for name, value in self.extras.items():
+            if value is None:
+                continue
             if name == "pooled_output":
                 extras[name] = random_numbers(sum(numbers) % 2**31, *value.shape)
             else:  # a mask or a tag for each token

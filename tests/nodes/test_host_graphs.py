@@ -11,6 +11,7 @@ from tests.nodes.conftest import Graph
 MODELS = {
     "ltxv": (64, 1.0, False),
     "hunyuan_video": (32, 0.8, False),
+    "hunyuan_video_15": (32, 0.8, False),
     "wan21": (32, 0.8, False),
     "wan21_from_an_image": (32, 0.8, False),
     "wan22": (32, 0.8, False),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.plan import Window
-from longtake.engine.take.anchor import ANCHORS, Anchor, Statistics, matched
+from longtake.engine.take.anchor import ANCHORS, SVI, Anchor, Statistics, matched
 from longtake.engine.take.time_left import Clock, bytes_of, duration, step_operations
 
 
@@ -50,7 +50,7 @@ def test_what_each_anchor_does(kind):
     anchor.remember(first := latents(1))
     anchor.remember(latents(2, 5.0))  # of later windows nothing is kept
     shown, corrected = anchor.shown(LATER, part), anchor.corrected(new)
-    if kind in ("first frame", "both"):
+    if kind in ("first frame", "both", SVI):
         assert torch.equal(shown.latents[:, :, :1], first[:, :, :1])
         assert torch.equal(shown.latents[:, :, 1:], part.latents[:, :, 1:])
         assert shown.known == [0, 1]

@@ -17,6 +17,7 @@ from longtake.engine.canvas.plan import Window
 from longtake.engine.sampling.schedule import sigmas
 from tests.host.conftest import DIT, write_dit
 from tests.host.runs import SHAPE, ksampler, latents, prompt, sample, seen
+from tests.host_models import wan21
 
 IMAGE = replace(DIT, frame_levels=False, in_channels=6 + 4 + 6)
 PLAIN = replace(DIT, frame_levels=False)
@@ -309,3 +310,19 @@ def test_the_way_of_regions(pack, model, plain_model, image_model):
     assert route_for_regions(model) is Route.TOKEN_LEVELS
     assert route_for_regions(plain_model) is Route.REPLACEMENT
     assert route_for_regions(image_model) is Route.IMAGE_CHANNELS
+
+
+def test_a_model_in_no_table_gets_the_plain_road_and_is_told_so(pack, comfyui):
+    """Known frames are put back; where nothing is known there is nothing to say."""
+    from comfy.model_base import BaseModel
+
+    from longtake.host.sampling.routes import Route, route_of, unknown_model
+
+    tiny = wan21()
+    empty = MaskedLatents(torch.zeros(1, 16, 3, 2, 2))
+    known = empty.with_known({0: torch.zeros(1, 16, 1, 2, 2)})
+    assert unknown_model(tiny.model, known) == ""
+    tiny.model.model.__class__ = type("Newcomer", (BaseModel,), {})
+    assert route_of(tiny.model) is Route.REPLACEMENT
+    assert unknown_model(tiny.model, empty) == ""
+    assert unknown_model(tiny.model, known).startswith("Newcomer is no model that Longtake knows")

@@ -10,6 +10,7 @@ import torch
 from longtake.engine.canvas.canvas import Canvas
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.sampling.schedule import sigmas
+from longtake.engine.take.anchor import SVI
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError
@@ -39,6 +40,7 @@ def studio(pack, vae, tmp_path):
         images=None,
         sampler="euler",
         anchor="off",
+        asked=WINDOWS,
     ):
         shots = tuple(
             Shot(Fraction(start), f"shot {i}", where=f"shot {i}", image=(images or {}).get(i))
@@ -48,9 +50,10 @@ def studio(pack, vae, tmp_path):
         board = boards.Board(shots, texts, texts[0], Fraction(seconds), Fraction(8))
         size = recipes.TakeSize(board.seconds, board.fps, 48, 32)
         sampling = pack.sample.Sampling(LEVELS, 11, 3.0, sampler)
-        windows, more = recipes.WindowsAsked(*WINDOWS), {"canvas": canvas, "anchor": anchor}
-        negative = prompt(model, 9)
-        return recipes.recipe_for(model, vae, board, negative, size, windows, sampling, **more)
+        windows, negative = recipes.WindowsAsked(*asked, anchor=anchor), prompt(model, 9)
+        return recipes.recipe_for(
+            model, vae, board, negative, size, windows, sampling, canvas=canvas
+        )
 
     def sampler_of(made):
         return takes.TakeSampler(made, WindowStore(tmp_path))
@@ -78,6 +81,18 @@ def studio(pack, vae, tmp_path):
 
 def picture(seed: int) -> torch.Tensor:
     return torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def test_windows_of_ours_hand_over_as_svi_s_loras_want_it_too(studio, request):
+    model, canvas = request.getfixturevalue("image_model"), studio.canvas(7, f0=picture(1))
+    made = studio.recipe(model, canvas, anchor=SVI, asked=(13, 0))
+    out = studio.sampled(made)
+    windows = made.take.clips[0].windows
+    assert out.shape[2] == windows[-1].frames[-1] + 1 >= 7
+    assert {(len(w.frames), w.context) for w in windows[1:]} == {(len(windows[0].frames), 2)}
+    assert torch.equal(out[:, :, :1], canvas["samples"][:, :, :1])
+    usual = studio.sampled(studio.recipe(model, canvas, asked=(13, 5)))
+    assert not torch.equal(out[:, :, :7], usual)
 
 
 @pytest.mark.parametrize("anchor", ["off", "both"])
