@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import comfy.context_windows
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -31,6 +32,7 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
             "weights in the prompt, such as (word:1.3), and the text encoder's file."
         )
     check_kind(model, latents.shape[1])
+    check_context_windows(model)
     check_motion(model, prompts, latents.shape[2])
     check_batch(model, len(latents))
     if config is None:
@@ -49,6 +51,23 @@ def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window])
                 f"{n} latent frames are no clip of {family.title}; {near} are, which is "
                 f"{grid.frames(near)} frames: make the canvas with the model's own VAE."
             )
+
+
+def check_context_windows(model: ModelPatcher) -> None:
+    """Refuse core's Context Windows on models of core's of which the host cuts the latents only."""
+    family = host_family_of(model)
+    if family is None or model.model_options.get("context_handler") is None:
+        return
+    if family.sound:
+        what, cut = "sound", hasattr(model.model, "map_context_window_to_modalities")
+    else:
+        whole = family.mask_channels and not hasattr(comfy.context_windows, "WindowingState")
+        what, cut = "picture", not whole
+    if not cut:
+        raise InputError(
+            f"Context Windows of this ComfyUI do not cut the {what} of {family.title} to a window: "
+            f"leave that node out, and sample with Long Take."
+        )
 
 
 def check_grid(model: ModelPatcher, grid: Grid) -> None:

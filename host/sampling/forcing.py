@@ -103,7 +103,9 @@ def without_mask(extra_args: dict[str, Any]) -> dict[str, Any]:
 
 def check_network(network: comfy.model_base.BaseModel) -> None:
     if not isinstance(network, comfy.model_base.WAN22):
+        what = f"this model ({type(network).__name__})"
         raise InputError(
-            "this checkpoint has one noise level for all frames: diffusion forcing needs one that "
-            "takes a level for each, such as SkyReels-V2 DF, TI2V-5B or the built-in model."
+            f"diffusion forcing gives each frame a noise level of its own, and {what} was not made "
+            f"for that: choose another sampler, such as euler, or SkyReels-V2 DF, TI2V-5B or the "
+            f"built-in model."
         )

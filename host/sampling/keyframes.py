@@ -1,17 +1,25 @@
-"""Keyframes of MiniMax H3: pictures, clips and sound at a pixel frame, in its CONDITIONING."""
+"""What MiniMax H3 is told of known frames: in its CONDITIONING keyframes, which are pictures, clips
+and sound at a pixel frame; and masks that keep a share of the latents."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
-from torch import Tensor
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+from torch import Tensor, nn
 
 from ...engine.rounding import nearest
 from ...engine.sampling.host_presets import H3_GRID, H3_SOUND, KEYFRAMES, MINIMAX_H3
 from ..comfyui.conditioning import Conditioning
+from ..networks.settings import host_family_of
 
 PLACE = "resolved_frame_index"  # core's name of it in a keyframe
 PARTS = PLACE, "latent", "audio_latent"
+MASKS = "denoise_mask", "audio_denoise_mask"  # core's names, of pictures and sound
+KEY = "longtake_masks"
 TICKS = Fraction(H3_SOUND.rate, MINIMAX_H3.fps)  # that a pixel frame lasts
 
 
@@ -67,3 +75,37 @@ def _end_of(keyframe: Mapping[str, Any]) -> Fraction:
     frames = 0 if clip is None else H3_GRID.frames(clip.shape[2])
     heard = 0 if sound is None else sound.shape[-1] / TICKS
     return keyframe[PLACE] + max(Fraction(frames), Fraction(heard))
+
+
+def mend_masks(model: ModelPatcher, model_options: dict[str, Any]) -> None:
+    """Have what a mask keeps to a share come out right, on hosts where it does not.
+
+    The network predicts it at that share of the noise level, so its velocity counts for as much.
+    Hosts that began to tell the network of masks left that out at first.
+    """
+    family = host_family_of(model)
+    if family is None or family.guides != KEYFRAMES:
+        return
+    if not scales_by_mask(type(model.model.diffusion_model)):
+        where = WrappersMP.DIFFUSION_MODEL
+        add_wrapper_with_key(where, KEY, scaled, model_options, is_model_options=True)
+
+
+def scales_by_mask(network: type[nn.Module]) -> bool:
+    """Whether a network of the host multiplies what it gives by the masks it is told; asked of its
+    own function, around one that gives ones."""
+    ones = [torch.ones(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1)]
+    asked = SimpleNamespace(_forward=lambda *_, **__: [x.clone() for x in ones])
+    masks = {name: x / 2 for name, x in zip(MASKS, ones, strict=True)}
+    try:
+        out = network.forward(asked, ones, torch.ones(1), torch.ones(1, 1, 1), {}, **masks)
+    except (AttributeError, TypeError):  # one that takes no masks, or is made in another way
+        return True
+    return [float(x.flatten()[0]) for x in out] == [0.5, 0.5]
+
+
+def scaled(executor: Any, *args: Any, **more: Any) -> list[Tensor]:
+    """A wrapper around the network: what it gives, by the masks that it was told of."""
+    out = executor(*args, **more)
+    masks = [more.get(name) for name in MASKS]
+    return [x if m is None else x * m.to(x) for x, m in zip(out, masks, strict=True)]

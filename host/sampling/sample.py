@@ -35,8 +35,9 @@ from .experts import experts_of
 from .fit import check_fit, check_guides, check_lengths
 from .guides import guides_for
 from .image_channels import with_channels
+from .keyframes import mend_masks
 from .room import check_step
-from .routes import Route, check_regions, missing_vision, pins_for, route_of
+from .routes import Route, check_regions, missing_vision, pins_for, route_of, unknown_model
 from .step_noise import with_step_noise
 from .vace import followed, led_windows
 
@@ -121,7 +122,7 @@ def sampled_canvas(
     """
     canvas = followed(model, canvas)
     latents = canvas.video.latents
-    if canvas.fps is None:  # of a node of core's: one kind of empty LATENT is for many models
+    if canvas.fps is None and canvas.sound is None:  # core has one empty LATENT for many models
         latents = streams_of(comfy.sample.fix_empty_latent_channels(model, latents))[0]
     track, pins = sound_for(model, canvas), pins_for(canvas, model)
     b, c, t, h, w = latents.shape
@@ -132,6 +133,7 @@ def sampled_canvas(
     video = MaskedLatents(latents, canvas.video.mask).without(sorted(pins.partly) if pins else ())
     in_channels = pins and road is None and route_of(model) is Route.IMAGE_CHANNELS
     channels = pins.channels(range(t)) if in_channels else None
+    vision = canvas.pins and canvas.pins.clip_vision
     guides = guides_for(model, pins)
     out = latents.to(mm.intermediate_device(), torch.float32, copy=True)
     with Playback(sampling.steps * len(canvas.windows)) as playback:
@@ -142,7 +144,7 @@ def sampled_canvas(
             shown = for_window(prompts.from_frame(window.frames[0], t), window.frames)
             if road is None:
                 own_channels = channels and channels.at(window.frames)
-                shown = with_channels(model, shown, own_channels, part, window.frames)
+                shown = with_channels(model, shown, own_channels, part, window.frames, vision)
             else:
                 shown = road.beside(window.frames, shown, part)
             own = WindowNoise([(sampling.seed, k) for k in window.frames], (c, h, w), b)
@@ -184,11 +186,9 @@ def looked_at(
     check_noise(canvas, sampling)
     pins = pins_for(canvas, model)
     vision = missing_vision(config_of(model), prompts.positive, pins and pins.clip_vision)
-    guides, silence = (
-        check_guides(model, canvas, prompts),
-        begun_in_silence(canvas, model, sampling),
-    )
-    notes = [*canvas.notes, vision, guides, silence]
+    guides = check_guides(model, canvas, prompts)
+    silence = begun_in_silence(canvas, model, sampling)
+    notes = [*canvas.notes, vision, guides, silence, unknown_model(model, canvas.video)]
     if any(notes):
         show_text("\n".join(filter(None, notes)))
 
@@ -288,10 +288,8 @@ def run(
         first = nested(
             [only_known(*those) for those in zip(streams_of(first), masks, strict=False)]
         )
-    guider = comfy.samplers.CFGGuider(led_windows(model, lead))
-    guider.set_conds(*with_rays(prompts, part.latents.shape))
-    guider.set_cfg(sampling.cfg)
-    keep_to(guider, planned_calls(model, tuple(row(streams).shape), sampling))
+    prompts, shape = with_rays(prompts, part.latents.shape), tuple(row(streams).shape)
+    guider = guider_for(led_windows(model, lead), prompts, sampling, shape)
     out = guider.sample(
         first,
         nested(streams),
@@ -305,6 +303,18 @@ def run(
     made = [stream.to(mm.intermediate_device()) for stream in streams_of(out)]
     kept = [put_back(*those) for those in zip(made, streams, masks, strict=False)]
     return kept[0][:, :, lead : lead + t], kept[1] if sound is not None else None
+
+
+def guider_for(
+    model: ModelPatcher, prompts: Prompts, sampling: Sampling, shape: tuple[int, ...]
+) -> comfy.samplers.CFGGuider:
+    """Core's guider for a run on latents of `shape`, as core's samplers carry them."""
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(*prompts)
+    guider.set_cfg(sampling.cfg)
+    keep_to(guider, planned_calls(model, shape, sampling))
+    mend_masks(model, guider.model_options)
+    return guider
 
 
 def only_known(noise: Tensor, mask: Tensor | None) -> Tensor:

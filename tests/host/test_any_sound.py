@@ -1,6 +1,5 @@
 """Models of pictures and sound that the host loads: both streams through all of our nodes."""
 
-import importlib
 from dataclasses import replace
 from fractions import Fraction
 
@@ -17,7 +16,16 @@ from longtake.engine.sampling.schedule import sigmas
 from longtake.engine.take.storyboard import Shot
 from longtake.engine.take.window_store import WindowStore
 from longtake.models.errors import InputError, NotFiniteError
-from tests.host_models import ltxav, ltxav_latent, ltxv, minimax_h3, minimax_latent, wan21
+from tests.host.runs import module
+from tests.host_models import (
+    ltxav,
+    ltxav_latent,
+    ltxv,
+    minimax_h3,
+    minimax_is_here,
+    minimax_latent,
+    wan21,
+)
 
 LEVELS = sigmas(2, 3.0)
 # of each: its grid, how its sound is packed, frames a second, latent frames of a window and overlap
@@ -35,10 +43,6 @@ def make(request, comfyui):
 @pytest.fixture
 def tiny(make):
     return make()
-
-
-def module(name):
-    return importlib.import_module(f"longtake.host.{name}")
 
 
 def blank(pack, make, tiny, latent_frames):
@@ -741,3 +745,49 @@ def test_a_model_without_sound_has_no_use_for_that_of_a_video(pack, comfyui):
     onto, other = module("video.onto_canvas"), wan21()
     with pytest.raises(InputError, match="no model of 16 channels makes sound"):
         onto.clip_canvas(footage(minimax_h3), other.vae, audio_vae=minimax_h3().audio_vae)
+
+
+def test_a_share_that_a_mask_keeps_is_right_where_the_host_is_not(pack, comfyui, monkeypatch):
+    """MiniMax H3: rows at a share of the noise level are predicted there, and their velocity counts
+    for that share. Host 0.34 left it out; a network that does it itself is left alone."""
+    if not minimax_is_here():
+        pytest.skip("this host has no MiniMax H3")
+    import comfy.ldm.minimax.model as core
+    from comfy.nested_tensor import NestedTensor
+
+    scales = module("sampling.keyframes").scales_by_mask
+    tiny = minimax_h3()
+    latent = minimax_latent(64, 64, 22)
+    pictures, sound = (torch.randn_like(x) for x in latent["samples"].unbind())
+    masks = [torch.ones_like(x[:, :1]) for x in (pictures, sound)]
+    masks[0][:, :, 2:5], masks[1][..., 5:] = 0.25, 0.5
+    latent = {"samples": NestedTensor([pictures, sound]), "noise_mask": NestedTensor(masks)}
+    canvas = pack.latent.to_canvas(latent)
+
+    def made():
+        done = sample(pack, tiny, canvas)
+        return done.video.latents, done.sound.latents
+
+    ours = made()
+    plain = core.MiniMaxH3Model._forward
+
+    def right(self, *args, denoise_mask=None, audio_denoise_mask=None, **more):
+        told = {"denoise_mask": denoise_mask, "audio_denoise_mask": audio_denoise_mask}
+        out = plain(self, *args, **told, **more)
+        return [x if m is None else x * m for x, m in zip(out, told.values(), strict=True)]
+
+    if not scales(core.MiniMaxH3Model):
+        with monkeypatch.context() as patch:
+            patch.setattr(module("sampling.sample"), "mend_masks", lambda *_: None)
+            unmended = made()
+            patch.setattr(core.MiniMaxH3Model, "_forward", right)
+            expected = made()
+        assert not torch.allclose(unmended[0], expected[0], atol=1e-3)
+        assert all(torch.allclose(*both, atol=1e-5) for both in zip(ours, expected, strict=True))
+
+    class Right(core.MiniMaxH3Model):
+        def forward(self, x, *args, **more):
+            return [x * more[name] for x, name in zip(self._forward(), told, strict=True)]
+
+    told = "denoise_mask", "audio_denoise_mask"
+    assert scales(Right)

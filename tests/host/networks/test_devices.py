@@ -355,3 +355,28 @@ def test_known_latents_for_image_channels(pack):
 
     mask = there(1, 1, 3, 5, 7, dtype=torch.float32)
     is_there(concat_known(there(1, 16, 3, 5, 7), mask, 20), (1, 20, 3, 5, 7))
+
+
+def test_pictures_and_sound_by_their_masks_and_with_noise_on_the_way(pack):
+    """Nested streams: what MiniMax H3 gives, by masks that are there; and noise as one row."""
+    from comfy.samplers import KSAMPLER
+
+    from longtake.host.comfyui.nested import Noise
+    from longtake.host.sampling.keyframes import MASKS, scaled
+    from longtake.host.sampling.step_noise import with_step_noise
+
+    streams = [(1, 24, 7, 2, 4), (1, 32, 2, 37)]
+    masks = [there(1, 1, 7, 2, 4, dtype=torch.float32), there(1, 1, 2, 37, dtype=torch.float32)]
+    given = dict(zip(MASKS, masks, strict=True))
+    out = scaled(lambda *_, **__: [there(*shape) for shape in streams], **given)
+    for stream, shape in zip(out, streams, strict=True):
+        is_there(stream, shape)
+
+    noise = Noise(*(SimpleNamespace(drawn=lambda draw, s=s: torch.zeros(s)) for s in streams))
+    row = there(1, 1, 24 * 7 * 8 + 32 * 74, dtype=torch.float32)
+
+    def sample_it(model, x, noise_sampler=None):
+        return x + noise_sampler(1.0, 0.5)
+
+    made = with_step_noise(KSAMPLER(sample_it), noise).sampler_function(None, row)
+    is_there(made, tuple(row.shape), torch.float32)

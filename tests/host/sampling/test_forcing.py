@@ -88,7 +88,7 @@ def test_known_frames_are_shown_with_a_little_noise_and_come_out_without(model, 
 
 
 def test_what_no_wave_passes_is_refused(model, forced, plain_model):  # noqa: F811
-    with pytest.raises(InputError, match="one noise level for all frames"):
+    with pytest.raises(InputError, match="a noise level of its own"):
         forced(plain_model, 1)
     with pytest.raises(InputError, match="do not divide into blocks of 2"):
         forced(model, 1, 2)
