@@ -60,6 +60,12 @@ def statement_of(prompt: Graph | None, node: str | None) -> Statement:
     )  # fmt: skip
 
 
+def weights_in(prompt: Graph | None, node: str | None) -> list[str]:
+    """The names of the files of weights that a video at a node was made with."""
+    keys = _upstream(prompt, node) if prompt else ()
+    return [file.name for key in keys for *_, file in weights_of(prompt[key])]
+
+
 def graph_hash(prompt: Graph) -> str:
     """SHA-256 of a graph in API form, as it is embedded in the file but with keys sorted."""
     text = json.dumps(without_notes(prompt), sort_keys=True, separators=(",", ":"), default=str)

@@ -5,10 +5,12 @@ from typing import Any
 
 from comfy_api.latest import Input
 
+from ...engine.sampling.host_presets import duties_of
 from ..comfyui.graph import fill_in_values, graph_metadata
 from ..video.save import SavedVideo, SaveOptions, save_video
 from .credentials import Signing
 from .ledger import enter_ledger
+from .lineage import weights_in
 from .mark import mark_stage
 
 
@@ -46,4 +48,5 @@ def save_with_origin(
     signing.saved(saved.path)
     kept = enter_ledger(video, str(saved.name), options.sound, hidden) if into_ledger else ""
     first = ", ".join(filter(None, (saved.path.name, signing.note)))
-    return saved._replace(summary="\n".join(filter(None, (first, saved.summary, kept))))
+    asked = duties_of(weights_in(hidden.prompt, getattr(hidden, "unique_id", None)))
+    return saved._replace(summary="\n".join(filter(None, (first, *asked, saved.summary, kept))))

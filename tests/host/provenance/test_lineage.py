@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,39 @@ def test_weights_in_comfyuis_folders_are_hashed(lineage, host):
     assert kind == "loras"
     assert digest == hashlib.sha256(b"weights").hexdigest()
     (folder / "jane.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("file", "asked"),
+    [
+        ("ltx-2.3-22b-dev-fp8.safetensors", ["LTX-2's licence asks for provenance and a mark"]),
+        ("minimax_h3_fl2va_pruned_int8_convrot.safetensors", ["MiniMax H3's licence: not for"]),
+        ("hunyuan_video_t2v_720p_bf16.safetensors", ["HunyuanVideo's licence: say a machine"]),
+        ("hunyuanvideo1.5_720p_t2v_fp16.safetensors", []),
+        ("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", []),
+    ],
+)
+def test_saving_names_what_a_models_licence_asks(lineage, host, file, asked):
+    import folder_paths
+
+    from longtake.engine.sampling.host_presets import duties_of
+    from longtake.host.comfyui.node_text import SEEN
+
+    folder = Path(folder_paths.get_folder_paths("diffusion_models")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(b"weights")
+    folder_paths.filename_list_cache.clear()
+    try:
+        prompt = {
+            "1": node("UNETLoader", unet_name=file, weight_dtype="default"),
+            "2": node("LongtakeLongTake", model=["1", 0]),
+            "3": node("LongtakeSaveVideo", video=["2", 0]),
+        }
+        said = duties_of(lineage.weights_in(prompt, "3"))
+    finally:
+        (folder / file).unlink()
+    assert all(duty.startswith(what) for duty, what in zip(said, asked, strict=True))
+    assert all(len(duty) <= SEEN for duty in said)
 
 
 def test_several_files_of_one_save_cannot_be_told_apart(lineage, clips):
