@@ -11,6 +11,7 @@ import pytest
 
 from environment import comfyui_folder
 from headless import Stop, set_input
+from tests.host_models.node import NODE, install_tiny_models
 from tests.server import ComfyUI
 from tests.workflows.conftest import load
 from tests.workflows.song import TEMPO
@@ -137,19 +138,66 @@ def test_a_take_goes_on_after_its_server_was_killed(server, tmp_path):
     server.free()  # or its caches would answer
     whole, steps = finished(server, prompt)
     assert steps == 8
-    assert np.array_equal(resumed, whole)
+    assert np.array_equal(resumed[0], whole[0])
     for path in left:
         assert path.read_bytes() == (kept / path.name).read_bytes()
 
 
-def finished(server, prompt) -> tuple[np.ndarray, int]:
-    """The frames of a take, and how many steps of sampling it took."""
+def test_so_does_one_of_pictures_and_sound_by_a_model_that_the_host_loads(tmp_path):
+    """LTX-2 (a stand-in where the host has none), killed in its second window of three."""
+    prompt = load("api/long_take.json")
+    model, _, vae, schedule, take = (str(n) for n in (1101, 1102, 1103, 1106, 1107))
+    for loader in (vae, "1102"):
+        del prompt[loader]
+    prompt[model] = {"class_type": NODE, "inputs": {"name": "ltxav"}}
+    for node in prompt.values():
+        for name, link in node["inputs"].items():
+            if link in (["1102", 0], [vae, 0]):
+                node["inputs"][name] = [model, 1 if link[0] == "1102" else 2]
+    prompt[schedule]["inputs"]["steps"] = steps = 40
+    length = {"seconds": 1.96, "fps": 25.0, "window": 25, "overlap": 9}
+    prompt[take]["inputs"] |= {**length, "width": 64, "height": 64, "audio_vae": [model, 3]}
+
+    def kill(event):
+        done = event.data["value"] if event.type == "progress" else 0
+        if done > steps + 5 and event.data["max"] == 3 * steps:
+            doomed.process.kill()
+
+    with (
+        ComfyUI(comfyui_folder(), tmp_path, install=install_tiny_models) as doomed,
+        pytest.raises((Stop, ConnectionError, aiohttp.ClientError)),
+    ):
+        doomed.run(prompt, on_event=kill)
+    kept = tmp_path / "output" / "longtake" / "windows"
+    left = {path.name: path.read_bytes() for path in kept.glob("*.safetensors")}
+    assert len(left) in (1, 2)
+    with ComfyUI(comfyui_folder(), tmp_path, install=install_tiny_models) as server:
+        resumed, did = finished(server, prompt)
+        assert did == steps * (3 - len(left))
+        for path in kept.glob("*.safetensors"):
+            path.unlink()
+        server.free()  # or its caches would answer
+        whole, did = finished(server, prompt)
+    assert did == 3 * steps
+    assert all(np.array_equal(*both) for both in zip(resumed, whole, strict=True))
+    assert all(data == (kept / name).read_bytes() for name, data in left.items())
+
+
+def finished(server, prompt) -> tuple[list[np.ndarray], int]:
+    """The frames of a take, and its sound if it has some; how many steps of sampling it took."""
     run = server.run(prompt)
     assert run.error is None
+    streams = []
     with av.open(run.files[0]) as container:
-        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        for stream in container.streams:
+            container.seek(0)
+            frames = container.decode(stream)
+            if stream.type == "video":
+                streams.append(np.stack([f.to_ndarray(format="rgb24") for f in frames]))
+            else:
+                streams.append(np.concatenate([f.to_ndarray() for f in frames], axis=1))
     steps = [e.data["max"] for e in run.of("progress") if e.data["node"] == take_of(prompt)]
-    return np.stack(frames), steps[-1]
+    return streams, steps[-1]
 
 
 def take_of(prompt: dict) -> str:
