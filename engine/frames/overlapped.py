@@ -117,7 +117,8 @@ def overlapped(
         if target <= given:
             continue
         begun, fresh, spare = given, [], []
-        for start, pixels in placed(decode(there[:, :, :count]), grid.begins(first), begun):
+        decoded = placed(decode(there[:, :, :count]), grid.begins(first), begun)
+        for start, pixels in cut_where_it_ends(kept, decoded):
             sure, held = max(0, target - start), max(0, end - start)
             if held < pixels.shape[2]:
                 spare.append(pixels[:, :, held:].clone())  # a view would keep the whole piece
@@ -159,6 +160,19 @@ def placed(pieces: Iterable[Tensor], at: int, begun: int) -> Iterator[tuple[int,
         start, at = at + old, at + pixels.shape[2]
         if pixels.shape[2] > old:
             yield start, pixels[:, :, old:]
+
+
+def cut_where_it_ends(
+    kept: Kept | None, pieces: Iterable[tuple[int, Tensor]]
+) -> Iterator[tuple[int, Tensor]]:
+    """Placed pixels, cut behind those that `kept` goes over into: the rest need not be copied."""
+    end = 0 if kept is None else kept.start + kept.pixels.shape[2]
+    for start, pixels in pieces:
+        if 0 < end - start < pixels.shape[2]:
+            yield start, pixels[:, :, : end - start]
+            yield end, pixels[:, :, end - start :]
+        else:
+            yield start, pixels
 
 
 def context_of(grid: Grid) -> Context:

@@ -21,6 +21,7 @@ from ..comfyui.progress import check_cancelled
 from ..networks.vae import PieceDecoder, grid_of, in_tiles, make_room, streams
 
 PIECE = 512 * 2**20  # bytes of the pixels that a VAE of core's decodes at a time, about
+FEW = 8  # frames whose numbers are rounded to bytes at a time
 log = logging.getLogger(__name__)
 Busy = Callable[[], AbstractContextManager[Any]]
 """Around the work on a latent frame, from its decoding until the next one is asked for."""
@@ -66,7 +67,8 @@ class VideoDecoder:
             return frame_stream(self._remembers, self._one_by_one(latents, busy))
         pieces = self._checked(latents, busy)
         made = overlapped(self._clip, self.grid, pieces, total, context_of(self.grid), self.seams)
-        return decoded_pieces(lambda pixels, _: (pixels, None), made, to_bytes)
+        few = (part for pixels in made for part in pixels.split(FEW, dim=2))
+        return decoded_pieces(lambda pixels, _: (pixels, None), few, to_bytes)
 
     def _one_by_one(self, latents: Iterable[Tensor], busy: Busy) -> Iterator[Tensor]:
         for piece in latents:
@@ -120,7 +122,8 @@ class VideoDecoder:
                 log.warning("longtake: too little memory to decode at once, the VAE tiles")
         with torch.inference_mode(), same_noise():
             image = self.vae.decode(latents)  # tiles by itself where memory does not suffice
-        yield rearrange(image[:, given:], "1 f h w c -> 1 c f h w").float().mul(2).sub_(1)
+            image = image.float().mul_(2).sub_(1)  # in place: two of them may not fit
+        yield rearrange(image[:, given:], "1 f h w c -> 1 c f h w")
 
     def _pour(self, latents: Tensor, give: Callable[[Tensor], None]) -> None:
         """Have core's network decode, and take its pixels as it makes them."""
