@@ -225,7 +225,7 @@ WIDGETS = {
         "window": "0 (0 to 4001)",
         "overlap": "0 (0 to 4001)",
         "shots": "[each by itself] | together",
-        "anchor": "[off] | statistics | first frame | both",
+        "anchor": "[off] | statistics | first frame | both | SVI 2.0 Pro",
         "keep": "[keep] | delete when done",
         "aspect": (
             "[free] | 16:9 | 9:16 | 1:1 | 4:3 | 3:4 | 3:2 | 2:3 | 21:9 | 9:21 | 1.85:1 | "
