@@ -134,7 +134,7 @@ class Worker:
         with self._lock:
             self.asked = time.monotonic()
             if job != self.job or not self.prompt:
-                return json.dumps({"status": "forgotten: the worker was started again"})
+                return json.dumps({"status": "unknown"})
             try:
                 self.child.check_alive()
                 history = self.child.ask(f"/history/{self.prompt}")

@@ -8,6 +8,8 @@ with one driver that collects one window at a time. Needs Ray (`pip install ray`
 import argparse
 import heapq
 import json
+import os
+import secrets
 import tempfile
 import time
 from functools import partial
@@ -106,9 +108,11 @@ def main() -> None:
         print("Ray is not installed: pip install ray")
         print(json.dumps({**machine(), "ray": None}))
         return
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    ray.init(namespace=NAMESPACE, include_dashboard=False, log_to_driver=False)
+    ray.init("local", namespace=NAMESPACE, include_dashboard=False, log_to_driver=False)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in (1, 2):

@@ -113,5 +113,6 @@ def sample_clip(recipe: Recipe, job: ClipJob) -> Mapping[str, Any]:
                 raise OutputError(
                     f"a window cannot be kept in {store.folder}: is the worker's disk full?"
                 )
+    sampler.progress.write(missing * recipe.sampling.steps)
     store.tidy()
     return {"job": job.id, "keys": needed}

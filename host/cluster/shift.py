@@ -199,7 +199,7 @@ class Shift:
         while theirs is None:
             theirs = yield from self._terms_of(crowd, name)
             if theirs is None:
-                self.at_work[name] = "busy with another take"
+                self.at_work[name] = "busy"
                 self._undecided.discard(name)
                 yield BUSY
         if problem := why_not(self.terms, theirs, name):
@@ -227,19 +227,21 @@ class Shift:
     def _terms_of(self, crowd: Crowd, name: str) -> Generator[Call | float, Any, Terms | None]:
         """What a worker would sample with; None if it is busy. Raises FailedCallError."""
         self.at_work[name] = "compares its files"
-        job = f"terms {time.monotonic_ns()}"
-        if (yield crowd.call(name, "begin", job, self.terms_graph, {})):
-            return None
-        while True:
-            told = json.loads((yield crowd.call(name, "state", job)))
-            if told["status"] == "done":
-                try:
-                    return Terms.from_json(told["said"])
-                except (KeyError, TypeError, ValueError):
-                    raise FailedCallError("it speaks another language") from None
-            if told["status"] != "running":
-                raise FailedCallError(told.get("error") or told["status"])
-            yield POLL
+        told: dict[str, Any] = {"status": "unknown"}
+        while told["status"] == "unknown":  # the worker was started again meanwhile
+            job = f"terms {time.monotonic_ns()}"
+            if (yield crowd.call(name, "begin", job, self.terms_graph, {})):
+                return None
+            told = {"status": "running"}
+            while told["status"] == "running":
+                yield POLL
+                told = json.loads((yield crowd.call(name, "state", job)))
+        if told["status"] != "done":
+            raise FailedCallError(told.get("error") or told["status"])
+        try:
+            return Terms.from_json(told["said"])
+        except (KeyError, TypeError, ValueError):
+            raise FailedCallError("it speaks another language") from None
 
     def _give(self, crowd: Crowd, name: str, key: Any, kind: str) -> Script:
         """One clip, from the question to its last window, or until it fails."""
@@ -280,7 +282,7 @@ class Shift:
             if told["status"] == "done" and keys and len(fetched) == len(keys):
                 return ""
             if told["status"] != "running":
-                raise FailedCallError(told.get("error") or f"its work is {told['status']}")
+                raise FailedCallError(told.get("error") or "it was started again")
             yield POLL
 
     def _send_inputs(self, crowd: Crowd, name: str) -> Script:

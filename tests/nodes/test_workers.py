@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from longtake.engine.cluster.crowd import FailedCallError, LostWorkerError, UnreachableError
-from tests.host.cluster.crowd import Hands, register_worker_nodes
+from tests.host.cluster.crowd import Answer, Hands, register_worker_nodes
 from tests.nodes.test_long_take import BOARD, STORYBOARD
 
 ADDRESS = "10.0.0.7:6379"
@@ -94,6 +94,22 @@ def test_a_lost_worker_s_clip_goes_elsewhere(host, take, hands, windows, at_home
     assert stored(windows) == at_home
     assert "gpu2 was lost; clip 2 goes elsewhere" in "\n".join(shown)
     assert sorted(hands.clips("gpu1")) == [0, 1, 2]
+
+
+def test_a_worker_that_is_started_again_while_it_compares_is_asked_again(
+    host, take, hands, windows, at_home, shown
+):
+    again = []
+
+    def restart(name, method):
+        if name == "gpu2" and method == "state" and not again:
+            again.append(name)
+            hands.hands[name].job = ""
+
+    hands.spoil = restart
+    assert host.run(take).error is None
+    assert stored(windows) == at_home
+    assert "sampled by gpu1, gpu2" in "\n".join(shown)
 
 
 def test_after_three_failures_the_driver_samples(host, take, hands, windows, at_home, shown):
@@ -210,7 +226,11 @@ def test_cancel_reaches_the_workers(host, take, hands, monkeypatch):
         if method == "cancel":
             cancelled.append(name)
         if method == "begin" and not arguments[0].startswith("terms"):
+            if busy.is_set():
+                return Answer(lambda: "busy")
+            begun = real(name, method, *arguments).result()  # its executor forgets a Cancel
             busy.set()
+            return Answer(lambda: begun)
         if method == "state" and busy.is_set():
             return Endless()
         return real(name, method, *arguments)

@@ -58,6 +58,7 @@ class Machine:
     def end(self) -> None:
         self.process.terminate()
         self.process.wait(60)
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +154,11 @@ def run(driver: Driver, graph: dict, meanwhile: Callable[[], None] = lambda: Non
 
 def working(cluster, name: str) -> bool:
     """Whether a worker is in the middle of a clip."""
+    file = cluster.folder / name / "output/longtake/clip.json"
     try:
-        told = json.loads((cluster.folder / name / "output/longtake/clip.json").read_text())
+        if time.time() - file.stat().st_mtime > 3:  # of an earlier one
+            return False
+        told = json.loads(file.read_text())
     except (OSError, ValueError):
         return False
     return 0 < told["done"] < told["windows"] * told["steps"]
