@@ -31,7 +31,7 @@ def test_it_is_said_by_the_memory_there_is_in_all(
     pack, model, mm, monkeypatch, room, free, expected
 ):
     monkeypatch.setattr(mm, "get_total_memory", lambda *_, **__: room)
-    monkeypatch.setattr(pack.sample, "check_step", lambda *_: None)
+    monkeypatch.setattr(pack.sample, "check_step", lambda *_, **__: None)
     monkeypatch.setattr(mm, "get_free_memory", lambda *_, **__: free)
     assert rows(pack, model)[0] == expected
     assert "memory_required" not in vars(model.model)
@@ -76,7 +76,7 @@ def test_out_of_memory_they_go_one_after_the_other(pack, model, caplog):
 def test_the_second_expert_takes_as_many(pack, model, mm, monkeypatch):
     low = model.clone()
     pair = pack.experts.pair(model, low, 0.9, 3.0, 3.0)
-    monkeypatch.setattr(pack.sample, "check_step", lambda *_: None)
+    monkeypatch.setattr(pack.sample, "check_step", lambda *_, **__: None)
     with seen(low, lambda x, *_, **__: x.shape[0]) as calls:
         monkeypatch.setattr(mm, "get_total_memory", lambda *_, **__: 1e3)
         rows(pack, pair)
