@@ -188,10 +188,11 @@ def test_a_batch_between_frames_waits_once_for_the_card(monkeypatch):
     """For what comes back: numbers that the network needs are made there."""
     monkeypatch.setattr("longtake.models.rife.ifnet.is_fast", lambda step: ANSWER)
     monkeypatch.setattr(torch, "isfinite", lambda x: ANSWER)
+    sent = []
+    monkeypatch.setattr(FakeTensor, "new_tensor", lambda x, data: sent.append(x) or x)
     network = moved(IFNet(RifeConfig(), device="meta", dtype=torch.float32))
     draw = TiledInterpolator(network, 64, card(), 128, 32)
     first, second = torch.zeros(2, 70, 170, 3, dtype=torch.uint8)
-    sent = []
     with Sent(sent):
         draw([Inbetween(first, second, 0.3), Inbetween(first, second, 0.6)])
     assert [x.ndim for x in sent] == [4, 4]  # all frames there, and all back

@@ -312,6 +312,20 @@ def test_pages_of_the_second_expert_are_read_ahead(pack, two, monkeypatch):
     assert not read
 
 
+@pytest.mark.parametrize("room", [0, 2**50])
+def test_where_both_fit_both_are_on_the_card_before_the_first_step(pack, two, monkeypatch, room):
+    import comfy.model_management as mm
+
+    high, low = two
+    loaded = []
+    monkeypatch.setattr(mm, "load_models_gpu", lambda models, **_: loaded.append(models))
+    monkeypatch.setattr(mm, "is_device_cpu", lambda device: False)
+    monkeypatch.setattr(mm, "get_free_memory", lambda *_: room)
+    run = SimpleNamespace(guider=SimpleNamespace(model_patcher=high), needed=lambda model: 0)
+    with pack.experts.Prefetch(low, run):
+        assert loaded == ([[high, low]] if room else [])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
 def test_touching_reads_and_changes_nothing(pack, dtype):
     for weight in (torch.ones(5000, 3), torch.ones(()), torch.ones(0), torch.ones(7, 5).T):
