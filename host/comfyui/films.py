@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import Input, InputImpl
@@ -19,20 +20,29 @@ from ...engine.files import discard
 SHOWN = 16  # of the newest files, which stay although nobody has them
 
 
-class Film(str):
-    """The path of a file that is deleted once nobody has this object any more.
-
-    A VIDEO hands on the very object that it was made with, also to its trimmed parts.
+class Film:
+    """A file that is deleted once nobody has this object any more.
 
     Args:
         path: of the file.
         beside: paths of others that go with it.
     """
 
-    def __new__(cls, path: Path, beside: Iterable[Path] = ()) -> "Film":
-        self = super().__new__(cls, path)
+    def __init__(self, path: Path, beside: Iterable[Path] = ()):
         weakref.finalize(self, _delete, [path, *beside])
-        return self
+
+
+class FilmVideo(InputImpl.VideoFromFile):
+    """A VIDEO that has its film, as its trimmed parts have. PyAV 19 takes no path but a plain str,
+    so it cannot be the path itself that is waited for."""
+
+    film: Film
+
+    def as_trimmed(self, *words: Any, **more: Any) -> Any:  # newer hosts'
+        part = super().as_trimmed(*words, **more)
+        if part is not None:
+            part.film = self.film
+        return part
 
 
 _there: set[str] = set()  # paths of films that somebody has
@@ -52,7 +62,9 @@ def film(path: Path, beside: Iterable[Path] = ()) -> Input.Video:
     kept = Film(path, beside)
     _there.add(str(path))
     _newest.append(kept)
-    return InputImpl.VideoFromFile(kept)
+    video = FilmVideo(str(path))
+    video.film = kept
+    return video
 
 
 def shown(path: Path) -> Path:

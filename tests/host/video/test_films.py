@@ -29,8 +29,10 @@ def test_a_film_goes_with_the_last_video_of_it_but_for_the_newest(films, tmp_pat
 def test_a_part_of_it_keeps_the_whole(films):
     whole = films.film(clip(films.temporary_file("whole")))
     path = Path(whole.get_stream_source())
-    part = type(whole)(whole.get_stream_source())
+    trims = hasattr(type(whole).__base__, "as_trimmed")
+    part = whole.as_trimmed(0, 0.5, False) if trims else whole  # an older host trims none
     del whole
+    assert type(part.get_stream_source()) is str  # PyAV 19 takes no kind of it
     films._newest.clear()
     assert path.is_file()
     del part
