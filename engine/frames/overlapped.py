@@ -129,6 +129,7 @@ def overlapped(
                 yield mixed[:, :, :sure]
             if context.meeting and mixed.shape[2] > sure:
                 fresh.append(mixed[:, :, sure:].clone())
+            del pixels, mixed  # the next piece is decoded before these names are its own
         kept = Kept(torch.cat(fresh, dim=2), given) if fresh else None
         begin = grid.latent_frame_of(given) - context.before
         begin = max(first, grid.shown(range(max(0, begin), max(0, begin) + 1)).start)

@@ -45,6 +45,7 @@ def decoded_pieces(
             )
         at += piece.shape[2]
         pixels = finish(pixels)  # the same name: the decoder's tensor is not kept while we wait
+        del piece  # nor, while the next one is made, what this may be a part of
         yield pixels
 
 

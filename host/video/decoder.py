@@ -67,8 +67,7 @@ class VideoDecoder:
             return frame_stream(self._remembers, self._one_by_one(latents, busy))
         pieces = self._checked(latents, busy)
         made = overlapped(self._clip, self.grid, pieces, total, context_of(self.grid), self.seams)
-        few = (part for pixels in made for part in pixels.split(FEW, dim=2))
-        return decoded_pieces(lambda pixels, _: (pixels, None), few, to_bytes)
+        return decoded_pieces(lambda pixels, _: (pixels, None), _few(made), to_bytes)
 
     def _one_by_one(self, latents: Iterable[Tensor], busy: Busy) -> Iterator[Tensor]:
         for piece in latents:
@@ -138,6 +137,13 @@ class VideoDecoder:
                 give(shown.mul(2).sub(1))
 
             network.decode(on_device, output_buffer=Sink(shape, take))
+
+
+def _few(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Pixels (1, 3, f, h, w), a few frames at a time; a piece is gone before the next is made."""
+    for pixels in pieces:
+        yield from pixels.split(FEW, dim=2)
+        del pixels
 
 
 def frames_of(vae: comfy.sd.VAE) -> Callable[[Tensor], Iterator[Tensor]]:
