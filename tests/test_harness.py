@@ -90,6 +90,7 @@ def test_the_neighbours_are_found_and_the_pack_is_not_on_the_path():
         "matrix.py",
         "tests",
         "training",
+        "worker.py",
     )
     assert places == {pack.ROOT, *(pack.ROOT / name for name in beside)}
     assert pack.ROOT not in [Path(entry or ".").resolve() for entry in sys.path]

@@ -22,7 +22,7 @@ from ...engine.media.sound_part import SoundPart, in_memory, sound_part
 from ...engine.opaque import opaque
 from ...engine.rates import frame_rate
 from ...models.errors import InputError
-from ..comfyui.films import temporary_file
+from ..comfyui.films import FilmVideo, temporary_file
 from ..comfyui.media_folders import check_there
 
 WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
@@ -219,9 +219,11 @@ def _window_of(video: Input.Video) -> tuple[float, float] | None:
     None if it is no part of a file, or one that only ComfyUI can make: newer hosts may crop as well
     as trim, and do not say how; older ones trim without saying when a negative start is.
     """
-    if type(video) is not InputImpl.VideoFromFile or not hasattr(video, "get_stream_source"):
+    known = type(video) in (InputImpl.VideoFromFile, FilmVideo)
+    if not known or not hasattr(video, "get_stream_source"):
         return None
-    cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value} - {"file"}
+    cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value}
+    cut -= {"file", "film"}
     if not cut:
         return WHOLE
     tell = getattr(video, "get_active_trim_window", None)

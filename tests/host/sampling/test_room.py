@@ -76,12 +76,12 @@ def test_long_attention_looks_for_cancel_and_gives_the_same(pack, monkeypatch):
     from longtake.models.attention import sdpa
 
     q, k, v = torch.randn(3, 2, 3, 701, 8)
-    whole = forward._in_pieces(sdpa, q, k, v)
+    whole = forward.in_pieces(sdpa, q, k, v)
     monkeypatch.setattr(forward, "AT_A_TIME", 1)
-    torch.testing.assert_close(forward._in_pieces(sdpa, q, k, v), whole)
+    torch.testing.assert_close(forward.in_pieces(sdpa, q, k, v), whole)
     monkeypatch.setattr(forward, "check_cancelled", pressed)
     with pytest.raises(Pressed):
-        forward._in_pieces(sdpa, q, k, v)
+        forward.in_pieces(sdpa, q, k, v)
 
 
 def test_noise_and_beats_look_for_cancel():
