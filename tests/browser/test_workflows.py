@@ -55,9 +55,9 @@ HIDDEN = """() => {  // wires that are drawn across the edge of a node's box, bu
     }
     return found;
 }"""
-RUN = """async ([text, saved, silent, video]) => {  // what the server sends while the graph is run
-    const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
-    canvas.getContext('2d').fillRect(0, 0, 256, 256);
+RUN = """async ([text, saved, silent, video, [width, height]]) => {  // what a server sends in a run
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    canvas.getContext('2d').fillRect(0, 0, width, height);
     const blob = await new Promise((made) => canvas.toBlob(made));
     for (const node of app.graph.nodes) {
         const nodeId = String(node.id), send = app.api.dispatchCustomEvent.bind(app.api);
@@ -79,15 +79,29 @@ def seen(page) -> dict[str, dict]:
     return {}
 
 
+def size_of(api: dict) -> tuple[int, int]:
+    """A small video's size, of the shape of what a workflow makes: a high one needs more room."""
+    width, height = 1, 1
+    for inputs in (node["inputs"] for node in api.values()):
+        if inputs.get("aspect", "free") != "free":
+            width, height = map(int, inputs["aspect"].split(":"))
+        elif "aspect" in inputs and inputs["width"]:
+            width, height = inputs["width"], inputs["height"]
+    scale = 128 / max(width, height)
+    return 2 * round(width * scale), 2 * round(height * scale)
+
+
 @pytest.fixture(params=NAMES)
 def opened(request, page, seen, server) -> dict:
     name = request.param
     if name not in seen:
         page.open(load(f"{name}.json"), name)
         first = {**page.ask(LOOK), "hidden": page.ask(HIDDEN)}
-        clip(str(server.output / "seen.mp4"), size=(256, 256))
-        video = {"filename": "seen.mp4", "subfolder": "", "type": "output"}
-        page.ask(RUN, [SHOWN, SAVED, SILENT, video])
+        size = size_of(load(f"api/{name}.json"))
+        file = f"seen_{size[0]}_{size[1]}.mp4"
+        clip(str(server.output / file), size=size)
+        video = {"filename": file, "subfolder": "", "type": "output"}
+        page.ask(RUN, [SHOWN, SAVED, SILENT, video, size])
         page.pause(PATIENCE)
         page.settle()
         seen[name] = {**first, "told": page.ask(LOOK), "errors": list(page.errors), "name": name}
