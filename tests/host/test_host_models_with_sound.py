@@ -143,7 +143,8 @@ class TestMiniMax:
         for frames in (1, 5, 22):
             part = tiny.vae.encode(pictures[:frames])
             assert part.shape[2] == LENGTHS[frames]
-            assert torch.allclose(part, whole[:, :, : LENGTHS[frames]], atol=1e-5)
+            apart = (part - whole[:, :, : LENGTHS[frames]]).abs().max()
+            assert apart < 5e-6 * whole.abs().max()  # rounding, which goes with the threads
 
     def test_only_five_frames_tell_where_a_decoded_latent_began(self):
         tiny = minimax_h3()
