@@ -134,7 +134,7 @@ class VideoDecoder:
             def take(pixels: Tensor) -> None:
                 check_cancelled()
                 shown = vae.process_output(pixels.to("cpu", torch.float32, copy=True))
-                give(shown.mul(2).sub(1))
+                give(shown.mul_(2).sub_(1))  # in place: it is a copy
 
             network.decode(on_device, output_buffer=Sink(shape, take))
 
