@@ -110,6 +110,8 @@ def fast_convolution(
     """
 
     class Convolution(convolution):
+        between = staticmethod(before)  # for the norm in front of it as well
+
         def forward(self, x: Tensor) -> Tensor:
             if not onednn.convolution_serves(self, x):
                 return super().forward(x)
@@ -148,9 +150,9 @@ class NormSiLU(ChannelNorm):
         """x: (b, c, t, h, w) -> the same shape."""
         return F.silu(super().forward(x), inplace=not torch.is_grad_enabled())
 
-    def write(self, x: Tensor, out: Tensor) -> None:
-        """The same on a CPU, written into `out`."""
-        channels_last.norm_silu(self.gamma, x, out)
+    def write(self, x: Tensor, out: Tensor, between: Callable[[], None] = lambda: None) -> None:
+        """The same on a CPU, written into `out`; `between` is called between parts."""
+        channels_last.norm_silu(self.gamma, x, out, between)
 
 
 def rearrange_video(x: Tensor, pattern: str, **sizes: int) -> Tensor:

@@ -17,12 +17,13 @@ from einops import rearrange
 from torch import Tensor
 
 from ...models.errors import InputError, NotFiniteError
+from ..edges import Between, faded, grown
 from ..rounding import nearest
 from .codec import Codec
 from .grid import Grid
 from .picture import SAME_SHAPE, fitted
 
-AT_A_TIME = 16  # frames of a mask
+AT_A_TIME = 2**24  # pixels of masks
 DecodeLatents = Callable[[Tensor], Iterator[Tensor]]
 """Latents (1, c, t, h, w) -> a frame stream."""
 
@@ -228,6 +229,7 @@ def drawn_area(
     grow: int = 0,
     feather: int = 0,
     invert: bool = False,
+    check: Between = lambda: None,
 ) -> Area:
     """A region from a MASK.
 
@@ -240,13 +242,15 @@ def drawn_area(
         grow: pixels that it grows by on all sides; negative: shrinks.
         feather: pixels outside of it over which it fades out.
         invert: all but the mask.
+        check: see Between.
 
     Raises:
         InputError: for a mask of another shape or length, that is empty, or that leaves nothing.
         NotFiniteError: for NaN or infinite numbers.
     """
     mask = checked_mask(mask, size, frames, was)
-    alpha = torch.cat([_drawn(m, size, grow, feather, invert) for m in mask.split(AT_A_TIME)])
+    pieces = mask.split(max(1, AT_A_TIME // (size[0] * size[1])))
+    alpha = torch.cat([_drawn(m, size, grow, feather, invert, check) for m in pieces])
     inside = alpha if len(alpha) == 1 else alpha[span.start : span.stop]
     if not inside.any():
         raise InputError(
@@ -291,45 +295,35 @@ def checked_mask(
     )
 
 
-def _drawn(mask: Tensor, size: tuple[int, int], grow: int, feather: int, invert: bool) -> Tensor:
+def _drawn(
+    mask: Tensor, size: tuple[int, int], grow: int, feather: int, invert: bool, check: Between
+) -> Tensor:
+    check()
     pixels = fitted(mask.cpu().float().clamp(0, 1)[..., None], *size, "crop")[..., 0][:, None]
     if invert:
         pixels = 1 - pixels
-    pixels = _grown(pixels, grow) if grow >= 0 else 1 - _grown(1 - pixels, -grow)
-    return _faded(pixels, feather)[:, 0].mul(255).round().to(torch.uint8)
-
-
-def _grown(pixels: Tensor, by: int) -> Tensor:
-    """(n, 1, h, w) with the most of all pixels that lie up to `by` away along each side."""
-    for kernel in ((2 * by + 1, 1), (1, 2 * by + 1)) if by else ():
-        pixels = F.max_pool2d(pixels, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-    return pixels
-
-
-def _faded(pixels: Tensor, over: int) -> Tensor:
-    """(n, 1, h, w) that fade out over so many pixels outside of what they were."""
-    if not over:
-        return pixels
-    reach = (over + 1) // 2
-    pixels = F.pad(_grown(pixels, reach), (reach,) * 4, mode="replicate")
-    for kernel in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-        pixels = F.avg_pool2d(pixels, kernel, 1)
-    return pixels
+    larger = grown(pixels if grow >= 0 else 1 - pixels, abs(grow), check)
+    pixels = larger if grow >= 0 else 1 - larger
+    return faded(pixels, feather, check)[:, 0].mul(255).round().to(torch.uint8)
 
 
 def border_area(
-    size: tuple[int, int], margins: tuple[int, int, int, int], feather: int, frames: int
+    size: tuple[int, int],
+    margins: tuple[int, int, int, int],
+    feather: int,
+    frames: int,
+    check: Between = lambda: None,
 ) -> Area:
     """The region around a picture that was widened; it fades out inside of the picture.
 
     Args:
-        size: (height, width) of the whole. margins: as in Widened.
+        size: (height, width) of the whole. margins: as in Widened. check: see Between.
     """
     height, width = size
     left, top, right, bottom = margins
     pixels = torch.ones(1, 1, height, width)
     pixels[..., top : height - bottom, left : width - right] = 0
-    alpha = _faded(pixels, feather)[:, 0].mul(255).round().to(torch.uint8)
+    alpha = faded(pixels, feather, check)[:, 0].mul(255).round().to(torch.uint8)
     if alpha.min() > 0:
         raise InputError(
             f"a feather of {feather} pixels leaves nothing of a picture of "

@@ -82,10 +82,15 @@ def sound_packets(stream: av.AudioStream, frames: Iterator[av.AudioFrame]) -> It
     yield from packets_of(stream, None)
 
 
-def packets_of(stream: Any, frame: Any) -> list[av.Packet]:
-    """The packets that a frame completes; None for those that remain at the end."""
+def packets_of(stream: Any, frame: Any) -> Iterator[av.Packet]:
+    """The packets that a frame completes; None for those that remain at the end.
+
+    One by one: an encoder holds back dozens of frames, and of large ones each takes a second.
+    """
     with writing():
-        return stream.encode(frame)
+        for packet in stream.codec_context.encode_lazy(frame):
+            packet.stream = stream
+            yield packet
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..opaque import opaque
 
 FLAT = 3  # of 255: what a picture of one colour varies by, for rounding
+MOST, PIXELS = 8, 2**24  # frames, and pixels of them, that are worked on at once
 
 DecoderState = Any  # opaque; passed from one piece to the next
 DecodePiece = Callable[[Tensor, DecoderState | None], tuple[Tensor, DecoderState]]
@@ -130,10 +131,15 @@ def no_picture(colour: Sequence[int]) -> NoPictureError:
     )
 
 
-def image_stream(images: Tensor, size: int = 8) -> Iterator[Tensor]:
+def few_at_a_time(images: Tensor) -> Iterator[Tensor]:
+    """Pictures (n, h, w, c) a few at a time, as many as take a moment to work on."""
+    return iter(images.split(max(1, min(MOST, PIXELS // (images.shape[1] * images.shape[2])))))
+
+
+def image_stream(images: Tensor) -> Iterator[Tensor]:
     """ComfyUI's IMAGE, (frames, h, w, c) in [0, 1], as a frame stream: opaque, in bytes."""
-    for piece in map(opaque, images.split(size)):
-        yield to_chunk(piece)
+    for piece in few_at_a_time(images):
+        yield to_chunk(opaque(piece))
 
 
 def to_chunk(pictures: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from comfy_api.latest import Input, InputImpl, Types
 from torch import Tensor
 
 from ...engine.files import discard
-from ...engine.frames.stream import image_stream, with_even_sides
+from ...engine.frames.stream import few_at_a_time, image_stream, with_even_sides
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...engine.media.sound_part import SoundPart, in_memory, sound_part
@@ -24,6 +24,7 @@ from ...engine.rates import frame_rate
 from ...models.errors import InputError
 from ..comfyui.films import FilmVideo, temporary_file
 from ..comfyui.media_folders import check_there
+from ..comfyui.progress import check_cancelled
 
 WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
 
@@ -66,7 +67,9 @@ class Footage:
         if self.images is None:
             yield from (chunk.float() / 255 for chunk in self.stream(start, stop))
         else:
-            yield from (opaque(piece.float().cpu()) for piece in self.images[start:stop].split(8))
+            yield from (
+                opaque(piece.float().cpu()) for piece in few_at_a_time(self.images[start:stop])
+            )
 
     def samples(self) -> Sound | None:
         """Its sound in memory; None without any."""
@@ -174,7 +177,9 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
     frames, height, width = images.shape[:3]
 
     def stream(start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
-        return image_stream(images[start:stop])
+        for chunk in image_stream(images[start:stop]):
+            check_cancelled()
+            yield chunk
 
     transparent = images.shape[-1] == 4 and bool(images[..., 3].amin() < 1)
     notes = ("what is transparent became black",) if transparent else ()

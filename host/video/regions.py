@@ -28,10 +28,11 @@ from ...engine.canvas.regions import (
     margins_of,
 )
 from ...engine.canvas.timeline import resampled
-from ...engine.frames.stream import to_chunk
+from ...engine.frames.stream import few_at_a_time, to_chunk
 from ...engine.rates import frame_rate
 from ...models.errors import InputError
 from ..comfyui.latent import to_canvas
+from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for
 from ..networks.vae import encode_stream
 from .decoder import frames_of
@@ -106,8 +107,10 @@ def clip_of(clip: Any, vae: comfy.sd.VAE, fps: float = 0.0, *, snapped: bool = T
             notes.append(change)
         backdrop: Backdrop = FilmBackdrop(clip, rate, size, frames)
         if in_memory is not None:
-            pieces = in_memory[:frames, ..., :3].split(8)
-            shown = [to_chunk(fitted(piece.cpu(), *size, "crop")) for piece in pieces]
+            shown = []
+            for piece in few_at_a_time(in_memory[:frames, ..., :3]):
+                check_cancelled()
+                shown.append(to_chunk(fitted(piece.cpu(), *size, "crop")))
             backdrop = Pictures(torch.cat(shown))
     canvas = Canvas(MaskedLatents(blank_latents(codec.grid, frames, size)), codec, rate)
     return KnownClip(canvas.noted(*notes), backdrop, was=was)
@@ -163,7 +166,7 @@ def with_region(
     """
     canvas = clip.canvas
     span, frames = span_of(canvas, *seconds), canvas.timeline.frames
-    how = {"grow": grow, "feather": feather, "invert": invert}
+    how = {"grow": grow, "feather": feather, "invert": invert, "check": check_cancelled}
     area = drawn_area(mask, canvas.size, span, frames, was=clip.was, **how)
     notes = [f"a region in frames {span.start}-{span.stop - 1} of {frames}"]
     if tuple(mask.shape[-2:]) != canvas.size:
@@ -219,7 +222,7 @@ def widened(
     left, top, right, bottom = margins
     size, frames = (height + top + bottom, width + left + right), canvas.timeline.frames
     areas = tuple(area.widened(margins) for area in clip.areas)
-    border = border_area(size, margins, feather, frames)
+    border = border_area(size, margins, feather, frames, check_cancelled)
     kept = KeptPixels(Widened(clip.backdrop, margins), (*areas, border), frames)
     latents = kept_latents(kept, vae)
     if canvas.guidance is not None:

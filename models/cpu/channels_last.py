@@ -3,6 +3,8 @@
 Axes:  b video in the batch   c channel   t frame   h row   w column
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +29,13 @@ def lay_out(network: nn.Module) -> None:
             conv.weight.data = conv.weight.data.contiguous(memory_format=last)
 
 
-def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) -> Tensor:
+def joined(
+    old: Tensor | None,
+    x: Tensor,
+    frames: int,
+    after: nn.Module | None,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:
     """A video's frames in one tensor: those before x, then x.
 
     Args:
@@ -35,6 +43,7 @@ def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) 
         x: (b, c, t, h, w).
         frames: how many come before x.
         after: where `suits`, a layer that x goes through first: its `write` fills the result.
+        between: called between parts of that.
 
     Returns:
         (b, c, frames + t, h, w).
@@ -49,15 +58,18 @@ def joined(old: Tensor | None, x: Tensor, frames: int, after: nn.Module | None) 
     if after is None:
         out[:, :, frames:] = x
     else:
-        after.write(x, out[:, :, frames:])
+        after.write(x, out[:, :, frames:], between)
     return out
 
 
-def norm_silu(gamma: Tensor, x: Tensor, out: Tensor) -> None:
+def norm_silu(
+    gamma: Tensor, x: Tensor, out: Tensor, between: Callable[[], None] = lambda: None
+) -> None:
     """out = silu(RMS norm over channels of x, times gamma); both (b, c, t, h, w).
 
     Arithmetic is in float32, a block that fits the cache at a time. Every pixel is computed from
-    its own channels alone, so that a video in pieces comes out like a whole one.
+    its own channels alone, so that a video in pieces comes out like a whole one. `between` is
+    called before each block.
     """
     channels = x.shape[1]
     gamma = gamma.float().flatten() * channels**0.5
@@ -65,6 +77,7 @@ def norm_silu(gamma: Tensor, x: Tensor, out: Tensor) -> None:
         rows = max(1, BLOCK // (channels * x.shape[-1]))
         for frame, place in zip(source, target, strict=True):
             for piece, to in zip(frame.split(rows), place.split(rows), strict=True):
+                between()
                 y = piece.contiguous().float()
                 norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True).clamp_(min=1e-12)
                 y = (y * norm.reciprocal_()).mul_(gamma)

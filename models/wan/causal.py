@@ -27,19 +27,25 @@ class Past:
         self._old = state or []
         self._new: list[Tensor] = []
 
-    def before(self, x: Tensor, frames: int, after: nn.Module | None = None) -> Tensor:
+    def before(
+        self,
+        x: Tensor,
+        frames: int,
+        after: nn.Module | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> Tensor:
         """The frames before x, and x; its last ones are kept for the next piece.
 
         Args:
             x: (b, c, t, h, w).
             frames: how many before it; zeros where the video begins.
-            after: see `joined`.
+            after, between: see `joined`.
 
         Returns:
             (b, c, frames + t, h, w).
         """
         # No name for what is popped: it goes before its successor is there.
-        x = channels_last.joined(None if self.fresh else self._old.pop(), x, frames, after)
+        x = channels_last.joined(None if self.fresh else self._old.pop(), x, frames, after, between)
         return self.keep(x, frames)
 
     def keep(self, x: Tensor, frames: int) -> Tensor:
@@ -76,7 +82,7 @@ def convolved(conv: nn.Module, x: Tensor, past: Past, norm: nn.Module | None = N
     memory, alone = conv.kernel_size[0] - 1, past.fresh and x.shape[2] == 1
     if norm is not None and not channels_last.suits(x):
         x, norm = norm(x), None
-    x = past.before(x, memory, norm)
+    x = past.before(x, memory, norm, conv.between)
     if alone and onednn.convolution_serves(conv, x):
         # The zeros before a video's first frame add nothing: a third of the time.
         x = x[:, :, memory:]

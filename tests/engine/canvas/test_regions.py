@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from longtake.engine import edges
 from longtake.engine.canvas.grid import CausalGrid
 from longtake.engine.canvas.regions import (
     Area,
@@ -148,3 +149,14 @@ def test_masks_that_do_not_fit_are_refused(mask, how, says):
     with pytest.raises(InputError) as caught:
         area(mask, **how)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("grow", [5, -5])
+def test_a_large_mask_is_drawn_in_bands_between_which_it_can_be_cancelled(monkeypatch, grow):
+    box = torch.zeros(1, *SIZE)
+    box[:, 6:20, 6:30] = 1
+    whole, looks = area(box, grow=grow, feather=3).alpha, []
+    monkeypatch.setattr(edges, "BAND", 1)
+    banded = area(box, grow=grow, feather=3, check=lambda: looks.append(1)).alpha
+    assert torch.equal(banded, whole)
+    assert len(looks) > 4 * SIZE[0]

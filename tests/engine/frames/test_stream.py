@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtake.engine.frames import stream
 from longtake.engine.frames.stream import (
     ColoursSeen,
     all_frames,
@@ -68,14 +69,16 @@ def test_every_byte_survives_the_way_to_pixels_and_back():
     assert torch.equal(to_bytes((levels / 127.5 - 1).view(1, 1, 1, 1, -1)).flatten().int(), levels)
 
 
-def test_images_are_rounded_a_few_at_a_time_and_opaque():
+def test_images_are_rounded_a_few_at_a_time_and_opaque(monkeypatch):
     levels = torch.randint(0, 256, (19, 3, 5, 4), generator=torch.Generator().manual_seed(3))
     levels[..., 3] = 0
     levels[3:, ..., 3] = 255
     images = levels / 255
     images[..., :3] += 0.4 / 255
-    chunks = list(image_stream(images, size=8))
+    chunks = list(image_stream(images))
     assert [len(chunk) for chunk in chunks] == [8, 8, 3]
+    monkeypatch.setattr(stream, "PIXELS", 3 * 5 * 2)  # of large ones fewer: Cancel waits for them
+    assert [len(chunk) for chunk in image_stream(images[:5])] == [2, 2, 1]
     assert torch.equal(torch.cat(chunks)[3:].int(), levels[3:, ..., :3].int())
     assert not torch.cat(chunks)[:3].any()  # which nothing is seen of
     assert (images[..., :3] != levels[..., :3] / 255).all()  # left alone

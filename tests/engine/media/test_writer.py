@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from longtake.engine.container import remux
+from longtake.engine.container.audio import packets_of
 from longtake.engine.container.formats import FORMATS
 from longtake.engine.container.publish import (
     claim,
@@ -217,6 +218,20 @@ def test_cancel_leaves_nothing(tmp_path, frames):
     with pytest.raises(Cancelled):
         write_video(tmp_path / "a.mp4", cancelled_after(frames), FPS)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_an_encoder_held_back_is_made_packet_by_packet(tmp_path):
+    """Of large frames each takes a second, and Cancel is looked for between packets."""
+    with av.open(tmp_path / "a.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 64
+        black = av.VideoFrame(64, 64, "yuv420p")
+        for black.pts in range(6):
+            assert not [*packets_of(stream, black)]
+        rest = packets_of(stream, None)
+        first = next(rest)
+        assert first.stream is stream
+        assert len([*rest]) == 5
 
 
 def cancel(*_):

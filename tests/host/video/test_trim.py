@@ -179,3 +179,10 @@ def test_what_is_cropped_as_well_is_left_to_the_host(footage, comfyui, tmp_path)
     video.save_to = lambda path, **_: Path(path).write_bytes(made)
     with footage.open_video(video) as part:
         assert (part.frames, part.width) == (4, 38)
+
+
+def test_pictures_in_memory_are_looked_at_for_cancel_a_few_at_a_time(footage, monkeypatch):
+    looks = []
+    monkeypatch.setattr(footage, "check_cancelled", lambda: looks.append(1))
+    clip = footage.footage_of(torch.rand(20, 4, 4, 3), Fraction(8))
+    assert len([*clip.stream()]) == len(looks) == 3

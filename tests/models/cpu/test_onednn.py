@@ -8,6 +8,7 @@ from torch import nn
 from longtake.models.attention import chunked, sdpa
 from longtake.models.cpu import channels_last, onednn
 from longtake.models.layers import ChannelNorm, NormSiLU, fast_convolution
+from longtake.models.wan.causal import Past, convolved
 from tests.models.tiny import relative_error
 
 ROWS = 257  # just enough for oneDNN to be worth it
@@ -145,6 +146,15 @@ def test_norm_and_silu_in_one_go(dtype, bound, block, rng, monkeypatch):
         expected = F.silu(ChannelNorm.forward(norm, x.to(dtype).float()))
     assert relative_error(out.float(), expected) < bound
     assert not out[0, :, 1, 2, 0].any()
+
+
+def test_the_norm_before_a_large_convolution_can_be_stopped(rng, monkeypatch):
+    monkeypatch.setattr(channels_last, "BLOCK", 1)
+    looks = []
+    conv = fast_convolution(nn.Conv3d, before=lambda: looks.append(1))(5, 5, 1)
+    with torch.no_grad():
+        convolved(conv, torch.randn(1, 5, 1, 6, 4, generator=rng), Past(None), NormSiLU(5, 3))
+    assert len(looks) >= 6
 
 
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.Conv3d])
