@@ -40,7 +40,8 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(execute)
     def looking(cls: type[io.ComfyNode], *args: Any, **more: Any) -> io.NodeOutput:
-        for name, value in takes.bind(cls, *args, **more).arguments.items():
+        given = takes.bind(cls, *args, **more).arguments | more  # those of **inputs as well
+        for name, value in given.items():
             kinds, optional = sockets().get(name, ("*", True))
             for one in value if lists() and name in sockets() else (value,):
                 if not (one is None and optional):

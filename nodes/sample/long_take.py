@@ -1,13 +1,14 @@
 """A prompt or a storyboard -> a VIDEO of any length."""
 
 from fractions import Fraction
+from typing import Any
 
 from comfy_api.latest import io
 
 from ...engine.cluster.address import HERE, workers_address
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
-from ...host.cluster.crew import DRIVERS_OWN, Crew
+from ...host.cluster.crew import Crew
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.graph import graph_metadata
 from ...host.take.long_take import film_take
@@ -104,36 +105,7 @@ class LongTake(io.ComfyNode):
         return films_lost()
 
     @classmethod
-    def execute(
-        cls,
-        model,
-        vae,
-        negative,
-        sigmas,
-        seconds: float,
-        fps: float,
-        width: int,
-        height: int,
-        seed: int,
-        cfg: float,
-        sampler: str,
-        window: int,
-        overlap: int,
-        shots: str,
-        anchor: str,
-        keep: str,
-        positive=None,
-        storyboard=None,
-        audio=None,
-        canvas=None,
-        custom_sampler=None,
-        aspect: str = ASPECT.default,
-        audio_vae=None,
-        workers: str = HERE,
-    ) -> io.NodeOutput:
-        inputs = dict(locals())
-        for own in ("cls", *DRIVERS_OWN):
-            del inputs[own]
+    def execute(cls, keep: str, workers: str = HERE, **inputs: Any) -> io.NodeOutput:
         address, hidden = workers_address(workers), cls.hidden
         recipe = asked_recipe(**inputs)
         crew = address and Crew(address, hidden.prompt, hidden.unique_id, inputs)
@@ -166,7 +138,7 @@ def asked_recipe(
     aspect: str = ASPECT.default,
     audio_vae=None,
 ) -> Recipe:
-    """What the node's inputs ask for, each looked at."""
+    """What the node's other inputs ask for, each looked at: here, or by a worker."""
     if (positive is None) == (storyboard is None):
         raise InputError("connect a positive prompt or a storyboard: one of the two.")
     return recipe_for(

@@ -1,5 +1,7 @@
 """What a broken neighbour may send over a link: every node says in one line what it wants."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -181,6 +183,15 @@ def test_what_came_and_what_is_wanted_are_both_said(all_nodes, host):
     prompt = all_nodes.add(broken=("Broken", {"what": "text"})).but(sample={"model": ["broken", 0]})
     error = host.run(prompt, want=["sample"]).error
     assert error.startswith("model must be MODEL, and a str came: connect an output of that type")
+
+
+def test_a_worker_looks_at_what_its_node_hands_on(host, monkeypatch):
+    """By name: the node itself takes whatever Long Take has."""
+    clip = import_module("longtake.nodes.sample.clip").ClipNode
+    monkeypatch.setattr(clip, "execute", clip.execute)
+    guarded = import_module("longtake.nodes.inputs.sockets").guarded(clip)
+    with pytest.raises(Exception, match="canvas must be LATENT, and a int came"):
+        guarded.execute(job="", canvas=5)
 
 
 def test_with_good_neighbours_all_of_them_run(all_nodes, host):
