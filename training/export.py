@@ -18,9 +18,8 @@ from longtake.models.errors import LongtakeError
 from longtake.models.wan.vae import WanVAE
 from pack import ROOT
 
-from .learning.optim import load_average
 from .learning.run import read_checkpoint
-from .networks import ADAM, build_networks
+from .pipeline import averaged_networks
 from .shipped import RUNS, WEIGHTS, shipped_vae
 from .train_vae import VAERecipe, averaged_vae
 from .world.captions import sample_scene
@@ -91,8 +90,7 @@ def fit_preview(vae: WanVAE, clips: int = 32) -> dict:
 
 def export_dit(run: Path) -> None:
     """Export the averaged weights of a transformer's run: two files."""
-    model = build_networks()
-    load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
+    model = averaged_networks(run)
     dit, text = model["dit"], model["text"]
     preview = fit_preview(shipped_vae())
     write_weights(

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.engine.canvas.noise import video_noise
 from longtake.engine.take.cut_prompts import even_starts, shots_of
@@ -18,7 +18,7 @@ from longtake.models.wan.vae import WanVAE
 from .learning.optim import load_average
 from .learning.run import read_checkpoint
 from .networks import ADAM, build_networks
-from .shipped import read_config, shipped_vae
+from .shipped import WEIGHTS, read_config, shipped_vae
 from .solvers import PRESET, Settings, Velocity, integrate
 from .text import TextEncoder, shipped_text_encoder
 
@@ -55,9 +55,7 @@ class Pipeline:
         cls, run: Path, dtype: torch.dtype = torch.float32, settings: Settings | None = None
     ) -> "Pipeline":
         """The averaged weights of a run's checkpoint, with the shipped VAE."""
-        model = build_networks()
-        load_average(model, ADAM, read_checkpoint(run)[0]["ema"])
-        model = model.to(dtype).eval()
+        model = averaged_networks(run).to(dtype).eval()
         return cls(model["text"], model["dit"], shipped_vae().to(dtype), settings)
 
     @torch.inference_mode()
@@ -194,3 +192,18 @@ class Pipeline:
             Segment(*span, self.dit.read_text(self.text(column)))
             for span, column in zip(pairwise(edges), columns, strict=True)
         ]
+
+
+def shipped_networks() -> nn.ModuleDict:
+    """The shipped networks, ready to be trained further."""
+    pipeline = Pipeline.load(WEIGHTS)
+    pipeline.dit.attention = exact
+    return nn.ModuleDict({"dit": pipeline.dit, "text": pipeline.text}).requires_grad_().train()
+
+
+def averaged_networks(run: Path) -> nn.ModuleDict:
+    """A run's networks, in float32, with the running average of their weights."""
+    state, recipe = read_checkpoint(run)
+    model = shipped_networks() if recipe["further"] else build_networks()
+    load_average(model, ADAM, state["ema"])
+    return model

@@ -10,24 +10,23 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 
 import torch
 from torch import Tensor, nn
 
-from longtake.models.attention import exact
 from longtake.models.errors import LongtakeError
 from longtake.models.wan.dit import Segment
 
 from .learning.optim import FlatOptimizer, place
 from .learning.run import SHARDS, Training, check_resumable, spawn
-from .learning.windows import FORMS, Batch, Form, WindowPool, world_at
+from .learning.windows import FORMS, FURTHER, Batch, Form, WindowPool, world_at
 from .networks import ADAM, build_networks
-from .pipeline import Pipeline
-from .shipped import RUNS, WEIGHTS, shipped_vae
+from .pipeline import shipped_networks
+from .shipped import RUNS, shipped_vae
 from .world.captions import Mix
 
-RUN = RUNS / "dit.safetensors"
 SHIFT = 2.5  # noise levels lean towards 1, where the text decides what goes where
 # Objects weigh more only below this noise level. Above it their place is still undecided, and to
 # weigh them more there teaches the network to expect one everywhere: two lumps for one object.
@@ -44,8 +43,9 @@ class DiTRecipe:
         windows: per shard and step. fresh: how many of them are newly rendered.
         pool: windows that a shard's pool holds.
         seed: of weights, windows, captions and noise.
-        further: start from the shipped weights.
+        further: start from the shipped weights, and see what they know least.
         regions: share of windows in which only a part of the picture is unknown.
+        rate: factor on both learning rates.
     """
 
     steps: int = 17_000
@@ -55,13 +55,11 @@ class DiTRecipe:
     seed: int = 0
     further: bool = False
     regions: float = 0.0
+    rate: float = 1.0
 
-
-def shipped_networks() -> nn.ModuleDict:
-    """The shipped networks, ready to be trained further."""
-    pipeline = Pipeline.load(WEIGHTS)
-    pipeline.dit.attention = exact
-    return nn.ModuleDict({"dit": pipeline.dit, "text": pipeline.text}).requires_grad_().train()
+    def world(self, progress: float) -> Mix:
+        """What may happen after this part of the run."""
+        return FURTHER if self.further else world_at(progress)
 
 
 class WindowShard:
@@ -106,7 +104,7 @@ class WindowShard:
         pool.advance(self._head_start(pool.form) + self.recipe.fresh * uses)
         rng = Random(f"{self.seed} step {step}")
         count = pool.form.fewer(self.recipe.windows)
-        return pool.batch(rng, count, world_at(step / self.recipe.steps))
+        return pool.batch(rng, count, self.recipe.world(step / self.recipe.steps))
 
     def _form(self, step: int) -> int:
         rng = Random(f"{self.recipe.seed} form of step {step}")
@@ -119,7 +117,7 @@ class WindowShard:
     def _world(self, form: Form, n: int) -> Mix:
         """What may happen in window n of a form, from roughly when it is rendered."""
         rendered = self.recipe.fresh * form.share * self.recipe.steps
-        return world_at(max(0.0, (n - self._head_start(form)) / rendered))
+        return self.recipe.world(max(0.0, (n - self._head_start(form)) / rendered))
 
 
 def draw_levels(known: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -194,7 +192,7 @@ def dit_training(
         compiled: use torch.compile on blocks and renderer: a third faster, after a few minutes.
     """
     model = model.bfloat16()
-    optimizer = FlatOptimizer(model, 0.012, 1.5e-3, ADAM)
+    optimizer = FlatOptimizer(model, 0.012 * recipe.rate, 1.5e-3 * recipe.rate, ADAM)
     if compiled:
         for block in model["dit"].blocks:
             block.compile(dynamic=False)  # one compilation serves all
@@ -210,13 +208,13 @@ def dit_training(
     return Training(asdict(recipe), optimizer, [partial(loss_of, shard) for shard in shards])
 
 
-def train_transformer(recipe: DiTRecipe) -> None:
+def train_transformer(recipe: DiTRecipe, path: Path) -> None:
     """Train to the end, as one of the processes."""
     torch.manual_seed(recipe.seed)
     training = dit_training(
         recipe, shipped_networks() if recipe.further else build_networks(), shipped_encoder()
     )
-    training.finish(RUN, lambda run: {"loss": round(run.average, 4)}, every=50)
+    training.finish(path, lambda run: {"loss": round(run.average, 4)}, every=50)
 
 
 def main() -> None:
@@ -227,15 +225,19 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=6000, help="windows held per shard")
     parser.add_argument("--further", action="store_true", help="start from the shipped weights")
     parser.add_argument("--regions", type=float, default=0.0, help="share of windows with one")
+    parser.add_argument("--rate", type=float, default=1.0, help="below 1 to go on gently")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=RUNS, help="for checkpoints and logs")
+    parser.add_argument("--run", default="dit", help="name of the checkpoint")
     parser.add_argument("--processes", type=int, choices=range(1, SHARDS + 1), default=2)
     args = parser.parse_args()
     sizes = (args.steps, args.batch, args.fresh, args.pool)
-    recipe = DiTRecipe(*sizes, args.seed, args.further, args.regions)
+    recipe = DiTRecipe(*sizes, args.seed, args.further, args.regions, args.rate)
+    path = args.folder / f"{args.run}.safetensors"
     build_networks()  # trains the tokenizer, before two processes try to
     try:
-        check_resumable(RUN, asdict(recipe))
-        spawn(train_transformer, args.processes, recipe)
+        check_resumable(path, asdict(recipe))
+        spawn(train_transformer, args.processes, recipe, path)
     except LongtakeError as error:
         raise SystemExit(f"train_dit: {error}") from None
 

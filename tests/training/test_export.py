@@ -13,7 +13,7 @@ from longtake.models.errors import CheckpointError
 from longtake.models.wan.config import VAE_PRESETS, DiTConfig
 from longtake.models.wan.dit import WanDiT
 from longtake.models.wan.vae import WanVAE
-from training import export
+from training import export, pipeline
 from training.export import (
     export_decoder,
     export_dit,
@@ -119,7 +119,8 @@ def test_a_decoder_is_exported_beside_the_encoder_that_it_was_trained_with(
         assert torch.equal(shipped[name], expected.bfloat16().float()), name
 
 
-def test_a_transformer_is_exported_with_its_text_encoder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("further", [False, True])
+def test_a_transformer_is_exported_with_its_text_encoder(tmp_path, monkeypatch, further):
     tokenizer = shipped_text_encoder(PACKED / "text_encoder.safetensors").spiece_model
     sizes = SIZES | {"d_model": 12, "d_kv": 4, "d_ff": 16, "num_heads": 3, "num_layers": 1}
     config = DiTConfig(width=24, depth=1, heads=2, mlp_width=32, text_width=12)
@@ -127,13 +128,14 @@ def test_a_transformer_is_exported_with_its_text_encoder(tmp_path, monkeypatch):
     def build():
         return nn.ModuleDict({"dit": WanDiT(config), "text": TextEncoder(tokenizer, sizes)})
 
-    monkeypatch.setattr(export, "build_networks", build)
+    begun = "shipped_networks" if further else "build_networks"
+    monkeypatch.setattr(pipeline, begun, build)
     monkeypatch.setattr(export, "shipped_vae", lambda: None)
     monkeypatch.setattr(export, "fit_preview", lambda vae: {"bias": [1, 2, 3]})
     trained = build()
     optimizer = FlatOptimizer(trained, 0.0, 0.0, TRANSFORMER_ADAM)
     optimizer.ema += 1.0
-    write_checkpoint(tmp_path / "run.safetensors", optimizer.state(), {})
+    write_checkpoint(tmp_path / "run.safetensors", optimizer.state(), {"further": further})
     export_dit(tmp_path / "run.safetensors")
 
     text = shipped_text_encoder(tmp_path / "text_encoder.safetensors")

@@ -256,3 +256,11 @@ def test_the_loss_goes_down(model):
     for _ in range(12):
         training.step()
     assert loss_of(0)[1] < 0.95 * first
+
+
+def test_going_further_shows_what_is_known_least_from_the_start(model):
+    assert RECIPE.world(0.0) == windows.world_at(0.0)
+    further = replace(RECIPE, further=True, rate=0.5)
+    assert further.world(0.0) == further.world(1.0) == windows.FURTHER
+    rates = dit_training(further, model, encode, compiled=False).optimizer.rates
+    assert rates == pytest.approx((0.006, 0.75e-3))

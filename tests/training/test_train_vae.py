@@ -1,7 +1,9 @@
 """The VAE's trainer: its loss, its batches, and that a run goes on exactly where it was."""
 
+import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from longtake.models.wan.vae import WanVAE
 from training import train_vae
 from training.learning import clips
 from training.train_vae import (
+    DRIFT_WEIGHT,
     LOG_VARIANCE,
     OBJECT_WEIGHT,
     CropShard,
@@ -131,6 +134,25 @@ def test_noise_has_the_standard_deviation_that_the_encoder_says():
     pixels, noise = torch.zeros(2, 3, 1, 4, 4), torch.ones(2, 3, 1, 4, 4)
     _, error = vae_loss(Exact(-1.4), pixels, torch.ones(2, 1, 1, 4, 4), noise)
     assert error.item() == pytest.approx(torch.tensor(-1.4).exp().item())
+
+
+def test_leaving_the_shipped_latents_costs_what_it_should():
+    pixels, weight = torch.rand(2, 3, 1, 4, 4) - 0.5, torch.ones(2, 1, 1, 4, 4)
+    plain, _ = vae_loss(Exact(-1.4), pixels, weight, torch.zeros(1))
+    shipped = SimpleNamespace(encode_distribution=lambda pixels: (pixels + 0.3, None))
+    loss, _ = vae_loss(Exact(-1.4), pixels, weight, torch.zeros(1), shipped)
+    assert (loss - plain).item() == pytest.approx(DRIFT_WEIGHT * 0.3**2, rel=1e-3)
+
+
+def test_going_further_begins_with_the_shipped_vae(monkeypatch):
+    torch.manual_seed(0)
+    shipped = WanVAE(TINY)
+    monkeypatch.setattr(train_vae, "shipped_vae", lambda: copy.deepcopy(shipped))
+    training = vae_training(replace(RECIPE, further=True), compiled=False)
+    expected = sum(p.bfloat16().float().sum() for p in shipped.parameters())
+    assert training.optimizer.master.sum().item() == pytest.approx(expected.item(), rel=1e-4)
+    run(1, training)
+    assert training.average is not None
 
 
 def test_the_decoder_learns_alone():

@@ -218,6 +218,11 @@ def world_at(progress: float) -> Mix:
     return replace(world, motions=OFTEN, post=0.08)
 
 
+# What weights that have learned the whole world still lack: camera moves, two things that do
+# different things, and more of people's words.
+FURTHER = Mix(two=0.4, cut=0.2, camera=0.55, motions=OFTEN, post=0.08, crossing=0.35, wide=0.2)
+
+
 def at_latent_frames(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """masks: (b, frames, h, w) -> (b, t, *size): the largest part of a cell that is covered."""
     cells = adaptive_avg_pool2d(masks, size)

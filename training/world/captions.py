@@ -97,6 +97,8 @@ class Mix:
         synonyms: fraction of captions not in the plain words and order.
         motions: what objects do, each as often as it is named here.
         post: fraction of clips in which something passes behind one.
+        crossing: fraction of shots with two objects in which they pass one another.
+        wide: fraction of words for which one may stand that the shipped weights never saw.
     """
 
     two: float = 0.3
@@ -106,6 +108,8 @@ class Mix:
     synonyms: float = 1.0
     motions: tuple[str, ...] = MOTIONS
     post: float = 0.0
+    crossing: float = 0.0
+    wide: float = 0.0
 
 
 WHOLE_WORLD = Mix()
@@ -160,7 +164,18 @@ def _sample_shot(rng: Random, mix: Mix) -> Shot:
         other = _sample_thing(rng, mix)
         if other.colour != things[0].colour:
             things.append(other)
+    if wanted == 2 and mix.crossing and rng.random() < mix.crossing:
+        things = _sample_crossing(rng, mix)
     return Shot(rng.choice(GROUNDS), rng.choice(TIMES), tuple(things), camera)
+
+
+def _sample_crossing(rng: Random, mix: Mix) -> list[Thing]:
+    """Two things that pass one another: one goes left, the other right."""
+    while True:
+        ways = rng.sample(("left", "right"), 2)
+        things = [_sample_thing(rng, replace(mix, motions=(way,))) for way in ways]
+        if things[0].colour != things[1].colour:
+            return things
 
 
 def _sample_passage(rng: Random, mix: Mix) -> Shot:
@@ -290,6 +305,33 @@ _CAMERA_WORDS = {
     "zoom out": ("the camera zooms out", "camera zooming out", "the camera slowly zooms out"),
 }
 _POST_WORDS = ("behind a post", "behind a pillar", "behind a column")
+# What people also say. Held apart, so that the exam asks in the words of the shipped weights.
+_WIDER = {
+    "red": ("crimson", "scarlet", "ruby red"),
+    "orange": ("tangerine", "amber"),
+    "yellow": ("golden", "lemon yellow", "gold"),
+    "green": ("emerald", "lime green", "emerald green"),
+    "cyan": ("teal", "aqua"),
+    "blue": ("azure", "navy blue", "royal blue"),
+    "purple": ("lilac", "lavender", "indigo"),
+    "pink": ("magenta", "rose", "hot pink"),
+    "ball": ("orb", "globe", "round thing"),
+    "cube": ("square block", "crate", "dice"),
+    "cone": ("traffic cone", "party hat", "spike"),
+    "small": ("mini", "miniature", "small sized"),
+    "big": ("giant", "enormous", "massive"),
+    "on the grass": ("on green grass", "in a field", "in a park", "on a grassy plain"),
+    "on the sand": ("at the beach", "on a sandy beach", "on the dunes", "by the sea"),
+    "on the snow": ("on a snowy plain", "in winter", "on ice", "in a white landscape"),
+    "on the road": ("on a highway", "in the street", "on tarmac", "on the pavement"),
+    "during the day": ("at noon", "at midday", "in the afternoon", "in bright sunlight"),
+    "at sunset": ("at twilight", "at golden hour", "as the sun sets", "at dawn"),
+    "at night": ("at midnight", "by moonlight", "under a starry sky", "late at night"),
+    "the camera pans left": ("pan left", "the view moves left", "a slow pan to the left"),
+    "the camera pans right": ("pan right", "the view moves right", "a slow pan to the right"),
+    "the camera zooms in": ("zoom in", "the camera moves closer", "a slow zoom in"),
+    "the camera zooms out": ("zoom out", "the camera moves away", "a slow zoom out"),
+}
 _ARTICLES = ("a", "a", "a", "one")
 _CUTS = ("then cut to", "then a cut to", "cut to", "then the scene cuts to")
 
@@ -349,6 +391,8 @@ def all_words() -> list[str]:
 
 
 def _choose(options, rng: Random, mix: Mix):
+    if mix.wide and options[0] in _WIDER and rng.random() < mix.wide:
+        return rng.choice(_WIDER[options[0]])
     return rng.choice(options) if rng.random() < mix.synonyms else options[0]
 
 

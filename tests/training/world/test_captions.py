@@ -3,6 +3,7 @@ from random import Random
 
 import pytest
 
+from training.world import captions
 from training.world.captions import (
     CAMERAS,
     COLOURS,
@@ -139,3 +140,25 @@ def test_a_post_is_named_wherever_one_stands():
         thing.motion for scene, n in zip(scenes, named, strict=True) if n for thing in scene.things
     }
     assert passing == {"left", "right"}
+
+
+def test_two_that_pass_one_another_are_never_a_held_out_pair():
+    scenes = samples(300, Mix(two=1.0, cut=0.0, crossing=0.5))
+    ways = [sorted(thing.motion for thing in scene.things) == ["left", "right"] for scene in scenes]
+    assert 120 < sum(ways) < 190
+    for scene in scenes:
+        assert len({thing.colour for thing in scene.things}) == 2
+        assert not scene.held_out
+
+
+def test_wider_words_stand_for_plain_ones_only_when_asked_for():
+    scene = Scene((Shot("sand", "night", (Thing("red", "ball", "big", "left"),), "pan left"),))
+    wider = {word for words in captions._WIDER.values() for word in words}
+
+    def found(mix):
+        rng = Random(3)
+        texts = [caption(scene, rng, mix) for _ in range(100)]
+        return {word for word in wider if any(f" {word}" in f" {text}" for text in texts)}
+
+    assert not found(WHOLE_WORLD)
+    assert {"crimson", "orb", "giant", "at midnight", "at the beach"} <= found(Mix(wide=0.5))
