@@ -55,6 +55,10 @@ class KnownFrames:
         known = [None if k in self.masks else self.latents.get(k) for k in window.new]
         return None if any(latent is None for latent in known) else torch.cat(known, dim=2)
 
+    def holds(self, frames: Sequence[int]) -> bool:
+        """Whether all of these latent frames come out as they went in."""
+        return all(k in self.latents and k not in self.masks for k in frames)
+
     def put_back(self, new: Tensor, window: Window) -> Tensor:
         """What a window gives, (1, c, n, h, w), with what is known as it was."""
         masks = self._masks(window.new)
@@ -83,6 +87,25 @@ class KnownFrames:
     def _masks(self, frames: Sequence[int]) -> dict[int, Tensor]:
         """The masks of those known in part, by their place."""
         return {n: self.masks[k] for n, k in enumerate(frames) if k in self.masks}
+
+
+def independent_parts(
+    windows: Sequence[Window], known: KnownFrames
+) -> tuple[tuple[Window, ...], ...]:
+    """A clip's windows in runs that can be sampled in any order, or side by side.
+
+    Where all that a window goes on from is known, nothing that was sampled before reaches it: so it
+    is on either side of a pinned middle. A known window belongs to the run before it.
+    """
+    parts: list[list[Window]] = [[]]
+    samples = False  # the latest run has something to sample
+    for window in windows:
+        unknown = known.whole(window) is None
+        if samples and unknown and known.holds(window.frames[: window.context]):
+            parts.append([])
+        samples = samples or unknown
+        parts[-1].append(window)
+    return tuple(map(tuple, parts))
 
 
 def known_frames(

@@ -1,4 +1,4 @@
-"""A worker's side: one clip of a take is sampled, and its windows stay in this machine's store."""
+"""A worker's side: a part of a take is sampled, and its windows stay in this machine's store."""
 
 import json
 import time
@@ -29,12 +29,14 @@ class ClipJob(NamedTuple):
     Attributes:
         id: of this piece of work.
         clip: its number in the take.
-        keys: of its windows, as the driver has them.
+        part: which of the clip's runs of windows, see `TakeSampler.parts`.
+        keys: of their windows, as the driver has them.
         kind: of the driver's device; the keys are equal where it is.
     """
 
     id: str
     clip: int
+    part: int
     keys: tuple[str, ...]
     kind: str
 
@@ -44,7 +46,8 @@ class ClipJob(NamedTuple):
         try:
             told = json.loads(text)
             keys = tuple(map(str, told["keys"]))
-            return cls(str(told["id"]), int(told["clip"]), keys, str(told["kind"]))
+            clip, part = int(told["clip"]), int(told["part"])
+            return cls(str(told["id"]), clip, part, keys, str(told["kind"]))
         except (ValueError, KeyError, TypeError):
             raise InputError("job: what Long Take sends to a worker, and nothing else.") from None
 
@@ -80,7 +83,7 @@ class ClipProgress(TakeProgress):
 
 
 def sample_clip(recipe: Recipe, job: ClipJob) -> Mapping[str, Any]:
-    """Sample one clip of a take into this machine's store.
+    """Sample one part of a take into this machine's store.
 
     Returns:
         What became of it: "keys" of its windows, in order.
@@ -96,19 +99,20 @@ def sample_clip(recipe: Recipe, job: ClipJob) -> Mapping[str, Any]:
         raise InputError(f"{sampler.why_not} in the graph cannot be compared.")
     if job.clip not in range(len(sampler.keys)):
         raise InputError(f"there is no clip {job.clip}: the take has {len(sampler.keys)}.")
-    by_window = sampler.keys[job.clip]
-    keys = list(by_window.values())
-    if job.kind == kind_of_device() and keys != list(job.keys):
+    by_window, parts = sampler.keys[job.clip], sampler.parts(job.clip)
+    windows = parts[job.part] if job.part in range(len(parts)) else ()
+    keys = tuple(by_window[window] for window in windows)
+    if not windows or (job.kind == kind_of_device() and keys != job.keys):
         raise InputError(
             "the windows would be others than those asked for, although the device and all files "
             "are alike: a node of the graph gives something else on this machine."
         )
     known = recipe.known[job.clip]
-    needed = [key for window, key in by_window.items() if known.whole(window) is None]
+    needed = [by_window[window] for window in windows if known.whole(window) is None]
     missing = sum(not store.has(key) for key in needed)
     sampler.progress = ClipProgress(job, needed, missing, recipe.sampling.steps)
     with sampler.progress:
-        for window, _ in zip(by_window, sampler.windows(job.clip), strict=True):
+        for window, _ in zip(windows, sampler.windows(job.clip, windows), strict=True):
             if known.whole(window) is None and not store.has(by_window[window]):
                 raise OutputError(
                     f"a window cannot be kept in {store.folder}: is the worker's disk full?"

@@ -1,4 +1,4 @@
-"""A driver's side: the clips of a take go to workers, and their windows into its own store."""
+"""A driver's side: the parts of a take go to workers, and their windows into its own store."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +9,13 @@ from typing import Any
 from comfy.model_management import InterruptProcessingException
 
 from ...engine.canvas.plan import Window
+from ...engine.cluster.address import HERE, workers_address
 from ...engine.cluster.crowd import Crowd
 from ...engine.cluster.cut_graph import ApiGraph, cut, link_in, values_in_place
 from ...engine.files import patiently
 from ...engine.take.fingerprint import digest
 from ...engine.take.window_store import unpacked
+from ...models.errors import InputError
 from ..comfyui.graph import without_notes
 from ..comfyui.node_text import show_text
 from ..comfyui.progress import check_cancelled
@@ -23,9 +25,11 @@ from .shift import ClipOut, Shift
 
 DRIVERS_OWN = ("keep", "workers")  # inputs of Long Take that say nothing of its windows
 VARIATIONS = "LongtakeVariations"
+SEEDS = 2**64
 SEEDS_AHEAD = 8  # takes that are begun while an earlier one is finished
 LOOK = 0.1  # seconds between two looks at Cancel
-TELL = 1.0
+
+Place = tuple[int, int]  # a clip's number, and that of a part of it
 
 
 def ray_crowd(address: str) -> Crowd:
@@ -105,76 +109,76 @@ class Crew:
         terms = terms_of({k: v for k, v in travels.items() if k != self.node})
         asked = json.dumps({"graph": _without(named, self.node), "files": sorted(terms.files)})
         question = {"1": {"class_type": "LongtakeTerms", "inputs": {"asked": asked}}}
-        clips = {(0, n): clip for n, clip in self._clips(self._sampler, named, True)}
+        clips = {(0, *place): clip for place, clip in self._clips(self._sampler, named, True)}
         for ahead, seed in enumerate(self._later_seeds(), start=1):
             later = TakeSampler(self._sampler.recipe.with_seed(seed), self._sampler.store)
             graph = {**named, self.node: _with_input(named[self.node], "seed", seed)}
-            clips |= {(ahead, n): clip for n, clip in self._clips(later, graph, False)}
+            clips |= {(ahead, *place): clip for place, clip in self._clips(later, graph, False)}
         connect = partial(self._connect, self.address)
         self._shift = Shift(connect, clips, terms, json.dumps(question), files, notes=self.notes)
         self._shift.begin()
 
     def _later_seeds(self) -> list[int]:
         """The seeds that Variations will ask for after this one, where it gives this node's."""
-        source = link_in(self.graph[self.node]["inputs"].get("seed"), self.graph)
-        if source is None or self.graph[source]["class_type"] != VARIATIONS:
-            return []
-        first, count = (self.graph[source]["inputs"].get(name) for name in ("seed", "count"))
-        seed = self.values.get("seed")
+        given = given_by_variations(self.graph, self.node)
+        first, count, seed = given.get("seed"), given.get("count"), self.values.get("seed")
         if not all(isinstance(number, int) for number in (first, count, seed)):
             return []
-        return [s % 2**64 for s in range(seed + 1, first + count)][:SEEDS_AHEAD]
+        at = (seed - first) % SEEDS + 1  # after the largest they go on from 0
+        return [(first + n) % SEEDS for n in range(at, min(count, at + SEEDS_AHEAD))]
 
     def _clips(
         self, sampler: TakeSampler, named: ApiGraph, own: bool
-    ) -> Iterator[tuple[int, ClipOut]]:
-        """The clips of a take of which something is missing."""
+    ) -> Iterator[tuple[Place, ClipOut]]:
+        """The parts of a take of which something is missing."""
         title = "" if own else f" with seed {sampler.recipe.sampling.seed}"
         for number, keys in enumerate(sampler.keys or ()):
-            needed = needed_windows(sampler, number)
-            missing = sum(not sampler.store.has(keys[window]) for window in needed)
-            if not missing:
-                continue
-            job = {"clip": number, "keys": list(keys.values()), "kind": kind_of_device()}
-            job["id"] = digest(job["keys"])
-            node = _with_input(named[self.node], "job", json.dumps(job))
-            graph = {**named, self.node: {**node, "class_type": "LongtakeClip"}}
-            yield (
-                number,
-                ClipOut(
-                    f"clip {number + 1}{title}",
+            parts = sampler.parts(number)
+            for p, windows in enumerate(parts):
+                place, all_keys = (number, p), [keys[window] for window in windows]
+                needed = needed_windows(sampler, place)
+                missing = sum(not sampler.store.has(keys[window]) for window in needed)
+                if not missing:
+                    continue
+                job = {"clip": number, "part": p, "keys": all_keys, "kind": kind_of_device()}
+                job["id"] = digest(all_keys)
+                node = _with_input(named[self.node], "job", json.dumps(job))
+                graph = {**named, self.node: {**node, "class_type": "LongtakeClip"}}
+                part = f", part {p + 1} of {len(parts)}" if len(parts) > 1 else ""
+                clip = ClipOut(
+                    f"clip {number + 1}{part}{title}",
                     job["id"],
                     json.dumps(graph),
-                    partial(self._is_there, sampler, number),
-                    partial(self._files_of, sampler, number),
-                    partial(self._keep, sampler, number),
+                    partial(self._is_there, sampler, place),
+                    partial(self._files_of, sampler, place),
+                    partial(self._keep, sampler, place),
                     own,
                     missing * sampler.recipe.sampling.steps,
-                ),
-            )
+                )
+                yield place, clip
 
     def _key(self, sampler: TakeSampler, number: int, window: Window, kind: str) -> str:
         """Of a window made on a kind of device: another's are never taken for our own."""
         key = sampler.keys[number][window]
         return key if kind == kind_of_device() else digest(key, kind)
 
-    def _is_there(self, sampler: TakeSampler, number: int, kind: str) -> bool:
-        windows = needed_windows(sampler, number)
-        return all(sampler.store.has(self._key(sampler, number, w, kind)) for w in windows)
+    def _is_there(self, sampler: TakeSampler, place: Place, kind: str) -> bool:
+        windows = needed_windows(sampler, place)
+        return all(sampler.store.has(self._key(sampler, place[0], w, kind)) for w in windows)
 
-    def _files_of(self, sampler: TakeSampler, number: int) -> dict[str, bytes]:
+    def _files_of(self, sampler: TakeSampler, place: Place) -> dict[str, bytes]:
         found = {}
-        for window in needed_windows(sampler, number):
-            key = sampler.keys[number][window]
+        for window in needed_windows(sampler, place):
+            key = sampler.keys[place[0]][window]
             with suppress(OSError):
                 found[key] = patiently(sampler.store.path(key).read_bytes)
         return found
 
     def _keep(
-        self, sampler: TakeSampler, number: int, place: int, data: bytes, there: str, kind: str
+        self, sampler: TakeSampler, place: Place, nth: int, data: bytes, there: str, kind: str
     ) -> None:
-        """Put a window that came into the store. Raises FailedCallError if it is damaged."""
-        window = needed_windows(sampler, number)[place]
+        """Put a window that came into the store. Raises ValueError if it is damaged."""
+        number, window = place[0], needed_windows(sampler, place)[nth]
         latents = unpacked(data, there, in_a_row(sampler.shapes(number, window)))
         key, like = self._key(sampler, number, window, kind), sampler.likes[number][window]
         seed = sampler.noise[number][window.new[0]][0]
@@ -199,7 +203,10 @@ class Crew:
 
     def brings(self, number: int, window: Window) -> bool:
         """See `Helpers`."""
-        key, sampler, shift = (0, number), self._sampler, self._shift
+        sampler, shift = self._sampler, self._shift
+        parts = sampler.parts(number)
+        place = number, next(p for p, windows in enumerate(parts) if window in windows)
+        key = (0, *place)
         if shift is None or key not in shift.clips:
             return False
         clip = shift.clips[key]
@@ -213,30 +220,56 @@ class Crew:
                 if sampler.store.has(sampler.keys[number][window]):
                     return True
                 if key in shift.rota.done:
-                    return self._as_made(number, clip)
+                    return self._as_made(place, clip)
                 if shift.rota.is_home(key):
                     return False
                 shift.changed.wait(LOOK)
             steps = sum(c.steps for c in shift.clips.values() if c.own)
-            sampler.progress.elsewhere(steps, f"{clip.name} is sampled elsewhere{self._at_work()}")
+            what = f"{clip.name} is sampled elsewhere"
+            sampler.progress.elsewhere(steps, what, self._at_work())
 
-    def _as_made(self, number: int, clip: ClipOut) -> bool:
-        """Have a clip that is done looked up under the keys that it was stored by."""
-        sampler, kind = self._sampler, clip.kind
-        if not self._is_there(sampler, number, kind):  # the disk is full
+    def _as_made(self, place: Place, clip: ClipOut) -> bool:
+        """Have a part that is done looked up under the keys that it was stored by."""
+        sampler, kind, (number, _) = self._sampler, clip.kind, place
+        if not self._is_there(sampler, place, kind):  # the disk is full
             return False
         if kind != kind_of_device():
-            keys = sampler.keys[number]
-            keys = {window: self._key(sampler, number, window, kind) for window in keys}
-            sampler.keys[number] = keys
-            sampler.foreign.add(number)
+            windows = needed_windows(sampler, place)
+            sampler.keys[number] |= {w: self._key(sampler, number, w, kind) for w in windows}
+            sampler.foreign |= {(number, window) for window in windows}
         return True
 
 
-def needed_windows(sampler: TakeSampler, number: int) -> list[Window]:
-    """The windows of a clip in which something is to be sampled."""
+def given_by_variations(graph: ApiGraph, node: str) -> Mapping[str, Any]:
+    """The inputs of the Variations that gives a node its seed; nothing where none does."""
+    source = link_in(graph[node].get("inputs", {}).get("seed"), graph)
+    if source is None or graph[source]["class_type"] != VARIATIONS:
+        return {}
+    return graph[source].get("inputs", {})
+
+
+def address_with_seeds(graph: ApiGraph | None, node: str | None) -> str | None:
+    """Where the workers are that Variations names, if it gives a node its seed; None for home.
+
+    Raises:
+        InputError: if that is no address, or not to be read in the graph.
+    """
+    if not graph or node not in graph:
+        return None
+    asked = given_by_variations(graph, node).get("workers", HERE)
+    if link_in(asked, graph) is not None:
+        raise InputError(
+            "workers of Variations comes from another node, where Long Take cannot read it: write "
+            "it there, or connect it to workers of Long Take."
+        )
+    return workers_address(asked)
+
+
+def needed_windows(sampler: TakeSampler, place: Place) -> list[Window]:
+    """The windows of a part of a clip in which something is to be sampled."""
+    number, part = place
     known = sampler.recipe.known[number]
-    return [w for w in sampler.recipe.take.clips[number].windows if known.whole(w) is None]
+    return [w for w in sampler.parts(number)[part] if known.whole(w) is None]
 
 
 def _with_input(node: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:

@@ -89,14 +89,18 @@ class TakeProgress(Playback):
         self.begin(self._away + self._window * self.steps)
         self._window += 1
 
-    def elsewhere(self, steps: int, what: str) -> None:
-        """Others have done so many steps of the take; nothing is sampled here meanwhile."""
+    def elsewhere(self, steps: int, what: str, at_work: str = "") -> None:
+        """Others have done so many steps of the take; nothing is sampled here meanwhile.
+
+        Args:
+            at_work: what each of them does, in lines.
+        """
         if steps > self._away:
             self._away = steps
             self.clock.tick(steps + self._window * self.steps)
             self.begin(0)
             super().show(steps + self._window * self.steps, [])
-        self._tell(what)
+        self._tell(what, at_work)
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -110,8 +114,8 @@ class TakeProgress(Playback):
         self._tell(f"window {self._window} of {self.windows}, step {step} of {self.steps}")
         super().show(step, frames)
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, what: str, below: str = "") -> None:
         if time.monotonic() - self._told > TELL:
             self._told = time.monotonic()
             more = "" if self.clock.has_decoded else ", and decoding"
-            show_text(f"{what}; about {duration(self.clock.left)} left{more}")
+            show_text(f"{what}; about {duration(self.clock.left)} left{more}{below}")

@@ -1,7 +1,7 @@
 """The windows of a take: sampled one after the other, or found on disk."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ...engine.canvas.plan import Window
 from ...engine.sampling.loop import sampled
 from ...engine.take.anchor import SVI, Anchor
 from ...engine.take.fingerprint import UnknownValueError, digest
+from ...engine.take.known_frames import independent_parts
 from ...engine.take.layout import noise_frames
 from ...engine.take.window_store import WindowStore
 from ..comfyui.conditioning import Prompts
@@ -58,7 +59,8 @@ class TakeSampler:
         progress: counts the steps of the whole take.
         tracks: the sound of each clip, as far as it has been sampled.
         helpers: who else samples; or None.
-        foreign: numbers of clips made on devices that round otherwise, under keys of their own.
+        foreign: (clip, window) of those made where numbers are rounded otherwise, under keys of
+            their own.
     """
 
     def __init__(self, recipe: Recipe, store: WindowStore, step_seconds: float = 1.0):
@@ -69,7 +71,7 @@ class TakeSampler:
         self.why_not, self.likes = "", []
         self._decoders: list[VideoDecoder] = []
         self.helpers: Helpers | None = None
-        self.foreign: set[int] = set()
+        self.foreign: set[tuple[int, Window]] = set()
         # Of a clip, once it is sampled:
         self._guides: dict[int, Guides | None] = {}
         self._roads: dict[int, Road | None] = {}
@@ -80,6 +82,17 @@ class TakeSampler:
             self.keys, self.why_not = None, str(error)
         pieces = sum(clip.latent_frames for clip in recipe.take.clips)
         self.progress = TakeProgress(self.missing, recipe.sampling.steps, step_seconds, pieces)
+
+    def parts(self, number: int) -> tuple[tuple[Window, ...], ...]:
+        """The windows of clip `number` in runs that need nothing of one another.
+
+        An anchor is the clip's first window, and sound is heard across what is known of pictures:
+        with either, all windows are one run.
+        """
+        windows = self.recipe.take.clips[number].windows
+        if self.recipe.anchor != "off" or self.tracks[number] is not None:
+            return (windows,)
+        return independent_parts(windows, self.recipe.known[number])
 
     def _keys(self, seeds: bool = True) -> list[dict[Window, str]]:
         """A hash for each window: of its own inputs, and of the window it goes on from.
@@ -98,12 +111,14 @@ class TakeSampler:
             for frames in {len(window.frames) for window in clip.windows}
         }
         all_keys = []
-        for clip, noise, known, track in zip(
-            r.take.clips, self.noise, r.known, self.tracks, strict=True
+        for number, (clip, noise, known, track) in enumerate(
+            zip(r.take.clips, self.noise, r.known, self.tracks, strict=True)
         ):
             keys, key = {}, base
+            begins = {part[0] for part in self.parts(number)}
             for window in clip.windows:
                 check_cancelled()
+                key = base if window in begins else key
                 own = [noise[k] if seeds else noise[k][1] for k in window.frames]
                 deciding = known.deciding(window, r.codec.grid)
                 prompt = r.prompts(clip, window).positive
@@ -138,19 +153,23 @@ class TakeSampler:
         first = [next(iter(likes.values())) for likes in self.likes[:1]]
         return next((seed for like in first for seed in self.store.seeds(like)), None)
 
-    def windows(self, number: int) -> Iterator[Tensor]:
-        """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32."""
+    def windows(self, number: int, part: Sequence[Window] | None = None) -> Iterator[Tensor]:
+        """The latent frames that each window adds to clip `number`: (1, c, t, h, w) float32.
+
+        Args:
+            part: one of the clip's `parts`; None for all of them.
+        """
         known, anchor = self.recipe.known[number], Anchor(self.recipe.anchor)
 
-        def new_frames(window: Window, part: MaskedLatents) -> Tensor:
+        def new_frames(window: Window, seen: MaskedLatents) -> Tensor:
             check_cancelled()
             new = self._there(number, window)
             if new is None and self.helpers and self.helpers.brings(number, window):
                 new = self._there(number, window)
             if new is None:
-                new = self._sample(number, window, anchor.shown(window, part))
+                new = self._sample(number, window, anchor.shown(window, seen))
                 new = known.put_back(anchor.corrected(new), window)
-                if self.keys is not None and number not in self.foreign:
+                if self.keys is not None and (number, window) not in self.foreign:
                     seed = self.noise[number][window.new[0]][0]
                     key, like = self.keys[number][window], self.likes[number][window]
                     track = self.tracks[number]
@@ -159,7 +178,8 @@ class TakeSampler:
             anchor.remember(new)
             return new
 
-        for _, new in sampled(known, self.recipe.take.clips[number].windows, new_frames):
+        plan = self.recipe.take.clips[number].windows if part is None else part
+        for _, new in sampled(known, plan, new_frames):
             yield new
 
     def _there(self, number: int, window: Window) -> Tensor | None:

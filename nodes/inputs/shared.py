@@ -11,6 +11,7 @@ from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.picture import FITS
 from ...engine.canvas.timeline import LONGEST
+from ...engine.cluster.address import HERE
 from ...engine.rates import MAX_RATE
 from ...host.comfyui.latent import to_latent
 from ...host.comfyui.media_folders import find_media, media_menu
@@ -19,11 +20,12 @@ from ...host.comfyui.offers import offered
 from ...host.sampling.experts import cfg_for
 from ...host.sampling.sample import SAMPLERS, Sampling
 from ...models.errors import InputError
-from .kinds import Choice, File, Number, Whole
+from .kinds import Choice, File, Line, Number, Whole
 
 TIMELINE = "Longtake/Timeline"  # a category
 BASICS, VIDEO_TOOLS = "Basics", "Video Tools"  # headings of newer hosts' essential nodes
 
+WORKERS = Line("workers", default=HERE, optional=True, advanced=True)
 SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
 CFG = Number("cfg", 0.0, 100.0, default=4.0, step=0.05)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")

@@ -8,18 +8,19 @@ from comfy_api.latest import io
 from ...engine.cluster.address import HERE, workers_address
 from ...engine.rates import MAX_RATE, frame_rate
 from ...engine.take.anchor import ANCHORS
-from ...host.cluster.crew import Crew
+from ...host.cluster.crew import Crew, address_with_seeds
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.graph import graph_metadata
 from ...host.take.long_take import film_take
 from ...host.take.recipe import SEPARATE, SHARING, Recipe, TakeSize, WindowsAsked, recipe_for
 from ...host.take.storyboards import one_shot, with_audio
 from ...models.errors import InputError
-from ..inputs.kinds import Choice, Line, Number, Whole, verdict
+from ..inputs.kinds import Choice, Number, Whole, verdict
 from ..inputs.shared import (
     ASPECT,
     SAMPLER,
     SEED,
+    WORKERS,
     audio_vae_input,
     cfg_input,
     custom_sampler_input,
@@ -39,7 +40,6 @@ OVERLAP = Whole("overlap", 0, 4001, default=0, advanced=True)
 SHOTS = Choice("shots", SHARING, default=SEPARATE)
 ANCHOR = Choice("anchor", ANCHORS, default="off", advanced=True)
 KEPT, DELETED = "keep", "delete when done"
-WORKERS = Line("workers", default=HERE, optional=True, advanced=True)
 KEEP = Choice("keep", (KEPT, DELETED), default=KEPT, advanced=True)
 SIDES = (
     "Pixels, a multiple of 16 (Wan 2.1) or 32 (TI2V-5B, built-in). 0: what the model was trained "
@@ -106,7 +106,8 @@ class LongTake(io.ComfyNode):
 
     @classmethod
     def execute(cls, keep: str, workers: str = HERE, **inputs: Any) -> io.NodeOutput:
-        address, hidden = workers_address(workers), cls.hidden
+        hidden = cls.hidden
+        address = workers_address(workers) or address_with_seeds(hidden.prompt, hidden.unique_id)
         recipe = asked_recipe(**inputs)
         crew = address and Crew(address, hidden.prompt, hidden.unique_id, inputs)
         metadata, kept = graph_metadata(hidden), KEEP.read(keep) == KEPT

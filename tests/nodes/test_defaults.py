@@ -77,6 +77,7 @@ WIDGETS = {
     "LongtakeVariations": {
         "seed": "0 (0 to 18446744073709551615)",
         "count": "4 (1 to 64)",
+        "workers": "this ComfyUI",
     },
     "LongtakeCameraPath": {
         "path": "[0s] zoom in 1.3x ease\n[0s] truck right 0.1w ease",

@@ -65,7 +65,7 @@ INPUTS = {
         "strength", "clip_fps", "face", "masks", "character_mask", "replace", "clip_vision_output",
         "text_encoder", "words",
     ],
-    "LongtakeVariations": ["seed", "count"],
+    "LongtakeVariations": ["seed", "count", "workers"],
     "LongtakeSample": [
         "model", "positive", "negative", "latent", "sigmas", "seed", "cfg", "sampler"
     ],

@@ -1,6 +1,8 @@
 """Long Take with workers: worker.py's class and the real nodes, in one process and without Ray."""
 
 import importlib
+import json
+import re
 import threading
 from pathlib import Path
 
@@ -51,6 +53,7 @@ def hands(host, windows, tmp_path, monkeypatch) -> Hands:
             )
 
     monkeypatch.setattr(crew.Crew, "_wait_until_settled", all_done)
+    crowd.settled = settled
     return crowd
 
 
@@ -58,15 +61,25 @@ def stored(windows: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in windows.glob("*.safetensors")}
 
 
+def emptied(windows: Path) -> dict[str, bytes]:
+    """What was stored, which is there no more."""
+    made = stored(windows)
+    for name in made:
+        (windows / name).unlink()
+    return made
+
+
+ALONE: dict[str, bytes] = {}
+
+
 @pytest.fixture
 def at_home(host, take, windows) -> dict[str, bytes]:
-    """The windows of the take as this process makes them alone."""
-    run = host.run(take.but(take={"workers": "this ComfyUI"}))
-    assert run.error is None
-    made = stored(windows)
-    for path in windows.glob("*.safetensors"):
-        path.unlink()
-    return made
+    """The windows of the take as this process makes them alone, which it does once."""
+    if not ALONE:
+        run = host.run(take.but(take={"workers": "this ComfyUI"}))
+        assert run.error is None
+        ALONE.update(emptied(windows))
+    return ALONE
 
 
 def test_workers_make_the_same_windows_to_the_bit(host, take, hands, windows, at_home, shown):
@@ -197,6 +210,87 @@ def test_later_seeds_of_variations_are_sampled_meanwhile(host, take, hands, wind
     assert sorted(hands.clips("gpu1") + hands.clips("gpu2")) == [0, 0, 1, 1, 2, 2]
     graph = hands.hands["gpu1"].child.ran[-1]
     assert "seeds" not in graph, "only what a take needs travels"
+
+
+def test_variations_has_workers_for_the_take_that_it_gives_seeds(host, take, hands, windows):
+    """The largest seed that there is, and the next one, which is 0."""
+    seeds = {"seed": 2**64 - 1, "count": 2, "workers": ADDRESS}
+    many = take.add(seeds=("LongtakeVariations", seeds)).but(
+        take={"seed": ["seeds", 0], "workers": "this ComfyUI"}
+    )
+    assert host.run(many.but(seeds={"workers": "this ComfyUI"})).error is None
+    assert not hands.asked
+    alone = emptied(windows)
+    assert host.run(many).error is None
+    assert stored(windows) == alone
+    jobs = hands.hands["gpu1"].child.ran + hands.hands["gpu2"].child.ran
+    seeds = [graph["take"]["inputs"]["seed"] for graph in jobs if "take" in graph]
+    assert sorted(seeds) == [*[0] * 3, *[2**64 - 1] * 3]
+    assert "not on a private network" in host.refusal(many.but(seeds={"workers": "8.8.8.8:1"}))
+
+
+def test_workers_of_variations_that_come_over_a_wire_are_told(host, take, hands):
+    word = ("PrimitiveString", {"value": ADDRESS})
+    seeds = {"seed": 7, "count": 2, "workers": ["word", 0]}
+    many = take.add(word=word, seeds=("LongtakeVariations", seeds)).but(take={"seed": ["seeds", 0]})
+    refused = host.run(many.but(take={"workers": "this ComfyUI"})).error
+    assert "workers of Variations comes from another node" in refused
+
+
+def test_a_node_counts_the_steps_of_all_workers_names_them_and_says_one_time(
+    host, take, hands, at_home, shown, monkeypatch
+):
+    """Both workers are in the middle of a clip when the node is looked at."""
+    progress = importlib.import_module("longtake.host.take.progress")
+    crew = importlib.import_module("longtake.host.cluster.crew")
+    monkeypatch.setattr(progress, "TELL", 0.0)
+    monkeypatch.setattr(crew, "LOOK", 0.001)
+    monkeypatch.setattr(crew.Crew, "_wait_until_settled", hands.settled)
+    looked, real, told = threading.Event(), hands.call, []
+
+    def call(name, method, *arguments):
+        if method == "state" and not arguments[0].startswith("terms") and not looked.is_set():
+            return Answer(lambda: json.dumps({"status": "running", "steps": 1, "keys": []}))
+        return real(name, method, *arguments)
+
+    def elsewhere(self, steps, what, at_work):
+        told.append((steps, self.clock.steps))
+        real_elsewhere(self, steps, what, at_work)
+        if steps == 2:
+            looked.set()
+
+    real_elsewhere = progress.TakeProgress.elsewhere
+    monkeypatch.setattr(progress.TakeProgress, "elsewhere", elsewhere)
+    hands.call = call
+    assert host.run(take).error is None
+    assert looked.is_set(), "one step of each"
+    assert (2, 8) in told
+    said = [text.split("\n") for text in shown if "is sampled elsewhere" in text]
+    both = next(lines for lines in said if len(lines) == 3)
+    assert re.fullmatch(r"clip 1 is sampled elsewhere; about \d+ s left, and decoding", both[0])
+    assert both[1:] == ["gpu1: clip 1", "gpu2: clip 2"]
+
+
+def test_either_side_of_a_pinned_middle_goes_out_by_itself(
+    host, take, hands, windows, at_home, shown
+):
+    """One shot, one window to the left of a known second and one to its right."""
+    pin = {"image": ["image", 0], "vae": ["vae", 0], "fit": "crop", "latent": ["canvas", 0]}
+    pinned = take.add(
+        image=("EmptyImage", {"width": 32, "height": 48, "batch_size": 1, "color": 0xC86432}),
+        pin=("LongtakePinImage", {**pin, "at": 1.0}),
+    ).but(
+        canvas={"seconds": 2.0},
+        board={"text": "a red ball", "seconds": 2.0},
+        take={"canvas": ["pin", 0], "seconds": 2.0},
+    )
+    assert host.run(pinned.but(take={"workers": "this ComfyUI"})).error is None
+    alone = emptied(windows)
+    assert len(alone) == 2
+    assert host.run(pinned).error is None
+    assert stored(windows) == alone
+    assert (hands.clips("gpu1"), hands.clips("gpu2")) == ([0], [0])
+    assert "sampled by gpu1, gpu2" in "\n".join(shown)
 
 
 def test_a_list_in_the_graph_stays_at_home(host, take, hands, shown):

@@ -135,6 +135,46 @@ def test_what_is_known_decides_which_windows_are_the_same(studio, model):
     assert [a == b for a, b in zip(one, two, strict=True)] == [True, False, False]
 
 
+@pytest.mark.parametrize("which", ["model", "plain_model"])
+def test_either_side_of_a_pinned_middle_is_sampled_without_the_other(
+    studio, request, tmp_path, which
+):
+    """Windows of latent frames 0 to 2, 2 to 4, 4 to 6: the third goes on from 4, which is known."""
+    made = studio.recipe(request.getfixturevalue(which), studio.canvas(7, f14=picture(1)))
+    whole, other = studio.sampled(made), WindowStore(tmp_path / "other")
+    alone = studio.takes.TakeSampler(made, other)
+    first, second = alone.parts(0)
+    assert [len(first), len(second)] == [2, 1]
+    (right,) = alone.windows(0, second)
+    left = torch.cat(list(alone.windows(0, first)), dim=2)
+    assert torch.equal(torch.cat([left, right], dim=2), whole)
+    assert (whole[:, :, 1:] - whole[:, :, :-1]).abs().amax((0, 1, 3, 4)).min() > 0.1
+
+
+def test_what_changes_on_one_side_of_a_pinned_middle_leaves_the_other(studio, model):
+    one, two = (
+        [*studio.sampler(studio.recipe(model, canvas)).keys[0].values()]
+        for canvas in (
+            studio.canvas(7, f0=picture(1), f14=picture(2)),
+            studio.canvas(7, f0=picture(3), f14=picture(2)),
+        )
+    )
+    assert [a == b for a, b in zip(one, two, strict=True)] == [False, False, True]
+
+
+def test_a_clip_is_one_part_where_something_reaches_across(studio, model):
+    """A picture off the windows' seams, one of which only a region is known, an anchor."""
+    canvas = studio.canvas(7, f14=picture(1))
+    canvas["noise_mask"][:, :, 4, :, :3] = 1.0
+    pinned = studio.canvas(7, f14=picture(1))
+    for made in (
+        studio.recipe(model, studio.canvas(7, f11=picture(1))),
+        studio.recipe(model, canvas),
+        studio.recipe(model, pinned, anchor="first frame"),
+    ):
+        assert studio.sampler(made).parts(0) == (made.take.clips[0].windows,)
+
+
 def test_windows_of_known_frames_only_are_not_sampled(studio, model, tmp_path, monkeypatch):
     clip = torch.randn(1, 6, 3, 4, 6, generator=torch.Generator().manual_seed(4))
     canvas = studio.canvas(7)
