@@ -5,6 +5,7 @@ import { addBoard } from "./brush/on_node.js";
 import { choices, hasVideo, title, videoMenu } from "./menus/from_video.js";
 import { addStyle } from "./page/dom.js";
 import { openMenu } from "./page/menu.js";
+import { widgetOf } from "./page/widget.js";
 import { speak } from "./page/words.js";
 import { addStrip } from "./storyboard/on_node.js";
 
@@ -46,7 +47,7 @@ function isOurs(node) {
 
 /** Older front-ends begin with another seed for each run, and cannot be told otherwise. */
 function keepSeed(node) {
-    const control = node.widgets?.find((widget) => widget.name === "control_after_generate");
+    const control = widgetOf(node, "control_after_generate");
     if (control) control.value = "fixed"; // what was saved comes later, and stays
 }
 

@@ -1,12 +1,6 @@
-/**
- * The picture of a motion brush, on which strokes are drawn. The text is the truth: the board reads it
- * whenever it may have changed, and every change is made in the text.
- *
- * A source is where the text comes from: {read() -> {text, why}, write(text)}; `why` is a sentence where
- * the text cannot be changed here.
- */
+/** The picture of a motion brush, on which strokes are drawn. */
 
-import { History } from "../page/history.js";
+import { Panel } from "../page/panel.js";
 import { t } from "../page/words.js";
 import { drawBoard, partsOf } from "./draw.js";
 import { listenToHands } from "./hands.js";
@@ -15,100 +9,49 @@ import { distance, lineOf, strokesIn, withLine, withMore, within } from "./text.
 const NEW = [[0.4, 0.5], [0.6, 0.5]];
 const EASE = "ease";
 
-export class Board {
-    #source;
-    #history = new History();
-    #state = { text: "", why: "" };
-
+export class Board extends Panel {
     constructor(source) {
-        this.#source = source;
+        super(source);
         this.strokes = [];
         this.selected = -1; // which stroke
         this.place = 0; // which of its places
         this.preview = null; // {places} of the selected stroke, or of a new one, while it is pulled
         this.picture = { url: "", ratio: 1 };
         this.pressed = null; // where and when the pointer was last
-        this.said = "";
         this.parts = partsOf(this);
-        this.root = this.parts.root;
         listenToHands(this);
-        this.watcher = new ResizeObserver(() => this.draw());
-        this.watcher.observe(this.root);
-        this.refresh();
-    }
-
-    get text() {
-        return this.#state.text;
-    }
-
-    get why() {
-        return this.#state.why;
-    }
-
-    get mayChange() {
-        return !this.why;
+        this.begin();
     }
 
     get stroke() {
         return this.strokes[this.selected] ?? null;
     }
 
-    get canUndo() {
-        return this.#history.canUndo;
-    }
-
-    get canRedo() {
-        return this.#history.canRedo;
-    }
-
-    /** Read the text once more, if it is another than before. */
-    refresh() {
-        const now = this.#source.read();
-        if (now.text === this.#state.text && now.why === this.#state.why && this.read) return;
-        if (this.read && now.text !== this.#state.text)
-            this.#history.made(this.#state, now, "written elsewhere");
-        this.#take(now);
-        this.draw();
-    }
-
     /** A graph has been opened: what was before is another one's. */
     restart() {
-        this.refresh();
-        this.#history.forget();
         this.selected = -1;
-        this.draw();
+        super.restart();
     }
 
     /** Show another picture: {url, ratio}, of width to height. */
     show(picture) {
         if (JSON.stringify(picture) === JSON.stringify(this.picture)) return;
         this.picture = picture;
-        this.#take(this.#state);
+        this.take(this.state);
         this.draw();
     }
 
-    #take(state) {
-        this.#state = state;
-        this.read = true;
+    take(state) {
+        this.state = state;
         this.strokes = strokesIn(state.text, this.picture.ratio);
         this.selected = Math.min(this.selected, this.strokes.length - 1);
         this.place = Math.max(0, Math.min(this.place, (this.stroke?.places.length ?? 1) - 1));
     }
 
-    /** Keep another text. Changes in a row of the same name are undone as one. */
+    /** Keep another text. */
     change(text, { name = null, said = "" } = {}) {
         if (this.why) return this.say(this.why);
-        if (text === this.text) return this.draw();
-        const before = this.#state;
-        this.#take({ ...before, text });
-        this.#history.made(before, this.#state, name);
-        this.#source.write(text);
-        return this.say(said);
-    }
-
-    say(what) {
-        this.said = what;
-        this.draw();
+        return text === this.text ? this.draw() : this.keep({ text }, name, said);
     }
 
     select(stroke, place = 0) {
@@ -125,21 +68,6 @@ export class Board {
         if (!this.stroke?.places.length) return;
         const places = this.stroke.places.length;
         this.select(this.selected, (this.place + place + places) % places);
-    }
-
-    undo() {
-        this.#goTo(this.#history.undone(), t("undone"));
-    }
-
-    redo() {
-        this.#goTo(this.#history.redone(), t("done again"));
-    }
-
-    #goTo(state, said) {
-        if (!state || this.why) return;
-        this.#take({ ...this.#state, text: state.text });
-        this.#source.write(state.text);
-        this.say(said);
     }
 
     /** One more stroke through some places, and it is chosen. */
@@ -194,9 +122,5 @@ export class Board {
 
     draw() {
         drawBoard(this);
-    }
-
-    close() {
-        this.watcher.disconnect();
     }
 }

@@ -1,6 +1,7 @@
 /** What the board of a motion brush looks like: the picture, strokes over it, and buttons. */
 
-import { ICONS, element, icon } from "../page/dom.js";
+import { barOf } from "../page/controls.js";
+import { element } from "../page/dom.js";
 import { t } from "../page/words.js";
 
 const TALL = 1000; // the drawing's height in its own units
@@ -9,18 +10,6 @@ const SVG = "http://www.w3.org/2000/svg";
 /** The elements of a board. */
 export function partsOf(board) {
     const parts = {};
-    const button = (name, title, action) =>
-        element(
-            "button",
-            {
-                type: "button", class: "lt-button", title, "aria-label": title, "data-does": name,
-                click: () => {
-                    parts.stage.focus({ preventScroll: true });
-                    action();
-                },
-            },
-            icon(ICONS[name]),
-        );
     parts.image = element("img", { class: "lt-photo", alt: "", draggable: "false" });
     parts.drawing = document.createElementNS(SVG, "svg");
     parts.drawing.setAttribute("class", "lt-drawing");
@@ -29,18 +18,12 @@ export function partsOf(board) {
         "div", { class: "lt-stage", role: "application", tabindex: "0", "aria-label": t("Strokes on the picture") },
         parts.image, parts.drawing,
     );
-    // ComfyUI undoes the whole graph at Ctrl+Z, unless the focus is in what says that it is one.
-    parts.stage.type = "textarea";
     parts.field = element("div", { class: "lt-field" }, parts.stage);
-    parts.buttons = [
-        button("add", t("A new stroke (N); or draw one on the picture"), () => board.add()),
-        button("lock", t("Still, or moving (S)"), () => board.hold()),
-        button("remove", t("Delete this stroke (Shift+Delete)"), () => board.remove(true)),
-        button("undo", t("Undo (Ctrl+Z)"), () => board.undo()),
-        button("redo", t("Redo (Ctrl+Shift+Z)"), () => board.redo()),
-    ];
-    parts.status = element("div", { class: "lt-status", role: "status" });
-    parts.bar = element("div", { class: "lt-bar" }, ...parts.buttons, parts.status);
+    Object.assign(parts, barOf(board, parts.stage, {
+        add: [t("A new stroke (N); or draw one on the picture"), () => board.add()],
+        lock: [t("Still, or moving (S)"), () => board.hold()],
+        remove: [t("Delete this stroke (Shift+Delete)"), () => board.remove(true)],
+    }));
     parts.root = element("div", { class: "longtake-brush" }, parts.field, parts.bar);
     return parts;
 }

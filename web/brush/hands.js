@@ -1,26 +1,18 @@
 /** What pointers and keys do on the board of a motion brush. */
 
+import { STARTS, follow, isCommand, listenTo } from "../page/controls.js";
 import { t } from "../page/words.js";
 import { simplified, within } from "./text.js";
 
-const STARTS = 4; // pixels from which on a press is a drag
 const TWICE = 400; // milliseconds within which two presses are a double click
 const OFF = 0.012; // of the picture's height, by which a drawn path may be off when it is kept
 const STEP = 0.01; // of the picture
 const LARGE_STEP = 0.1;
 
 export function listenToHands(board) {
-    const { root, stage } = board.parts;
+    const { stage } = board.parts;
     stage.addEventListener("pointerdown", (event) => press(board, event));
-    stage.addEventListener("keydown", (event) => {
-        const action = actionOf(board, event);
-        if (!action) return;
-        event.preventDefault();
-        action();
-    });
-    // ComfyUI has gestures and commands of its own, which would act on the whole node.
-    for (const name of ["pointerdown", "pointermove", "pointerup", "dblclick", "keydown", "contextmenu"])
-        root.addEventListener(name, (event) => event.stopPropagation());
+    listenTo(board, stage, actionOf);
 }
 
 /** The place in the picture under the pointer, however far the canvas is zoomed. */
@@ -108,12 +100,8 @@ function twice(board, event) {
     if (board.stroke?.places.length > 1) board.bend(placeUnder(board, event));
 }
 
-function actionOf(board, event) {
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (event.ctrlKey || event.metaKey) {
-        if (key === "z") return () => (event.shiftKey ? board.redo() : board.undo());
-        return key === "y" ? () => board.redo() : null;
-    }
+function actionOf(board, key, event) {
+    if (isCommand(event)) return null;
     const choosing = {
         PageDown: () => board.choose({ stroke: 1 }), PageUp: () => board.choose({ stroke: -1 }),
         ".": () => board.choose({ place: 1 }), ",": () => board.choose({ place: -1 }),
@@ -125,23 +113,4 @@ function actionOf(board, event) {
     if (ways[key]) return () => (board.stroke ? board.nudge(...ways[key]) : board.say(t("PageDown chooses a stroke.")));
     const gone = () => board.remove(event.shiftKey);
     return { n: () => board.add(), s: () => board.hold(), Delete: gone, Backspace: gone }[key] ?? null;
-}
-
-/** Until the pointer is let go, or Escape is pressed: then `done(false)`. */
-function follow(board, { pointerId }, { move, done }) {
-    const listening = new AbortController();
-    const on = (target, name, action) =>
-        target.addEventListener(name, action, { signal: listening.signal, capture: true });
-    const finish = (kept) => {
-        listening.abort();
-        done(kept);
-    };
-    on(window, "pointermove", (event) => event.pointerId === pointerId && move(event));
-    on(window, "pointerup", (event) => event.pointerId === pointerId && finish(true));
-    on(window, "pointercancel", () => finish(false));
-    on(board.root, "keydown", (event) => {
-        if (event.key !== "Escape") return;
-        event.stopImmediatePropagation();
-        finish(false);
-    });
 }

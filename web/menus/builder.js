@@ -1,6 +1,7 @@
 /** Nodes put beside a graph: columns to the right of all that is there, wired, with a group around them. */
 
 import { giverOf } from "../page/graph.js";
+import { widgetOf } from "../page/widget.js";
 
 const [GAP, WIDTH, HEADER, MARGIN] = [60, 320, 40, 20];
 const TALLER = 1.3; // nodes of Nodes 2.0 than those on the canvas
@@ -77,7 +78,7 @@ export class Builder {
 /** Widgets by name; those that a node does not have, or that are undefined, are left alone. */
 function write(node, widgets) {
     for (const [name, value] of Object.entries(widgets)) {
-        const widget = node.widgets?.find((one) => one.name === name);
+        const widget = widgetOf(node, name);
         if (!widget || value === undefined) continue;
         const values = widget.options?.values; // a menu that does not list a file which is there
         if (Array.isArray(values) && !values.includes(value)) values.push(value);

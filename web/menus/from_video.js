@@ -5,6 +5,7 @@ import { readStoryboard } from "../storyboard/text.js";
 import { Builder } from "./builder.js";
 import { RECIPES } from "./recipes.js";
 import { before, into } from "../page/graph.js";
+import { valueOf } from "../page/widget.js";
 import { t } from "../page/words.js";
 
 const SAVE = ["LongtakeSaveVideo", "SaveVideo"];
@@ -40,7 +41,7 @@ export function videoMenu(app, node) {
 /** The file that a node has saved or loads: {filename, subfolder, type}; null for none yet. */
 function fileOf(app, node) {
     if (LOAD.includes(node.comfyClass)) {
-        const name = node.widgets?.find((widget) => widget.name === "file")?.value;
+        const name = valueOf(node, "file");
         return name ? annotated(String(name)) : null;
     }
     const id = app.graph === node.graph ? String(node.id) : null;
@@ -89,7 +90,7 @@ function sourceOf(builder, file) {
 function wordsFor(node) {
     for (const { node: from, type, input } of before(node)) {
         if (input === "negative") continue;
-        const text = from.widgets?.find((widget) => widget.name === "text")?.value;
+        const text = valueOf(from, "text");
         if (!text?.trim()) continue;
         if (type === "CONDITIONING" && from.comfyClass !== "LongtakeStoryboard") return text;
         if (from.comfyClass === "LongtakeStoryboard") return lastShot(text);

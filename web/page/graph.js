@@ -25,6 +25,13 @@ export function into(node, name) {
     return from ? { node: from, slot: link.origin_slot } : null;
 }
 
+/** The node that goes into an input, past reroutes; null for none. */
+export function nodeInto(node, name) {
+    let from = into(node, name)?.node;
+    while (from?.type === "Reroute") from = from.inputs?.[0] && into(from, from.inputs[0].name)?.node;
+    return from ?? null;
+}
+
 /** {node, slot} of what nodes of a graph give of a type: what `node` uses itself, else any. */
 export function giverOf(node, type) {
     for (const found of before(node)) if (found.type === type) return found;

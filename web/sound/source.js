@@ -1,6 +1,8 @@
 /** The sound that goes into a node, where the browser can have it: a drum beat, or a file. */
 
-import { into } from "../page/graph.js";
+import { fileIn } from "../page/files.js";
+import { nodeInto } from "../page/graph.js";
+import { valueOf } from "../page/widget.js";
 import { RATE, rhythm } from "./beats.js";
 
 const SOUND = /\.(mp3|wav|flac|ogg|oga|opus|m4a|aac|mp4|m4v|mov|webm|mkv)$/i;
@@ -10,14 +12,12 @@ const MOST_KNOWN = 8;
 
 /** What goes into input `audio`: {url, start, seconds} of a file, {tempo, …} of a beat, or null. */
 export function sourceOf(node, urlOf) {
-    let from = into(node, "audio")?.node;
-    while (from?.type === "Reroute") from = from.inputs?.[0] && into(from, from.inputs[0].name)?.node;
+    const from = nodeInto(node, "audio");
     if (!from) return null;
-    const value = (name) => from.widgets?.find((widget) => widget.name === name)?.value;
+    const value = (name) => valueOf(from, name);
     if (from.comfyClass === "LongtakeBeat")
         return { tempo: value("tempo"), seconds: value("seconds"), offset: value("offset") };
-    const file = (from.widgets ?? []).map((widget) => String(widget.value ?? ""))
-        .find((text) => SOUND.test(text.replace(/ \[\w+\]$/, "")));
+    const file = fileIn(from, SOUND);
     if (!file) return null;
     const own = from.comfyClass === "LongtakeLoadAudio";
     return { url: urlOf(file), start: own ? value("start") : 0, seconds: own ? value("seconds") : 0 };

@@ -1,5 +1,6 @@
 /** What the strip looks like: a ruler, the sound, a card for each shot, and buttons. */
 
+import { barOf } from "../page/controls.js";
 import { ICONS, element, icon } from "../page/dom.js";
 import { t } from "../page/words.js";
 import { endsOf, label, onBeats, pixelsPerSecond, ticks } from "./layout.js";
@@ -26,43 +27,25 @@ export function drawStrip(strip) {
 }
 
 drawStrip.parts = (strip) => {
-    const parts = { cards: [], scale: 1, close() {} };
-    const button = (name, title, action) =>
-        element(
-            "button",
-            {
-                type: "button", class: "lt-button", title, "aria-label": title, "data-does": name,
-                click: () => {
-                    parts.list.focus({ preventScroll: true });
-                    action();
-                },
-            },
-            icon(ICONS[name]),
-        );
+    const parts = { cards: [], scale: 1 };
     parts.ruler = element("div", { class: "lt-ruler", "aria-hidden": "true" });
     parts.sound = element("canvas", { class: "lt-sound", "aria-hidden": "true" });
     parts.list = element("div", {
         class: "lt-list", role: "listbox", tabindex: "0", "aria-label": t("Shots"),
         "aria-orientation": "horizontal",
     });
-    // ComfyUI undoes the whole graph at Ctrl+Z, unless the focus is in what says that it is one.
-    parts.list.type = "textarea";
     parts.edges = element("div", { class: "lt-edges", "aria-hidden": "true" });
     parts.mark = element("div", { class: "lt-mark", hidden: true });
     parts.inside = element(
         "div", { class: "lt-inside" }, parts.ruler, parts.sound, parts.list, parts.edges, parts.mark,
     );
     parts.lane = element("div", { class: "lt-lane" }, parts.inside);
-    parts.buttons = [
-        button("add", t("Add a shot after this one (N)"), () => strip.add(strip.selected)),
-        button("split", t("Cut this shot in two (S)"), () => strip.split(strip.selected)),
-        button("dissolve", t("Cut or dissolve (D)"), () => strip.soften(strip.selected)),
-        button("remove", t("Delete this shot (Delete)"), () => strip.remove(strip.selected)),
-        button("undo", t("Undo (Ctrl+Z)"), () => strip.undo()),
-        button("redo", t("Redo (Ctrl+Shift+Z)"), () => strip.redo()),
-    ];
-    parts.status = element("div", { class: "lt-status", role: "status" });
-    parts.bar = element("div", { class: "lt-bar" }, ...parts.buttons, parts.status);
+    Object.assign(parts, barOf(strip, parts.list, {
+        add: [t("Add a shot after this one (N)"), () => strip.add(strip.selected)],
+        split: [t("Cut this shot in two (S)"), () => strip.split(strip.selected)],
+        dissolve: [t("Cut or dissolve (D)"), () => strip.soften(strip.selected)],
+        remove: [t("Delete this shot (Delete)"), () => strip.remove(strip.selected)],
+    }));
     parts.root = element("div", { class: "longtake-strip" }, parts.lane, parts.bar);
     parts.reveal = (i) => reveal(parts, i);
     return parts;

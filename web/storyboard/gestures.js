@@ -1,10 +1,9 @@
 /** What pointers do on the strip: pull a cut, carry a card, open its words or its menu. */
 
+import { STARTS, follow } from "../page/controls.js";
 import { label, placeAt, pulled, settled } from "./layout.js";
 import { openMenu } from "../page/menu.js";
 import { menuOf } from "./shot_menu.js";
-
-const STARTS = 4; // pixels from which on a press is a drag
 
 export function listenToGestures(strip) {
     const { root, lane, list, edges } = strip.parts;
@@ -16,7 +15,6 @@ export function listenToGestures(strip) {
     });
     root.addEventListener("contextmenu", (event) => {
         event.preventDefault();
-        event.stopPropagation();
         const i = shotUnder(event);
         if (i === null) return;
         strip.select(i);
@@ -29,8 +27,6 @@ export function listenToGestures(strip) {
         const aside = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
         if (aside && lane.scrollWidth > lane.clientWidth) event.stopPropagation();
     });
-    for (const name of ["pointerdown", "pointermove", "pointerup", "dblclick"])
-        root.addEventListener(name, (event) => event.stopPropagation());
 }
 
 function shotUnder(event) {
@@ -106,25 +102,4 @@ function pressCard(strip, event) {
             if (kept && place !== null && to !== from) strip.reorder(from, to);
         },
     });
-}
-
-/** Until the pointer is let go, or Escape is pressed: then `done(false)`. */
-function follow(strip, { pointerId }, { move, done }) {
-    const { root } = strip.parts;
-    const listening = new AbortController();
-    const on = (target, name, action, options = {}) =>
-        target.addEventListener(name, action, { signal: listening.signal, ...options });
-    const finish = (kept) => {
-        listening.abort();
-        done(kept);
-    };
-    // Where the pointer goes is heard on the window: cards are drawn anew while it moves.
-    on(window, "pointermove", (event) => event.pointerId === pointerId && move(event), { capture: true });
-    on(window, "pointerup", (event) => event.pointerId === pointerId && finish(true), { capture: true });
-    on(window, "pointercancel", () => finish(false), { capture: true });
-    on(root, "keydown", (event) => {
-        if (event.key !== "Escape") return;
-        event.stopImmediatePropagation();
-        finish(false);
-    }, { capture: true });
 }

@@ -1,5 +1,6 @@
 /** The strip by keyboard: arrows choose, with Shift they move a cut, with Ctrl a whole shot. */
 
+import { isCommand, listenTo } from "../page/controls.js";
 import { pulled } from "./layout.js";
 import { openMenu } from "../page/menu.js";
 import { menuOf } from "./shot_menu.js";
@@ -9,21 +10,11 @@ const STEP = 0.1; // seconds
 const LARGE_STEP = 1;
 
 export function listenToKeys(strip) {
-    strip.parts.list.addEventListener("keydown", (event) => {
-        if (event.target !== strip.parts.list) return;
-        const action = actionOf(strip, event);
-        if (!action) return;
-        event.preventDefault();
-        action();
-    });
-    // ComfyUI has commands of its own for letters and Delete, which would act on the whole node.
-    strip.root.addEventListener("keydown", (event) => event.stopPropagation());
+    listenTo(strip, strip.parts.list, actionOf);
 }
 
-function actionOf(strip, event) {
-    const command = event.ctrlKey || event.metaKey;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (command) return withCommand(strip, key, event.shiftKey);
+function actionOf(strip, key, event) {
+    if (isCommand(event)) return withCommand(strip, key);
     if (key === "ArrowLeft" || key === "ArrowRight") return arrow(strip, key === "ArrowLeft" ? -1 : 1, event);
     const i = strip.selected;
     if (key === "Home") return () => strip.select(0);
@@ -38,9 +29,7 @@ function actionOf(strip, event) {
     return event.altKey ? null : (actions[key] ?? null);
 }
 
-function withCommand(strip, key, shift) {
-    if (key === "z") return () => (shift ? strip.redo() : strip.undo());
-    if (key === "y") return () => strip.redo();
+function withCommand(strip, key) {
     if (!strip.mayChange) return null;
     if (key === "ArrowLeft") return () => strip.reorder(strip.selected, strip.selected - 1);
     if (key === "ArrowRight") return () => strip.reorder(strip.selected, strip.selected + 1);

@@ -1,19 +1,15 @@
 /**
  * The strip of a storyboard: its shots in time, and what may be done with them.
  *
- * The text is the truth. The strip holds no copy of it that could be saved: it reads it whenever it may
- * have changed, and every change is made in the text and read again before it is kept.
- *
- * A source is where the text comes from: {read() -> {text, end, fps, snap, chained, why}, write(state)}.
- * `end` is null where nobody says it, `chained` that there are shots beside those in the text, and
- * `why` a sentence where the text cannot be changed here.
+ * Its source reads {text, end, fps, snap, chained, why}: `end` is null where nobody says it, `chained`
+ * that there are shots beside those in the text.
  */
 
+import { Panel } from "../page/panel.js";
 import { drawStrip } from "./draw.js";
 import { t } from "../page/words.js";
 import * as edits from "./edits.js";
 import { listenToGestures } from "./gestures.js";
-import { History } from "../page/history.js";
 import { listenToKeys } from "./keys.js";
 import { endsOf, guessedEnd, label, settled } from "./layout.js";
 import { DISSOLVE, StoryboardError, checkStoryboard, parseStoryboard } from "./text.js";
@@ -22,13 +18,9 @@ import { openEditor } from "./words_editor.js";
 export const NEW_WORDS = "what this shot shows";
 const NEW_SECONDS = 2;
 
-export class Strip {
-    #source;
-    #history = new History();
-    #state = { text: "", end: null };
-
+export class Strip extends Panel {
     constructor(source) {
-        this.#source = source;
+        super(source);
         this.shots = [];
         this.error = null; // of the text, as Python tells it
         this.selected = 0;
@@ -36,46 +28,37 @@ export class Strip {
         this.heard = "null"; // of what
         this.pictures = []; // of the last run, see pictures.js
         this.preview = null; // {starts, end} while a cut is being pulled
-        this.said = ""; // what has just happened
         this.run = () => {}; // queues the graph
         this.parts = drawStrip.parts(this);
-        this.root = this.parts.root;
         listenToGestures(this);
         listenToKeys(this);
-        this.watcher = new ResizeObserver(() => this.draw());
-        this.watcher.observe(this.root);
-        this.refresh();
+        this.begin();
     }
 
-    get text() {
-        return this.#state.text;
+    get written() {
+        return { text: this.text, end: this.state.end };
     }
 
     /** When the take ends; guessed where nobody says it. */
     get end() {
-        return this.#state.end ?? guessedEnd(this.shots);
+        return this.state.end ?? guessedEnd(this.shots);
     }
 
     get endIsFixed() {
-        return this.#state.end === null;
+        return this.state.end === null;
     }
 
     get fps() {
-        return this.#state.fps;
+        return this.state.fps;
     }
 
     /** By how many seconds a cut may move to fall on a beat. */
     get snap() {
-        return this.#state.snap;
+        return this.state.snap;
     }
 
     get chained() {
-        return this.#state.chained;
-    }
-
-    /** Why nothing can be changed here, or "". */
-    get why() {
-        return this.#state.why ?? "";
+        return this.state.chained;
     }
 
     get mayChange() {
@@ -86,38 +69,12 @@ export class Strip {
         return this.sound?.beats ?? [];
     }
 
-    get canUndo() {
-        return this.#history.canUndo;
-    }
-
-    get canRedo() {
-        return this.#history.canRedo;
-    }
-
-    /** Read the text once more, and draw it, if anything is another than before. */
-    refresh() {
-        const now = this.#source.read();
-        if (JSON.stringify(now) === JSON.stringify(this.#state) && this.shots.length) return;
-        const before = this.#state;
-        this.#state = now;
-        if (before.text !== now.text && before.text)
-            this.#history.made(before, now, "written elsewhere");
-        this.#parse();
-        this.draw();
-    }
-
-    /** A storyboard has been opened: what was before is another one's. */
-    restart() {
-        this.refresh();
-        this.#history.forget();
-        this.draw();
-    }
-
-    #parse() {
+    take(state) {
+        this.state = state;
         try {
             this.shots = parseStoryboard(this.text);
             this.error = null;
-            if (!this.chained) checkStoryboard(this.shots, this.#state.end);
+            if (!this.chained) checkStoryboard(this.shots, this.state.end);
         } catch (error) {
             if (!(error instanceof StoryboardError)) throw error;
             this.error = error;
@@ -126,28 +83,14 @@ export class Strip {
         this.selected = Math.max(0, Math.min(this.selected, this.shots.length - 1));
     }
 
-    /**
-     * Keep another text, and perhaps another end, if it is a storyboard; say why, if it is none.
-     * Changes in a row of the same name are undone as one.
-     */
-    change(text, { end = this.#state.end, name = null, said = "" } = {}) {
+    /** Keep another text, and perhaps another end, if it is a storyboard; say why, if it is none. */
+    change(text, { end = this.state.end, name = null, said = "" } = {}) {
         if (this.why) return false;
         const wrong = mistakeIn(text, end, this.chained);
         if (wrong) return this.say(wrong.message);
-        const before = this.#state;
-        if (text === before.text && end === before.end) return true;
-        this.#state = { ...before, text, end };
-        this.#history.made(before, this.#state, name);
-        this.#parse();
-        this.#source.write({ text, end: end === before.end ? null : end });
-        this.say(said);
+        if (text === this.text && end === this.state.end) return true;
+        this.keep({ text, end }, name, said);
         return true;
-    }
-
-    say(what) {
-        this.said = what;
-        this.draw();
-        return false;
     }
 
     select(i) {
@@ -155,24 +98,6 @@ export class Strip {
         this.said = "";
         this.draw();
         this.parts.reveal(this.selected);
-    }
-
-    undo() {
-        this.#goTo(this.#history.undone(), t("undone"));
-    }
-
-    redo() {
-        this.#goTo(this.#history.redone(), t("done again"));
-    }
-
-    #goTo(state, said) {
-        if (!state || this.why) return;
-        const { text, end } = state;
-        const now = this.#state;
-        this.#state = { ...now, text, end };
-        this.#parse();
-        this.#source.write({ text, end: end === now.end ? null : end });
-        this.say(said);
     }
 
     /** Keep the starts and the end to which a cut was pulled. */
@@ -241,7 +166,7 @@ export class Strip {
     write(i, words) {
         if (!words.trim()) return this.say(t("A shot needs words."));
         const text = edits.withWords(this.text, this.shots, i, words);
-        const wrong = mistakeIn(text, this.#state.end, this.chained);
+        const wrong = mistakeIn(text, this.state.end, this.chained);
         if (wrong || parseStoryboard(text).length !== this.shots.length)
             return this.say(
                 t("No line of the words may begin with # or [, nor hold a time in brackets."),
@@ -266,11 +191,6 @@ export class Strip {
 
     draw() {
         drawStrip(this);
-    }
-
-    close() {
-        this.watcher.disconnect();
-        this.parts.close();
     }
 }
 
