@@ -11,7 +11,7 @@ from .grid import Grid
 Words = Callable[[Tensor, Tensor], Any]
 """(h, w, 3) and (n, h, w, 3) in [0, 1] -> what a model hears of both; never looked into."""
 ReadFrames = Callable[[Sequence[int]], Tensor]
-"""Numbers of frames, which never decrease -> (n, h, w, 3) in [0, 1]."""
+"""Numbers of frames, which never decrease -> (n, h, w, 3) in [0, 1]; of masks (n, h, w)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,8 @@ class Driving:
             of both by their text encoder; None for none.
         said: tells those words from any others.
         first: frame of the clip that the canvas begins with.
+        background: what the character is put into, of the canvas's size; None for nothing.
+        background_mask: masks of it, 1 where the character is painted; None with no background.
     """
 
     clip: FollowedClip
@@ -66,6 +68,8 @@ class Driving:
     words: Words | None = None
     said: str = ""
     first: int = 0
+    background: FollowedClip | None = None
+    background_mask: FollowedClip | None = None
 
     def from_frame(self, start: int) -> "Driving":
         """That of a clip that begins at a pixel frame of this one's canvas."""
@@ -80,7 +84,9 @@ class Driving:
         """All of it that may decide what is seen in some pixel frames."""
         stamps = [clip and clip.stamp for clip in (self.clip, self.face, self.masks)]
         own = self.character, self.strength, self.refers, self.character_mask, self.replaces
-        return frames.start + self.first, len(frames), stamps, *own, self.clip_vision, self.said
+        behind = [one.stamp for one in (self.background, self.background_mask) if one]
+        told = self.clip_vision, self.said
+        return frames.start + self.first, len(frames), stamps, *own, *told, *behind
 
 
 def seen_frames(span: range, grid: Grid) -> range:

@@ -151,23 +151,29 @@ class ImageChannels:
 
         An earlier window handed them over; they are shown as they are.
         """
+        return self.showing(latents, self.handed(frames))
+
+    def showing(self, latents: Tensor, frames: Sequence[int]) -> "ImageChannels":
+        """With latents (b, c, t, h, w) of some frames in the place of what is there, as known."""
         handed = torch.zeros(latents.shape[2], dtype=torch.bool)
-        handed[self.handed(frames)] = True
+        handed[list(frames)] = True
         handed = rearrange(handed, "t -> t 1 1")
         image = torch.where(handed, latents.float().cpu(), self.image)
         return replace(self, image=image, known=torch.where(handed, 1.0, self.known))
 
 
 def frame_mask(known: Tensor, stride_t: int) -> Tensor:
-    """known: (f,) bool -> (1, stride_t, t, 1, 1), 1 = known, as I2V checkpoints read it.
+    """known: (f,) or (f, h, w) -> (1, stride_t, t, 1 or h, 1 or w), 1 = known, as I2V checkpoints
+    read it.
 
     The first pixel frame, alone in its latent frame, fills all the channels.
 
     Source:
         wan/image2video.py and wan/first_last_frame2video.py, Wan-Video/Wan2.1@9737cba.
     """
-    spread = torch.cat((known[:1].expand(stride_t), known[1:])).float()
-    return rearrange(spread, "(t s) -> 1 s t 1 1", s=stride_t)
+    cells = known if known.ndim == 3 else rearrange(known, "f -> f 1 1")
+    spread = torch.cat((cells[:1].expand(stride_t, -1, -1), cells[1:])).float()
+    return rearrange(spread, "(t s) h w -> 1 s t h w", s=stride_t)
 
 
 def concat_known(

@@ -34,6 +34,19 @@ def fitted(pictures: Tensor, height: int, width: int, how: str) -> Tensor:
     return resized[:, top : top + height, left : left + width]
 
 
+def fitted_masks(masks: Tensor, height: int, width: int, how: str) -> Tensor:
+    """Masks (n, h, w) as `fitted` brings their pictures to another size; 0 on black bars.
+
+    Of black and white they stay.
+    """
+    if masks.shape[1:] == (height, width):
+        return masks
+    h, w = inner_size(masks.shape[1:], height, width, how)
+    resized = F.interpolate(masks[:, None], (h, w), mode="nearest-exact")[:, 0]
+    top, left = (h - height) // 2, (w - width) // 2  # negative: bars
+    return F.pad(resized, (-left, width + left - w, -top, height + top - h))
+
+
 def inner_size(size: tuple[int, int], height: int, width: int, how: str) -> tuple[int, int]:
     """(h, w) to which a picture of `size` (h, w) is scaled before it is cut or padded."""
     if how == "stretch":

@@ -8,6 +8,7 @@ WanSCAILToVideo and MiniMaxH3ReferenceToVideo.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ...engine.canvas.driving import FollowedClip, seen_frames
 from ...engine.canvas.guidance import Guidance
-from ...engine.canvas.known import GREY_PIXEL, MASK_CHANNELS, ImageChannels, Pins
+from ...engine.canvas.known import GREY_PIXEL, MASK_CHANNELS, ImageChannels, Pins, frame_mask
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.canvas.regions import KeptPixels
 from ...engine.motion.identities import identity_channels, matte
@@ -96,6 +97,7 @@ def check_driving(model: ModelPatcher, guidance: Guidance | None) -> None:
         name
         for name, given, readers in (
             ("a face", driving.face, (ADDED_POSE,)),
+            ("a background", driving.background, (ADDED_POSE,)),
             ("masks", driving.masks or driving.replaces, (HALF_SIZE,)),
             ("words", driving.words, (REFERRED,)),
             ("a strength", driving.strength != 1, ("", POSE_BRANCH, HALF_SIZE)),
@@ -205,6 +207,27 @@ class DrivenRoad:
         positive = [[text, {**own, **extras, **more}] for text, extras in told]
         return Prompts(positive, prompts.negative)
 
+    def _put_into(self, seen: range, part: MaskedLatents) -> ImageChannels:
+        """The background, black where the character is painted, and that the rest is known.
+
+        Source:
+            prepare_prev_segment_cond_latents of pipeline_wan_animate.py, huggingface/diffusers@
+            v0.42.1; what is black, process_pipepline.py, Wan-Video/Wan2.2@0393aeb. Core's
+            WanAnimateToVideo has the masks three pixel frames early.
+        """
+        driving = self._driving
+        where = driving.at(seen, driving.background_mask)
+        pictures = driving.at(seen, driving.background) * (1 - where[..., None])
+        pinned = torch.zeros(len(seen))
+        for frame, picture in (self._pins.within(seen) if self._pins else {}).items():
+            pictures[frame - seen.start], pinned[frame - seen.start] = picture, 1
+        cells = F.interpolate(where[None], part.latents.shape[3:], mode="nearest-exact")[0]
+        channels = ImageChannels(self._codec.encode(pictures), frame_mask(pinned, MASK_CHANNELS))
+        known = torch.maximum(1 - cells, rearrange(pinned, "f -> f 1 1"))
+        handed = channels.handed(part.known)
+        behind = replace(channels, known=frame_mask(known, MASK_CHANNELS))
+        return behind.showing(part.latents, handed)
+
     def _seen(self, span: range, of: FollowedClip | None = None) -> Tensor:
         return self._driving.at(seen_frames(span, self._codec.grid), of)
 
@@ -219,14 +242,18 @@ class DrivenRoad:
         return self._character
 
     def _image(self, span: range, part: MaskedLatents) -> dict[str, Any]:
-        """Image channels: the character, then what is known of the video, grey elsewhere."""
+        """Image channels: the character, then what is known of the video, and elsewhere grey, or
+        what the character is put into."""
         seen = seen_frames(span, self._codec.grid)
-        if self._pins is None or not self._pins.within(seen):
+        if self._driving.background is not None:
+            channels = self._put_into(seen, part)
+        elif self._pins is None or not self._pins.within(seen):
             unknown = torch.zeros(1, MASK_CHANNELS, len(span), 1, 1)
             channels = ImageChannels(self._grey(len(span)), unknown)
+            channels = channels.with_latents(part.latents, part.known)
         else:
-            channels = self._pins.channels(span)
-        values = channel_values(channels.with_latents(part.latents, part.known))
+            channels = self._pins.channels(span).with_latents(part.latents, part.known)
+        values = channel_values(channels)
         image = values[IMAGE]
         who = self._who().expand(len(image), -1, -1, -1, -1)
         in_front = (0, 0, 0, 0, self.lead, 0)

@@ -1,9 +1,7 @@
 """A character and a clip that it performs, as a canvas."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
 from typing import Any, NamedTuple
 
 import comfy.sd
@@ -16,7 +14,6 @@ from ...engine.canvas.driving import Driving, FollowedClip, Words
 from ...engine.canvas.guidance import Guidance
 from ...engine.canvas.picture import fit_in_words, fitted
 from ...engine.canvas.plan import Window, consecutive
-from ...engine.canvas.timeline import resampled
 from ...engine.frames.stream import FLAT
 from ...engine.media.sound import Sound
 from ...engine.rates import frame_rate
@@ -25,12 +22,10 @@ from ...engine.sampling.host_presets import MINIMAX_H3
 from ...engine.take.fingerprint import digest
 from ...models.errors import InputError
 from ..comfyui.conditioning import Conditioning
-from ..comfyui.file_hash import sha256_of
-from ..comfyui.progress import check_cancelled
 from ..networks.codec import codec_for, defaults_of
 from ..networks.text_encoder import encode_text, tokenized
+from .followed import Wanted, beside, followed_clip, put_into
 from .footage import Footage, footage_of, open_footage
-from .onto_canvas import picked
 
 REFERENCE, FIRST_FRAME = CHARACTER_IS = ("reference", "first frame")
 FACE = 512, 512  # pixels, of the faces that Wan 2.2 Animate reads
@@ -72,6 +67,9 @@ class Others(NamedTuple):
         character_mask: IMAGE.
         clip_vision: CLIP_VISION_OUTPUT of the character.
         text_encoder, words: CLIP of a model that is told of both, and the prompt that names them.
+        background: IMAGE or VIDEO that the character is put into, as long as the clip; or one
+            picture.
+        background_mask: MASK of it, white where the character is painted.
     """
 
     face: Any = None
@@ -80,33 +78,8 @@ class Others(NamedTuple):
     clip_vision: Any = None
     text_encoder: comfy.sd.CLIP | None = None
     words: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class ClipReader:
-    """Reads frames of a clip at another rate and size.
-
-    Attributes:
-        clip: IMAGE or VIDEO.
-        clip_fps: of an IMAGE.
-        numbers: which of its frames is shown at each moment.
-        size: (height, width).
-        fit: one of picture.FITS.
-    """
-
-    clip: Any
-    clip_fps: Fraction
-    numbers: list[int]
-    size: tuple[int, int]
-    fit: str
-
-    def __call__(self, frames: Sequence[int]) -> Tensor:
-        check_cancelled()
-        source = [self.numbers[frame] for frame in frames]
-        with open_footage(self.clip, self.clip_fps) as footage:
-            stream = footage.pictures(source[0], source[-1] + 1)
-            pieces = picked(stream, [number - source[0] for number in source])
-            return torch.cat([fitted(piece, *self.size, self.fit) for piece in pieces])
+    background: Any = None
+    background_mask: Tensor | None = None
 
 
 def driven_canvas(
@@ -130,17 +103,25 @@ def driven_canvas(
     clip_fps = frame_rate(asked.clip_fps) if asked.clip_fps else fps
     with open_footage(clip, clip_fps) as footage:
         size = size_for(asked, vae, footage)
-        followed = followed_clip(clip, footage, clip_fps, fps, size, asked.fit)
+        wanted = Wanted(fps, size, asked.fit)
+        followed = followed_clip(clip, footage, clip_fps, wanted)
         notes = notes_on(footage, followed, fps, size, asked)
         seconds = asked.seconds or float(followed.frames / fps)
         sound = footage.samples()
+        behind = others.background, others.background_mask
+        behind = put_into(*behind, footage, wanted, followed)
+        # Images beside a VIDEO are of its frames.
+        its_fps = frame_rate(asked.clip_fps) if asked.clip_fps else footage.fps
     canvas = Canvas.empty(codec, seconds, fps, size[1], size[0])
     picture = fitted(still_of(character), *size, "crop")[0]
     if change := fit_in_words(tuple(character.shape[1:3]), *size, "crop"):
         notes.append(f"the character: {change}")
     face, masks = (
-        other if other is None else beside(name, other, followed, clip_fps, fps, at, asked.fit)
-        for name, other, at in (("face", others.face, FACE), ("masks", others.masks, size))
+        other if other is None else beside(name, other, its_fps, at, followed)
+        for name, other, at in (
+            ("face", others.face, wanted._replace(size=FACE)),
+            ("masks", others.masks, wanted),
+        )
     )
     mask = others.character_mask
     driving = Driving(
@@ -154,6 +135,8 @@ def driven_canvas(
         asked.replaces,
         others.clip_vision,
         *words_for(others),
+        background=behind[0],
+        background_mask=behind[1],
     )
     canvas = replace(canvas, guidance=Guidance(codec, driving=driving), plan=plan_for(canvas))
     if asked.character == FIRST_FRAME:
@@ -207,50 +190,6 @@ def size_for(asked: Asked, vae: comfy.sd.VAE, footage: Footage) -> tuple[int, in
     height = height or grid.nearest_size(round(width / ratio))
     grid.check_size(width, height)
     return height, width
-
-
-def followed_clip(
-    clip: Any,
-    footage: Footage,
-    clip_fps: Fraction,
-    fps: Fraction,
-    size: tuple[int, int],
-    fit: str,
-) -> FollowedClip:
-    """A clip to be read at a rate and a size: at each moment the frame nearest in time."""
-    all_of_them = ceil((footage.frames + 1) * fps / footage.fps)
-    numbers = resampled(footage.frames, footage.fps, fps, all_of_them)
-    reader = ClipReader(clip, clip_fps, numbers, size, fit)
-    stamp = digest(content_of(clip, footage), numbers, size, fit)
-    return FollowedClip(len(numbers), reader, stamp)
-
-
-def beside(
-    name: str,
-    clip: Any,
-    followed: FollowedClip,
-    clip_fps: Fraction,
-    fps: Fraction,
-    size: tuple[int, int],
-    fit: str,
-) -> FollowedClip:
-    """A clip that belongs to another, frame by frame. Raises InputError if it is shorter."""
-    with open_footage(clip, clip_fps) as footage:
-        own = followed_clip(clip, footage, clip_fps, fps, size, fit)
-    if own.frames < followed.frames - 1:
-        raise InputError(
-            f"{name} lasts {float(own.frames / fps):.3g} s and the clip "
-            f"{float(followed.frames / fps):.3g} s: make both of the same frames."
-        )
-    return own
-
-
-def content_of(clip: Any, footage: Footage) -> Any:
-    """What tells a clip from any other: its pixels, or its file's and where in it it begins."""
-    if footage.images is not None:
-        return clip if torch.is_tensor(clip) else footage.images
-    path, first = footage.origin
-    return sha256_of(path), first
 
 
 def notes_on(

@@ -93,6 +93,8 @@ class Drive(io.ComfyNode):
         clip_vision_output=None,
         text_encoder=None,
         words: str = WORDS.default,
+        background=None,
+        background_mask=None,
     ) -> io.NodeOutput:
         asked = Asked(
             SECONDS.read(seconds),
@@ -105,8 +107,17 @@ class Drive(io.ComfyNode):
             CLIP_FPS.read(clip_fps),
             REPLACE.read(replace),
         )
-        given = face, masks, character_mask, clip_vision_output, text_encoder, WORDS.read(words)
-        canvas, sound = driven_canvas(vae, character, clip, asked, Others(*given))
+        others = Others(
+            face,
+            masks,
+            character_mask,
+            clip_vision_output,
+            text_encoder,
+            WORDS.read(words),
+            background,
+            background_mask,
+        )
+        canvas, sound = driven_canvas(vae, character, clip, asked, others)
         return io.NodeOutput(latent_output(canvas), sound)
 
 
@@ -183,5 +194,19 @@ def _optional_inputs() -> list[io.Input]:
         WORDS.widget(
             "For MiniMax H3, in place of the prompt: what is seen, with <Picture 1> for the "
             "character and <Video 1> for the clip. Needs text_encoder."
+        ),
+        io.MultiType.Input(
+            "background",
+            types=[io.Image, io.Video],
+            optional=True,
+            tooltip="For Wan 2.2 Animate, what the character is put into: the video that the poses "
+            "were drawn from, or any other of its length, or one picture. Without it the "
+            "character's own picture is animated.",
+        ),
+        io.Mask.Input(
+            "background_mask",
+            optional=True,
+            tooltip="White where the character is painted: somebody in the background who is "
+            "replaced, drawn wide. One for all frames, or one for each. The rest stays.",
         ),
     ]

@@ -8,7 +8,7 @@ import av
 import pytest
 import torch
 
-from longtake.models.errors import InputError
+from longtake.models.errors import InputError, LongtakeError
 from tests import host_models
 from tests.engine.clips import clip, level
 from tests.nodes.conftest import Graph
@@ -26,9 +26,10 @@ def driven(tiny):
     """A function: a clip and how it is asked for -> the canvas, and the sound."""
     module = importlib.import_module("longtake.host.video.driving")
 
-    def made(clip, face=None, **asked):
+    def made(clip, face=None, background=None, background_mask=None, **asked):
         asked = module.Asked(**{"width": 48, "height": 32, "fit": "stretch", **asked})
-        return module.driven_canvas(tiny.vae, WHO, clip, asked, module.Others(face))
+        more = {"background": background, "background_mask": background_mask}
+        return module.driven_canvas(tiny.vae, WHO, clip, asked, module.Others(face, **more))
 
     return made
 
@@ -124,6 +125,67 @@ def test_another_clip_has_another_stamp_and_the_same_has_the_same(driven, film):
     assert stamp(film(), fit="crop") != first
 
 
+def test_images_beside_a_video_go_with_it_frame_by_frame(driven, film):
+    faces = torch.linspace(0, 1, 60)[:, None, None, None].expand(-1, 4, 4, 3)
+    driving = driven(film(), faces, fps=15.0)[0].guidance.driving
+    assert driving.face.frames == driving.clip.frames == 30
+    seen = driving.at(range(29), driving.face)[:, 0, 0, 0] * 59
+    assert torch.allclose(seen, torch.arange(0.0, 58, 2), atol=0.01)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_masks_lie_where_what_they_mark_lies(driven, film, fit):
+    here = torch.zeros(60, 16, 64)
+    for number in range(60):
+        here[number, 4:, 8 + number // 2 : 32] = 1
+    behind = here[..., None].expand(-1, -1, -1, 3)
+    more = {"fit": fit, "background": behind, "background_mask": here}
+    driving, frames = driven(film(), **more)[0].guidance.driving, range(7, 20)
+    masks = driving.at(frames, driving.background_mask)
+    seen = driving.at(frames, driving.background)[..., 0]
+    assert masks.shape == (13, 32, 48)
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    assert ((seen > 0.5) == (masks > 0.5)).float().mean() > 0.95
+
+
+def test_a_picture_and_one_mask_are_for_all_frames(driven, film):
+    picture, mask = torch.rand(1, 16, 64, 3), torch.ones(1, 16, 64)
+    driving = driven(film(), background=picture, background_mask=mask)[0].guidance.driving
+    for of in (driving.background, driving.background_mask):
+        first, *rest = driving.at(range(5), of)
+        assert all(torch.equal(one, first) for one in rest)
+    stamps = [driving.background.stamp, driving.background_mask.stamp]
+    assert list(driving.deciding(range(5))[-2:]) == stamps
+
+
+def put_into(**more):
+    clip = torch.rand(9, 8, 8, 3, generator=torch.Generator().manual_seed(4))
+    return {"background": clip, "background_mask": torch.ones(9, 8, 8), **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (put_into(background_mask=None), "background and background_mask belong together"),
+        (put_into(background=None), "background and background_mask belong together"),
+        (put_into(background=torch.rand(4, 8, 8, 3)), "background lasts 0.25 s and the clip 0.56"),
+        (
+            put_into(background_mask=torch.ones(5, 8, 8)),
+            "5 masks and there are 9 frames: connect 1",
+        ),
+        (
+            put_into(background_mask=torch.ones(9, 8, 12)),
+            "a mask of 12×8 does not fit a picture of 8×8",
+        ),
+        (put_into(background_mask=torch.zeros(1, 8, 8)), "background_mask is empty, so nobody"),
+        (put_into(background_mask=torch.full((1, 8, 8), torch.nan)), "holds NaN or infinite"),
+    ],
+)
+def test_a_background_that_does_not_fit_is_refused_in_a_line(driven, more, told):
+    with pytest.raises(LongtakeError, match=told):
+        driven(torch.rand(9, 8, 8, 3, generator=torch.Generator().manual_seed(4)), **more)
+
+
 @pytest.mark.parametrize(
     ("images", "more", "told"),
     [
@@ -181,7 +243,13 @@ def test_in_a_graph_it_becomes_a_take_with_the_clip_s_sound(host):
     host_models.register_tiny_models()
     file = folder_paths.get_input_directory() + "/longtake_drive_test.mp4"
     clip(file, range(60), Fraction(30), sound=True)
-    run = host.run(graph_of("wan_animate", "longtake_drive_test.mp4"), want=["take"])
+    graph = graph_of(
+        "wan_animate",
+        "longtake_drive_test.mp4",
+        background=["film", 0],
+        background_mask=["where", 0],
+    ).add(where=("SolidMask", {"value": 1.0, "width": 38, "height": 22}))
+    run = host.run(graph, want=["take"])
     assert run.success, run.error
     with av.open(run.values["take"][0].get_stream_source()) as made:
         assert len(list(made.decode(made.streams.video[0]))) == 33

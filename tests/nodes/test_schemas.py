@@ -63,7 +63,7 @@ INPUTS = {
     "LongtakeDrive": [
         "vae", "character", "clip", "seconds", "fps", "width", "height", "character_is", "fit",
         "strength", "clip_fps", "face", "masks", "character_mask", "replace", "clip_vision_output",
-        "text_encoder", "words",
+        "text_encoder", "words", "background", "background_mask",
     ],
     "LongtakeVariations": ["seed", "count", "workers"],
     "LongtakeSample": [

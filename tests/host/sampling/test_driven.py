@@ -3,12 +3,14 @@
 import importlib
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from longtake.engine.canvas.driving import Driving, FollowedClip, seen_frames
 from longtake.engine.canvas.guidance import Guidance
+from longtake.engine.canvas.known import Pins
 from longtake.engine.canvas.masked import MaskedLatents
 from longtake.engine.canvas.noise import WindowNoise
 from longtake.engine.sampling.schedule import sigmas
@@ -33,6 +35,7 @@ def pictures(seed: int, frames: int = 1, height: int = HEIGHT, width: int = WIDT
 
 POSES, FACES, WHO = pictures(1, FRAMES), pictures(2, FRAMES, 512, 512), pictures(3)
 MASKS = pictures(4, FRAMES).round()  # in the colours of identities
+BEHIND, WHERE = pictures(6, FRAMES), pictures(7, FRAMES)[..., 0].round()
 NAMES = ("concat_latent_image", "concat_mask", "pose_video_latent")
 OF_SCAIL = ("pose_video_latent", "driving_mask_28ch", "ref_mask_28ch")
 
@@ -111,6 +114,75 @@ def test_the_frames_it_goes_on_from_are_shown_as_core_s_node_shows_them():
     }
     ours = shown(tiny, canvas, range(LATENT))
     same(ours, core_node("WanAnimateToVideo", tiny, **own), NAMES)
+
+
+def put_into(tiny, masks=WHERE):
+    return canvas_of(tiny, background=clip_of(BEHIND), background_mask=clip_of(masks))
+
+
+def rows(mask):
+    """(4 t, h, w): a concat_mask without the character's latent frame in front, row by row."""
+    return mask[:, :, 1:].transpose(1, 2).flatten(0, 2)
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["begins", "goes on"])
+@pytest.mark.parametrize("window", [range(LATENT), range(3, 8)], ids=str)
+def test_a_character_is_put_into_a_video_as_core_s_node_puts_it(window, goes_on):
+    tiny, seen, before = wan_animate(), seen_frames(window, road_grid()), pictures(5, 5)
+    own = {
+        "length": len(seen),
+        "continue_motion_max_frames": 5,
+        "video_frame_offset": seen.start,
+        "reference_image": WHO,
+        "pose_video": POSES,
+        "background_video": BEHIND * (1 - WHERE[..., None]),
+        "character_mask": WHERE,
+    }
+    canvas = put_into(tiny)
+    if goes_on:  # from 5 frames, which core counts from the end of the window before
+        pixels = dict(enumerate(before, seen.start))
+        canvas = replace(canvas, pins=Pins(canvas.codec, pixels))
+        own |= {"continue_motion": before, "video_frame_offset": seen.start + 5}
+    ours, cores = shown(tiny, canvas, window), core_node("WanAnimateToVideo", tiny, **own)
+    same(ours, cores, ("concat_latent_image", "pose_video_latent"))
+    known = 5 if goes_on else 0
+    for one, other in zip(ours, cores, strict=True):
+        ours_of, cores_of = rows(one["concat_mask"]), rows(other["concat_mask"])
+        assert torch.equal(ours_of[3 + known :], cores_of[known : len(seen)])  # core's: too early
+        assert not ours_of[: 3 * goes_on + known].any()
+
+
+@pytest.mark.parametrize("window", [range(LATENT), range(3, 8)], ids=str)
+def test_a_background_s_masks_are_those_of_diffusers(window):
+    pipeline = pytest.importorskip("diffusers").WanAnimatePipeline
+    tiny, seen = wan_animate(), seen_frames(window, road_grid())
+    cells = WHERE[:, ::8, ::8]
+    masks = cells.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    size = len(window), HEIGHT // 8, WIDTH // 8
+    theirs = pipeline.get_i2v_mask(
+        SimpleNamespace(vae_scale_factor_temporal=4), 1, *size, 0,
+        1 - cells[None, None, seen.start : seen.stop], torch.float32, "cpu",
+    )  # fmt: skip
+    ours = shown(tiny, put_into(tiny, masks), window)[0]["concat_mask"][:, :, 1:]
+    assert torch.equal(1 - ours, theirs)
+
+
+def test_what_a_window_hands_on_is_known_whole_before_a_background():
+    tiny, handed = wan_animate(), torch.randn(1, 16, 1, HEIGHT // 8, WIDTH // 8)
+    part = MaskedLatents(torch.zeros(1, 16, 4, HEIGHT // 8, WIDTH // 8)).with_known({0: handed})
+    prompts = module("comfyui.conditioning").Prompts(tiny.positive, tiny.negative)
+    road = road_of(tiny, put_into(tiny))
+    made = road.beside(range(4, 8), prompts, part).positive[0][1]
+    assert torch.equal(made["concat_latent_image"][:, :, 1], handed[:, :, 0])
+    mask = made["concat_mask"][0, :, 1:]
+    assert not mask[:, 0].any()
+    cells = torch.nn.functional.interpolate(
+        WHERE[None], (HEIGHT // 8, WIDTH // 8), mode="nearest-exact"
+    )
+    seen = seen_frames(range(4, 8), road_grid())
+    assert torch.equal(
+        mask[:, 1:].transpose(0, 1).flatten(0, 1), cells[0, seen.start + 1 : seen.stop]
+    )
 
 
 @pytest.mark.parametrize("window", [range(LATENT), range(3, 8)], ids=str)
@@ -241,6 +313,11 @@ def test_what_a_window_hands_on_is_shown_as_it_is_and_as_known():
         (wan21, {}, "this model is Wan T2V 1.3B, which follows none: load Wan-Animate 2"),
         (wan_animate, {"strength": 0.5}, "Drive holds a strength, which Wan 2.2 Animate 14B does"),
         (wan_animate_2, {"face": clip_of(FACES)}, "holds a face, which Wan-Animate 2 14B does not"),
+        (
+            wan_animate_2,
+            {"background": clip_of(BEHIND), "background_mask": clip_of(WHERE)},
+            "holds a background, which Wan-Animate 2 14B does not read",
+        ),
         (wan_animate_2, {"replaces": True}, "holds masks, which Wan-Animate 2 14B does not"),
     ],
 )
