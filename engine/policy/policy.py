@@ -35,6 +35,19 @@ class FramesPolicy:
 
 
 @dataclass(frozen=True)
+class JudgePolicy:
+    """A language model that is asked about what no list objects to.
+
+    Attributes:
+        text_encoder: a file in models/text_encoders, of a model that writes.
+        type: as in ComfyUI's Load CLIP.
+    """
+
+    text_encoder: str = ""
+    type: str = "stable_diffusion"
+
+
+@dataclass(frozen=True)
 class Policy:
     """What is allowed.
 
@@ -47,6 +60,7 @@ class Policy:
         patterns: regular expressions by the name of the owner's own rule.
         allow: phrases that are no matter.
         frames: how frames are looked at; None: not at all.
+        judge: a second judge of texts; None: there is none.
     """
 
     mode: str = REFUSE
@@ -58,6 +72,7 @@ class Policy:
     patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     frames: FramesPolicy | None = None
+    judge: JudgePolicy | None = None
 
 
 def read_policy(choice: str | Path) -> Policy:
@@ -87,6 +102,8 @@ def parsed(given: Any) -> Policy:
         taken["patterns"] = _patterns(taken["patterns"])
     if "frames" in taken:
         taken["frames"] = _frames(taken["frames"])
+    if "judge" in taken:
+        taken["judge"] = _judge(taken["judge"])
     return Policy(**taken)
 
 
@@ -131,3 +148,14 @@ def _frames(given: Any) -> FramesPolicy | None:
     if not number or not 0 < frames.threshold <= 1:
         raise ConfigError("threshold of the policy's frames must be a number from 0 to 1.")
     return frames
+
+
+def _judge(given: Any) -> JudgePolicy | None:
+    if given is None:
+        return None
+    judge = JudgePolicy(**_fields_of(JudgePolicy, given, "judge of the policy"))
+    if not isinstance(judge.text_encoder, str) or not judge.text_encoder:
+        raise ConfigError("text_encoder of the policy's judge must be a file's name.")
+    if not isinstance(judge.type, str):
+        raise ConfigError("type of the policy's judge must be a text, as in Load CLIP.")
+    return judge

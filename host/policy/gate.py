@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...engine.policy import audit
+from ...engine.policy.judge import Judge
 from ...engine.policy.policy import LOG, OFF, WITHHOLD, Policy, read_policy
 from ...engine.policy.rules import Rules, Verdict
 from ...models.errors import ConfigError, InputError
@@ -22,13 +23,14 @@ class Gate:
     Args:
         policy: what is allowed.
         problem: why it is not known what is allowed; everything is refused then.
+        judge: a second one, of texts that pass the rules.
 
     Attributes:
         file: of the audit log.
     """
 
-    def __init__(self, policy: Policy, problem: str = ""):
-        self.policy, self.problem = policy, problem
+    def __init__(self, policy: Policy, problem: str = "", judge: Judge | None = None):
+        self.policy, self.problem, self.judge = policy, problem, judge
         self.file = owners_folder() / "policy_log.jsonl"
         self._rules = None if problem else Rules(policy)
 
@@ -36,7 +38,8 @@ class Gate:
     def from_choice(cls, choice: str | Path) -> "Gate | None":
         """The gate that the owner asks for; None for one that is off. It says so in the log."""
         try:
-            gate = cls(read_policy(choice))
+            policy = read_policy(choice)
+            gate = cls(policy, judge=judge_of(policy))
         except Exception as error:  # noqa: BLE001 - whatever it is, the gate must not stay open for it
             problem = str(error) if isinstance(error, ConfigError) else repr(error)
             log.error("Longtake: the policy is broken, so every prompt is refused: %s", problem)
@@ -59,6 +62,8 @@ class Gate:
             return f"this server refuses every prompt until its owner mends its policy: {BROKEN}."
         texts, unwanted = list(texts), list(unwanted)
         verdict = self._rules.broken_by(texts, unwanted)
+        if verdict is None and self.judge is not None:
+            verdict = self.judge.broken_by(texts)
         if verdict is None:
             return None
         texts += unwanted
@@ -91,6 +96,15 @@ class Gate:
     @property
     def keeps_withheld(self) -> bool:
         return self.policy.mode == WITHHOLD
+
+
+def judge_of(policy: Policy) -> Judge | None:
+    """The second judge that a policy asks for, loaded."""
+    if policy.judge is None or policy.mode == OFF:
+        return None
+    from .judge import language_model
+
+    return Judge(language_model(policy.judge), policy.rules)
 
 
 def words_of(rule: str) -> str:

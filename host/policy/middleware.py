@@ -3,6 +3,7 @@
 ComfyUI's own on_prompt handlers cannot refuse, since it goes on when one fails.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ def middleware_of(gate: Gate) -> Callable[[Any, Handler], Awaitable[Any]]:
         if request.method != "POST" or getattr(route, "canonical", None) not in PROMPT_PATHS:
             return await handler(request)
         try:
-            refused = answer(gate, await request.json())
+            refused = await _answered(gate, await request.json())
         except Exception:  # noqa: BLE001 - a prompt that cannot be looked at is no reason to let it pass
             refused = _body(f"this prompt cannot be read by the server's policy: {BROKEN}.", None)
         if refused is None:
@@ -44,6 +45,13 @@ def middleware_of(gate: Gate) -> Callable[[Any, Handler], Awaitable[Any]]:
 
     guard.__middleware_version__ = 1  # what aiohttp's decorator does
     return guard
+
+
+async def _answered(gate: Gate, posted: Any) -> dict[str, Any] | None:
+    """What `answer` says; a language model takes its time, and the server goes on meanwhile."""
+    if gate.judge is None:
+        return answer(gate, posted)
+    return await asyncio.to_thread(answer, gate, posted)
 
 
 def answer(gate: Gate, posted: Any) -> dict[str, Any] | None:

@@ -25,18 +25,21 @@ def writer_for(clip: comfy.sd.CLIP, seed: int, temperature: float) -> Writer:
         InputError: for a CLIP that cannot write, before it is loaded onto a device.
     """
     check_writes(clip)
-    generate, decode = getattr(clip, "generate"), getattr(clip, "decode")  # noqa: B009 newer hosts
 
     def write(instruction: str, prompt: str, most: int) -> str:
-        asked = f"{instruction}\n\nThe idea: {prompt}"
-        tokens = clip.tokenize(asked, skip_template=False, min_length=1, thinking=False)
-        options = {"do_sample": temperature > 0, "temperature": temperature or 1.0}
         check_cancelled()
         with cancel_within_networks():
-            made = generate(tokens, max_length=most, seed=seed, **options, **SAMPLING)
-        return decode(made)
+            return written(clip, f"{instruction}\n\nThe idea: {prompt}", most, seed, temperature)
 
     return write
+
+
+def written(clip: Any, asked: str, most: int, seed: int = 0, temperature: float = 0.0) -> str:
+    """What a CLIP that writes answers, in `most` tokens at most."""
+    generate, decode = getattr(clip, "generate"), getattr(clip, "decode")  # noqa: B009 newer hosts
+    tokens = clip.tokenize(asked, skip_template=False, min_length=1, thinking=False)
+    options = {"do_sample": temperature > 0, "temperature": temperature or 1.0}
+    return decode(generate(tokens, max_length=most, seed=seed, **options, **SAMPLING))
 
 
 def check_writes(clip: Any) -> None:
