@@ -47,7 +47,7 @@ ROOMS = {
     "host/sampling": {"host/comfyui", "host/networks"},
     "host/take": {"host/comfyui", "host/networks", "host/sampling", "host/video"},
     "host/provenance": {"host/comfyui", "host/networks", "host/video"},
-    "host/policy": {"host/comfyui"},
+    "host/policy": {"host/comfyui", "host/words"},
     "host/cluster": {"host/comfyui", "host/provenance", "host/take"},
     "nodes": {
         f"nodes/{room}"
