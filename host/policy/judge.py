@@ -14,7 +14,7 @@ from ...engine.policy.judge import Ask
 from ...engine.policy.policy import JudgePolicy
 from ...models.errors import ConfigError, InputError
 from ..comfyui.offers import offered
-from ..words.writer import check_writes, written
+from ..words.writer import check_writes, drafted
 
 MOST = 8  # tokens of an answer; a rule's name has one to three
 
@@ -54,6 +54,6 @@ def answers_of(clip: comfy.sd.CLIP, name: str) -> Ask:
 
     def ask(instruction: str, texts: str) -> str:
         with one_at_a_time, torch.inference_mode():
-            return written(clip, f"{instruction}\n\n{texts}", MOST)
+            return drafted(clip, f"{instruction}\n\n{texts}", MOST)
 
     return ask

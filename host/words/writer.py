@@ -29,12 +29,12 @@ def writer_for(clip: comfy.sd.CLIP, seed: int, temperature: float) -> Writer:
     def write(instruction: str, prompt: str, most: int) -> str:
         check_cancelled()
         with cancel_within_networks():
-            return written(clip, f"{instruction}\n\nThe idea: {prompt}", most, seed, temperature)
+            return drafted(clip, f"{instruction}\n\nThe idea: {prompt}", most, seed, temperature)
 
     return write
 
 
-def written(clip: Any, asked: str, most: int, seed: int = 0, temperature: float = 0.0) -> str:
+def drafted(clip: Any, asked: str, most: int, seed: int = 0, temperature: float = 0.0) -> str:
     """What a CLIP that writes answers, in `most` tokens at most."""
     generate, decode = getattr(clip, "generate"), getattr(clip, "decode")  # noqa: B009 newer hosts
     tokens = clip.tokenize(asked, skip_template=False, min_length=1, thinking=False)
