@@ -9,10 +9,7 @@ from comfy_api.latest import io
 
 from ...engine.canvas.aspect import ASPECTS, FREE
 from ...engine.canvas.canvas import Canvas
-from ...engine.canvas.picture import FITS
-from ...engine.canvas.timeline import LONGEST
 from ...engine.cluster.address import HERE
-from ...engine.rates import MAX_RATE
 from ...host.comfyui.latent import to_latent
 from ...host.comfyui.media_folders import find_media, media_menu
 from ...host.comfyui.node_text import show_text
@@ -22,17 +19,13 @@ from ...host.sampling.sample import SAMPLERS, Sampling
 from ...models.errors import InputError
 from .kinds import Choice, File, Line, Number, Whole
 
-TIMELINE = "Longtake/Timeline"  # a category
 BASICS, VIDEO_TOOLS = "Basics", "Video Tools"  # headings of newer hosts' essential nodes
 
 WORKERS = Line("workers", default=HERE, optional=True, advanced=True)
 SEED = Whole("seed", 0, 2**64 - 1, default=0, control_after_generate=True)
 CFG = Number("cfg", 0.0, 100.0, default=4.0, step=0.05)
 SAMPLER = Choice("sampler", SAMPLERS, default="euler")
-ADDED = Number("seconds", 0.01, LONGEST, default=1.0)
 ASPECT = Choice("aspect", (FREE, *ASPECTS), default=FREE, optional=True)
-CLIP_FPS = Number("fps", 0.0, MAX_RATE, default=0.0, optional=True)
-FIT = Choice("fit", FITS, default="crop")
 NO_FILE = ""  # not a word: the browser would try to preview a file of that name
 
 
@@ -101,70 +94,10 @@ def audio_vae_input(optional: bool = False) -> io.Vae.Input:
     )
 
 
-def canvas_input(more: str) -> io.Latent.Input:
-    return io.Latent.Input(
-        "latent", tooltip=f"The canvas, from Canvas or another Timeline node. {more}"
-    )
-
-
-def fit_input() -> io.Combo.Input:
-    return FIT.widget(
-        "If the aspect ratio differs from the canvas's: crop fills the canvas and cuts off the "
-        "rest, pad shows everything between black bars, stretch distorts it."
-    )
-
-
-def frames_input(tooltip: str) -> io.MultiType.Input:
-    return io.MultiType.Input("clip", types=[io.Image, io.Video], tooltip=tooltip)
-
-
-def frames_fps_input() -> io.Float.Input:
-    return CLIP_FPS.widget(
-        "Frames per second of an IMAGE batch; 0: the canvas's. A VIDEO knows its own."
-    )
-
-
-def canvas_output() -> io.Latent.Output:
-    return io.Latent.Output(
-        display_name="latent",
-        tooltip="For Sample, core's samplers or another Timeline node. Its mask marks the known "
-        "frames.",
-    )
-
-
 def latent_output(canvas: Canvas, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A canvas as LATENT; the node shows the canvas's notes. `like`: see `to_latent`."""
     show_text("\n".join(canvas.notes))
     return to_latent(canvas, like)
-
-
-def clip_input(name: str = "clip", more: str = "", optional: bool = False) -> io.MultiType.Input:
-    return io.MultiType.Input(
-        name,
-        types=[io.Latent, io.Image, io.Video],
-        optional=optional,
-        tooltip=f"A LATENT such as Sample's, used bit for bit; an IMAGE batch; or a VIDEO.{more}",
-    )
-
-
-def clip_fps_input() -> io.Float.Input:
-    return CLIP_FPS.widget(
-        "Frames per second of an IMAGE batch; 0: what the VAE's model was trained at. A LATENT "
-        "or a VIDEO knows its own."
-    )
-
-
-def clip_sound_input() -> io.Vae.Input:
-    return io.Vae.Input(
-        "audio_vae",
-        optional=True,
-        tooltip="The audio VAE of a model that makes sound (LTX-2, MiniMax H3): a VIDEO's own "
-        "sound then stays with its frames, as a LATENT's does. Without it, the sound is generated.",
-    )
-
-
-def added_input(what: str) -> io.Float.Input:
-    return ADDED.widget(f"{what} Rounded to a number of frames that fits the VAE.")
 
 
 def custom_sampler_input() -> io.Sampler.Input:

@@ -2,19 +2,18 @@
 
 from comfy_api.latest import io
 
-from ...engine.canvas.picture import FITS
 from ...engine.canvas.timeline import LONGEST
 from ...engine.rates import MAX_RATE
 from ...host.video.driving import CHARACTER_IS, Asked, Others, driven_canvas
 from ..inputs.kinds import Choice, Flag, Number, TextBox, Whole, verdict
 from ..inputs.shared import found_by, latent_output, vae_input
+from ..inputs.timeline import FIT
 
 SECONDS = Number("seconds", 0.0, LONGEST, default=0.0)
 FPS = Number("fps", 0.0, MAX_RATE, default=0.0)
 WIDTH = Whole("width", 0, 8192, default=0, step=16)
 HEIGHT = Whole("height", 0, 8192, default=0, step=16)
 CHARACTER = Choice("character_is", CHARACTER_IS, default=CHARACTER_IS[0])
-FIT = Choice("fit", FITS, default="crop")
 STRENGTH = Number("strength", 0.0, 2.0, default=1.0, step=0.05, advanced=True)
 CLIP_FPS = Number("clip_fps", 0.0, MAX_RATE, default=0.0, optional=True)
 REPLACE = Flag("replace", optional=True, advanced=True)

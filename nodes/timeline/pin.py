@@ -4,23 +4,10 @@ from comfy_api.latest import io
 
 from ...engine.canvas.canvas import EDGES
 from ...engine.canvas.timeline import LONGEST
-from ...host.comfyui.latent import to_canvas
-from ...host.networks.codec import codec_for
 from ...host.video.onto_canvas import pin_clip
+from ..inputs import timeline
 from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import (
-    CLIP_FPS,
-    FIT,
-    TIMELINE,
-    canvas_input,
-    canvas_output,
-    fit_input,
-    found_by,
-    frames_fps_input,
-    frames_input,
-    latent_output,
-    vae_input,
-)
+from ..inputs.shared import found_by, latent_output, vae_input
 
 KNOWN = "Frames that it already knows stay."
 AT = Number("at", 0.0, LONGEST, default=0.0)
@@ -39,18 +26,18 @@ class PinImage(io.ComfyNode):
         return io.Schema(
             node_id="LongtakePinImage",
             display_name="Pin Image (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by(
                 "i2v, image to video, first frame, last frame, start image, keyframe, flf2v"
             ),
             description="Puts an image on the canvas at a given time; Sample generates the rest "
             "to fit. Chain several for keyframes.",
             inputs=[
-                canvas_input(KNOWN),
+                timeline.canvas_input(KNOWN),
                 io.Image.Input("image", tooltip="One image of any size."),
                 vae_input(),
                 _at_input("the image is shown"),
-                fit_input(),
+                timeline.fit_input(),
                 io.ClipVisionOutput.Input(
                     "clip_vision_output",
                     optional=True,
@@ -58,19 +45,19 @@ class PinImage(io.ComfyNode):
                     "FLF2V and HunyuanVideo 1.5. Other models do not read it.",
                 ),
             ],
-            outputs=[canvas_output()],
+            outputs=[timeline.canvas_output()],
         )
 
     @classmethod
     def validate_inputs(cls, fit=None) -> bool | str:
-        return verdict((FIT.read, fit))
+        return verdict((timeline.FIT.read, fit))
 
     @classmethod
     def execute(
         cls, latent, image, vae, at: float, fit: str, clip_vision_output=None
     ) -> io.NodeOutput:
-        canvas = to_canvas(latent, codec_for(vae))
-        canvas = canvas.pin_image(image, AT.read(at), FIT.read(fit), clip_vision_output)
+        canvas = timeline.canvas_of(latent, vae)
+        canvas = canvas.pin_image(image, AT.read(at), timeline.FIT.read(fit), clip_vision_output)
         return io.NodeOutput(latent_output(canvas, latent))
 
 
@@ -80,35 +67,37 @@ class PinVideo(io.ComfyNode):
         return io.Schema(
             node_id="LongtakePinVideo",
             display_name="Pin Video (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by("v2v, video to video, insert clip, keyframe"),
             description="Puts the frames of a clip on the canvas, starting at a given time; Sample "
             "generates the rest to fit.",
             inputs=[
-                canvas_input(KNOWN),
-                frames_input("Frames as one IMAGE batch, or a VIDEO, of any size and frame rate."),
+                timeline.canvas_input(KNOWN),
+                timeline.frames_input(
+                    "Frames as one IMAGE batch, or a VIDEO, of any size and frame rate."
+                ),
                 vae_input(),
                 _at_input("the clip begins"),
-                fit_input(),
+                timeline.fit_input(),
                 EDGE.widget(
                     "A latent frame holds four frames. If the clip begins or ends inside one: "
                     "paint generates all four anew, hold repeats the clip's nearest frame to fill "
                     "them. The node says which frames those are."
                 ),
-                frames_fps_input(),
+                timeline.frames_fps_input(),
             ],
-            outputs=[canvas_output()],
+            outputs=[timeline.canvas_output()],
         )
 
     @classmethod
     def validate_inputs(cls, fit=None, edges=None) -> bool | str:
-        return verdict((FIT.read, fit), (EDGE.read, edges))
+        return verdict((timeline.FIT.read, fit), (EDGE.read, edges))
 
     @classmethod
     def execute(
-        cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = CLIP_FPS.default
+        cls, latent, clip, vae, at: float, fit: str, edges: str, fps: float = timeline.FPS.default
     ) -> io.NodeOutput:
-        fit, edges, fps = FIT.read(fit), EDGE.read(edges), CLIP_FPS.read(fps)
-        canvas = to_canvas(latent, codec_for(vae))
+        fit, edges, fps = timeline.FIT.read(fit), EDGE.read(edges), timeline.FPS.read(fps)
+        canvas = timeline.canvas_of(latent, vae)
         canvas = pin_clip(canvas, clip, AT.read(at), fit, edges, fps)
         return io.NodeOutput(latent_output(canvas, latent))

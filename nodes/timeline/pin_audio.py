@@ -5,8 +5,9 @@ from comfy_api.latest import io
 from ...engine.canvas.timeline import LONGEST
 from ...host.comfyui.latent import to_canvas
 from ...host.video.onto_canvas import pin_audio
+from ..inputs import timeline
 from ..inputs.kinds import Number
-from ..inputs.shared import TIMELINE, audio_vae_input, canvas_output, found_by, latent_output
+from ..inputs.shared import audio_vae_input, found_by, latent_output
 
 AT = Number("at", 0.0, LONGEST, default=0.0)
 
@@ -17,7 +18,7 @@ class PinAudio(io.ComfyNode):
         return io.Schema(
             node_id="LongtakePinAudio",
             display_name="Pin Audio (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by("audio to video, a2v, ia2v, lip sync, song, voice, music video"),
             description="Puts a song, a voice or a noise on the canvas of a model that makes sound "
             "(LTX-2, MiniMax H3); Sample generates the pictures, and the rest of the sound, to "
@@ -34,7 +35,7 @@ class PinAudio(io.ComfyNode):
                 audio_vae_input(),
                 AT.widget("Seconds from the start of the canvas at which the sound begins."),
             ],
-            outputs=[canvas_output()],
+            outputs=[timeline.canvas_output()],
         )
 
     @classmethod

@@ -6,19 +6,9 @@ from comfy_api.latest import io
 
 from ...engine.canvas.timeline import LONGEST
 from ...host.video.regions import clip_of, widened, with_region
+from ..inputs import timeline
 from ..inputs.kinds import Flag, Number, Whole, verdict
-from ..inputs.shared import (
-    ASPECT,
-    CLIP_FPS,
-    TIMELINE,
-    VIDEO_TOOLS,
-    canvas_output,
-    clip_fps_input,
-    clip_input,
-    found_by,
-    latent_output,
-    vae_input,
-)
+from ..inputs.shared import ASPECT, VIDEO_TOOLS, found_by, latent_output, vae_input
 
 START = Number("start", 0.0, LONGEST, default=0.0)
 END = Number("end", 0.0, LONGEST, default=0.0)
@@ -37,7 +27,7 @@ class Region(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeRegion",
             display_name="Region (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by(
                 "inpaint, mask, replace object, remove object, cinemagraph, motion brush",
                 VIDEO_TOOLS,
@@ -46,7 +36,7 @@ class Region(io.ComfyNode):
             "replace a thing, to remove it, or to set a part of a still in motion. Everything else "
             "comes back pixel for pixel. Several in a row add up.",
             inputs=[
-                clip_input(
+                timeline.clip_input(
                     more=" A canvas on which something is pinned, or that has regions already, is "
                     "a LATENT, too."
                 ),
@@ -65,9 +55,9 @@ class Region(io.ComfyNode):
                 GROW.widget("Pixels that the mask grows by on all sides; below 0 it shrinks."),
                 FEATHER.widget("Pixels around the mask over which new and old are mixed."),
                 INVERT.widget("Change all but the mask."),
-                clip_fps_input(),
+                timeline.clip_fps_input(),
             ],
-            outputs=[canvas_output()],
+            outputs=[timeline.canvas_output()],
         )
 
     @classmethod
@@ -86,12 +76,12 @@ class Region(io.ComfyNode):
         grow: int,
         feather: int,
         invert: bool,
-        fps: float = CLIP_FPS.default,
+        fps: float = timeline.FPS.default,
     ) -> io.NodeOutput:
         seconds, strength = (START.read(start), END.read(end)), STRENGTH.read(strength)
         drawn = {"grow": GROW.read(grow), "feather": FEATHER.read(feather)}
         drawn["invert"] = INVERT.read(invert)
-        on = clip_of(clip, vae, CLIP_FPS.read(fps))
+        on = clip_of(clip, vae, timeline.FPS.read(fps))
         return io.NodeOutput(latent_output(with_region(on, vae, mask, seconds, strength, **drawn)))
 
 
@@ -102,12 +92,12 @@ class ExpandCanvas(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeExpandCanvas",
             display_name="Expand Canvas (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by("outpaint, uncrop, widen, reframe, aspect ratio", VIDEO_TOOLS),
             description="A canvas of a clip with more picture around it for Sample to generate; "
             "the clip itself comes back pixel for pixel.",
             inputs=[
-                clip_input(),
+                timeline.clip_input(),
                 vae_input(),
                 left.widget("Pixels to add at the left. The whole is rounded up to the grid."),
                 top.widget("Pixels to add at the top."),
@@ -118,9 +108,9 @@ class ExpandCanvas(io.ComfyNode):
                     "free: only what is set above."
                 ),
                 SEAM.widget("Pixels of the clip, along the seam, that are mixed with the new."),
-                clip_fps_input(),
+                timeline.clip_fps_input(),
             ],
-            outputs=[canvas_output()],
+            outputs=[timeline.canvas_output()],
         )
 
     @classmethod
@@ -138,10 +128,10 @@ class ExpandCanvas(io.ComfyNode):
         bottom: int,
         aspect: str,
         feather: int,
-        fps: float = CLIP_FPS.default,
+        fps: float = timeline.FPS.default,
     ) -> io.NodeOutput:
         asked = zip(SIDES, (left, top, right, bottom), strict=True)
         margins = tuple(side.read(pixels) for side, pixels in asked)
         aspect, feather = WHOLE_ASPECT.read(aspect), SEAM.read(feather)
-        on = clip_of(clip, vae, CLIP_FPS.read(fps), snapped=False)
+        on = clip_of(clip, vae, timeline.FPS.read(fps), snapped=False)
         return io.NodeOutput(latent_output(widened(on, vae, margins, aspect, feather)))

@@ -6,19 +6,9 @@ from types import MappingProxyType
 from comfy_api.latest import io
 
 from ...host.video.onto_canvas import clip_canvas
+from ..inputs import timeline
 from ..inputs.kinds import Choice, Number, verdict
-from ..inputs.shared import (
-    CLIP_FPS,
-    TIMELINE,
-    VIDEO_TOOLS,
-    canvas_output,
-    clip_fps_input,
-    clip_input,
-    clip_sound_input,
-    found_by,
-    latent_output,
-    vae_input,
-)
+from ..inputs.shared import VIDEO_TOOLS, found_by, latent_output, vae_input
 
 LEVELS: Mapping[str, float] = MappingProxyType({"subtle": 0.3, "mild": 0.5, "strong": 0.75})
 CUSTOM = "custom"
@@ -32,12 +22,12 @@ class Remix(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeRemix",
             display_name="Remix (Longtake)",
-            category=TIMELINE,
+            category=timeline.CATEGORY,
             **found_by("v2v, video to video, restyle, img2img", VIDEO_TOOLS),
             description="A canvas that starts from a clip instead of from noise: Sample changes it "
             "to fit the prompt, a little or a lot.",
             inputs=[
-                clip_input(),
+                timeline.clip_input(),
                 vae_input(),
                 LEVEL.widget(
                     "How much changes. subtle (0.3): textures and light. mild (0.5): colours and "
@@ -48,11 +38,11 @@ class Remix(io.ComfyNode):
                     "How far back towards noise the clip goes before it is sampled again, if level "
                     "is custom: near 0 nothing changes, at 1 nothing of the clip is left."
                 ),
-                clip_fps_input(),
-                clip_sound_input(),
+                timeline.clip_fps_input(),
+                timeline.clip_sound_input(),
             ],
             outputs=[
-                canvas_output(),
+                timeline.canvas_output(),
                 io.Float.Output(
                     display_name="denoise",
                     tooltip="The strength, for the denoise of core's KSampler or BasicScheduler. "
@@ -67,8 +57,14 @@ class Remix(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, clip, vae, level: str, strength: float, fps: float = CLIP_FPS.default, audio_vae=None
+        cls,
+        clip,
+        vae,
+        level: str,
+        strength: float,
+        fps: float = timeline.FPS.default,
+        audio_vae=None,
     ) -> io.NodeOutput:
         strength = LEVELS.get(LEVEL.read(level)) or STRENGTH.read(strength)
-        canvas = clip_canvas(clip, vae, CLIP_FPS.read(fps), audio_vae)
+        canvas = clip_canvas(clip, vae, timeline.FPS.read(fps), audio_vae)
         return io.NodeOutput(latent_output(canvas.remix(strength)), strength)
