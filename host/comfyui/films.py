@@ -1,10 +1,11 @@
-"""Files in ComfyUI's temp folder, which are there as long as somebody has them.
+"""VIDEOs that are files: which file, and which part of it; and those in ComfyUI's temp folder.
 
 ComfyUI empties the folder only when it starts, and keeps a VIDEO as long as its graph is queued
 unchanged. So a file goes with the last VIDEO of it, but for the newest few, which the browser may
 still show. Somebody else may empty the folder at any time: `films_lost` tells.
 """
 
+import io
 import secrets
 import weakref
 from collections import deque
@@ -18,6 +19,7 @@ from comfy_api.latest import Input, InputImpl
 from ...engine.files import discard
 
 SHOWN = 16  # of the newest files, which stay although nobody has them
+UNTRIMMED = (0.0, 0.0)  # the window of a file that is not trimmed
 
 
 class Film:
@@ -43,6 +45,27 @@ class FilmVideo(InputImpl.VideoFromFile):
         if part is not None:
             part.film = self.film
         return part
+
+
+def file_source(video: Input.Video) -> str | io.BytesIO | None:
+    """The path of a VIDEO's file, or what is in it; None for a VIDEO that is no file."""
+    return video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+
+
+def window_of(video: Input.Video) -> tuple[float, float] | None:
+    """Which part of its file a VIDEO is: from when on and how long, in seconds; 0 s is to the end.
+
+    None if it is no part of a file, or one that only ComfyUI can make: newer hosts may crop as well
+    as trim, and do not say how; older ones trim without saying when a negative start is.
+    """
+    if type(video) not in (InputImpl.VideoFromFile, FilmVideo):
+        return None
+    cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value}
+    cut -= {"file", "film"}
+    if not cut:
+        return UNTRIMMED
+    tell = getattr(video, "get_active_trim_window", None)
+    return tell() if tell and cut <= {"start_time", "duration"} else None
 
 
 _there: set[str] = set()  # paths of films that somebody has

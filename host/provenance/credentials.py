@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-from comfy_api.latest import InputImpl
 
 from ...engine.provenance import report, signing
 from ...engine.provenance.certificate import find_certificate, local_root, trust_anchors
 from ...engine.provenance.report import Report
 from ...models.errors import InputError, LongtakeError
+from ..comfyui.films import file_source
 from ..comfyui.media_folders import check_there, in_media_folders
 from .lineage import remember_saved, statement_of
 
@@ -119,7 +119,7 @@ def file_behind(video: Any) -> Path:
     Raises:
         InputError: if it has none, or one outside ComfyUI's folders.
     """
-    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+    source = file_source(video)
     if not isinstance(source, str):
         raise InputError(
             "this VIDEO is not a file but frames in memory, which carry no credentials: connect "

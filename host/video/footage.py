@@ -22,11 +22,9 @@ from ...engine.media.sound_part import SoundPart, in_memory, sound_part
 from ...engine.opaque import opaque
 from ...engine.rates import frame_rate
 from ...models.errors import InputError
-from ..comfyui.films import FilmVideo, temporary_file
+from ..comfyui.films import UNTRIMMED, file_source, temporary_file, window_of
 from ..comfyui.media_folders import check_there
 from ..comfyui.progress import check_cancelled
-
-WHOLE = (0.0, 0.0)  # the window of a file that is not trimmed
 
 
 @dataclass(frozen=True)
@@ -89,10 +87,10 @@ def open_video(video: Input.Video) -> Iterator[Footage]:
     if isinstance(video, InputImpl.VideoFromComponents):
         yield _in_memory(video.get_components())
         return
-    window = _window_of(video)
+    window = window_of(video)
     with _video_file(video, window) as path:
         whole = _whole_file(path)
-        yield whole if window in (None, WHOLE) else _part_of(whole, *window)
+        yield whole if window in (None, UNTRIMMED) else _part_of(whole, *window)
 
 
 def _whole_file(path: Path) -> Footage:
@@ -189,7 +187,7 @@ def footage_of(images: Tensor, fps: Fraction, sound: Sound | None = None) -> Foo
 @contextmanager
 def _video_file(video: Input.Video, window: tuple[float, float] | None) -> Iterator[Path]:
     """The file behind a VIDEO; a VIDEO without one is written to one for the time of the block."""
-    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+    source = file_source(video)
     if isinstance(source, str):
         check_there(Path(source))
         if window is not None:
@@ -216,23 +214,6 @@ def _save(video: Input.Video, path: Path) -> None:
             f"the VIDEO cannot be written to a file: {type(error).__name__}: {error}. Look at the "
             f"node that it comes from."
         ) from error
-
-
-def _window_of(video: Input.Video) -> tuple[float, float] | None:
-    """Which part of its file a VIDEO is: from when on and how long, in seconds; 0 s is to the end.
-
-    None if it is no part of a file, or one that only ComfyUI can make: newer hosts may crop as well
-    as trim, and do not say how; older ones trim without saying when a negative start is.
-    """
-    known = type(video) in (InputImpl.VideoFromFile, FilmVideo)
-    if not known or not hasattr(video, "get_stream_source"):
-        return None
-    cut = {name.rpartition("__")[2] for name, value in vars(video).items() if value}
-    cut -= {"file", "film"}
-    if not cut:
-        return WHOLE
-    tell = getattr(video, "get_active_trim_window", None)
-    return tell() if tell and cut <= {"start_time", "duration"} else None
 
 
 def heard(audio: Mapping[str, Any] | None) -> Sound | None:
