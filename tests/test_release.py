@@ -5,6 +5,7 @@ import importlib
 import re
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import tomllib
@@ -71,6 +72,23 @@ def test_who_is_sent_to_pip_is_told_for_which_python_and_which_versions():
         ):
             assert before in ("python -m ", r".\python_embeded\python.exe -m "), file
             assert packages in (extra, "av"), file
+
+
+PAGES = [
+    file
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/README.md")]
+    if not {part for part in file.relative_to(ROOT).parts if part.startswith(".")}
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_files_lead_somewhere(page):
+    """A blank in one is %20: pages that show Markdown end an address where a blank is."""
+    for address in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert " " not in address, address
+        path, _, _ = address.partition("#")
+        if path and not re.match(r"https?://", path):
+            assert (page.parent / unquote(path)).exists(), address
 
 
 def test_what_is_left_out_is_there():

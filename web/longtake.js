@@ -8,10 +8,12 @@ import { openMenu } from "./page/menu.js";
 import { widgetOf } from "./page/widget.js";
 import { speak } from "./page/words.js";
 import { addStrip } from "./storyboard/on_node.js";
+import { offerTemplates } from "./templates/offer.js";
 
 const GO_ON = "Longtake.GoOnFromVideo";
 const SECONDS = 0.1; // what an arrow beside a time adds, as against the digits that are kept
 const ARROWS = { fps: 1, image_fps: 1, tempo: 1, megapixels: 0.1 };
+offerTemplates(app.api); // before the page asks for them
 speak(() => app.ui.settings.getSettingValue("Comfy.Locale"));
 let pointer = [200, 200]; // where it was pressed last, for a menu that a button opens
 

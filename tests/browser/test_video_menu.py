@@ -7,7 +7,7 @@ import pytest
 from headless import failure, saved_files
 from tests.browser.conftest import Page
 from tests.engine.clips import clip
-from tests.workflows.conftest import load
+from tests.workflows.conftest import load_graph
 
 MADE = {  # by what the menu says: the node that takes the video
     "Extend": "LongtakeExtendVideo",
@@ -76,7 +76,7 @@ def test_nodes_for_a_loaded_video_are_wired_and_run(page, server, words):
 
 
 def test_a_saved_video_is_loaded_again_and_its_models_are_used(page):
-    page.open(load("text_to_video.json"), "video")
+    page.open(load_graph("text_to_video"), "video")
     before = prompt_of(page)
     page.ask("""() => {
         const node = app.graph.nodes.find((one) => one.type === 'LongtakeSaveVideo');

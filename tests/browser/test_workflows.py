@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.conftest import Page
 from tests.engine.clips import clip
-from tests.workflows.conftest import NAMES, OTHERS_MODELS, load
+from tests.workflows.conftest import NAMES, OTHERS_MODELS, load, load_graph
 from tests.workflows.test_blueprints import FOLDER
 from tests.workflows.test_blueprints import NAMES as BLUEPRINTS
 from tests.workflows.test_forms import NOTES
@@ -95,7 +95,7 @@ def size_of(api: dict) -> tuple[int, int]:
 def opened(request, page, seen, server) -> dict:
     name = request.param
     if name not in seen:
-        page.open(load(f"{name}.json"), name)
+        page.open(load_graph(name), name)
         first = {**page.ask(LOOK), "hidden": page.ask(HIDDEN)}
         size = size_of(load(f"api/{name}.json"))
         file = f"seen_{size[0]}_{size[1]}.mp4"
@@ -114,7 +114,7 @@ def test_it_opens_with_every_node_and_without_a_complaint(opened, server):
     assert not lacking or opened["name"] in OTHERS_MODELS
     assert not lacking & set(server.ask("/object_info"))
     assert not [kind for kind in lacking if kind.startswith("Longtake")]
-    assert len(opened["nodes"]) == len(load(f"{opened['name']}.json")["nodes"])
+    assert len(opened["nodes"]) == len(load_graph(opened["name"])["nodes"])
     assert not opened["alerts"]
     assert not opened["errors"]
 
@@ -123,7 +123,7 @@ def test_no_widget_shows_another_value_than_the_file(opened):
     """A newer node of ComfyUI's may have more of them, at the end."""
     saved = {
         str(node["id"]): node.get("widgets_values") or []
-        for node in load(f"{opened['name']}.json")["nodes"]
+        for node in load_graph(opened["name"])["nodes"]
     }
     for node in opened["nodes"]:
         values = saved[node["id"]] if node["known"] else []

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from environment import ROOT, comfyui_folder
+from environment import comfyui_folder
 from pack import register
+from tests.workflows.templates import TEMPLATES, graph_file, prompt_file
 
 
 def relied_on() -> dict[str, dict]:
@@ -43,7 +44,7 @@ def main() -> None:
     signing = importlib.import_module("longtake.engine.provenance.signing")
     folder = Path(__file__).parent / signing.version()
     folder.mkdir()
-    shutil.copytree(ROOT / "workflows", folder / "workflows", ignore=only_graphs)
+    copy_workflows(folder / "workflows")
     with tempfile.TemporaryDirectory() as base:  # without anybody's files in the menus
         for name in ("custom_nodes", "input", "output", "models"):
             (Path(base) / name).mkdir()
@@ -54,8 +55,12 @@ def main() -> None:
     print(folder)
 
 
-def only_graphs(_folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if Path(name).suffix not in ("", ".json")]
+def copy_workflows(target: Path) -> None:
+    """Both forms of each, under the name of its prompt."""
+    (target / "api").mkdir(parents=True)
+    for name in TEMPLATES:
+        shutil.copy(graph_file(name), target / f"{name}.json")
+        shutil.copy(prompt_file(name), target / "api")
 
 
 if __name__ == "__main__":

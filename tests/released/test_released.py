@@ -13,7 +13,9 @@ import pytest
 
 import longtake
 from tests import host_models
-from tests.workflows.conftest import FOLDER, OTHERS_MODELS, files_of
+from tests.released.freeze import copy_workflows
+from tests.workflows.conftest import OTHERS_MODELS, files_of, load, load_graph
+from tests.workflows.templates import TEMPLATES
 from tests.workflows.test_forms import inputs_of, nodes_in
 from tests.workflows.test_others_models import TINY, with_a_tiny_model
 
@@ -32,16 +34,15 @@ def prompt_of(path: Path) -> dict:
     return read(path.parent / "api" / path.name)
 
 
-def prompt_to_run(path: Path) -> dict:
+def prompt_to_run(name: str, graph: dict, prompt: dict) -> dict:
     """Its API form; where it asks for other people's models, with a tiny one in their place."""
-    if not files_of(read(path)):
-        return prompt_of(path)
+    if not files_of(graph):
+        return prompt
     host_models.register_tiny_models()
-    return with_a_tiny_model(prompt_of(path), *TINY[path.stem])
+    return with_a_tiny_model(prompt, *TINY[name])
 
 
-def compare_with_its_prompt(path: Path, host) -> None:
-    graph, api = read(path), prompt_of(path)
+def compare_with_its_prompt(graph: dict, api: dict, host) -> None:
     for node in nodes_in(graph):
         ours = node["type"].startswith("Longtake")
         if ours or node["type"] in host.nodes.NODE_CLASS_MAPPINGS:  # else of a newer ComfyUI
@@ -80,13 +81,13 @@ def test_what_saved_graphs_rely_on_is_there(path, schemas):
 
 @pytest.mark.parametrize("path", GRAPHS, ids=NAMES)
 def test_a_saved_graph_gives_the_prompt_that_it_gave(path, host):
-    compare_with_its_prompt(path, host)
+    compare_with_its_prompt(read(path), prompt_of(path), host)
 
 
 @pytest.mark.parametrize("path", GRAPHS, ids=NAMES)
 @pytest.mark.usefixtures("pack")
 def test_a_saved_graph_still_runs(path, host):
-    run = host.run(prompt_to_run(path))
+    run = host.run(prompt_to_run(path.stem, read(path), prompt_of(path)))
     assert run.success, run.error
 
 
@@ -94,6 +95,13 @@ def test_a_saved_graph_still_runs(path, host):
 @pytest.mark.usefixtures("pack")
 def test_a_graph_for_models_of_others_could_be_held_as_well(name, host):
     """When it is released: none of 0.1.0's was one."""
-    path = FOLDER / f"{name}.json"
-    compare_with_its_prompt(path, host)
-    assert host.refusal(prompt_to_run(path)) is None
+    graph, prompt = load_graph(name), load(f"api/{name}.json")
+    compare_with_its_prompt(graph, prompt, host)
+    assert host.refusal(prompt_to_run(name, graph, prompt)) is None
+
+
+def test_a_version_is_kept_under_the_names_of_its_prompts(tmp_path):
+    """Titles of templates may change; what a prompt is called does not."""
+    copy_workflows(tmp_path)
+    assert {path.name for path in tmp_path.glob("*.json")} == {f"{name}.json" for name in TEMPLATES}
+    assert all(read(path)["nodes"] and prompt_of(path) for path in tmp_path.glob("*.json"))

@@ -4,15 +4,20 @@ import json
 
 import pytest
 
-from dev import ROOT
 from tests.host.conftest import nano, pack  # noqa: F401
+from tests.workflows.templates import FOLDER, TEMPLATES, graph_file
 
-FOLDER = ROOT / "workflows"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+NAMES = sorted(TEMPLATES)
 
 
 def load(path: str) -> dict:
+    """A prompt, by its file in workflows/."""
     return json.loads((FOLDER / path).read_text(encoding="utf-8"))
+
+
+def load_graph(name: str) -> dict:
+    """The same for the browser."""
+    return json.loads(graph_file(name).read_text(encoding="utf-8"))
 
 
 def files_of(graph: dict) -> list[dict]:
@@ -21,7 +26,7 @@ def files_of(graph: dict) -> list[dict]:
 
 
 # Those whose models are other people's: too large to be run here as they are.
-OTHERS_MODELS = [name for name in NAMES if files_of(load(f"{name}.json"))]
+OTHERS_MODELS = [name for name in NAMES if files_of(load_graph(name))]
 
 
 @pytest.fixture(params=NAMES)

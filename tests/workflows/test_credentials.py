@@ -5,19 +5,19 @@ import json
 import pytest
 
 from longtake.engine.provenance.report import describe_report, read_report
-from tests.workflows.conftest import load
+from tests.workflows.conftest import load, load_graph
 
 
 @pytest.fixture(scope="module")
 def signed(server):
     return server.run(
-        load("api/save_with_credentials.json"), workflow=load("save_with_credentials.json")
+        load("api/save_with_credentials.json"), workflow=load_graph("save_with_credentials")
     )
 
 
 @pytest.fixture(scope="module")
 def checked(server):
-    return server.run(load("api/check_credentials.json"), workflow=load("check_credentials.json"))
+    return server.run(load("api/check_credentials.json"), workflow=load_graph("check_credentials"))
 
 
 def told(run, title: str) -> str:
@@ -50,7 +50,7 @@ def test_a_signed_file_still_holds_its_graph(signed):
 
     for file in signed.files:
         with av.open(file) as container:
-            assert json.loads(container.metadata["workflow"]) == load("save_with_credentials.json")
+            assert json.loads(container.metadata["workflow"]) == load_graph("save_with_credentials")
 
 
 def test_what_is_checked_was_made_by_ai_and_bears_the_mark(checked):
@@ -60,7 +60,7 @@ def test_what_is_checked_was_made_by_ai_and_bears_the_mark(checked):
 
 
 def test_a_cropped_and_smaller_copy_is_known_again(server):
-    run = server.run(load("api/made_here.json"), workflow=load("made_here.json"))
+    run = server.run(load("api/made_here.json"), workflow=load_graph("made_here"))
     assert run.error is None
     (saved,) = run.files
     words = told(run, "Ask")

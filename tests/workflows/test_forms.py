@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from environment import VERSION, comfyui_folder, version_of
-from tests.workflows.conftest import FOLDER, NAMES, OTHERS_MODELS, files_of, load
-from tests.workflows.thumbnails import SIDE, fingerprint
+from tests.workflows.conftest import NAMES, OTHERS_MODELS, files_of, load, load_graph
+from tests.workflows.templates import FOLDER, GROUPS, TEMPLATES, graph_file
+from tests.workflows.thumbnails import MOVING_SIDE, SIDE, fingerprint
 from tests.workflows.wires import hidden
 
 NOTES = {"Note", "MarkdownNote"}
@@ -20,7 +21,7 @@ OTHER_PACKS = {"UnetLoaderGGUF": "comfyui-gguf"}  # nodes of theirs that workflo
 
 @pytest.fixture
 def graph(name) -> dict:
-    return load(f"{name}.json")
+    return load_graph(name)
 
 
 @pytest.fixture
@@ -69,16 +70,17 @@ def inputs_of(host, graph: dict, node: dict, older: bool = False) -> dict:
     return inputs
 
 
-def test_every_workflow_has_both_forms():
-    forms = {path.name for path in FOLDER.glob("*.json")}
-    assert {path.name for path in (FOLDER / "api").glob("*.json")} == forms
+def test_every_workflow_has_both_forms_and_is_in_the_table():
+    assert {path.stem for path in (FOLDER / "api").glob("*.json")} == {*TEMPLATES}
+    assert {*FOLDER.glob("*.json")} == {graph_file(name) for name in TEMPLATES}
 
 
 def test_some_test_runs_it_and_the_readme_names_it(name):
     others = {*Path(__file__).parent.glob("test_*.py")} - {Path(__file__)}
     tests = "".join(path.read_text(encoding="utf-8") for path in others)
     assert re.search(rf'"(api/)?{name}(\.json)?"', tests)
-    assert f"`{name}`" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    number = TEMPLATES[name]["title"].split()[1]
+    assert f"{number} `{name}`" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_both_forms_are_the_same_graph(host, graph, api):
@@ -154,11 +156,38 @@ def test_each_file_that_it_asks_for_has_an_address_and_a_folder(graph):
 
 def test_it_has_a_picture_of_what_it_makes(name, api):
     """`python tests/workflows/thumbnails.py NAME` makes it anew."""
-    path = FOLDER / f"{name}.jpg"
+    path = graph_file(name, ".jpg")
     with Image.open(path) as picture:
         assert (picture.format, picture.size) == ("JPEG", (SIDE, SIDE))
         assert picture.info["comment"].decode() == fingerprint(api)
     assert path.stat().st_size < 50_000
+
+
+def test_it_has_one_that_moves_unless_it_is_not_run_here(name, api):
+    path = graph_file(name, ".webp")
+    assert path.is_file() == (name not in OTHERS_MODELS)
+    if path.is_file():
+        with Image.open(path) as picture:
+            assert (picture.format, picture.size) == ("WEBP", (MOVING_SIDE, MOVING_SIDE))
+            assert picture.n_frames > 1
+            assert picture.info["xmp"].decode() == fingerprint(api)
+        assert path.stat().st_size < 200_000
+
+
+def test_templates_have_titles_and_an_order_for_people():
+    """Titles are names of files, on Windows, too, and parts of addresses; a number is for ever."""
+    known = []
+    for n, group in enumerate(GROUPS):
+        last = GROUPS[n + 1]["first"] - 1 if n + 1 < len(GROUPS) else 99
+        for template in group["templates"]:
+            title = re.fullmatch(r"Longtake (\d\d) [A-Z][A-Za-z0-9 .-]+\w", template["title"])
+            assert title, template["title"]
+            known.append(int(title[1]))
+            assert group["first"] <= known[-1] <= last
+            # two lines of a card, on which some pages have no hyphens
+            assert re.fullmatch(r"[A-Z][^-_\n]{20,70}\.", template["description"])
+            assert ("models" in template) == (template["name"] in OTHERS_MODELS)
+    assert known == sorted({*known})
 
 
 def test_titles_tell_nodes_apart(api):
@@ -219,7 +248,7 @@ def test_no_wire_runs_behind_a_node(graph):
 
 def test_its_nodes_have_numbers_of_their_own():
     """What a server says of a node reaches every page, by the node's number."""
-    seen = [node["id"] for name in NAMES for node in load(f"{name}.json")["nodes"]]
+    seen = [node["id"] for name in NAMES for node in load_graph(name)["nodes"]]
     assert len(set(seen)) == len(seen)
 
 
@@ -257,5 +286,5 @@ def test_a_note_explains_it(graph):
 
 
 def test_nothing_of_anybodys_machine_is_in_it(name):
-    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    text = graph_file(name).read_text(encoding="utf-8")
     assert not re.search(r"/home/|/Users/|/tmp/|/work/|C:\\\\|127\.0\.0\.1", text)

@@ -10,7 +10,7 @@ import pytest
 from dev import ROOT
 from headless import Stop, set_input
 from longtake.engine.sampling.schedule import MAX_STEPS
-from tests.workflows.conftest import load
+from tests.workflows.conftest import load, load_graph
 from training.exam.detect import read
 
 LOOKS = {  # workflow -> what its prompt says
@@ -31,9 +31,7 @@ def name(request) -> str:
 @pytest.fixture(scope="module")
 def runs(server) -> dict:
     """Each workflow is run once, as the browser would queue it."""
-    return {
-        name: server.run(load(f"api/{name}.json"), workflow=load(f"{name}.json")) for name in LOOKS
-    }
+    return {name: server.run(load(f"api/{name}.json"), workflow=load_graph(name)) for name in LOOKS}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from headless import Stop, set_input
 from longtake.engine.media.reader import media_facts
 from longtake.engine.media.writer import write_video
-from tests.workflows.conftest import load
+from tests.workflows.conftest import load, load_graph
 
 posix_folders = pytest.mark.skipif(os.name != "posix", reason="Windows' folders have no such modes")
 
@@ -22,7 +22,7 @@ def test_one_video_becomes_three_files_and_a_sheet(server):
     prompt = load("api/save_formats.json")
     set_input(prompt, "Schedule.steps=2")  # what is painted does not matter here
 
-    run = server.run(prompt, workflow=load("save_formats.json"))
+    run = server.run(prompt, workflow=load_graph("save_formats"))
 
     assert run.error is None
     files = {file.suffix: file for file in run.files}
@@ -33,9 +33,9 @@ def test_one_video_becomes_three_files_and_a_sheet(server):
     for suffix in (".mp4", ".webm"):
         with av.open(files[suffix]) as container:
             tags = {name.lower(): value for name, value in container.metadata.items()}
-        assert json.loads(tags["workflow"]) == load("save_formats.json")
+        assert json.loads(tags["workflow"]) == load_graph("save_formats")
     with Image.open(files[".png"]) as sheet:
-        assert json.loads(sheet.text["workflow"]) == load("save_formats.json")
+        assert json.loads(sheet.text["workflow"]) == load_graph("save_formats")
     assert not [file for file in files[".mp4"].parent.iterdir() if file.name.startswith(".")]
 
 

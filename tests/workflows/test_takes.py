@@ -13,7 +13,7 @@ from environment import comfyui_folder
 from headless import Stop, set_input
 from tests.host_models.node import NODE, install_tiny_models
 from tests.server import ComfyUI
-from tests.workflows.conftest import load
+from tests.workflows.conftest import load, load_graph
 from tests.workflows.song import TEMPO
 
 TAKES = {  # workflow -> frames, width, height
@@ -34,7 +34,7 @@ def runs(server) -> dict:
     for name in TAKES:
         prompt = load(f"api/{name}.json")
         set_input(prompt, "Schedule.steps=2")
-        made[name] = server.run(prompt, workflow=load(f"{name}.json"))
+        made[name] = server.run(prompt, workflow=load_graph(name))
     return made
 
 
@@ -56,7 +56,7 @@ def test_it_is_as_long_and_as_large_as_planned(file, name):
 
 def test_the_graph_is_in_the_file(file, name):
     with av.open(file) as container:
-        assert json.loads(container.metadata["workflow"]) == load(f"{name}.json")
+        assert json.loads(container.metadata["workflow"]) == load_graph(name)
 
 
 def test_progress_counts_the_whole_take(runs):

@@ -2,13 +2,16 @@
 
     .venv/bin/python tests/workflows/thumbnails.py [NAME ...]
 
-writes workflows/NAME.jpg. Those for other people's models, which are not run here, have a card with
-the name of the model instead of its pictures. A picture remembers which graph it is of, so that a
-test can tell when it has to be made anew.
+writes two beside each graph: a jpg of some frames, and a webp that moves, for pages that are told
+of it by web/templates/offer.js. Those for other people's models, which are not run here, have a
+card with the name of the model as their jpg, and nothing that moves. A picture remembers which
+graph it is of, so that a test can tell when it has to be made anew.
 """
 
 import hashlib
+import itertools
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -24,13 +27,14 @@ if __name__ == "__main__":
 
     register()
 
-from environment import ROOT, comfyui_folder
+from environment import comfyui_folder
 from tests.server import ComfyUI
+from tests.workflows.templates import TEMPLATES, graph_file, prompt_file
 
-FOLDER = ROOT / "workflows"
-SIDE = 400  # pixels, of a square
+SIDE, MOVING_SIDE = 400, 256  # pixels, of a square
+MOMENTS, PER_SECOND = 48, 12  # of what moves, at most
 GAP = 4
-QUALITY = 85
+QUALITY, MOVING_QUALITY = 85, 50
 CARDS = {  # what stands on the card of a workflow that is not run here
     "h3_image_to_video": "MiniMax H3\npicture to video,\nwith sound",
     "h3_storyboard": "MiniMax H3\nstoryboard,\nwith sound",
@@ -76,6 +80,20 @@ def thumbnail(video: Path) -> Image.Image:
     return sheet
 
 
+def moving(video: Path) -> tuple[list[Image.Image], float]:
+    """(squares in which the whole video is seen, its first seconds; how many there are a second)"""
+    with av.open(video) as container:
+        (stream,) = container.streams.video
+        step = math.ceil(stream.average_rate / PER_SECOND)
+        frames = itertools.islice(container.decode(stream), 0, MOMENTS * step, step)
+        size, ground = (MOVING_SIDE, MOVING_SIDE), ImageColor.getrgb(GROUND)
+        squares = [
+            ImageOps.pad(frame.to_image(), size, Image.Resampling.LANCZOS, ground)
+            for frame in frames
+        ]
+        return squares, float(stream.average_rate / step)
+
+
 def card(words: str) -> Image.Image:
     """A square with words on it, and nothing that a model would have made."""
     sheet = Image.new("RGB", (SIDE, SIDE), GROUND)
@@ -99,16 +117,29 @@ def fitted(frame: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def keep(picture: Image.Image, name: str, prompt: dict) -> None:
-    path = FOLDER / f"{name}.jpg"
+    path = graph_file(name, ".jpg")
     picture.save(path, quality=QUALITY, comment=fingerprint(prompt))
     print(path)
 
 
+def keep_moving(video: Path, name: str, prompt: dict) -> None:
+    path = graph_file(name, ".webp")
+    (first, *others), rate = moving(video)
+    first.save(
+        path, save_all=True, append_images=others, duration=round(1000 / rate), loop=0,
+        quality=MOVING_QUALITY, method=6, xmp=fingerprint(prompt).encode(),
+    )  # fmt: skip
+    print(path)
+
+
+def read_prompt(name: str) -> dict:
+    return json.loads(prompt_file(name).read_text(encoding="utf-8"))
+
+
 def main(names: list[str]) -> None:
-    names = names or sorted(path.stem for path in FOLDER.glob("*.json"))
+    names = names or [*TEMPLATES]
     for name in [name for name in names if name in CARDS]:
-        prompt = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
-        keep(card(CARDS[name]), name, prompt)
+        keep(card(CARDS[name]), name, read_prompt(name))
         names.remove(name)
     if not names:
         return
@@ -117,12 +148,13 @@ def main(names: list[str]) -> None:
         ComfyUI(comfyui_folder(), Path(base)) as server,
     ):
         for name in names:
-            prompt = json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+            prompt = read_prompt(name)
             run = server.run(prompt, timeout=3600)
             if run.error:
                 sys.exit(f"{name}: {run.error}")
             video = next(file for file in run.files[::-1] if file.suffix in (".mp4", ".webm"))
             keep(thumbnail(video), name, prompt)
+            keep_moving(video, name, prompt)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/workflows/wires.py [NAME ...]
 
-writes them into workflows/NAME.json. A wire leaves a node at its right, runs up or down between two
-columns, crosses a column above, between or below its nodes, and enters at the left.
+writes them into the graph that web/templates/index.json calls NAME. A wire leaves a node at its
+right, runs up or down between two columns, crosses a column above, between or below its nodes, and
+enters at the left.
 """
 
 import heapq
@@ -15,7 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.workflows.templates import TEMPLATES, graph_file
+
 HEADER = 30  # a node's title is drawn above its position
 HIGHER = 28  # Nodes 2.0 of older front-ends draw nodes so much higher, and points where they are
 ROW, FIRST_ROW = 20, 14  # from socket to socket, and from a node's top to the first
@@ -288,8 +293,8 @@ def with_points(graph: dict) -> dict:
 
 
 def main(names: list[str]) -> None:
-    for name in names or sorted(path.stem for path in FOLDER.glob("*.json")):
-        path = FOLDER / f"{name}.json"
+    for name in names or TEMPLATES:
+        path = graph_file(name)
         graph = with_points(json.loads(path.read_text(encoding="utf-8")))
         path.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         count = len(graph["extra"].get("reroutes", []))
