@@ -6,9 +6,11 @@ import importlib
 import json
 import statistics
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -18,6 +20,8 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from environment import comfyui_folder, device_options, link_pack, python
+from headless import Server
 from pack import register
 
 register()
@@ -29,8 +33,6 @@ Call = Callable[[], Tensor]
 
 def import_core(*options: str) -> None:
     """Make `import comfy` work as in a server with these options on this machine's best device."""
-    from environment import comfyui_folder
-
     sys.path.insert(0, str(comfyui_folder()))
     own, sys.argv = sys.argv, ["main.py", *on_best_device(), *options]
     with warnings.catch_warnings():
@@ -40,6 +42,19 @@ def import_core(*options: str) -> None:
         importlib.import_module("utils.extra_config")
         importlib.import_module("comfy.model_management")
     sys.argv = own
+
+
+@contextmanager
+def own_server() -> Iterator[tuple[Server, Path]]:
+    """A ComfyUI with the pack and nothing else, and its folder, for the time of a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        for part in ("custom_nodes", "input", "output", "models"):
+            (base / part).mkdir()
+        link_pack(base / "custom_nodes")
+        options = [*device_options(), "--base-directory", base]
+        with Server(python(), comfyui_folder(), options, base / "comfyui.log") as server:
+            yield server, base
 
 
 def core_attention(module: ModuleType) -> dict[str, Callable[[], None]]:

@@ -14,18 +14,16 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
 import av
 import numpy as np
-from _measure import machine
+from _measure import machine, own_server
 from PIL import Image, ImageSequence
 
 from dev import WORKFLOWS
-from environment import comfyui_folder, device_options, link_pack, python
-from headless import Server, failure, saved_files
+from headless import failure, saved_files
 
 PICTURES = (".gif", ".png", ".webp", ".jpg")
 
@@ -45,25 +43,19 @@ def digest(file: Path) -> str:
     return state.hexdigest()
 
 
-def hashes(comfyui: Path, names: list[str]) -> dict[str, list[str]]:
+def hashes(names: list[str]) -> dict[str, list[str]]:
     """By workflow: the hash of each file that it made, in the order of their names."""
     found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        for part in ("custom_nodes", "input", "output", "models"):
-            (base / part).mkdir()
-        link_pack(base / "custom_nodes")
-        options = [*device_options(), "--base-directory", base]
-        with Server(python(), comfyui, options, base / "comfyui.log") as server:
-            for name in names:
-                workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
-                entry = server.wait(server.queue(workflow))
-                if reason := failure(entry, workflow):
-                    raise SystemExit(f"{name}: {reason}")
-                # By name: nodes that wait for nothing end in any order.
-                files = sorted(saved_files(entry, base / "output"))
-                found[name] = [digest(file) for file in files]
-                print(f"{name:>24}  {' '.join(each[:12] for each in found[name])}", flush=True)
+    with own_server() as (server, base):
+        for name in names:
+            workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+            entry = server.wait(server.queue(workflow))
+            if reason := failure(entry, workflow):
+                raise SystemExit(f"{name}: {reason}")
+            # By name: nodes that wait for nothing end in any order.
+            files = sorted(saved_files(entry, base / "output"))
+            found[name] = [digest(file) for file in files]
+            print(f"{name:>24}  {' '.join(each[:12] for each in found[name])}", flush=True)
     return found
 
 
@@ -93,7 +85,7 @@ def main() -> None:
     parser.add_argument("--like", type=Path, help="an earlier output, whose hashes must be equal")
     options = parser.parse_args()
     names = options.only or without_files()
-    found = hashes(comfyui_folder(), names)
+    found = hashes(names)
     print(json.dumps({**machine(), "workflows": found}))
     if options.like and (names := differing(found, options.like.read_text(encoding="utf-8"))):
         sys.exit(f"not the frames of {options.like}: {', '.join(names)}")

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from random import Random
 
 import av
@@ -23,7 +24,10 @@ import torch.nn.functional as F
 from _measure import machine
 from torch import Tensor
 
+from tests.engine.clips import reencoded
+
 FPS, FRAMES, SIDE = 8, 32, 128
+encoded = partial(reencoded, fps=FPS)
 RATE = 44_100
 FALSE_ALARMS = 0.001  # of clips, at which the share that is found is told
 
@@ -37,20 +41,6 @@ def clip(seed: int) -> Tensor:
     scene = sample_scene(Random(f"recognise {seed}"))
     generator = torch.Generator().manual_seed(seed)
     return to_frames(render([scene], FRAMES, generator, height=SIDE, width=SIDE).pixels)[0]
-
-
-def encoded(frames: Tensor, crf: int, codec: str = "libx264") -> Tensor:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=FPS, options={"crf": str(crf)})
-        stream.height, stream.width = frames.shape[1:3]
-        for frame in frames.numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file) as container:
-        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return torch.from_numpy(np.stack(shown))
 
 
 def scaled(frames: Tensor, height: int, width: int) -> Tensor:

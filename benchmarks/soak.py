@@ -10,17 +10,15 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 import time
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from _measure import machine
+from _measure import machine, own_server
 
 from dev import WORKFLOWS
-from environment import comfyui_folder, device_options, link_pack, python
-from headless import Server, failure
+from headless import failure
 
 KINDS = (
     "text_to_video",
@@ -59,23 +57,17 @@ def state(process: int) -> dict[str, float]:
 def soak(prompts: int, every: int, kinds: list[str]) -> list[dict[str, float]]:
     """What the server holds after 1, `WARM`, and every so many prompts."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        for part in ("custom_nodes", "input", "output", "models"):
-            (base / part).mkdir()
-        link_pack(base / "custom_nodes")
-        options = [*device_options(), "--base-directory", base]
-        with Server(python(), comfyui_folder(), options, base / "comfyui.log") as server:
-            for number, kind in zip(range(1, prompts + 1), cycle(kinds), strict=False):
-                begun, graph = time.monotonic(), small(kind, number)
-                if reason := failure(server.wait(server.queue(graph)), graph):
-                    raise SystemExit(f"prompt {number}, {kind}: {reason}")
-                if number in (1, WARM, prompts) or number % every == 0:
-                    took = round(time.monotonic() - begun, 1)
-                    row = {"prompts": number, **state(server.process.pid), "last_s": took}
-                    row["temp_files"] = len(list((base / "temp").glob("*")))
-                    rows.append(row)
-                    print(row, flush=True)
+    with own_server() as (server, base):
+        for number, kind in zip(range(1, prompts + 1), cycle(kinds), strict=False):
+            begun, graph = time.monotonic(), small(kind, number)
+            if reason := failure(server.wait(server.queue(graph)), graph):
+                raise SystemExit(f"prompt {number}, {kind}: {reason}")
+            if number in (1, WARM, prompts) or number % every == 0:
+                took = round(time.monotonic() - begun, 1)
+                row = {"prompts": number, **state(server.process.pid), "last_s": took}
+                row["temp_files"] = len(list((base / "temp").glob("*")))
+                rows.append(row)
+                print(row, flush=True)
     return rows
 
 

@@ -1,5 +1,6 @@
 """Video files of every kind that a stranger may hand over, made with PyAV; and their sound."""
 
+import io
 import struct
 from fractions import Fraction
 from itertools import chain
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from longtake.engine.container.audio import LAYOUTS
 from longtake.engine.media.sound import Sound
@@ -23,6 +25,21 @@ def grey(number: int, width: int = 38, height: int = 22) -> np.ndarray:
     frame = np.full((height, width, 3), level(number), np.uint8)
     frame[: height // 2, : width // 4] = 255
     return frame
+
+
+def reencoded(frames, crf, codec="libx264", fps=24):
+    """Frames (n, h, w, 3) as an encoder leaves them."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=fps, options={"crf": str(crf)})
+        stream.height, stream.width = frames.shape[1:3]
+        for frame in frames.numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    file.seek(0)
+    with av.open(file) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return torch.from_numpy(np.stack(shown))
 
 
 def clip(

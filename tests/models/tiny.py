@@ -1,6 +1,8 @@
 """Small configs and small files for the tests of models/."""
 
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -78,3 +80,18 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     ours, theirs = ours.double(), theirs.double()
     assert ours.shape == theirs.shape, f"{tuple(ours.shape)} against {tuple(theirs.shape)}"
     return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+def counted_layers(*names: str) -> tuple[SimpleNamespace, Counter]:
+    """Operations of torch's layers of these names, and how many of each have been made of them."""
+    made = Counter()
+
+    def counted(base: type) -> type:
+        class Layer(base):
+            def __init__(self, *args, **kw):
+                made[base.__name__] += 1
+                super().__init__(*args, **kw)
+
+        return Layer
+
+    return SimpleNamespace(**{name: counted(getattr(nn, name)) for name in names}), made

@@ -1,6 +1,5 @@
 """The invisible mark: hardly there, still there after what people do to videos, and else not."""
 
-import io
 from fractions import Fraction
 
 import av
@@ -20,6 +19,7 @@ from longtake.engine.frames.watermark import (
 )
 from longtake.engine.media.writer import write_video
 from longtake.models.errors import InputError
+from tests.engine.clips import reencoded
 
 ID = 0x5A17C3
 
@@ -45,20 +45,6 @@ def scaled(frames: torch.Tensor, by: float) -> torch.Tensor:
     size = [int(side * by) // 2 * 2 for side in frames.shape[1:3]]
     small = F.interpolate(frames.movedim(3, 1).float(), size, mode="bicubic", antialias=True)
     return small.round().clamp(0, 255).to(torch.uint8).movedim(1, 3).contiguous()
-
-
-def encoded(frames: torch.Tensor, crf: int) -> torch.Tensor:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=24, options={"crf": str(crf)})
-        stream.height, stream.width = frames.shape[1:3]
-        for frame in frames.numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file) as container:
-        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return torch.from_numpy(np.stack(shown))
 
 
 def cropped(frames: torch.Tensor) -> torch.Tensor:
@@ -98,9 +84,9 @@ def test_it_is_read_back(with_mark):
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda v: encoded(v, 23), id="crf 23"),
+        pytest.param(lambda v: reencoded(v, 23), id="crf 23"),
         pytest.param(lambda v: scaled(v, 0.5), id="half the size"),
-        pytest.param(lambda v: encoded(cropped(v), 20), id="a tenth cropped"),
+        pytest.param(lambda v: reencoded(cropped(v), 20), id="a tenth cropped"),
         pytest.param(lambda v: v.flip(2), id="mirrored"),
         pytest.param(lambda v: (v * 0.8).to(torch.uint8), id="darker"),
     ],
@@ -113,13 +99,13 @@ def test_it_outlasts(with_mark, change):
 
 def test_it_outlasts_an_encoder_in_small_frames_too():
     """Those of the built-in model."""
-    assert find_mark([encoded(mark(scene(128, 128, 17)), 23)]).present
+    assert find_mark([reencoded(mark(scene(128, 128, 17)), 23)]).present
 
 
 def test_in_frames_that_are_small_it_outlasts_strong_compression_or_says_that_it_cannot():
-    assert find_mark([encoded(mark(scene(192, 192, 17)), 28)]).present
+    assert find_mark([reencoded(mark(scene(192, 192, 17)), 28)]).present
     assert weakness(192, 400) == ""
-    lost = find_mark([encoded(mark(scene(128, 128, 5)), 36)])
+    lost = find_mark([reencoded(mark(scene(128, 128, 5)), 36)])
     assert not lost.present
     assert "strong compression" in describe_mark(lost)
     assert "strong compression" in weakness(128, 128)

@@ -3,7 +3,6 @@ from collections import Counter
 from dataclasses import FrozenInstanceError, replace
 from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from longtake.models.errors import ConfigError, InputError
 from longtake.models.wan.config import DIT_PRESETS, DiTConfig
 from longtake.models.wan.dit import Segment, Text, WanDiT, pad_to_patch, sinusoid
 from longtake.models.wan.rope import rope_table
-from tests.models.tiny import DIT, randomised, relative_error
+from tests.models.tiny import DIT, counted_layers, randomised, relative_error
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32: another order of summation
 FRAMES = 5
@@ -331,23 +330,8 @@ def test_blocks_can_be_watched_replaced_and_skipped(dit, x, rng):
     torch.testing.assert_close(skipped, shorter(x, NOW, rest), **CLOSE)
 
 
-def watched_operations() -> tuple[SimpleNamespace, Counter]:
-    made = Counter()
-
-    def watched(base: type) -> type:
-        class Layer(base):
-            def __init__(self, *args, **kw):
-                made[base.__name__] += 1
-                super().__init__(*args, **kw)
-
-        return Layer
-
-    names = ("Linear", "Conv3d", "LayerNorm", "RMSNorm")
-    return SimpleNamespace(**{n: watched(getattr(nn, n)) for n in names}), made
-
-
 def test_every_layer_with_weights_comes_from_the_operations():
-    operations, made = watched_operations()
+    operations, made = counted_layers("Linear", "Conv3d", "LayerNorm", "RMSNorm")
     dit = WanDiT(replace(DIT, image_width=10), operations=operations)
     kinds = (nn.Linear, nn.Conv3d, nn.LayerNorm, nn.RMSNorm)
     layers = Counter(k.__name__ for m in dit.modules() for k in kinds if isinstance(m, k))

@@ -1,7 +1,5 @@
-from collections import Counter
 from dataclasses import replace
 from itertools import accumulate, pairwise
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from longtake.models.errors import ConfigError, FrameCountError
 from longtake.models.layers import ChannelNorm, video_layers
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.vae import WanVAE
-from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, randomised, relative_error
+from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, counted_layers, randomised, relative_error
 
 SLOW_TIME = replace(VAE_22, temporal=(False, False, True))  # 2 frames per latent frame
 STILL = replace(VAE_21, temporal=(False, False, False))  # 1 frame per latent frame
@@ -254,17 +252,7 @@ def test_attention_stays_within_a_frame():
 
 @pytest.mark.parametrize("config", [VAE_21, VAE_22], ids=["2.1", "2.2"])
 def test_every_layer_with_weights_comes_from_the_operations(config):
-    made = Counter()
-
-    def watched(base: type) -> type:
-        class Layer(base):
-            def __init__(self, *args, **kw):
-                made[base.__name__] += 1
-                super().__init__(*args, **kw)
-
-        return Layer
-
-    operations = SimpleNamespace(Conv2d=watched(nn.Conv2d), Conv3d=watched(nn.Conv3d))
+    operations, made = counted_layers("Conv2d", "Conv3d")
     network = WanVAE(config, operations=operations)
     convs = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))]
     assert sum(made.values()) == len(convs)
