@@ -3,8 +3,8 @@
 A negative prompt names what shall not be seen, and "nsfw" stands in most of them. No text encoder
 knows what its text is for; the wires behind it do. A text counts as negative only where everything
 that it is wired to is known here, and ends at the `negative` input of samplers that steer away from
-it: their cfg is a number in the graph that is at least 1, or Preset's, and their model comes from
-nodes that leave guidance as it is. Whatever else there is, the text counts like any other.
+it: their cfg is a number in the graph that is at least 1, Preset's or Style's, and their model is
+from nodes that leave guidance as it is. Whatever else there is, the text counts like any other.
 """
 
 from collections import defaultdict
@@ -59,7 +59,7 @@ MODELS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "LongtakeExperts": GUIDED["LongtakeExperts"],
 }  # fmt: skip
-PRESET_CFG = ("LongtakePreset", 2)
+CFGS = {("LongtakePreset", 2), ("LongtakeStyle", 2)}  # outputs that are never below 1
 GUIDERS = {"CFGGuider", "LongtakeExperts"}  # their first output must go to the host's own sampler
 
 
@@ -153,7 +153,7 @@ class Wiring:
         """Whether a cfg leads away from the negative prompt, or leaves it out."""
         if isinstance(cfg, list):
             known = len(cfg) == 2 and isinstance(cfg[0], str) and type(cfg[1]) is int
-            return known and (self._class(cfg[0]), cfg[1]) == PRESET_CFG
+            return known and (self._class(cfg[0]), cfg[1]) in CFGS
         if isinstance(cfg, bool) or not isinstance(cfg, int | float):
             return False
         return cfg >= 1 or (cfg == 0 and kind in OURS)

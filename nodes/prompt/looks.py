@@ -80,8 +80,9 @@ class StyleNode(io.ComfyNode):
         wanted, note = read_family(family, model)
         made = styled(prompt, chosen, wanted)
         settings = (settings_of(model) if model is not None else None) or captioned_as(wanted)
-        # A model that was distilled to a cfg of 1 is not to be guided.
-        cfg = round(settings.cfg * chosen.cfg, 2) if settings.cfg > 1 else settings.cfg
+        # A model that was distilled to a cfg of 1 is not to be guided; and below 1 the negative
+        # prompt would become the prompt.
+        cfg = max(1.0, round(settings.cfg * chosen.cfg, 2)) if settings.cfg > 1 else settings.cfg
         show_text("\n".join(filter(None, (made.note, note, f"cfg {cfg:g}", made.text))))
         unwanted = "" if wanted == BUILT_IN else chosen.negative  # which no caption of it has
         return io.NodeOutput(made.text, joined_lists(NEGATIVE.read(negative), unwanted), cfg)

@@ -62,6 +62,9 @@ def test_a_users_own_look_is_in_the_menu_and_used(chained, host, own):
     before = node.fingerprint_inputs()
     (style,) = values(host, chained.but(style={"style": "mine"}), "style")
     assert style == ["a red ball rises. Grey.", "blue", 12.0]
+    (own / "styles.json").write_text('{"mine": {"cfg": 0.1}}')  # 0.6 of Wan's 6
+    (style,) = values(host, chained.but(style={"style": "mine"}), "style")
+    assert style[2] == 1.0  # below it what shall not be seen would be what is asked for
     (own / "styles.json").write_text("{")
     assert "film noir" in node.INPUT_TYPES()["required"]["style"][1]["options"]
     assert node.fingerprint_inputs() != before

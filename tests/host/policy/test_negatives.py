@@ -57,6 +57,7 @@ OURS = {"model": ["m", 0], "positive": ["yes", 0], "negative": ["no", 0]}
         changed(i=("WanImageToVideo", PAIR), k={"positive": ["i", 0], "negative": ["i", 1]}),
         changed(k2=("LongtakeSample", {**OURS, "cfg": 0.0})),
         changed(p=("LongtakePreset", {"model": ["m", 0]}), k={"cfg": ["p", 2]}),
+        changed(p=("LongtakeStyle", {"text": "a ball"}), k={"cfg": ["p", 2]}),
         changed(g=("CFGGuider", {**OURS, "cfg": 4.0}),
                 a=("SamplerCustomAdvanced", {"guider": ["g", 0]})),
         changed(e=("LongtakeExperts", EXPERTS), k={"model": ["e", 1]},
@@ -178,8 +179,8 @@ def test_the_nodes_it_knows_are_as_it_says(host):
             assert {*models, *cfgs} <= set(known)
             every = [k for k, v in known.items() if v[0] == "MODEL" or k.startswith("cfg")]
             assert sorted(every) == sorted({*models, *cfgs})
-    titles = nodes.NODE_CLASS_MAPPINGS[table.PRESET_CFG[0]].RETURN_NAMES
-    assert titles[table.PRESET_CFG[1]] == "cfg"
+    for kind, slot in table.CFGS:
+        assert nodes.NODE_CLASS_MAPPINGS[kind].RETURN_NAMES[slot] == "cfg"
 
 
 def test_copies_are_not_changed(wiring):
