@@ -263,6 +263,9 @@ def import_ray():
     """Ray, told to ask for a token unless its owner says otherwise."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "15")
+    os.environ.setdefault(
+        "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL", "minor"
+    )  # not 3.11.7 for 3.11.9
     try:
         import ray
     except ImportError:
@@ -357,9 +360,9 @@ def free_name(ray, asked: str | None) -> str:
     raise Stop(f"there is a worker {base!r} in this cluster already: give another --name")
 
 
-def begin_worker(ray, name: str, options: argparse.Namespace):
-    """The actor, on this machine, with a GPU of its own if there are any."""
-    here = ray.get_runtime_context().get_node_id()
+def begin_worker(ray, name: str, options: argparse.Namespace, node_id: str | None = None):
+    """The actor, with a GPU of its own if there are any; on this machine, or another node."""
+    here = node_id or ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)
     gpus = 1 if node["Resources"].get("GPU") and "--cpu" not in options.options else 0
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)

@@ -21,7 +21,7 @@ from ..comfyui.node_text import show_text
 from ..comfyui.progress import check_cancelled
 from ..take.sampler import TakeSampler, in_a_row
 from .graph_terms import inputs_by_hash, kind_of_device, lists_in, terms_of
-from .shift import ClipOut, Shift
+from .shift import TERMS_NODE, ClipOut, Shift
 
 DRIVERS_OWN = ("keep", "workers")  # inputs of Long Take that say nothing of its windows
 VARIATIONS = "LongtakeVariations"
@@ -108,7 +108,7 @@ class Crew:
         named, files = inputs_by_hash(travels)
         terms = terms_of({k: v for k, v in travels.items() if k != self.node})
         asked = json.dumps({"graph": _without(named, self.node), "files": sorted(terms.files)})
-        question = {"1": {"class_type": "LongtakeTerms", "inputs": {"asked": asked}}}
+        question = {"1": {"class_type": TERMS_NODE, "inputs": {"asked": asked}}}
         clips = {(0, *place): clip for place, clip in self._clips(self._sampler, named, True)}
         for ahead, seed in enumerate(self._later_seeds(), start=1):
             later = TakeSampler(self._sampler.recipe.with_seed(seed), self._sampler.store)

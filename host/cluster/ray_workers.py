@@ -18,6 +18,7 @@ ENVIRONMENT = {
     # Else a process that has lost its cluster's head for a minute is ended: this ComfyUI.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
     "RAY_gcs_server_request_timeout_seconds": "15",
+    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # 3.11.7 here and 3.11.9 there will do
     "RAY_DEDUP_LOGS": "0",
 }
 

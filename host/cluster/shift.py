@@ -31,6 +31,7 @@ LOOK = 3.0  # between two looks at who is there
 SILENCE = 120.0  # after which a worker that does not answer is given up
 PARTING = 3.0  # that may be spent on telling workers to stop
 PIECE = 64 * 2**20  # bytes of an input file that travel at once
+TERMS_NODE = "LongtakeTerms"  # that every worker has
 
 Script = Generator[Call | float, Any, None]
 log = logging.getLogger(__name__)
@@ -230,7 +231,13 @@ class Shift:
         told: dict[str, Any] = {"status": "unknown"}
         while told["status"] == "unknown":  # the worker was started again meanwhile
             job = f"terms {time.monotonic_ns()}"
-            if (yield crowd.call(name, "begin", job, self.terms_graph, {})):
+            try:
+                busy = yield crowd.call(name, "begin", job, self.terms_graph, {})
+            except FailedCallError as error:
+                if TERMS_NODE not in str(error):
+                    raise
+                raise FailedCallError(f"its ComfyUI has no Longtake like ours: {error}") from None
+            if busy:
                 return None
             told = {"status": "running"}
             while told["status"] == "running":

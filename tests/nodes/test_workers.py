@@ -1,7 +1,9 @@
 """Long Take with workers: worker.py's class and the real nodes, in one process and without Ray."""
 
+import errno
 import importlib
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -165,6 +167,39 @@ def test_a_worker_with_something_else_gets_nothing(
     assert says in "\n".join(shown)
     assert not hands.clips("gpu1") + hands.clips("gpu2")
     assert stored(windows) == at_home
+
+
+def test_a_worker_whose_comfyui_has_no_longtake_gets_nothing(
+    host, take, hands, windows, at_home, shown
+):
+    def refuse(name, method):
+        if method == "begin":
+            raise FailedCallError("ComfyUI refused the workflow: node LongtakeTerms does not exist")
+
+    hands.spoil = refuse
+    assert host.run(take).error is None
+    assert "gpu1: its ComfyUI has no Longtake like ours: ComfyUI refused" in "\n".join(shown)
+    assert stored(windows) == at_home
+
+
+@pytest.mark.parametrize("full", [{"gpu2"}, {"gpu1", "gpu2"}])
+def test_a_worker_s_disk_is_full(host, take, hands, windows, at_home, shown, monkeypatch, full):
+    """The clip goes elsewhere; where all disks are full, it is sampled here."""
+    store = importlib.import_module("longtake.engine.take.window_store").WindowStore
+    folders = {hands.hands[name].folder / "output/longtake/windows" for name in full}
+    real = store._write
+
+    def write(self, path, data):
+        if path.parent in folders:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, path, data)
+
+    monkeypatch.setattr(store, "_write", write)
+    assert host.run(take).error is None
+    assert stored(windows) == at_home
+    text = "\n".join(shown)
+    for name in full:
+        assert re.search(rf"{name} failed on clip \d: .*a window cannot be kept in .*full\?", text)
 
 
 def test_windows_of_another_device_are_used_and_never_taken_for_our_own(

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,12 +114,18 @@ class Hands:
         return []
 
 
-def register_worker_nodes(host: Any, monkeypatch: Any) -> None:
+@cache
+def worker_nodes() -> list[Any]:
+    """The nodes that only workers have, guarded as the pack guards all of its own."""
     clip = importlib.import_module("longtake.nodes.sample.clip")
     sockets = importlib.import_module("longtake.nodes.inputs.sockets")
-    for node in clip.WORKER_NODES:
+    return [sockets.guarded(node) for node in clip.WORKER_NODES]
+
+
+def register_worker_nodes(host: Any, monkeypatch: Any) -> None:
+    for node in worker_nodes():
         schema = node.GET_SCHEMA()
-        monkeypatch.setitem(host.nodes.NODE_CLASS_MAPPINGS, schema.node_id, sockets.guarded(node))
+        monkeypatch.setitem(host.nodes.NODE_CLASS_MAPPINGS, schema.node_id, node)
         monkeypatch.setitem(
             host.nodes.NODE_DISPLAY_NAME_MAPPINGS, schema.node_id, schema.display_name
         )
