@@ -117,6 +117,7 @@ class Worker:
                 if not target.is_file():
                     write_whole(target, data)
             self.job, self.graph, self.asked = job, json.loads(graph), time.monotonic()
+            self.prompt = ""  # of the work before, which a child that was started again never had
             self.prompt = self.child.queue(self.graph)
             return ""
 

@@ -85,6 +85,22 @@ def test_it_does_one_thing_at_a_time_and_the_same_again_is_no_other(idle):
     assert "/interrupt" in idle.told
 
 
+def test_a_graph_that_its_comfyui_refuses_leaves_it_free(idle):
+    """The work before it was another child's, of which this one's history says nothing."""
+
+    def refuse(graph):
+        raise Stop("refused")
+
+    idle.begin("job", "{}", {})
+    idle.child.process.poll = lambda: 1  # it has crashed, and another takes its place
+    idle._start = lambda: setattr(idle.child, "process", SimpleNamespace(poll=lambda: None))
+    idle.child.queue = refuse
+    with pytest.raises(Stop):
+        idle.begin("other", "{}", {})
+    assert idle.idle()
+    assert json.loads(idle.state("other")) == {"status": "unknown"}
+
+
 def test_what_nobody_asks_for_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "LEASE", 0.05)
     idle = Idle("python", "comfyui", [], str(tmp_path), {})

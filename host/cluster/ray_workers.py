@@ -15,6 +15,7 @@ from ...engine.cluster.crowd import FailedCallError, LostWorkerError, Unreachabl
 NAMESPACE, PREFIX = "longtake", "worker "  # of the actors' names; `worker.py` has them, too
 PATIENCE = 5.0  # seconds that the head of a cluster may take to answer
 ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",  # which Ray never takes by itself for an address that it is given
     # Else a process that has lost its cluster's head for a minute is ended: this ComfyUI.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
     "RAY_gcs_server_request_timeout_seconds": "15",
@@ -121,6 +122,11 @@ def check_answers(address: str) -> None:
 def in_a_line(error: Exception, address: str) -> str:
     """Why Ray did not connect."""
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if "no authentication token" in text:
+        return (
+            f"this machine has no token for the cluster at {address}: copy the head's "
+            f"~/.ray/auth_token (or set RAY_AUTH_MODE=disabled, if the cluster has none)"
+        )
     if "uthToken" in text or "nauthenticated" in text:
         return f"the cluster at {address} does not take this machine's token: copy the head's"
     if "ersion mismatch" in text:

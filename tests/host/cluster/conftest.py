@@ -137,8 +137,10 @@ class Driver:
     def __init__(self, base: Path):
         self.base = base_folder(base, weights=True)
         self.windows = base / "output" / "longtake" / "windows"
-        words = ["--cpu", "--base-directory", base]
-        self.server = Server(Path(sys.executable), comfyui_folder(), words, base / "log.txt")
+        words, log = ["--cpu", "--base-directory", base], base / "log.txt"
+        # It asks for the token by itself.
+        own = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+        self.server = Server(Path(sys.executable), comfyui_folder(), words, log, environment=own)
 
     def stored(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.windows.glob("*.safetensors")}

@@ -4,9 +4,11 @@ python -m pytest tests/host/cluster --slow     (needs `pip install ray==2.60.0`)
 """
 
 import os
+import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import av
 import pytest
@@ -72,6 +74,29 @@ def test_cancel_reaches_all_within_five_seconds_and_leaves_a_video(cluster, driv
     (saved,) = (driver.base / "output/longtake").glob("stopped_*.mp4")
     with av.open(saved) as video:
         assert len(list(video.decode(video=0))) >= 9
+
+
+def with_shots(graph: dict, shots: int) -> dict:
+    """A take of so many shots of two seconds, 384 × 384 pixels."""
+    for node in graph.values():
+        if node["class_type"] == "LongtakeStoryboard":
+            text = "\n".join(f"[{2 * n}s{' cut' * (n > 0)}] a red ball" for n in range(shots))
+            node["inputs"] |= {"text": text, "seconds": 2.0 * shots}
+        if node["class_type"] == "LongtakeLongTake":
+            node["inputs"] |= {"width": 384, "height": 384}
+    return graph
+
+
+def test_a_driver_s_memory_is_the_same_for_more_clips(cluster, driver):
+    """All frames of eight more clips are 240 MB as numbers, 60 MB as bytes."""
+    process, peaks = driver.server.process.pid, []
+    for shots in (4, 4, 12):  # the first one loads what stays
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak is what there is now
+        assert driver.run(with_shots(take(cluster.address, 18, steps=2), shots))
+        status = Path(f"/proc/{process}/status").read_text()
+        peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3)
+    print(f"peak memory of the driver after 4, 4 and 12 clips, in MB: {peaks}")
+    assert peaks[2] < peaks[1] + 40
 
 
 def test_a_worker_ends_and_another_joins(cluster, driver):
