@@ -18,6 +18,7 @@ from ..written import clock
 from .timed_lines import When
 
 DEGREES, WIDTHS, FACTOR = "degrees", "picture widths", "factor"
+SPOKEN = {"dolly in": "push in", "dolly out": "pull out", "crane": "pedestal"}  # in prompts
 AMOUNTS = {DEGREES: "degrees (20°)", WIDTHS: "picture widths (0.2w)", FACTOR: "a factor (1.5x)"}
 
 
@@ -59,6 +60,12 @@ class Move:
     unit: str
     per_second: bool
     span: When
+
+    @property
+    def spoken(self) -> str:
+        """What it is called in prompts, as "pan left" or "push in"."""
+        kind, way = self.kind, MOVES[self.kind].directions[self.sign < 0]
+        return SPOKEN.get(f"{kind} {way}", f"{SPOKEN.get(kind, kind)} {way}")
 
     def total(self, seconds: Fraction, focal: float) -> float:
         """All of it, in radians, picture widths, or as the logarithm of a factor."""

@@ -20,6 +20,7 @@ from ..canvas.plan import Window
 
 SVI = "SVI 2.0 Pro"
 ANCHORS = ("off", "statistics", "first frame", "both", SVI)
+FOLLOWING = ANCHORS[:2]  # by these each window begins with frames of the one before
 SVI_OVERLAP = 2  # latent frames: the anchor, and the last one of the clip before
 STRENGTH = 0.5  # of a window's deviation that is taken back: what happens may change colours too
 

@@ -1,6 +1,6 @@
 """Camera moves, shot sizes and how much moves, in the words of each family: camera.json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,12 @@ def read_camera(own: Path | None = None) -> CameraTable:
             for part in CameraTable._fields
         )
     )
+
+
+def moves_in_words(names: Iterable[str], table: CameraTable) -> str:
+    """Moves, one after the other, in the words that most models were captioned with."""
+    rows = (table.moves.get(name, {}).get("words", f"The camera does a {name}") for name in names)
+    return "".join(f"{words.rstrip('.')}. " for words in dict.fromkeys(rows)).rstrip()
 
 
 def row_called(name: Any, rows: Mapping[str, Mapping[str, str]], what: str) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...engine.take.cut_prompts import even_starts
 
 SHOTS = "longtake_shots"
+IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names of image channels
 MEET = 0.35  # noise level; what it does is said at `of_shots`
 Conditioning = list  # ComfyUI's: [[text (b, m, c), extras], ...]
 

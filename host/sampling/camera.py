@@ -4,7 +4,7 @@ Camera Path puts the path itself under CAMERA, and for core's samplers the rays 
 under core's name. Ours give each window its own: those of its frames, seen from its first one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -15,11 +15,11 @@ from ...engine.canvas.grid import CausalGrid
 from ...engine.motion.camera import CameraPath, Move
 from ...engine.motion.rays import LENS, camera_conditions
 from ...models.errors import InputError
-from ..comfyui.conditioning import Conditioning, Prompts
+from ..comfyui.conditioning import IMAGE, MASK, Conditioning, Prompts
 from .routes import Route, route_of
 
 CAMERA, RAYS = "longtake_camera", "camera_conditions"  # the second is core's
-TRACKED = "longtake_tracks"  # of how many latent frames the tracks of Motion Brush are
+TRACKED = "longtake_tracks"  # a picture in which things go along tracks, see `tracks.Tracked`
 MOST_BYTES = 4 * 2**30  # of the rays of a whole video
 GRID = CausalGrid(16)  # of Wan 2.1's VAE, which these checkpoints have
 
@@ -86,9 +86,16 @@ def with_camera(
     return [[text, {**extras, **more}] for text, extras in conditioning]
 
 
-def for_window(prompts: Prompts, frames: Sequence[int]) -> Prompts:
-    """Both prompts for a window of these latent frames of the video."""
-    return _changed(prompts, lambda camera: {CAMERA: replace(camera, frames=tuple(frames))})
+def for_window(prompts: Prompts, frames: Sequence[int], of_clip: Sequence[int] = ()) -> Prompts:
+    """Both prompts for a window of these latent frames of the video.
+
+    Args:
+        of_clip: their numbers in a clip, where that begins later.
+    """
+    moved = _changed(prompts, lambda camera: {CAMERA: replace(camera, frames=tuple(frames))})
+    return Prompts(
+        *([[text, _tracked(extras, of_clip or frames)] for text, extras in p] for p in moved)
+    )
 
 
 def with_rays(prompts: Prompts, latents: Sequence[int]) -> Prompts:
@@ -97,8 +104,12 @@ def with_rays(prompts: Prompts, latents: Sequence[int]) -> Prompts:
     return _changed(prompts, lambda camera: {RAYS: camera.rays(t, width, height)})
 
 
-def check_motion(model: ModelPatcher, prompts: Prompts, latent_frames: int) -> None:
-    """Refuse a camera's path or tracks for a MODEL that reads none, or for another clip."""
+def check_motion(model: ModelPatcher, prompts: Prompts, shape: Sequence[int]) -> None:
+    """Refuse a camera's path or tracks for a MODEL that reads none, or for another clip.
+
+    Args:
+        shape: (b, c, t, h, w) of the latents.
+    """
     extras = [extras for prompt in prompts for _, extras in prompt]
     name = type(model.model).__name__
     reads_rays = getattr(model.model.diffusion_model, "control_adapter", None) is not None
@@ -108,18 +119,27 @@ def check_motion(model: ModelPatcher, prompts: Prompts, latent_frames: int) -> N
             f"checkpoint of Wan with ComfyUI's own loader, or say in the prompt how the camera "
             f"moves."
         )
-    for tracked in {one[TRACKED] for one in extras if TRACKED in one}:
+    for tracked in [one[TRACKED] for one in extras if TRACKED in one]:
         if route_of(model) is not Route.IMAGE_CHANNELS:
             raise InputError(
                 f"Motion Brush is connected, and this model ({name}) has no channels for a "
                 f"picture: load Wan-Move or ATI with ComfyUI's own loader."
             )
-        if tracked != latent_frames:
+        (_, _, t, h, w), (_, _, frames, high, wide) = shape, tracked.shown.shape
+        if (t, h, w) != (frames, high, wide):
             raise InputError(
-                f"Motion Brush's tracks are of a clip of {tracked} latent frames, not of "
-                f"{latent_frames}: connect the same canvas to it and to Sample. Long Take follows "
-                f"no tracks."
+                f"Motion Brush's tracks are of {frames} latent frames of {wide * 8}×{high * 8}, "
+                f"and {t} of {w * 8}×{h * 8} are sampled: connect the same canvas to it and to "
+                f"Sample or Long Take."
             )
+
+
+def _tracked(extras: Mapping[str, Any], frames: Sequence[int]) -> Mapping[str, Any]:
+    """Extras with the tracks of some frames, of which image channels are still to be made."""
+    if TRACKED not in extras or list(frames) == list(range(extras[TRACKED].shown.shape[2])):
+        return extras
+    own = extras[TRACKED].at(frames)
+    return {k: v for k, v in extras.items() if k not in (IMAGE, MASK)} | {TRACKED: own}
 
 
 def _changed(prompts: Prompts, more: Any) -> Prompts:

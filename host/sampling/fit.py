@@ -33,7 +33,7 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
         )
     check_kind(model, latents.shape[1])
     check_context_windows(model)
-    check_motion(model, prompts, latents.shape[2])
+    check_motion(model, prompts, latents.shape)
     check_batch(model, len(latents))
     if config is None:
         return

@@ -19,11 +19,11 @@ from torch import Tensor
 from ...engine.canvas.known import ImageChannels, grey_like
 from ...engine.canvas.masked import MaskedLatents
 from ...engine.take.anchor import svi_channels
-from ..comfyui.conditioning import Prompts
+from ..comfyui.conditioning import IMAGE, MASK, Prompts
 from ..networks.settings import host_family_of
 from ..networks.transformer import config_of
-
-IMAGE, MASK = "concat_latent_image", "concat_mask"  # core's names
+from .camera import TRACKED
+from .tracks import along_tracks
 
 
 def with_channels(
@@ -97,6 +97,8 @@ def _given(
     model: ModelPatcher, extras: Mapping[str, Any], part: MaskedLatents, frames: Sequence[int]
 ) -> dict[str, Any] | None:
     """Of an image that a prompt brings, what belongs to some frames; None if all of it does."""
+    if (tracked := extras.get(TRACKED)) is not None and IMAGE not in extras:
+        return channel_values(along_tracks(tracked, part))
     image, mask = extras.get(IMAGE), extras.get(MASK)
     if not torch.is_tensor(image) or image.ndim != 5:
         return None

@@ -1,6 +1,6 @@
 """All that a take is made from, looked at before any weight is moved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -15,7 +15,7 @@ from ...engine.canvas.canvas import Canvas
 from ...engine.canvas.codec import Codec
 from ...engine.canvas.plan import Window
 from ...engine.canvas.sound_track import SoundLayout, Ticks
-from ...engine.take.anchor import SVI, svi_overlap
+from ...engine.take.anchor import FOLLOWING, SVI, svi_overlap
 from ...engine.take.known_frames import KnownFrames, known_frames
 from ...engine.take.layout import (
     Clip,
@@ -33,7 +33,7 @@ from ..networks.codec import codec_for, defaults_of
 from ..networks.settings import host_family_of, settings_of
 from ..networks.transformer import config_of
 from ..networks.vae import check_decoding, grid_of, streams
-from ..sampling.camera import for_window
+from ..sampling.camera import TRACKED, for_window
 from ..sampling.driven import check_driving, lead_of
 from ..sampling.fit import check_fit, check_grid, check_kind
 from ..sampling.guides import Guide, guides_at_the_end, without_guides
@@ -194,7 +194,7 @@ class Recipe:
         negative = from_frame(self.negative, first, clip.latent_frames)
         base = self.codec.grid.latent_frame_of(clip.start)
         frames = [base + frame for frame in window.frames]
-        prompts = for_window(Prompts(positive, negative), frames)
+        prompts = for_window(Prompts(positive, negative), frames, window.frames)
         return with_rate(prompts, self.model, self.size.fps)
 
 
@@ -294,8 +294,11 @@ def recipe_for(
     check_end(board.shots, max(size.seconds, frames / size.fps))
     windowing = windowing_for(model, codec, windows)
     take = plan_take(board.shots, frames, size.fps, codec.grid, windowing)
+    check_tracks([*board.prompts, negative], take, windows.anchor)
+    latents = blank_canvas(codec, size).video.latents
+    latents = latents.expand(-1, -1, take.clips[0].latent_frames, -1, -1)
     for prompt in board.prompts:
-        check_fit(model, Prompts(prompt, negative), blank_canvas(codec, size).video.latents)
+        check_fit(model, Prompts(prompt, negative), latents)
     if begins is not None:
         begins = followed(model, begins)
         check_regions(model, begins.video)
@@ -311,6 +314,22 @@ def recipe_for(
     check_driving(model, begins and begins.guidance)
     check_room(recipe)
     return recipe
+
+
+def check_tracks(prompts: Sequence[Conditioning], take: Take, anchor: str) -> None:
+    """Refuse Motion Brush's tracks for a take of several shots, or with another first frame."""
+    if not any(TRACKED in extras for prompt in prompts for _, extras in prompt):
+        return
+    if sum(len(clip.spans) for clip in take.clips) > 1:
+        raise InputError(
+            "Motion Brush's tracks are of one shot, and this take has several: give each shot a "
+            "Long Take of its own, or leave out Motion Brush."
+        )
+    if anchor not in FOLLOWING:
+        raise InputError(
+            f"Motion Brush's tracks go on from the first frame of each window, in the place of "
+            f"which anchor {anchor!r} puts another: set it to {' or '.join(FOLLOWING)}."
+        )
 
 
 def check_room(recipe: Recipe) -> None:

@@ -5,11 +5,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...engine.motion.camera_text import parse_camera
 from ...engine.rates import frame_rate
+from ...engine.words.camera import TABLE, moves_in_words, read_camera
 from ...host.comfyui.films import films_lost
 from ...host.comfyui.node_text import show_text
 from ...host.sampling.camera import camera_for, with_camera
 from ...host.video.footage import open_footage
 from ...host.video.moved_camera import Lens, draw_path, image_of, move_camera
+from ...host.words.user_table import user_table
 from ..inputs.kinds import Number, TextBox, Whole, verdict
 from ..inputs.shared import found_by
 
@@ -62,6 +64,11 @@ class CameraPathNode(io.ComfyNode):
                 io.Conditioning.Output(
                     display_name="negative", tooltip="The negative prompt, likewise."
                 ),
+                io.String.Output(
+                    display_name="words",
+                    tooltip="The moves in their order, as a prompt says them, for models that are "
+                    "told in words how the camera moves.",
+                ),
             ],
         )
 
@@ -104,7 +111,9 @@ class CameraPathNode(io.ComfyNode):
             ExecutionBlocker(NO_PROMPT) if prompt is None else with_camera(prompt, camera, *sides)
             for prompt in (positive, negative)
         ]
-        return io.NodeOutput(video, picture, *prompts, ui=ui.PreviewImage(picture, cls=cls))
+        spoken = [move.spoken for move in sorted(moves, key=lambda move: move.span.start)]
+        words = moves_in_words(spoken, read_camera(user_table(TABLE)))
+        return io.NodeOutput(video, picture, *prompts, words, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def _path_inputs() -> list[io.Input]:

@@ -1,6 +1,7 @@
 """What moves where in a picture -> CONDITIONING for checkpoints that follow tracks."""
 
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...engine.motion.brush_text import parse_brush
 from ...host.comfyui.conditioning import Prompts
@@ -8,11 +9,13 @@ from ...host.comfyui.latent import to_canvas
 from ...host.comfyui.node_text import show_text
 from ...host.networks.codec import codec_for
 from ...host.sampling.tracks import (
+    LTX,
     METHODS,
     BrushOptions,
     as_core_has_them,
     as_text,
     brush_tracks,
+    dots_of,
     picture_of,
     tracks_from,
     with_tracks,
@@ -29,6 +32,7 @@ BRUSH = TextBox(
 )
 METHOD = Choice("method", METHODS, default=METHODS[0])
 POINTS = Whole("points", 1, 256, default=24, advanced=True)
+NO_DOTS = f"Motion Brush draws dots for method {LTX!r} alone, and another is chosen."
 STRENGTH = Number("strength", 0.0, 10.0, default=1.0, step=0.01, advanced=True)
 
 
@@ -43,8 +47,8 @@ class MotionBrushNode(io.ComfyNode):
                 "wan move, ati, tracks, trajectory, motion control, drag, point tracking, animate"
             ),
             description="Says what in a picture moves where, point by point or region by region, "
-            "for the Wan checkpoints Wan-Move and ATI. Use its conditioning with Sample or with "
-            "core's samplers.",
+            "for the Wan checkpoints Wan-Move and ATI, or as dots for LTX's IC-LoRA. Use its "
+            "conditioning with Sample, Long Take or core's samplers.",
             inputs=[*_video_inputs(), *_brush_inputs(), *_optional_inputs()],
             outputs=_outputs(),
         )
@@ -81,7 +85,9 @@ class MotionBrushNode(io.ComfyNode):
         )
         picture = image_of(picture_of(image, canvas, found))
         show_text(f"{found.path.shape[1]} tracks of {len(found.path)} frames for {options.method}")
-        made = *prompts, as_core_has_them(found), as_text(moments), picture
+        ltx = options.method == LTX
+        dots = dots_of(canvas, found) if ltx else ExecutionBlocker(NO_DOTS)
+        made = *prompts, as_core_has_them(found), as_text(moments), picture, dots
         return io.NodeOutput(*made, ui=ui.PreviewImage(picture, cls=cls))
 
 
@@ -103,7 +109,10 @@ def _brush_inputs() -> list[io.Input]:
             "parts of the width and height; 0.3w is picture widths, with /s a speed. At the end: "
             "linear, ease, ease-in or ease-out."
         ),
-        METHOD.widget("The checkpoint that is loaded: Wan-Move or ATI, both made of Wan 2.1 I2V."),
+        METHOD.widget(
+            "The checkpoint that is loaded: Wan-Move or ATI, both made of Wan 2.1 I2V; or LTX with "
+            "its IC-LoRA for motion tracks, which reads dots."
+        ),
         POINTS.widget("How many points of each region are tracked."),
         STRENGTH.widget("Of Wan-Move: how strongly the picture is carried along the tracks."),
         SEED.widget("Chooses the points of regions, and what is on top where tracks cross."),
@@ -142,4 +151,8 @@ def _outputs() -> list[io.Output]:
             tooltip="All tracks in 121 steps as JSON, for core's WanTrackToVideo and others.",
         ),
         io.Image.Output(display_name="preview", tooltip="The tracks on the picture."),
+        io.Image.Output(
+            display_name="dots",
+            tooltip="For LTX: the tracks as a clip of coloured dots, for core's LTXVAddGuide.",
+        ),
     ]

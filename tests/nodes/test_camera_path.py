@@ -6,7 +6,12 @@ import av
 import pytest
 import torch
 
+from longtake.engine.motion.camera import DEGREES, FACTOR, MOVES, WIDTHS
+from longtake.engine.motion.camera_text import parse_camera
+from longtake.engine.words.camera import read_camera
 from tests.nodes.conftest import Graph
+
+AMOUNT = {DEGREES: "5°", WIDTHS: "0.1w", FACTOR: "1.2x"}
 
 WIDGETS = {
     "path": "[0s] truck right 0.25w", "seconds": 1.0, "fps": 8.0, "width": 0, "height": 0,
@@ -77,6 +82,23 @@ def test_without_a_picture_the_path_alone_is_drawn(host, graph):
     run = host.run(alone, want=["save"])
     blocked = [data["exception_message"] for kind, data in run.events if kind == "execution_error"]
     assert ["neither is connected to 'clip'" in message for message in blocked] == [True]
+
+
+def test_for_models_that_know_words_the_path_is_said_in_its_order(host, graph):
+    path = "[0.5s] zoom in 1.2x\n[0s to 0.5s] pan right 2°\n[0s] crane up 0.01w\n[0s] roll left 1°"
+    assert made(host, graph.but(camera={"path": path}))[4] == (
+        "The camera pans to the right. The camera rises straight up. The camera does a roll left. "
+        "The camera zooms in."
+    )
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_every_move_is_one_of_the_camera_node_s_words(kind):
+    table = read_camera()
+    for way in MOVES[kind].directions:
+        (move,) = parse_camera(f"[0s] {kind} {way} {AMOUNT[MOVES[kind].units[0]]}")
+        assert move.spoken in table.moves or kind == "roll"
+        assert way in move.spoken or kind == "dolly"
 
 
 def test_a_depth_map_of_any_size_fits_if_its_shape_does(host, graph):

@@ -90,7 +90,7 @@ WIDGETS = {
     },
     "LongtakeMotionBrush": {
         "brush": "[0s] 0.5,0.5 right 0.2w ease",
-        "method": "[Wan-Move] | ATI",
+        "method": "[Wan-Move] | ATI | LTX motion track",
         "points": "24 (1 to 256)",
         "strength": "1.0 (0.0 to 10.0)",
         "seed": "0 (0 to 18446744073709551615)",
