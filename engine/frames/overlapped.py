@@ -3,6 +3,8 @@
 A causal decoder goes on from one piece to the next as if they were one, see `stream`. Any other is
 given each piece with some latent frames around it; where two pieces meet, one goes over into the
 other, and how far apart they were there is measured.
+
+Pixels are numbers in [-1, 1] or bytes: what is held of them takes a quarter in bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +17,7 @@ from torch import Tensor
 from ..canvas.grid import BlockGrid, Grid
 
 DecodeClip = Callable[[Tensor], Iterable[Tensor]]
-"""(1, c, t, h, w) latents of a clip -> its pixels, (1, 3, f, h, w) in [-1, 1], a few at a time."""
+"""(1, c, t, h, w) latents of a clip -> its pixels, (1, 3, f, h, w), a few frames at a time."""
 
 
 class Context(NamedTuple):
@@ -43,19 +45,24 @@ class Seams:
     count: int = 0
     mean: float = 0.0
     most: float = 0.0
+    numbers: int = 0  # that `mean` is of
 
-    def met(self, one: Tensor, other: Tensor) -> None:
-        """Two pieces' pixels, in [-1, 1], of the same frames."""
-        apart = (one - other).abs().mul(127.5)
-        self.mean = (self.mean * self.count + apart.mean().item()) / (self.count + 1)
+    def met(self, one: Tensor, other: Tensor, first: bool = True) -> None:
+        """Two pieces' pixels of the same frames, the first of their seam or further ones."""
+        scale = 127.5 if one.is_floating_point() else 1
+        apart = (one.float() - other.float()).abs_().mul_(scale)  # in place: they may be large
+        numbers, self.numbers = self.numbers, self.numbers + apart.numel()
+        self.mean = (self.mean * numbers + apart.sum().item()) / self.numbers
         self.most = max(self.most, apart.max().item())
-        self.count += 1
+        self.count += first
+
+    @property
+    def apart(self) -> str:
+        """In words."""
+        return f"{self.mean:.2g} of 255 on average, {self.most:.2g} at most"
 
     def __str__(self) -> str:
-        return (
-            f"decoded in {self.count + 1} pieces; where they meet they differ by {self.mean:.2g} "
-            f"of 255 on average, {self.most:.2g} at most"
-        )
+        return f"decoded in {self.count + 1} pieces; where they meet they differ by {self.apart}"
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,12 @@ class Kept:
         if both <= 0:
             return pixels
         mine, other = self.pixels[:, :, skip : skip + both], pixels[:, :, :both]
-        seams.met(mine, other)
-        weight = torch.arange(skip + 1, skip + both + 1).view(-1, 1, 1).to(pixels) / (n + 1)
-        return torch.cat((torch.lerp(mine, other, weight), pixels[:, :, both:]), dim=2)
+        seams.met(mine, other, first=not skip)
+        weight = torch.arange(skip + 1, skip + both + 1).view(-1, 1, 1).to(pixels.device) / (n + 1)
+        mixed = torch.lerp(mine.float(), other.float(), weight)
+        if not pixels.is_floating_point():
+            mixed = mixed.round_()
+        return torch.cat((mixed.to(pixels.dtype), pixels[:, :, both:]), dim=2)
 
 
 def overlapped(
@@ -103,7 +113,7 @@ def overlapped(
         seams: told of each place where two pieces meet.
 
     Yields:
-        (1, 3, f, h, w) pixels in [-1, 1].
+        (1, 3, f, h, w) pixels, as `decode` makes them.
     """
     first, given, kept, there, spare = 0, 0, None, None, []
     broken: list[Exception] = []

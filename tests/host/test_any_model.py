@@ -208,6 +208,37 @@ def test_decoded_in_pieces_the_seams_are_measured(pack, make, tiny):
         assert apart.mean() <= 3 * pieces.seams.mean
 
 
+def test_where_memory_does_not_suffice_it_is_decoded_in_tiles(pack, make, tiny, monkeypatch):
+    """A card says so; a CPU's system would end us, so its estimate counts."""
+    video = module("video.decoder")
+    if video.pours(tiny.vae) or pack.vae.streams(tiny.vae):
+        pytest.skip("it holds a few frames only")
+    stride = tiny.vae.spacial_compression_decode()
+    size = (1, tiny.vae.latent_channels, 3, 4, 320 // stride)
+    z = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    network, calls = tiny.vae.first_stage_model, []
+    real = network.decode
+    by_card = video.VideoDecoder(tiny.vae)
+
+    def decode(z):
+        calls.append(z.shape[4])
+        if z.shape[4] > 256 // stride:
+            raise torch.cuda.OutOfMemoryError
+        return real(z)
+
+    whole = torch.cat(list(video.VideoDecoder(tiny.vae).frames([z], 3)))
+    monkeypatch.setattr(network, "decode", decode)
+    monkeypatch.setattr(video.mm, "get_total_memory", lambda *_: 1.0)
+    tiled = [torch.cat(list(video.VideoDecoder(tiny.vae).frames([z], 3)))]
+    assert calls == [256 // stride] * 2
+    monkeypatch.setattr(video.VideoDecoder, "_fits", lambda *_: True)
+    tiled.append(torch.cat(list(by_card.frames([z], 3))))
+    assert calls[2:] == [320 // stride, *calls[:2]]
+    assert "short of memory: in tiles, which differ by" in by_card.note
+    assert torch.equal(*tiled)
+    assert (tiled[0].float() - whole).abs().mean() < 3 * by_card.tiles.mean + 1
+
+
 def test_a_longer_video_takes_no_more_memory_to_decode(pack, make, tiny):
     video = module("video.decoder")
     if video.pours(tiny.vae):

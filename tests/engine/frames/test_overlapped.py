@@ -74,6 +74,26 @@ def test_the_frames_of_two_pieces_go_over_into_each_other_and_are_compared():
     assert calls[1] == 10 + 1 + 2 + 1
 
 
+def test_a_seam_is_one_however_few_frames_come_at_a_time_and_bytes_are_mixed_as_bytes():
+    flat, made = torch.zeros(1, 3, 20, 2, 2), []
+    for few in (1, 100):
+        calls = []
+
+        def decode(z, few=few, calls=calls):
+            calls.append(z)
+            level = 100 * len(calls) - 100
+            whole = torch.full((1, 3, CAUSAL.frames(z.shape[2]), 2, 2), level, dtype=torch.uint8)
+            yield from whole.split(few, dim=2)
+
+        seams = Seams()
+        parts = together(decode, CAUSAL, flat, [10, 10], Context(2, 1, 4), seams)
+        made.append(torch.cat(parts, dim=2))
+        assert (seams.count, seams.mean, seams.most) == (1, 100, 100)
+    assert torch.equal(*made)
+    seam = CAUSAL.first_frame(9) - 4
+    assert made[0][0, 0, seam : seam + 4, 0, 0].tolist() == [20, 40, 60, 80]
+
+
 def blockwise(z):
     """As MiniMax H3's: windows of a block and the beginning of the next, which go over in 5 frames.
 
