@@ -11,21 +11,21 @@ from torch import Tensor
 
 from .overlapped import Seams
 
-Decode = Callable[[Tensor], Tensor]
-"""(1, c, t, h, w) latents -> all their pixels, (1, 3, f, h·s, w·s), in numbers."""
-Finish = Callable[[Tensor], Tensor]
-"""Such pixels -> as they are kept, of the same shape."""
 
-
-def in_tiles(
-    latents: Tensor, side: int, decode: Decode, finish: Finish, seams: Seams
+def tile_by_tile(
+    latents: Tensor,
+    side: int,
+    decode: Callable[[Tensor], Tensor],
+    finish: Callable[[Tensor], Tensor],
+    seams: Seams,
 ) -> list[Tensor]:
     """Pixels of a clip, a tile at a time.
 
     Args:
         latents: (1, c, t, h, w).
         side: of a tile, in cells; a quarter of it, at least, is seen by two of them.
-        decode, finish: see above.
+        decode: gives all pixels of latents, (1, 3, f, h·s, w·s), in numbers.
+        finish: makes of such pixels what is kept, of the same shape.
         seams: told of each place where two tiles meet.
 
     Returns:

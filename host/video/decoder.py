@@ -18,12 +18,11 @@ from ...engine.canvas.masked import check_video
 from ...engine.frames.overlapped import Seams, context_of, overlapped
 from ...engine.frames.prefetch import poured
 from ...engine.frames.stream import decoded_pieces, frame_stream, to_bytes
-from ...engine.frames.tiled import in_tiles
+from ...engine.frames.tiled import tile_by_tile
 from ...engine.heap import give_back_holes
 from ...models.errors import InputError
 from ..comfyui.progress import check_cancelled
-from ..networks.vae import PieceDecoder, grid_of, make_room, streams
-from ..networks.vae import in_tiles as told_of_tiles
+from ..networks.vae import PieceDecoder, grid_of, in_tiles, make_room, streams
 
 PIECE = 512 * 2**20  # bytes of the pixels that a VAE of core's decodes at a time, about
 FEW = 64 * 2**20  # bytes of those that are rounded to bytes at a time, about
@@ -58,7 +57,7 @@ class VideoDecoder:
     def note(self) -> str:
         """What to say of it afterwards; nothing if it was exact."""
         if self._remembers is not None and self._remembers.tiles > 1:
-            return told_of_tiles(self._remembers.tiles)
+            return in_tiles(self._remembers.tiles)
         notes = [str(self.seams)] if self.seams.count else []
         if self.tiles.count:
             notes.append(f"short of memory: in tiles, which differ by {self.tiles.apart}")
@@ -156,7 +155,7 @@ class VideoDecoder:
         return [torch.cat(list(made), dim=2)]
 
     def _in_tiles(self, latents: Tensor) -> list[Tensor]:
-        """See `in_tiles`; in bytes: where whole pictures do not fit, the largest tiles that do.
+        """See `tile_by_tile`; in bytes: where whole pictures do not fit, the largest tiles that do.
 
         Core's own tiling holds them in numbers, and a weight for each.
         """
@@ -176,7 +175,7 @@ class VideoDecoder:
 
         while True:
             try:
-                return in_tiles(latents, side, self._tile, finish, self.tiles)
+                return tile_by_tile(latents, side, self._tile, finish, self.tiles)
             except torch.cuda.OutOfMemoryError:
                 if side <= 4:
                     raise

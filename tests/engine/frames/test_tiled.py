@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from longtake.engine.frames.overlapped import Seams
-from longtake.engine.frames.tiled import in_tiles, spans
+from longtake.engine.frames.tiled import spans, tile_by_tile
 
 
 @pytest.mark.parametrize(("size", "side"), [(5, 8), (8, 8), (9, 8), (14, 8), (15, 8), (97, 8)])
@@ -30,7 +30,7 @@ def enlarged(z):
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (7, 23), (23, 7), (19, 29)])
 def test_of_a_decoder_that_looks_nowhere_else_tiles_are_the_whole(height, width):
     z, seams = clip(height, width), Seams()
-    made = torch.cat(in_tiles(z, 8, enlarged, torch.clone, seams), dim=3)
+    made = torch.cat(tile_by_tile(z, 8, enlarged, torch.clone, seams), dim=3)
     assert torch.allclose(made, enlarged(z), atol=1e-6)
     assert seams.most < 1e-3
 
@@ -43,7 +43,7 @@ def test_tiles_go_over_into_each_other_and_are_compared():
         return torch.full((1, 3, 1, *z.shape[3:]), len(calls) / 10)
 
     seams = Seams()
-    made = in_tiles(torch.zeros(1, 3, 1, 4, 7), 4, decode, torch.clone, seams)
+    made = tile_by_tile(torch.zeros(1, 3, 1, 4, 7), 4, decode, torch.clone, seams)
     row = torch.cat(made, dim=3)[0, 0, 0, 0]
     assert calls == [(4, 4), (4, 4)]
     assert row.tolist() == pytest.approx([0.1, 0.1, 0.1, 0.15, 0.2, 0.2, 0.2])
