@@ -41,16 +41,7 @@ class Number:
     advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Float.Input:
-        return io.Float.Input(
-            self.name,
-            default=self.default,
-            min=self.low,
-            max=self.high,
-            step=self.step,
-            optional=self.optional,
-            tooltip=tooltip,
-            **offered(io.Float.Input, advanced=self.advanced or None),
-        )
+        return _widget(io.Float, self, tooltip, min=self.low, max=self.high, step=self.step)
 
     def read(self, value: Any) -> float:
         """The argument as a float. Raises InputError if it is no number of this range."""
@@ -82,17 +73,9 @@ class Whole:
     advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Int.Input:
-        return io.Int.Input(
-            self.name,
-            default=self.default,
-            min=self.low,
-            max=self.high,
-            step=self.step,
-            control_after_generate=self.control_after_generate and FIXED,
-            optional=self.optional,
-            tooltip=tooltip,
-            **offered(io.Int.Input, advanced=self.advanced or None),
-        )
+        again = self.control_after_generate and FIXED
+        more = {"step": self.step, "control_after_generate": again}
+        return _widget(io.Int, self, tooltip, min=self.low, max=self.high, **more)
 
     def read(self, value: Any) -> int:
         """The argument as an int. Raises InputError if it is no whole number of this range."""
@@ -115,13 +98,7 @@ class Flag:
     advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Boolean.Input:
-        return io.Boolean.Input(
-            self.name,
-            default=self.default,
-            optional=self.optional,
-            tooltip=tooltip,
-            **offered(io.Boolean.Input, advanced=self.advanced or None),
-        )
+        return _widget(io.Boolean, self, tooltip)
 
     def read(self, value: Any) -> bool:
         """The argument as a bool. Raises InputError if it is neither that nor a number."""
@@ -141,14 +118,7 @@ class Choice:
     advanced: bool = False
 
     def widget(self, tooltip: str) -> io.Combo.Input:
-        return io.Combo.Input(
-            self.name,
-            options=list(self.options),
-            default=self.default,
-            optional=self.optional,
-            tooltip=tooltip,
-            **offered(io.Combo.Input, advanced=self.advanced or None),
-        )
+        return _widget(io.Combo, self, tooltip, options=list(self.options))
 
     def read(self, value: Any) -> str:
         """The argument. Raises InputError if it is not among the options."""
@@ -178,14 +148,7 @@ class File:
     optional: bool = False
 
     def widget(self, tooltip: str) -> io.Combo.Input:
-        return io.Combo.Input(
-            self.name,
-            options=self.menu(),
-            default=self.default,
-            optional=self.optional,
-            upload=self.upload,
-            tooltip=tooltip,
-        )
+        return _widget(io.Combo, self, tooltip, options=self.menu(), upload=self.upload)
 
     def read(self, value: str) -> str:
         """The argument. Raises InputError for a file that there is not."""
@@ -219,13 +182,7 @@ class Line:
     advanced: bool = False
 
     def widget(self, tooltip: str) -> io.String.Input:
-        return io.String.Input(
-            self.name,
-            default=self.default,
-            optional=self.optional,
-            tooltip=tooltip,
-            **offered(io.String.Input, advanced=self.advanced or None),
-        )
+        return _widget(io.String, self, tooltip)
 
 
 @dataclass(frozen=True)
@@ -244,15 +201,8 @@ class TextBox:
     optional: bool = False
 
     def widget(self, tooltip: str) -> io.String.Input:
-        return io.String.Input(
-            self.name,
-            optional=self.optional,
-            multiline=True,
-            dynamic_prompts=True,
-            default=self.default,
-            placeholder=self.placeholder,
-            tooltip=tooltip,
-        )
+        box = {"multiline": True, "dynamic_prompts": True, "placeholder": self.placeholder}
+        return _widget(io.String, self, tooltip, **box)
 
     def read(self, value: Any) -> str:
         """The argument. Raises InputError if it is no text that an encoder can read."""
@@ -286,6 +236,13 @@ def verdict(*checks: tuple) -> bool | str:
     except LongtakeError as error:
         return str(error)
     return True
+
+
+def _widget(kind: Any, one: Any, tooltip: str, **more: Any) -> Any:
+    """An Input of one of ComfyUI's types, of what all kinds say of themselves, and `more`."""
+    advanced = getattr(one, "advanced", False) or None
+    more |= offered(kind.Input, advanced=advanced)
+    return kind.Input(one.name, default=one.default, optional=one.optional, tooltip=tooltip, **more)
 
 
 def _is_number(value: Any) -> bool:
