@@ -1,6 +1,5 @@
 """Tracks as a picture: where each point goes, on the picture that it is of; and as a clip."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -34,8 +33,8 @@ def drawn_tracks(tracks: Tracks, shown: Image.Image) -> Image.Image:
     return sheet
 
 
-def trails(tracks: Tracks, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Frames (h, w, 3) of a clip of coloured dots, as LTX's IC-LoRA for tracks was trained on.
+def trails(tracks: Tracks, size: tuple[int, int], frame: int) -> Tensor:
+    """One frame (h, w, 3) of a clip of coloured dots, as LTX's IC-LoRA for tracks was trained on.
 
     Where a point is, there is a blue dot; where it was, dots that turn green and red and shrink.
 
@@ -48,17 +47,15 @@ def trails(tracks: Tracks, size: tuple[int, int]) -> Iterator[Tensor]:
     width, height = size
     scale = DRAWN_AT / min(size)
     wide, high = int(width * scale), int(height * scale)
-    places = (tracks.path * torch.tensor([wide / width, high / height])).round().long().numpy()
-    seen = tracks.visible.numpy()
-    for frame in range(len(places)):
-        drawn = np.zeros((high, wide, 3), np.float32)
-        for at in range(max(0, frame - TRAIL), frame + 1):  # the newest lies on top
-            share = 1 - (frame - at) / TRAIL
-            dots, colour = places[at][seen[at]], aged(share)
-            _dot(drawn, dots, SMALL + (LARGE - SMALL) * share, colour)
-        picture = rearrange(torch.from_numpy(drawn), "h w c -> 1 c h w")
-        small = F.interpolate(picture, (height, width), mode="bilinear", align_corners=False)
-        yield rearrange(small[0], "c h w -> h w c")
+    drawn = np.zeros((high, wide, 3), np.float32)
+    for at in range(max(0, frame - TRAIL), frame + 1):  # the newest lies on top
+        share = 1 - (frame - at) / TRAIL
+        places = tracks.path[at][tracks.visible[at]]
+        places = (places * torch.tensor([wide / width, high / height])).round().long().numpy()
+        _dot(drawn, places, SMALL + (LARGE - SMALL) * share, aged(share))
+    picture = rearrange(torch.from_numpy(drawn), "h w c -> 1 c h w")
+    small = F.interpolate(picture, (height, width), mode="bilinear", align_corners=False)
+    return rearrange(small[0], "c h w -> h w c")
 
 
 def aged(share: float) -> tuple[float, float, float]:

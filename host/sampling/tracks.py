@@ -246,9 +246,9 @@ def dots_of(canvas: Canvas, tracks: Tracks) -> Tensor:
             f"LTX's tracks are for one clip of some seconds; make the canvas shorter."
         )
     frames = []
-    for frame in trails(tracks, (width, height)):
+    for frame in range(len(tracks.path)):
         check_cancelled()
-        frames.append(frame)
+        frames.append(trails(tracks, (width, height), frame))
     return torch.stack(frames)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from tests import host_models
 from tests.host_models import wan21_from_an_image
+from tests.nodes.conftest import Graph
 
 TEXT = "[0s] 0.25,0.5 -> 0.5,0.75 ease\n[0s] 0.75,0.25 still"
 SIZE = WIDTH, HEIGHT = 64, 48
@@ -167,6 +168,38 @@ def test_each_window_of_a_take_goes_on_along_ati_s_tracks(shown):
             )
             assert torch.equal(image[:, :, :handed], base[:, :, :handed])
             assert not mask[:, :, :handed].any()
+
+
+@pytest.mark.usefixtures("pack")
+def test_in_a_graph_it_becomes_a_take_in_windows_that_is_found_again(host, monkeypatch):
+    host_models.register_tiny_models()
+    both = {"positive": ["brush", 0], "negative": ["brush", 1]}
+    graph = Graph().add(
+        model=(host_models.NODE, {"name": "wan21_from_an_image"}),
+        prompt=("LongtakePrompt", {"clip": ["model", 1], "text": "a ball"}),
+        image=("EmptyImage", {"width": 64, "height": 48, "batch_size": 1, "color": 0xC04020}),
+        canvas=("EmptyHunyuanLatentVideo", {
+            "width": 64, "height": 48, "length": 49, "batch_size": 1}),
+        brush=("LongtakeMotionBrush", {
+            "positive": ["prompt", 0], "negative": ["prompt", 0], "vae": ["model", 2],
+            "image": ["image", 0], "latent": ["canvas", 0], "brush": TEXT, "method": "Wan-Move",
+            "points": 3, "strength": 1.0, "seed": 0}),
+        take=("LongtakeLongTake", {
+            **both, "model": ["model", 0], "vae": ["model", 2], "sigmas": ["schedule", 0],
+            "seconds": 0.0, "fps": 16.0, "width": 0, "height": 0, "seed": 1, "cfg": 1.5,
+            "sampler": "euler", "window": 33, "overlap": 9, "shots": "each by itself",
+            "anchor": "off", "keep": "keep", "canvas": ["canvas", 0]}),
+        schedule=("LongtakeSchedule", {
+            "model": ["model", 0], "steps": 1, "shift": 3.0, "curve": "linear", "denoise": 1.0}),
+    )  # fmt: skip
+    run = host.run(graph, want=["take"])
+    assert run.success, run.error
+    again = importlib.import_module("longtake.host.take.sampler")
+    monkeypatch.delattr(again, "run")  # nothing is sampled
+    run = host.run(graph, want=["take"])
+    assert run.success, run.error
+    other = graph.but(brush={"brush": "[2.5s] 0.5,0.5 left 0.1w"})
+    assert not host.run(other, want=["take"]).success
 
 
 def test_a_stroke_that_changes_late_leaves_the_windows_before_as_they_are(tiny, picture):
