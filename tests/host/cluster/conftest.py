@@ -114,7 +114,7 @@ def connected(address: str) -> Iterator[Callable]:
     """How to speak to the actors of a cluster: ask(worker, method, …)."""
     import ray
 
-    ray.init(address=address, namespace="longtake", log_to_driver=False, configure_logging=False)
+    connect(address)
 
     def ask(name: str, method: str, *arguments):
         return ray.get(getattr(ray.get_actor(f"worker {name}"), method).remote(*arguments))
@@ -123,6 +123,19 @@ def connected(address: str) -> Iterator[Callable]:
         yield ask
     finally:
         ray.shutdown()
+
+
+def connect(address: str, **more: object) -> None:
+    """Connect this process to a cluster.
+
+    Without Ray's own answer to a kill, which would end the tests and leave their servers behind.
+    """
+    import ray
+
+    kill = signal.getsignal(signal.SIGTERM)
+    quiet = {"log_to_driver": False, "configure_logging": False}
+    ray.init(address=address, namespace="longtake", **quiet, **more)
+    signal.signal(signal.SIGTERM, kill)
 
 
 def free_port() -> int:

@@ -58,11 +58,12 @@ def test_a_driver_is_killed_and_goes_on(cluster, driver, tmp_path):
 
 
 def test_cancel_reaches_all_within_five_seconds_and_leaves_a_video(cluster, driver):
-    """Pressed when the first shot is there."""
+    """Pressed when the first shot is there, and decoded."""
     shutil.rmtree(driver.windows, ignore_errors=True)
-    graph = take(cluster.address, 16, steps=60)
+    graph = take(cluster.address, 16, steps=100)
     queued = driver.server.queue(graph)
     until(driver.stored)
+    time.sleep(2)
     until(lambda: cluster.one.working() or cluster.two.working())
     pressed = time.monotonic()
     driver.server.ask("/interrupt", {})

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from environment import ROOT, comfyui_folder
-from tests.host.cluster.conftest import THREADS, Machine, base_folder, driving, take, until
+from tests.host.cluster.conftest import THREADS, Machine, base_folder, connect, driving, take, until
 from worker import begin_worker, import_ray
 
 pytestmark = pytest.mark.usefixtures("slow")
@@ -44,8 +44,7 @@ def nodes(token, monkeypatch) -> Iterator:
     head = {"num_cpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-    where = {"address": cluster.address, "namespace": "longtake", "runtime_env": environment}
-    ray.init(**where, log_to_driver=False, configure_logging=False)
+    connect(cluster.address, runtime_env=environment)
     yield cluster
     ray.shutdown()
     cluster.shutdown()

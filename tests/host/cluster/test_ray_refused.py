@@ -14,7 +14,7 @@ import pytest
 
 from environment import ROOT
 from longtake.engine.cluster.crowd import UnreachableError
-from tests.host.cluster.conftest import FILM, Machine, free_port, restart_child, take
+from tests.host.cluster.conftest import FILM, Machine, connect, free_port, restart_child, take
 
 pytestmark = pytest.mark.usefixtures("slow")
 NAME = f"diffusion_models/{FILM}"
@@ -142,7 +142,7 @@ def test_another_ray_or_python_in_the_cluster(cluster, other):
             RayWorkers(cluster.address)
     finally:
         head.internal_kv_put(key, says, True, namespace=space)
-        ray.init(address=cluster.address, namespace="longtake", log_to_driver=False)
+        connect(cluster.address)
     (version,) = other.values()
     assert version in str(caught.value)
     assert "\n" not in str(caught.value)
