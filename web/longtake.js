@@ -5,6 +5,7 @@ import { addBoard } from "./brush/on_node.js";
 import { choices, hasVideo, title, videoMenu } from "./menus/from_video.js";
 import { addStyle } from "./page/dom.js";
 import { openMenu } from "./page/menu.js";
+import { showPreview, showVideo } from "./page/preview.js";
 import { widgetOf } from "./page/widget.js";
 import { speak } from "./page/words.js";
 import { addStrip } from "./storyboard/on_node.js";
@@ -24,6 +25,10 @@ app.registerExtension({
         const press = (event) => (pointer = [event.clientX, event.clientY]);
         window.addEventListener("pointerdown", press, { capture: true, passive: true });
         app.api.addEventListener("executed", showAgain);
+        app.api.addEventListener("b_preview_with_metadata", ({ detail }) => {
+            const id = String(detail?.displayNodeId), node = app.graph.getNodeById(id);
+            if (samples(node)) showPreview(app, node, id);
+        });
     },
     nodeCreated(node) {
         if (isOurs(node)) {
@@ -47,6 +52,10 @@ function isOurs(node) {
     return Boolean(node?.comfyClass?.startsWith("Longtake"));
 }
 
+function samples(node) {
+    return node?.comfyClass === "LongtakeLongTake";
+}
+
 /** Older front-ends begin with another seed for each run, and cannot be told otherwise. */
 function keepSeed(node) {
     const control = widgetOf(node, "control_after_generate");
@@ -66,7 +75,10 @@ function coarsenArrows(node) {
 function showAgain({ detail }) {
     const id = String(detail?.display_node ?? detail?.node);
     const [text] = detail?.output?.text ?? [];
-    if (typeof text !== "string" || !isOurs(app.graph.getNodeById(id))) return;
+    const node = app.graph.getNodeById(id);
+    if (!isOurs(node)) return;
+    if (samples(node) && detail.output?.animated) showVideo(app, node, id); // it was stopped
+    if (typeof text !== "string") return;
     app.api.dispatchCustomEvent("progress_text", { nodeId: id, text });
 }
 

@@ -116,6 +116,10 @@ class Page:
     def pause(self, milliseconds: int) -> None:
         self._page.wait_for_timeout(milliseconds)
 
+    def click(self, selector: str) -> None:
+        """Click what a selector of CSS finds first."""
+        self._page.locator(selector).first.click()
+
     def type_at(self, place: list[float], words: str) -> None:
         """Type a number over the one that is drawn at a place of the window."""
         self._page.mouse.click(*place)

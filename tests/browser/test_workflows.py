@@ -55,6 +55,23 @@ HIDDEN = """() => {  // wires that are drawn across the edge of a node's box, bu
     }
     return found;
 }"""
+SAMPLES = """async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 });
+    const blob = await new Promise((made) => canvas.toBlob(made));
+    const id = String(app.graph.nodes.find((one) => one.type === 'LongtakeLongTake').id);
+    const ids = { nodeId: id, displayNodeId: id, parentNodeId: id, realNodeId: id };
+    app.api.dispatchCustomEvent('b_preview_with_metadata',
+        { blob, ...ids, jobId: 'x', promptId: 'x' });
+    app.canvas.setDirty(true, true);
+}"""
+IS_STOPPED = """(video) => {
+    const { id } = app.graph.nodes.find((one) => one.type === 'LongtakeLongTake');
+    app.api.dispatchCustomEvent('executed', { node: String(id), display_node: String(id),
+        prompt_id: 'x', output: { images: [video], animated: [true] } });
+    app.canvas.setDirty(true, true);
+}"""
+MARKED = """() => app.graph.nodes.flatMap((node) => (node.inputs ?? [])
+    .filter((input) => input.hasErrors).map((input) => [String(node.id), input.name]))"""
 RUN = """async ([text, saved, silent, video, [width, height]]) => {  // what a server sends in a run
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     canvas.getContext('2d').fillRect(0, 0, width, height);
@@ -145,15 +162,52 @@ def test_nodes_lie_in_their_groups_and_on_no_other(opened, when):
     groups = [(x, y, x + w, y + h) for x, y, w, h in look["groups"]]
     notes = {node["title"] for node in look["nodes"] if node["type"] in NOTES}
     for title, (left, top, right, bottom) in boxes.items():
-        assert title in notes or any(
+        inside = [
             left >= x and top >= y and right <= to_x and bottom <= to_y
             for x, y, to_x, to_y in groups
-        ), f"{title} is outside its group"
+        ]
+        assert title in notes or any(inside), f"{title} is outside its group"
+        assert title not in notes or not any(
+            left < to_x and x < right and top < to_y and y < bottom for x, y, to_x, to_y in groups
+        ), f"{title} lies on a group"
         others = [box for other, box in boxes.items() if other != title]
         assert not [
             box for box in others
             if left < box[2] and box[0] < right and top < box[3] and box[1] < bottom
         ], f"{title} lies on another node"  # fmt: skip
+
+
+def test_one_fault_is_told_once_at_one_input(page: Page, server):
+    """As somebody queues it, who forgot a bracket in a storyboard."""
+    graph = load_graph("storyboard")
+    (board,) = [node for node in graph["nodes"] if node["type"] == "LongtakeStoryboard"]
+    board["widgets_values"][0] = "[0s a red ball"
+    page.open(graph, "fault")
+    page.click("[data-testid=queue-button]")
+    page.wait("() => app.lastNodeErrors")
+    ((node, told),) = page.ask("() => Object.entries(app.lastNodeErrors)")
+    (error,) = told["errors"]
+    assert (node, error["extra_info"]["input_name"]) == (str(board["id"]), "text")
+    page.pause(200)
+    assert page.ask(MARKED) == [[str(board["id"]), "text"]]
+    (text,) = page.ask("() => [document.body.innerText]")
+    assert 0 < text.count("no closing bracket") <= 2  # the strip below the text says so, too
+    page.keyboard.press("Escape")
+    assert not server.ask("/queue")["queue_pending"]
+
+
+def test_a_stopped_take_plays_in_the_place_of_its_preview(page: Page, server):
+    """Pages show the last preview as long as there is one; the next run's takes its place again."""
+    page.open(load_graph("long_take"), "stopped")
+    clip(str(server.output / "stopped.mp4"))
+    video = {"filename": "stopped.mp4", "subfolder": "", "type": "output"}
+    page.ask(SAMPLES)
+    page.pause(200)
+    page.ask(IS_STOPPED, video)
+    page.wait("() => document.querySelector('video')?.videoWidth")
+    page.ask(SAMPLES)
+    page.wait("() => !document.querySelector('video')")
+    assert not page.errors
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)

@@ -233,6 +233,11 @@ def test_nothing_overlaps_and_everything_is_in_a_group(graph):
         for X, Y, W, H in boxes[:i]:
             assert x + w <= X or x >= X + W or y + h <= Y or y >= Y + H
     groups = [group["bounding"] for group in graph["groups"]]
+    (note,) = [node for node in graph["nodes"] if node["type"] in NOTES]
+    x, y, w, h = (*note["pos"], *note["size"])
+    assert all(
+        x + w <= X or x >= X + W or y + h <= Y or y - header >= Y + H for X, Y, W, H in groups
+    ), "the note lies on a group"
     for node in nodes_in(graph):
         x, y, w, h = (*node["pos"], *node["size"])
         assert any(
