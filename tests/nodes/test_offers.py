@@ -20,6 +20,7 @@ ADVANCED = {
     "LongtakeDrive": {"strength", "replace"},
     "LongtakeSaveVideo": {"crf", "preset", "remember"},
     "LongtakeStoryboard": {"snap", "meet"},
+    "LongtakeVariations": {"workers"},
 }
 
 
