@@ -18,6 +18,7 @@ from tests.host.runs import module
 from tests.host_models import (
     hunyuan_video,
     hunyuan_video_15,
+    ltxav,
     ltxv,
     minimax_h3,
     wan21,
@@ -116,7 +117,10 @@ def test_sampled_by_us_it_is_as_sampled_by_core_from_the_same_noise(pack, make, 
     assert ours.std() > 0.1
 
 
-@pytest.mark.parametrize("make_one", [ltxv, hunyuan_video, wan21, minimax_h3])
+@pytest.mark.parametrize(
+    "make_one",
+    [ltxv, ltxav, hunyuan_video, hunyuan_video_15, wan21, wan21_from_an_image, minimax_h3],
+)
 def test_a_region_is_sampled_and_what_is_around_it_stays(pack, comfyui, make_one):
     tiny, regions = make_one(), module("video.regions")
     grid = pack.codec.codec_for(tiny.vae).grid

@@ -22,6 +22,10 @@ TINY = {
         },
     ),
     "wan22_image_to_video": ("wan21_from_an_image", {"Canvas": {**SMALL, "seconds": 0.8}}),
+    "svi_long_take": (
+        "wan21_from_an_image",
+        {"Canvas": {**SMALL, "seconds": 2.0}, "LongTake": {"window": 17}},
+    ),
     "gguf_long_take": (
         "wan22",
         {"LongTake": {**SMALL, "seconds": 1.5, "window": 21, "overlap": 5}},
@@ -48,6 +52,7 @@ SECONDS = {
     "ltx_long_take_with_sound": 49 / 25,
     "h3_storyboard": 73 / 24,
     "wan22_image_to_video": 13 / 16,
+    "svi_long_take": 33 / 16,
     "gguf_long_take": 37 / 24,
     "hunyuan_extend": 33 / 24,
     "vace_control": 13 / 16,
@@ -57,6 +62,7 @@ SECONDS = {
 RATES = {
     "ltx_long_take_with_sound": 25,
     "wan22_image_to_video": 16,
+    "svi_long_take": 16,
     "vace_control": 16,
     "motion_brush": 16,
 }
@@ -66,6 +72,7 @@ LEVELS = {
     "h3_storyboard": (6, 12),
     "ltx_long_take_with_sound": (1, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0),
     "wan22_image_to_video": (4, 5),
+    "svi_long_take": (4, 5),
     "gguf_long_take": (20, 8),
     "hunyuan_extend": (20, 7),
     "vace_control": (20, 8),
@@ -75,6 +82,7 @@ LEVELS = {
 CANVASES = {  # frames of the templates' sizes, in latent frames, rows and columns
     "h3_image_to_video": (42, 48, 84),
     "wan22_image_to_video": (21, 80, 80),
+    "svi_long_take": (81, 80, 80),
     "hunyuan_extend": (19, 60, 106),
     "vace_control": (21, 60, 104),
     "motion_brush": (21, 80, 80),

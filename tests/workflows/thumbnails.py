@@ -40,6 +40,7 @@ CARDS = {  # what stands on the card of a workflow that is not run here
     "h3_storyboard": "MiniMax H3\nstoryboard,\nwith sound",
     "ltx_long_take_with_sound": "LTX-2.3\nlong take,\nwith sound",
     "wan22_image_to_video": "Wan 2.2\npicture to video,\n4 steps",
+    "svi_long_take": "Wan 2.2\nwith SVI 2.0 Pro,\nlong take",
     "gguf_long_take": "GGUF\nlong take",
     "hunyuan_extend": "HunyuanVideo\na clip goes on",
     "vace_control": "Wan 2.1 VACE\na clip is followed",
