@@ -13,17 +13,8 @@ function kept(app, what) {
     return [app[what] ?? {}, stores?.get("nodeOutput")?.[what] ?? {}];
 }
 
-/**
- * @param id as the server says it: of a node in a subgraph, "12:34", where pages keep it under the
- *     subgraph's own number.
- */
 function forget(app, what, id) {
-    const inner = `:${id.split(":").at(-1)}`;
-    for (const known of kept(app, what)) {
-        for (const key of Object.keys(known)) {
-            if (key === id || (id.includes(":") && key.endsWith(inner))) delete known[key];
-        }
-    }
+    for (const known of kept(app, what)) delete known[id];
 }
 
 /** The video that a node has just sent is shown in place of its last preview. */
