@@ -12,7 +12,7 @@ from ...engine.canvas.grid import Grid
 from ...engine.canvas.plan import Window
 from ...engine.sampling.host_presets import grid_like
 from ...models.errors import InputError, NotFiniteError
-from ..comfyui.conditioning import Prompts
+from ..comfyui.conditioning import IMAGE, Prompts
 from ..comfyui.latent import largest_of
 from ..networks.settings import host_family_of
 from ..networks.transformer import check_channels, check_text, config_of
@@ -35,6 +35,7 @@ def check_fit(model: ModelPatcher, prompts: Prompts, latents: Tensor) -> None:
     check_context_windows(model)
     check_motion(model, prompts, latents.shape)
     check_batch(model, len(latents))
+    check_pictures(model, prompts)
     if config is None:
         return
     for text in texts:
@@ -51,6 +52,21 @@ def check_lengths(model: ModelPatcher, channels: int, windows: Iterable[Window])
                 f"{n} latent frames are no clip of {family.title}; {near} are, which is "
                 f"{grid.frames(near)} frames: make the canvas with the model's own VAE."
             )
+
+
+def check_pictures(model: ModelPatcher, prompts: Prompts) -> None:
+    """Refuse a picture in the prompts of a Wan model for text, which would be left out unsaid."""
+    config, family, network = config_of(model), host_family_of(model), model.model.diffusion_model
+    if config is None:
+        reads = family is None or not family.wan or family.vace or network.in_dim > network.out_dim
+    else:
+        reads = config.in_channels > config.out_channels
+    if reads or not any(IMAGE in extras for prompt in prompts for _, extras in prompt):
+        return
+    raise InputError(
+        "the prompts bring a picture, as WanImageToVideo's do, and this model has no channels for "
+        "one: connect the prompts themselves and Pin Image, or load an image-to-video file."
+    )
 
 
 def check_context_windows(model: ModelPatcher) -> None:

@@ -464,3 +464,17 @@ def test_core_s_nodes_take_what_ours_make(pack, comfyui):
         again = pack.latent.to_canvas(of_core("nodes_lt", "LTXVConcatAVLatent")(video, sound)[0])
         assert torch.equal(again.sound.latents, ours.sound.latents)
         assert again.fps == canvas.fps
+
+
+@pytest.mark.parametrize("make", [models.wan21, models.wan22], ids=["text", "5B"])
+def test_a_picture_in_the_prompts_of_a_model_for_text_is_refused(pack, comfyui, make):
+    """Core leaves it out without a word."""
+    tiny, fit = make(), module("sampling.fit")
+    z = torch.zeros(1, tiny.vae.latent_channels, 3, 4, 4)
+    shown = [[text, {**extras, "concat_latent_image": z}] for text, extras in tiny.positive]
+    fit.check_fit(tiny.model, pack.conditioning.Prompts(tiny.positive, tiny.negative), z)
+    with pytest.raises(InputError, match="has no channels for one: connect the prompts themselves"):
+        fit.check_fit(tiny.model, pack.conditioning.Prompts(shown, tiny.negative), z)
+    image = models.wan21_from_an_image()
+    shown = pack.conditioning.Prompts(shown, tiny.negative)
+    fit.check_fit(image.model, shown, z[:, :16])
