@@ -69,7 +69,7 @@ class TakeSampler:
         self.tracks = tracks_for(recipe)
         self.noise = [noise_frames(clip, shots, seed, grid) for clip in recipe.take.clips]
         self.why_not, self.likes = "", []
-        self._decoders: list[VideoDecoder] = []
+        self._decoded: list[str] = []  # what there is to say of it, clip by clip
         self.helpers: Helpers | None = None
         self.foreign: set[tuple[int, Window]] = set()
         # Of a clip, once it is sampled:
@@ -133,7 +133,7 @@ class TakeSampler:
     def notes(self) -> list[str]:
         """What there is to say afterwards."""
         told = self.helpers.notes if self.helpers else []
-        return [note for note in dict.fromkeys([*told, *(d.note for d in self._decoders)]) if note]
+        return [note for note in dict.fromkeys([*told, *self._decoded]) if note]
 
     @property
     def missing(self) -> int:
@@ -257,8 +257,10 @@ class TakeSampler:
         """The frame stream of clip `number`; each window is decoded as soon as it is there."""
         total = self.recipe.take.clips[number].latent_frames
         decoder = VideoDecoder(self.recipe.vae)
-        self._decoders.append(decoder)
-        return decoder.frames(self.windows(number), total, self.progress.decoding)
+        try:
+            yield from decoder.frames(self.windows(number), total, self.progress.decoding)
+        finally:  # what it remembers of the clip's end goes with it
+            self._decoded.append(decoder.note)
 
 
 def in_a_row(shapes: list[torch.Size]) -> tuple[int, ...]:

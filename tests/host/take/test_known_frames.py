@@ -1,6 +1,8 @@
 """Takes of which something is known before: it stays, in the windows where it belongs."""
 
+import gc
 import importlib
+import weakref
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -173,6 +175,23 @@ def test_a_clip_is_one_part_where_something_reaches_across(studio, model):
         studio.recipe(model, pinned, anchor="first frame"),
     ):
         assert studio.sampler(made).parts(0) == (made.take.clips[0].windows,)
+
+
+def test_what_a_decoder_remembers_goes_with_its_clip(studio, model, monkeypatch):
+    """Else a take's memory grows with its clips."""
+    made, alive, real = studio.recipe(model, starts=(0, 1, 2)), [], studio.samplers.VideoDecoder
+
+    def record(vae):
+        decoder = real(vae)
+        alive.append(weakref.ref(decoder))
+        return decoder
+
+    monkeypatch.setattr(studio.samplers, "VideoDecoder", record)
+    sampler = studio.sampler(made)
+    for number in range(3):
+        assert sum(len(frames) for frames in sampler.frames(number))
+        gc.collect()
+        assert [decoder() for decoder in alive] == [None] * (number + 1)
 
 
 def test_windows_of_known_frames_only_are_not_sampled(studio, model, tmp_path, monkeypatch):
