@@ -1,8 +1,8 @@
 """What is transparent, laid over black: one answer for every picture and video that comes in."""
 
-import torch
 from torch import Tensor
 
+from ..models.cpu import bands
 from ..models.errors import InputError, NotFiniteError
 
 
@@ -21,12 +21,16 @@ def opaque(pictures: Tensor, over: float = 0.0) -> Tensor:
             f"pictures of shape {tuple(pictures.shape)} are not an IMAGE: need "
             f"(frames, height, width, 3) with at least 1 frame."
         )
-    if not torch.isfinite(pictures).all():
+    if not bands.finite(pictures, axis=1):
         raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")
     if pictures.shape[-1] == 1:
         return pictures.expand(-1, -1, -1, 3)
     if pictures.shape[-1] == 3:
         return pictures
+    return bands.by_rows(lambda rows: _laid(rows, over), pictures, axis=1)
+
+
+def _laid(pictures: Tensor, over: float) -> Tensor:
     alpha = pictures[..., 3:]
     laid = pictures[..., :3] * alpha
     return laid + over * (1 - alpha) if over else laid

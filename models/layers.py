@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cpu import channels_last, onednn, winograd
+from .cpu import bands, channels_last, onednn, winograd
 from .cpu.in_place import gelu, spare
 
 TORCHS = ("Linear", "Conv2d", "Conv3d", "LayerNorm", "RMSNorm", "Embedding")
@@ -95,7 +95,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, gate: Tensor | None = None) -> Tensor:
         if gate is None:
-            return torch.add(y, x, out=spare(y))  # y first: the sum has its layout in memory
+            # y first: the sum has its layout in memory
+            return y + x if spare(y) is None else bands.added(y, x)
         return torch.addcmul(x, gate, y, out=spare(y))
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...models.errors import InputError
+from ..levels import as_numbers
 from ..opaque import opaque
 from .codec import Codec
 from .guidance import Guidance
@@ -461,7 +462,7 @@ class Canvas:
             return self
         total = self.timeline.frames
         kept = replace(kept, frames=total, areas=tuple(a.always(total) for a in kept.areas))
-        picture = next(kept.backdrop.frames(lambda _: iter(()))).float() / 255
+        picture = as_numbers(next(kept.backdrop.frames(lambda _: iter(()))))
         still = self.codec.encode(picture.expand(total, -1, -1, -1))
         known = self.video.to_sample == 0
         latents = torch.where(known, self.video.latents, still)

@@ -8,16 +8,17 @@ again wherever no region is (`engine.frames.composite`).
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
+from ...models.cpu import bands
 from ...models.errors import InputError, NotFiniteError
 from ..edges import Between, faded, grown
+from ..levels import as_numbers
 from ..rounding import nearest
 from .codec import Codec
 from .grid import Grid
@@ -81,9 +82,14 @@ class Widened:
     def frames(self, decode: DecodeLatents) -> Iterator[Tensor]:
         left, top, right, bottom = self.margins
         for chunk in self.inner.frames(decode):
-            pixels = rearrange(chunk, "n h w c -> n c h w").float()
-            wide = F.pad(pixels, (left, right, top, bottom), mode="replicate")
-            yield rearrange(wide, "n c h w -> n h w c").to(torch.uint8)
+            n, h, w, c = chunk.shape
+            wide = chunk.new_empty(n, top + h + bottom, left + w + right, c)
+            bands.fill(wide[:, top : top + h, left : left + w], chunk, axis=1)
+            wide[:, :top, left : left + w] = chunk[:, :1]
+            wide[:, top + h :, left : left + w] = chunk[:, -1:]
+            wide[:, :, :left] = wide[:, :, left : left + 1].clone()
+            wide[:, :, left + w :] = wide[:, :, left + w - 1 : left + w].clone()
+            yield wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +284,7 @@ def checked_mask(
 ) -> Tensor:
     """(n, h, w) of 1 or of `frames` masks; see `drawn_area`."""
     mask = as_masks(mask)
-    if not torch.isfinite(mask).all():
+    if not bands.finite(mask):
         raise NotFiniteError("the mask holds NaN or infinite numbers: check the node before.")
     if 1 < len(mask) < frames:
         raise InputError(
@@ -381,5 +387,4 @@ def held(pixels: Sequence[int], frames: int) -> tuple[int, ...]:
 
 def first_frames(chunks: Iterator[Tensor], frames: int) -> Tensor:
     """(frames, h, w, 3) in [0, 1] of a frame stream that is as long or longer."""
-    whole = torch.cat(list(chain(chunks)))[:frames]
-    return whole.float() / 255
+    return as_numbers(torch.cat(list(chunks))[:frames])

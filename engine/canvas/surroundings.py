@@ -6,6 +6,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from ...models.cpu.bands import bands
 from .grid import Grid
 from .regions import KeptPixels, touched
 
@@ -46,8 +47,9 @@ class Surroundings:
         inside = self.regions(frames)
         for n, frame in zip(count(), frames, strict=False):
             if frame < self._kept.frames and frame not in but:
-                seen = self._picture(frame, frames.start).float() / 255
-                pictures[n] = torch.where(inside[n][..., None], pictures[n], seen)
+                seen = self._picture(frame, frames.start)
+                for out, keep, part in bands(pictures[n], inside[n][..., None], seen, axis=0):
+                    torch.where(keep, out, part.float() / 255, out=out)
 
     def _picture(self, frame: int, earliest: int) -> Tensor:
         """(height, width, 3) uint8 of a frame; those before `earliest` are let go."""

@@ -160,20 +160,29 @@ def mux(
     Returns:
         How many video packets were written.
     """
-    frames = 0
+    frames, left = 0, [True]
     with writing():
         container.start_encoding()
     end, step = Fraction(0), Fraction(0)
     if rate := tracks[0].stream.average_rate:
         step = 1 / Fraction(rate)
-    for packet in heapq.merge(*(track.packets for track in tracks), key=_decode_time):
+    pictures = _telling(tracks[0].packets, left)
+    for packet in heapq.merge(pictures, *(t.packets for t in tracks[1:]), key=_decode_time):
         check()
         if packet.stream.type == "video":
             length = packet.duration * packet.time_base if packet.duration else step
             end = max(end, packet.pts * packet.time_base + length)
             frames += 1
         elif cut and packet.pts * packet.time_base >= end:
+            if not left:
+                break  # an hour of sound may follow a second of video
             continue
         with writing():
             container.mux(packet)
     return frames
+
+
+def _telling(packets: Iterator[av.Packet], left: list[bool]) -> Iterator[av.Packet]:
+    """The packets; `left` is emptied when there are no more of them."""
+    yield from packets
+    left.clear()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from ...models.cpu import bands
 from ..canvas.regions import DecodeLatents, KeptPixels
 
 
@@ -42,7 +43,10 @@ def over(frames: Tensor, backdrop: Tensor, alpha: Tensor) -> Tensor:
         frames: (n, h, w, 3), uint8 or float in [0, 1]. backdrop: the same in uint8.
         alpha: (n, h, w) uint8.
     """
-    alpha = alpha[..., None]
+    return bands.by_rows(_mixed, frames, backdrop, alpha[..., None], axis=1)
+
+
+def _mixed(frames: Tensor, backdrop: Tensor, alpha: Tensor) -> Tensor:
     if frames.dtype == torch.uint8:
         mixed = torch.lerp(backdrop.float(), frames.float(), alpha.float() / 255)
         mixed = mixed.round_().to(torch.uint8)
@@ -67,4 +71,4 @@ class Taken:
             part, self._left = self._left[:missing], self._left[missing:]
             parts.append(part)
             missing -= len(part)
-        return torch.cat(parts) if parts else torch.empty(0)
+        return parts[0] if len(parts) == 1 else torch.cat(parts) if parts else torch.empty(0)

@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ...models.cpu import bands
 from ...models.errors import InputError, NoPictureError, NotFiniteError
 from ..opaque import opaque
 
@@ -39,7 +40,7 @@ def decoded_pieces(
     state, at = None, 0
     for piece in pieces:
         pixels, state = decode_piece(piece, state)
-        if not torch.isfinite(pixels).all():
+        if not bands.finite(pixels):
             raise NotFiniteError(
                 f"the decoder gave NaN or infinite pixels at latent frame {at}: "
                 f"the latents or the VAE's weights are damaged, or its dtype overflows."
@@ -52,9 +53,13 @@ def decoded_pieces(
 
 def to_bytes(pixels: Tensor) -> Tensor:
     """(1, 3, f, h, w) pixels in [-1, 1] -> a chunk (f, h, w, 3) of uint8, rounded to nearest."""
-    scaled = pixels.float().add(1).mul_(127.5).round_().clamp_(0, 255)
+    return bands.by_rows(_levels, rearrange(pixels, "1 c f h w -> f h w c"), axis=1).cpu()
+
+
+def _levels(pictures: Tensor) -> Tensor:
+    scaled = pictures.float().add(1).mul_(127.5).round_().clamp_(0, 255)
     # In the order of an encoder's rows before it leaves a card, which turns it round at no cost.
-    return rearrange(scaled.to(torch.uint8), "1 c f h w -> f h w c").contiguous().cpu()
+    return scaled.to(torch.uint8).contiguous()
 
 
 def frame_stream(decode_piece: DecodePiece, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -90,8 +95,7 @@ class ColoursSeen:
         """A frame stream as it is."""
         for chunk in chunks:
             if len(chunk) and (self._low is None or self.only is not None):
-                colours = chunk.flatten(0, 2)
-                least, most = colours.amin(0), colours.amax(0)
+                least, most = edges(chunk)
                 self._low = least if self._low is None else torch.minimum(self._low, least)
                 self._high = most if self._high is None else torch.maximum(self._high, most)
             yield chunk
@@ -131,6 +135,16 @@ def no_picture(colour: Sequence[int]) -> NoPictureError:
     )
 
 
+def edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the most of each colour of pictures (..., h, w, c): two of (c,)."""
+    rows = bands.bands(pictures, axis=-3)
+    found = [torch.aminmax(part.flatten(0, -2), dim=0) for (part,) in rows]
+    return (
+        torch.stack([edge.min for edge in found]).amin(0),
+        torch.stack([edge.max for edge in found]).amax(0),
+    )
+
+
 def few_at_a_time(images: Tensor) -> Iterator[Tensor]:
     """Pictures (n, h, w, c) a few at a time, as many as take a moment to work on."""
     return iter(images.split(max(1, min(MOST, PIXELS // (images.shape[1] * images.shape[2])))))
@@ -139,7 +153,7 @@ def few_at_a_time(images: Tensor) -> Iterator[Tensor]:
 def image_stream(images: Tensor) -> Iterator[Tensor]:
     """ComfyUI's IMAGE, (frames, h, w, c) in [0, 1], as a frame stream: opaque, in bytes."""
     for piece in few_at_a_time(images):
-        yield to_chunk(opaque(piece))
+        yield bands.by_rows(lambda rows: to_chunk(opaque(rows)), piece, axis=1)
 
 
 def to_chunk(pictures: Tensor) -> Tensor:
@@ -179,8 +193,9 @@ def all_frames(decode_piece: DecodePiece, latents: Tensor, frames: int, size: in
             b, c, _, h, w = pixels.shape
             out = torch.empty(b, frames, h, w, c)
         stop = at + pixels.shape[2]
-        piece = rearrange(pixels.float(), "b c f h w -> b f h w c")
-        out[:, at:stop] = piece.add(1).div_(2).clamp_(0, 1)
+        pictures = rearrange(pixels, "b c f h w -> b f h w c")
+        for piece, place in bands.bands(pictures, out[:, at:stop], axis=2):
+            place.copy_(piece.float().add(1).div_(2).clamp_(0, 1))
         at = stop
     return as_image(out)
 
@@ -191,8 +206,7 @@ def as_image(pixels: Tensor) -> Tensor:
     Raises:
         NoPictureError: if all frames are one colour.
     """
-    edges = pixels.amin((0, 1, 2, 3)), pixels.amax((0, 1, 2, 3))
-    low, high = (edge.mul(255).round() for edge in edges)
+    low, high = (edge.mul(255).round() for edge in edges(pixels))
     if not varies(low, high):
         raise no_picture(low.int().tolist())
     return rearrange(pixels, "b f h w c -> (b f) h w c")

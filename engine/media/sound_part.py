@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ...models.cpu.bands import look
 from ...models.errors import InputError
 from ..container.audio import LAYOUTS, layout_of
 from ..container.opening import GIF, MATROSKA, MOV, container_of, opened_as
@@ -105,7 +106,10 @@ def in_memory(part: SoundPart) -> Sound | None:
         InputError: if it holds too much, or the file is damaged.
     """
     channels = av.AudioLayout(part.layout).nb_channels
-    pieces = [(frame.pts, channels_in(frame, channels)) for frame in part.frames()]
+    pieces = []
+    for frame in part.frames():
+        look()
+        pieces.append((frame.pts, channels_in(frame, channels)))
     if not pieces:
         return None
     length = pieces[-1][0] + pieces[-1][1].shape[1]
@@ -116,6 +120,7 @@ def in_memory(part: SoundPart) -> Sound | None:
         )
     samples = np.zeros((pieces[0][1].shape[0], length), np.float32)
     for at, piece in pieces:
+        look()
         samples[:, at : at + piece.shape[1]] = piece
     return Sound(samples, part.rate)
 

@@ -91,7 +91,7 @@ def write_video(
         with hidden_file(part or path, "part", ".mp4") as growing:
             frames = _Frames(chunks, fps, form, check)
             track = None if form.animation else sound
-            packets = _encode(growing, frames, form, quality, metadata or {}, track)
+            packets = _encode(growing, frames, form, quality, metadata or {}, track, check)
             check_complete(growing, path, packets)
             path.parent.mkdir(parents=True, exist_ok=True)  # a temp folder may be emptied any time
             copy_video(growing, path, form=form, finish=finish, check=check, quality=quality)
@@ -162,6 +162,7 @@ def _encode(
     quality: Quality,
     metadata: Mapping[str, Any],
     sound: Sound | SoundPart | Path | None,
+    check: Callable[[], Any],
 ) -> int:
     if form.animation:
         form, quality = MP4, INTERMEDIATE
@@ -176,7 +177,7 @@ def _encode(
             tracks.append(encoded_track(container, sound, form))
         container.start_encoding()
         hide(growing)
-        return mux(container, tracks, cut=not isinstance(sound, Path))
+        return mux(container, tracks, cut=not isinstance(sound, Path), check=check)
 
 
 def _check_frames(chunk: NDArray[Any], first: tuple[int, ...]) -> tuple[int, int]:

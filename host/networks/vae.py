@@ -21,9 +21,10 @@ from ...engine.canvas.grid import BlockGrid, CausalGrid, Grid
 from ...engine.canvas.masked import check_video
 from ...engine.frames.composite import Taken
 from ...engine.frames.stream import DecodePiece, all_frames, as_image
+from ...engine.levels import as_numbers
 from ...models.attention import Attention, sdpa
 from ...models.checkpoint import load_into
-from ...models.cpu import channels_last
+from ...models.cpu import bands, channels_last
 from ...models.errors import CheckpointError, InputError, NotFiniteError, SizeError
 from ...models.layers import norms_are_fused
 from ...models.wan.causal import move
@@ -88,7 +89,7 @@ class ComfyWanVAE(WanVAE):
             out = torch.empty(shape, device=mm.intermediate_device())
         for latent in latents.split(1, dim=2):
             pixels, state = self.decode_piece(latent, state)
-            out[:, :, at : at + pixels.shape[2]] = pixels
+            bands.fill(out[:, :, at : at + pixels.shape[2]], pixels)
             at += pixels.shape[2]
         return out
 
@@ -437,11 +438,11 @@ def encode_stream(
     """
     if not streams(vae):
         check_images(*shape[:1], *shape[:0:-1], "take a shorter part of the clip", copies=2)
-        return encode(vae, Taken(chunks()).take(shape[0]).float() / 255)
+        return encode(vae, as_numbers(Taken(chunks()).take(shape[0])))
 
     def begun() -> Callable[[slice], Tensor]:
         taken = Taken(chunks())
-        return lambda at: taken.take(at.stop - at.start).float() / 255
+        return lambda at: as_numbers(taken.take(at.stop - at.start))
 
     return _encoded(vae, shape, begun)
 
@@ -460,7 +461,7 @@ def _encoded(
 
         def pixels(at: slice) -> Tensor:
             some = rearrange(pictures(at), "f h w c -> 1 c f h w")
-            return (some * 2.0 - 1.0).to(vae.device, vae.vae_dtype)
+            return bands.by_rows(lambda x: (x * 2.0 - 1.0).to(vae.device, vae.vae_dtype), some)
 
         try:
             with torch.inference_mode():
@@ -485,7 +486,7 @@ def _check_image(image: Tensor, grid: Grid) -> None:
             f"frames of shape {tuple(image.shape)} are not an IMAGE: need "
             f"(frames, height, width, 3)."
         )
-    if not torch.isfinite(image).all():
+    if not bands.finite(image, axis=1):
         raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
     grid.latent_frames(image.shape[0])
     for name, pixels in (("height", image.shape[1]), ("width", image.shape[2])):

@@ -8,6 +8,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
+from ...engine.levels import as_numbers
 from ...engine.recognition.reproduction import (
     Reproduction,
     gathered,
@@ -60,5 +61,5 @@ def _window(grid: Any, frames: int) -> int:
 def _through(vae: comfy.sd.VAE, frames: Tensor) -> Tensor:
     """Encoded, decoded and rounded: uint8 (frames, h, w, 3)."""
     check_cancelled()
-    pixels = vae.decode(encode(vae, frames.float() / 255))
+    pixels = vae.decode(encode(vae, as_numbers(frames)))
     return pixels.reshape(frames.shape).mul(255).round().clamp(0, 255).to(torch.uint8).cpu()

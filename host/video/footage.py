@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...engine.files import discard
 from ...engine.frames.stream import few_at_a_time, image_stream, with_even_sides
+from ...engine.levels import as_numbers
 from ...engine.media.reader import MediaFacts, media_facts, read_frames
 from ...engine.media.sound import Sound
 from ...engine.media.sound_part import SoundPart, in_memory, sound_part
@@ -63,7 +64,7 @@ class Footage:
     def pictures(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         """Frames as exactly as they are known: (n, h, w, 3) in [0, 1], a few at a time."""
         if self.images is None:
-            yield from (chunk.float() / 255 for chunk in self.stream(start, stop))
+            yield from map(as_numbers, self.stream(start, stop))
         else:
             yield from (
                 opaque(piece.float().cpu()) for piece in few_at_a_time(self.images[start:stop])

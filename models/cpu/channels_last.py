@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import bands
+
 BLOCK = 2**16  # numbers normalised at a time, few enough for a core's cache
 
 
@@ -54,9 +56,9 @@ def joined(
             old = x.new_zeros(b, frames, h, w, c).movedim(-1, 1)
         return torch.cat((old, x), dim=2)
     out = x.new_empty(b, frames + t, h, w, c).movedim(-1, 1)
-    out[:, :, :frames] = 0 if old is None else old
+    bands.fill(out[:, :, :frames], 0 if old is None else old)
     if after is None:
-        out[:, :, frames:] = x
+        bands.fill(out[:, :, frames:], x)
     else:
         after.write(x, out[:, :, frames:], between)
     return out

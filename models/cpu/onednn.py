@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bands import empty_like, fill
+
 ROWS = 256  # below, bringing the weight into oneDNN's own order costs more than it saves
 PRODUCTS = 2 * 10**10  # multiplications of a part of a convolution: well below a second
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # what two ways of computing may differ by
@@ -63,7 +65,7 @@ def in_bands(conv: nn.Conv2d | nn.Conv3d, x: Tensor, between: Callable[[], None]
     bands = min(rows, -(-products // PRODUCTS))
     if bands <= 1:
         return convolution(conv, x)
-    size, parts = -(-rows // bands), []
+    size, out = -(-rows // bands), None
     flat = (*conv.padding[:-2], 0, conv.padding[-1])
     for first in range(0, rows, size):
         between()
@@ -72,8 +74,11 @@ def in_bands(conv: nn.Conv2d | nn.Conv3d, x: Tensor, between: Callable[[], None]
         seen = x[..., max(top, 0) : min(bottom, height), :]
         above, below = max(-top, 0), max(bottom - height, 0)
         seen = F.pad(seen, (0, 0, above, below)) if above or below else seen
-        parts.append(convolution(conv, seen, flat))
-    return torch.cat(parts, dim=-2)
+        part = convolution(conv, seen, flat)
+        if out is None:
+            out = empty_like(part, (*part.shape[:-2], rows, part.shape[-1]))
+        fill(out[..., first : first + size, :], part)
+    return out
 
 
 def weight_for(conv: nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import onednn
+from . import bands, onednn
 
 A, B = sqrt(0.5), sqrt(2.0)  # A * B is 1, which `_evaluate` relies on
 POINTS = (0.0, A, -A, B, -B)  # and infinity
@@ -109,7 +109,9 @@ def filtered(
         points = _evaluated(_surrounded(x, STEP * top, STEP * left, *block.shape[2:4]))
         for (values, offset), results in zip(filters, block.split(few, dim=-1), strict=True):
             _interpolated(_multiplied(points, values, offset), results)
-    return out[:, :, :h, :w].contiguous().movedim(-1, 1)
+    if out.shape[2:4] != (h, w):
+        out = bands.by_rows(torch.clone, out[:, :, :h, :w], axis=2)
+    return out.movedim(-1, 1)
 
 
 def _cut(total: int, most: int) -> tuple[int, list[int]]:

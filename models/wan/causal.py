@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..cpu import channels_last, onednn
+from ..cpu import bands, channels_last, onednn
 
 State = list[Tensor]  # in the reverse of the order in which they are asked for
 
@@ -50,7 +50,8 @@ class Past:
 
     def keep(self, x: Tensor, frames: int) -> Tensor:
         """Returns x: (b, c, t, h, w); its last `frames` are kept for the next piece."""
-        self._new.append(x[:, :, x.shape[2] - frames :].clone())  # a view would hold all of x
+        # A view would hold all of x.
+        self._new.append(bands.copied(x[:, :, x.shape[2] - frames :]))
         return x
 
     def state(self) -> State:
@@ -114,4 +115,4 @@ def one_by_one(
         past = Past(state)
         parts.append(step(piece, past))
         state = past.state()
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2), state
+    return parts[0] if len(parts) == 1 else bands.joined(parts, 2), state

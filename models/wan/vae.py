@@ -12,20 +12,22 @@ Source: wan/modules/vae.py in Wan-Video/Wan2.1@9737cba and wan/modules/vae2_2.py
 Wan-Video/Wan2.2@42bf4cf, whose parameter names are kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..attention import Attention, sdpa
+from ..cpu import bands
 from ..errors import FrameCountError
-from ..layers import ChannelNorm, NormSiLU, Residual, rearrange_video, video_layers
+from ..layers import ChannelNorm, NormSiLU, Residual, video_layers
 from .causal import Past, State, convolved, one_by_one
 from .config import VAEConfig
+from .resample import AverageDown, Downsample, DuplicateUp, Upsample
 
 
 class ResidualBlock(nn.Module):
@@ -82,107 +84,6 @@ class AttentionBlock(nn.Module):
         return x + rearrange(self.proj(y), "(b t) c h w -> b c t h w", b=b)
 
 
-def _each_frame(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """change, from images (n, c, h, w) to images, of every frame of x: (b, c, t, h, w)."""
-    frames = change(rearrange(x, "b c t h w -> (b t) c h w"))
-    return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
-
-
-class Downsample(nn.Module):
-    """Halves height and width; halves time as well, except that the first frame stays alone."""
-
-    def __init__(self, channels: int, temporal: bool, operations: Any, **kw: Any):
-        super().__init__()
-        conv = operations.Conv2d(channels, channels, 3, stride=2, **kw)
-        self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), conv)
-        if temporal:
-            self.time_conv = operations.Conv3d(channels, channels, (3, 1, 1), (2, 1, 1), **kw)
-        self.temporal = temporal
-
-    def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = _each_frame(self.resample, x)
-        if not self.temporal:
-            return x
-        if not past.fresh:
-            return self.time_conv(past.before(x, 1))
-        past.keep(x, 1)
-        first = x[:, :, :1]
-        return first if x.shape[2] == 1 else torch.cat((first, self.time_conv(x)), dim=2)
-
-
-class Upsample(nn.Module):
-    """Doubles height and width; doubles time as well, except for the first frame."""
-
-    def __init__(
-        self, channels: int, out_channels: int, temporal: bool, operations: Any, **kw: Any
-    ):
-        super().__init__()
-        conv = operations.Conv2d(channels, out_channels, 3, padding=1, **kw)
-        self.resample = nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), conv)
-        if temporal:
-            self.time_conv = operations.Conv3d(channels, 2 * channels, (3, 1, 1), **kw)
-        self.temporal = temporal
-
-    def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = self._double_time(x, past) if self.temporal else x
-        return _each_frame(self.resample, x)
-
-    def _double_time(self, x: Tensor, past: Past) -> Tensor:
-        if not past.fresh:
-            return self._in_pairs(past.before(x, 2))
-        # Wan's first frame passes untouched, and the frames after it do not see it either.
-        first, rest = x[:, :, :1], past.before(x[:, :, 1:], 2)
-        return first if rest.shape[2] == 2 else torch.cat((first, self._in_pairs(rest)), dim=2)
-
-    def _in_pairs(self, x: Tensor) -> Tensor:
-        return rearrange_video(self.time_conv(x), "b (p c) t h w -> b c (t p) h w", p=2)
-
-
-class AverageDown(nn.Module):
-    """Shortcut of a 2.2 encoder stage: blocks of pixels into channels, averaged in groups.
-
-    A block has `factor_t` frames and `factor_hw` rows and columns.
-    """
-
-    def __init__(self, out_channels: int, factor_t: int, factor_hw: int):
-        super().__init__()
-        self.out_channels, self.factor_t, self.factor_hw = out_channels, factor_t, factor_hw
-
-    def forward(self, x: Tensor, past: Past) -> Tensor:
-        if past.fresh:  # zeros before the first frame, so that it fills a block of its own
-            x = F.pad(x, (0, 0, 0, 0, self.factor_t - 1, 0))
-        x = rearrange(
-            x,
-            "b c (t p) (h q) (w r) -> b (c p q r) t h w",
-            p=self.factor_t,
-            q=self.factor_hw,
-            r=self.factor_hw,
-        )
-        return reduce(x, "b (c g) t h w -> b c t h w", "mean", c=self.out_channels)
-
-
-class DuplicateUp(nn.Module):
-    """Shortcut of a 2.2 decoder stage: channels repeated, then spread out to blocks of pixels.
-
-    A block has `factor_t` frames and `factor_hw` rows and columns.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, factor_t: int, factor_hw: int):
-        super().__init__()
-        self.factor_t, self.factor_hw = factor_t, factor_hw
-        self.repeats = out_channels * factor_t * factor_hw**2 // in_channels
-
-    def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = rearrange_video(
-            x.repeat_interleave(self.repeats, dim=1),
-            "b (c p q r) t h w -> b c (t p) (h q) (w r)",
-            p=self.factor_t,
-            q=self.factor_hw,
-            r=self.factor_hw,
-        )
-        return x[:, :, self.factor_t - 1 :] if past.fresh else x
-
-
 class DownStage(nn.Module):
     """One stage of a 2.2 encoder."""
 
@@ -196,9 +97,11 @@ class DownStage(nn.Module):
             stack.append(Downsample(out_channels, temporal, **kw))
         self.downsamples = nn.Sequential(*stack)
         self.avg_shortcut = AverageDown(out_channels, 1 + temporal, 1 + spatial)
+        self.sum = Residual()
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        return _through(self.downsamples, x, past) + self.avg_shortcut(x, past)
+        y = _through(self.downsamples, x, past)
+        return self.sum(self.avg_shortcut(x, past), y)
 
 
 class UpStage(nn.Module):
@@ -216,10 +119,11 @@ class UpStage(nn.Module):
         self.avg_shortcut = (
             DuplicateUp(in_channels, out_channels, 1 + temporal, 1 + spatial) if spatial else None
         )
+        self.sum = Residual()
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         y = _through(self.upsamples, x, past)
-        return y if self.avg_shortcut is None else y + self.avg_shortcut(x, past)
+        return y if self.avg_shortcut is None else self.sum(self.avg_shortcut(x, past), y)
 
 
 def _through(stages: nn.Sequential, x: Tensor, past: Past) -> Tensor:
@@ -404,9 +308,15 @@ class WanVAE(nn.Module):
     def folded(self, pixels: Tensor) -> Tensor:
         """Patches of pixels (b, 3, t, h·p, w·p) into channels."""
         p = self.config.patch
-        return rearrange(pixels, "b c t (h q) (w r) -> b (c r q) t h w", q=p, r=p)
+        if p == 1:
+            return pixels
+        pattern = "b c t (h q) (w r) -> b (c r q) t h w"
+        return bands.by_rows(partial(rearrange, pattern=pattern, q=p, r=p), pixels, per=p)
 
     def unfolded(self, x: Tensor) -> Tensor:
         """Channels back into patches of pixels: the reverse of `folded`."""
         p = self.config.patch
-        return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=p, r=p)
+        if p == 1:
+            return x
+        pattern = "b (c r q) t h w -> b c t (h q) (w r)"
+        return bands.by_rows(partial(rearrange, pattern=pattern, q=p, r=p), x)

@@ -15,12 +15,16 @@ from comfy_api.latest import Input, io
 from ...engine.take.storyboard import Shot
 from ...host.comfyui.node_text import shown_text
 from ...host.comfyui.owner import TEXT_CHECKS
+from ...host.comfyui.progress import check_cancelled
 from ...host.take.storyboards import Board
+from ...models.cpu.bands import stoppable
 from ...models.errors import InputError
 
 
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The class of a node, which from here on refuses values that are not what its sockets say.
+
+    Cancel is looked for between parts of what it works on.
 
     What it shows on itself while it runs is part of its `ui` then: kept in the history, and sent
     again with outputs that are cached.
@@ -49,7 +53,8 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
                 if isinstance(one, str):
                     for check in TEXT_CHECKS:
                         check(one, node.__name__, name)
-        return _with_text(execute(cls, *args, **more))
+        with stoppable(check_cancelled):
+            return _with_text(execute(cls, *args, **more))
 
     node.execute = classmethod(looking)
     return node
