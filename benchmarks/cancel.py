@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +24,8 @@ import torch
 from _measure import BUILT_IN, machine
 from _takes import apart, start_comfyui
 
+from longtake.engine.container.formats import FORMATS
+from longtake.engine.frames.prefetch import BESIDE
 from tests.in_process import Host, load_pack
 
 Graph = dict[str, dict[str, Any]]
@@ -41,17 +42,18 @@ class Looks:
 
     def __init__(self, most: float):
         self.most, self.gaps, self.on = most, [], False
-        self._last: dict[int, tuple[float, list[str]]] = {}
-        self._any: tuple[float, list[str]] = (0.0, [])
+        self._last: dict[int, tuple[float, list]] = {}
+        self._any: tuple[float, list] = (0.0, [])
 
     def begin(self) -> None:
-        self._any, self.on = (time.process_time(), ["its start"]), True
-        self._last = {threading.get_ident(): (time.thread_time(), ["its start"])}
+        self._any, self.on = (time.process_time(), []), True
+        self._last = {threading.get_ident(): (time.thread_time(), [])}
         self._until = self._any[0] + self.most
 
     def look(self) -> None:
         """In a thread of its own all time counts that it worked; without any, that of all."""
-        if not self.on:
+        name = threading.current_thread().name
+        if not self.on or name == f"longtake-{BESIDE}":  # which nobody waits for
             return
         where, thread = places(), threading.get_ident()
         now, own = time.process_time(), time.thread_time()
@@ -72,11 +74,19 @@ class Looks:
             self.on = False
 
 
-def places() -> list[str]:
+def places() -> list[tuple[str, int]]:
     """Where the pack is at this moment, inmost last."""
-    frames = [f for f in traceback.extract_stack(limit=40) if f.filename != __file__]
-    ours = [f for f in frames if "site-packages" not in f.filename and "/lib/" not in f.filename]
-    return [f"{Path(f.filename).stem}:{f.lineno}" for f in ours[-SEEN:]]
+    frame, found = sys._getframe(2), []
+    while frame is not None and len(found) < SEEN:
+        file = frame.f_code.co_filename
+        if "/lib/python" not in file:
+            found.append((file, frame.f_lineno))
+        frame = frame.f_back
+    return found[::-1]
+
+
+def said(where: list[tuple[str, int]]) -> list[str]:
+    return [f"{Path(file).stem}:{line}" for file, line in where]
 
 
 class Picture:
@@ -211,7 +221,7 @@ class Graphs:
         conditions = {"positive": ["text", 0], "negative": ["text", 0]}
         yield "Motion Brush", ours(
             "MotionBrush", **conditions, image=["image", 0], latent=["canvas", 0], **vae,
-            brush="0.2 0.2 > 0.6 0.6", masks=["mask", 0],
+            brush="[0s to 0.1s] 0.2 0.2 > 0.6 0.6", masks=["mask", 0],
         )  # fmt: skip
         sampled = {"model": ["model", 0], **conditions, "sigmas": ["sigmas", 0]}
         yield "Sample", ours("Sample", **sampled, latent=["strip", 0])
@@ -220,8 +230,6 @@ class Graphs:
         yield "Interpolate", ours("Interpolate", video=["video", 0], fps=24.0)
         yield "Interpolate, file", ours("Interpolate", video=["film", 0], fps=24.0)
         yield "Side by Side", ours("SideBySide", video=["film", 0])
-        from longtake.engine.container.formats import FORMATS
-
         for form in FORMATS:
             yield (
                 f"Save Video, {form}",
@@ -277,7 +285,7 @@ def row(name: str, host: Host, graph: Graph, most: float) -> dict[str, Any]:
         "node": name,
         "longest_s": round(longest[0][0], 2) if longest else None,
         "looks": len(looks.gaps) // 2,
-        "longest": [(round(took, 2), a, b) for took, a, b in longest],
+        "longest": [(round(took, 2), said(a), said(b)) for took, a, b in longest],
         "error": (error or "")[:200],
     }
 

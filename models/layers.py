@@ -101,7 +101,7 @@ class Residual(nn.Module):
 
 
 def fast_convolution(
-    convolution: type[nn.Module], before: Callable[[], None] = lambda: None
+    convolution: type[nn.Module], before: Callable[[], None] = bands.look
 ) -> type[nn.Module]:
     """A class of convolutions that on a CPU take the fastest way.
 

@@ -31,7 +31,7 @@ ROOMS = {
     "engine/cluster": set(),
     "engine/container": {"engine"},
     "engine/frames": {"engine", "engine/canvas"},
-    "engine/media": {"engine", "engine/container"},
+    "engine/media": {"engine", "engine/container", "engine/frames"},
     "engine/motion": {"engine"},
     "engine/provenance": {"engine"},
     "engine/policy": {"engine", "engine/frames"},

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from ...models.cpu import bands
 from ..opaque import opaque
 from .codec import Codec
 from .driving import Driving
+from .picture import resampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +162,9 @@ def on_white(picture: Tensor, height: int, width: int) -> Tensor:
     scale = min(height / h, width / w)
     size = max(1, int(h * scale)), max(1, int(w * scale))
     pixels = rearrange(picture.float(), "h w c -> 1 c h w")
-    resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
+    resized = pixels if size == (h, w) else resampled(pixels, size, mode="bilinear")
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     out = torch.ones(height, width, 3)
-    out[top : top + size[0], left : left + size[1]] = rearrange(resized, "1 c h w -> h w c")
+    place = out[top : top + size[0], left : left + size[1]]
+    bands.fill(place, rearrange(resized, "1 c h w -> h w c"), axis=0)
     return out

@@ -1,8 +1,12 @@
 """Pictures brought to the size of a canvas."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+
+from ...models.cpu import bands
 
 FITS = ("crop", "pad", "stretch")
 SAME_SHAPE = 0.01  # ratios of width to height that differ by less are the same to the eye
@@ -24,7 +28,7 @@ def fitted(pictures: Tensor, height: int, width: int, how: str) -> Tensor:
         return pictures.float()
     h, w = inner_size(pictures.shape[1:3], height, width, how)
     resized = rearrange(pictures.float(), "n h w c -> n c h w")
-    resized = F.interpolate(resized, (h, w), mode="bicubic", antialias=True, align_corners=False)
+    resized = resampled(resized, (h, w), mode="bicubic", antialias=True)
     resized = rearrange(resized.clamp_(0, 1), "n c h w -> n h w c")
     top, left = (h - height) // 2, (w - width) // 2
     if how == "pad":
@@ -45,6 +49,19 @@ def fitted_masks(masks: Tensor, height: int, width: int, how: str) -> Tensor:
     resized = F.interpolate(masks[:, None], (h, w), mode="nearest-exact")[:, 0]
     top, left = (h - height) // 2, (w - width) // 2  # negative: bars
     return F.pad(resized, (-left, width + left - w, -top, height + top - h))
+
+
+def resampled(pixels: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
+    """F.interpolate(pixels, size, **how), of large pictures a colour after the other.
+
+    Args:
+        pixels: (n, c, h, w), channels last in memory.
+    """
+    n, c = pixels.shape[:2]
+    out = pixels.new_empty(n, *size, c).movedim(-1, 1)
+    for part, place in bands.bands(pixels, out, axis=1):
+        place.copy_(F.interpolate(part, size, align_corners=False, **how))
+    return out
 
 
 def inner_size(size: tuple[int, int], height: int, width: int, how: str) -> tuple[int, int]:

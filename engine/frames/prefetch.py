@@ -3,6 +3,7 @@
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,8 @@ from ..heap import give_back_holes
 
 T, R = TypeVar("T"), TypeVar("R")
 POLL = 0.05  # seconds between looks whether the other side has ended
+PATIENCE = 0.5  # seconds in which a thread may clean up before it is left to itself
+BESIDE = "beside"  # what such threads are called
 STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
     "longtake_prefetch_stops", default=()
 )
@@ -99,6 +102,83 @@ def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) 
     if error is not None:
         raise error
     return result
+
+
+def beside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callable[[], Any]) -> R:
+    """`use(items)` in a thread of its own, which is left to itself once nobody waits any more.
+
+    For what works on one item for long and cannot be stopped in the middle, as an encoder on a
+    large frame. The thread ends at its next question whether it is `abandoned`, and cleans up.
+
+    Args:
+        items: iterated here, each when it is asked for; closed at the end.
+        use: called in the thread, under the caller's inference mode and context variables.
+        look: called here again and again; what it raises ends the wait, after `PATIENCE`.
+
+    Raises:
+        Whatever `items`, `use` or `look` raises.
+    """
+    hand: _Hand[T] = _Hand()
+    ended: list[tuple[R | None, BaseException | None]] = []
+
+    def work() -> None:
+        try:
+            ended.append((use(hand.items()), None))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            ended.append((None, error))
+        finally:
+            hand.asked.release()
+
+    context = contextvars.copy_context()
+    context.run(STOPS.set, (*STOPS.get(), hand.stop))
+    thread, iterator = _started(context, BESIDE, work), iter(items)
+    try:
+        while not ended:
+            if hand.asked.acquire(timeout=POLL) and not ended:
+                hand.give(iterator)
+            look()
+    except BaseException:
+        hand.stop.set()
+        thread.join(PATIENCE)
+        raise
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+    _end(thread)
+    result, error = ended[0]
+    if error is not None:
+        raise error
+    return result
+
+
+class _Hand(Generic[T]):
+    """Items that go from one thread to another when they are asked for, until `stop` is set."""
+
+    def __init__(self):
+        self.stop, self.asked = threading.Event(), threading.Semaphore(0)
+        self._queue: Queue[tuple[T, ...]] = Queue()
+
+    def give(self, iterator: Iterator[T]) -> None:
+        """The next item, or the end."""
+        for item in iterator:
+            self._queue.put((item,))
+            return
+        self._queue.put(())
+
+    def items(self) -> Iterator[T]:
+        while True:
+            self.asked.release()
+            entry = self._asked_for()
+            if not entry:
+                return
+            yield entry[0]
+            del entry
+
+    def _asked_for(self) -> tuple[T, ...]:
+        while not self.stop.is_set():
+            with suppress(Empty):
+                return self._queue.get(timeout=POLL)
+        raise Closed
 
 
 def _started(context: contextvars.Context, name: str, work: Callable[[], None]) -> threading.Thread:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 
+from ...models.cpu import bands
 from ...models.errors import InputError
 
 TILE = 64  # cells after which the pattern repeats, both ways
@@ -129,8 +130,15 @@ def _cell_size(height: int, width: int) -> float:
 
 def _mark(frame: Tensor, plane: Tensor) -> Tensor:
     """Mark a frame, uint8 (1, h, w, 3), more strongly where texture hides it."""
-    delta = plane * (0.6 + _texture(_luma(frame)[0]) / 6).clamp_(0.6, 2.2)
-    return (frame.float() + delta[None, :, :, None]).round_().clamp_(0, 255).to(torch.uint8)
+    spread = bands.by_rows(_spread, frame, axis=1, per=BLOCK)
+    texture = F.interpolate(spread[None], frame.shape[1:3], mode="bilinear", align_corners=False)
+    return bands.by_rows(_shifted, frame, plane[None], texture[0], axis=1)
+
+
+def _shifted(frames: Tensor, plane: Tensor, texture: Tensor) -> Tensor:
+    """frames: (1, h, w, 3); plane, texture: (1, h, w)."""
+    delta = plane * (0.6 + texture / 6).clamp_(0.6, 2.2)
+    return (frames.float() + delta[..., None]).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _luma(frames: Tensor) -> Tensor:
@@ -138,12 +146,12 @@ def _luma(frames: Tensor) -> Tensor:
     return frames.float() @ torch.tensor(LUMA)
 
 
-def _texture(y: Tensor) -> Tensor:
-    """The standard deviation within blocks, smooth between them: (h, w) -> (h, w)."""
-    both = torch.stack((y, y * y))[None]
-    mean, square = F.avg_pool2d(both, BLOCK, ceil_mode=True, count_include_pad=False)[0]
-    spread = (square - mean * mean).clamp_(min=0).sqrt_()
-    return F.interpolate(spread[None, None], y.shape, mode="bilinear", align_corners=False)[0, 0]
+def _spread(frame: Tensor) -> Tensor:
+    """The standard deviation of brightness within blocks: (1, h, w, 3) -> (1, h / 8, w / 8)."""
+    y = _luma(frame)
+    both = torch.stack((y, y * y), 1)
+    mean, square = F.avg_pool2d(both, BLOCK, ceil_mode=True, count_include_pad=False).unbind(1)
+    return (square - mean * mean).clamp_(min=0).sqrt_()
 
 
 def _bits_of(id: int) -> Tensor:
@@ -174,7 +182,7 @@ def find_mark(chunks: Iterable[Tensor], step: Callable[[], None] = lambda: None)
     """
     residual, frames = torch.zeros(()), 0
     for chunk in chunks:
-        for y in _luma(chunk):
+        for y in bands.by_rows(_luma, chunk, axis=1):
             residual = residual + _residual(_reduced(y))
             frames += 1
     if not frames:

@@ -34,6 +34,7 @@ from ..container.remux import remux, tag, tags_of, text_of
 from ..container.tracks import Track, copied_track, encoded_track, mux
 from ..container.verify import check_complete
 from ..files import hide
+from ..frames.prefetch import beside
 from .animation import check_animation, write_animation
 from .displayed import BT709
 from .reader import media_facts, read_frames
@@ -77,24 +78,30 @@ def write_video(
         sound: samples or a part of a file's, cut off at the end of the last frame; or a file to
             copy it from.
         finish: see publish.Finish.
-        check: called for every frame and packet; an exception from it ends the writing.
+        check: called for every frame and packet, and again and again while one is encoded; an
+            exception from it ends the writing.
         part: name beside which the unfinished video is hidden, where that is not `path`.
 
     Raises:
         InputError: if there are no frames, or they differ in size.
         OutputError: if the file exists, or it cannot be written.
-        Whatever `chunks`, `finish` or `check` raises. Nothing is left behind then.
+        Whatever `chunks`, `finish` or `check` raises. Nothing is left behind then, once the frame
+        that an encoder has at hand is done.
     """
-    try:
-        refuse_existing(path)
-        encoder_of(form)
+
+    def write(chunks: Iterator[Any]) -> None:
         with hidden_file(part or path, "part", ".mp4") as growing:
             frames = _Frames(chunks, fps, form, check)
             track = None if form.animation else sound
             packets = _encode(growing, frames, form, quality, metadata or {}, track, check)
             check_complete(growing, path, packets)
             path.parent.mkdir(parents=True, exist_ok=True)  # a temp folder may be emptied any time
-            copy_video(growing, path, form=form, finish=finish, check=check, quality=quality)
+            _copy(growing, path, form=form, finish=finish, check=check, quality=quality)
+
+    try:
+        refuse_existing(path)
+        encoder_of(form)
+        beside(chunks, write, check)
     finally:
         if hasattr(chunks, "close"):  # now, not when the traceback of an error is dropped
             chunks.close()
@@ -119,6 +126,27 @@ def copy_video(
         quality: of an animation.
         The others, and what is raised: see remux.
     """
+    how = {"sound": sound, "finish": finish, "check": check, "quality": quality, "keep": keep}
+
+    def copy(_: Iterator[Any]) -> None:
+        _copy(source, path, metadata=metadata, form=form, **how)
+
+    beside((), copy, check)
+
+
+def _copy(
+    source: Path,
+    path: Path,
+    *,
+    form: Format,
+    finish: Finish | None,
+    check: Callable[[], Any],
+    quality: Quality,
+    metadata: Mapping[str, Any] | None = None,
+    sound: Sound | None = None,
+    keep: bool = True,
+) -> None:
+    """See `copy_video`."""
     if not form.animation:
         options = {"metadata": metadata, "finish": finish, "check": check, "keep": keep}
         remux(source, path, form, sound=sound, **options)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BYTES = 2**26  # in a band of the largest tensor at work; what it grows to takes a tenth of a second
+BYTES = 2**26  # in a band of the largest tensor: of plain operations a twentieth of a second
 ROWS = -2  # the axis of rows in (..., h, w)
 _LOOK: ContextVar[Callable[[], Any]] = ContextVar("longtake_look", default=lambda: None)
 
@@ -37,26 +37,28 @@ def look() -> None:
     _LOOK.get()()
 
 
-def bands(*tensors: Tensor, axis: int = ROWS, per: int = 1) -> Iterator[tuple[Tensor, ...]]:
+def bands(
+    *tensors: Tensor, axis: int = ROWS, per: int = 1, grows: int = 1
+) -> Iterator[tuple[Tensor, ...]]:
     """Tensors in bands: the same share of the rows of each, from first to last.
 
     Args:
         tensors: of as many rows each, or of a multiple of the first's over `per`.
         axis: of rows.
-        per: rows of the first that must not be parted.
+        per: rows of the first that must not be parted; at the end there may be fewer.
+        grows: how many times larger what is made of them is.
     """
-    units = tensors[0].shape[axis] // per
-    largest = max(x.numel() * x.element_size() for x in tensors)
+    units = -(-tensors[0].shape[axis] // per)
+    largest = grows * max(x.numel() * x.element_size() for x in tensors)
     count = max(1, min(units, -(-largest // BYTES))) if _may_part(tensors[0]) else 1
     if count == 1:
         yield tensors
         return
-    rows = [x.shape[axis] // units for x in tensors]
     size = -(-units // count)
-    for first in range(0, units, size):
+    parts = [x.split(size * -(-x.shape[axis] // units), axis) for x in tensors]
+    for band in zip(*parts, strict=True):
         look()
-        some = min(size, units - first)
-        yield tuple(x.narrow(axis, first * n, some * n) for x, n in zip(tensors, rows, strict=True))
+        yield band
 
 
 def _may_part(x: Tensor) -> bool:
@@ -65,24 +67,28 @@ def _may_part(x: Tensor) -> bool:
 
 
 def by_rows(
-    change: Callable[..., Tensor], *tensors: Tensor, axis: int = ROWS, per: int = 1
+    change: Callable[..., Tensor],
+    *tensors: Tensor,
+    axis: int = ROWS,
+    per: int = 1,
+    grows: int = 1,
 ) -> Tensor:
     """change(*tensors), where each row of the result comes of the same share of rows of each.
 
     Args:
         change: of some rows of each.
-        tensors, axis, per: see `bands`; the result has the same axis of rows.
+        tensors, axis, per, grows: see `bands`; the result has the same axis of rows.
     """
     if not _may_part(tensors[0]):
         return change(*tensors)
-    units, out, at = tensors[0].shape[axis] // per, None, 0
-    for parts in bands(*tensors, axis=axis, per=per):
-        made, share = change(*parts), parts[0].shape[axis] // per
-        if share == units:
+    rows, out, at = tensors[0].shape[axis], None, 0
+    for parts in bands(*tensors, axis=axis, per=per, grows=grows):
+        made, seen = change(*parts), parts[0].shape[axis]
+        if seen == rows:
             return made
         if out is None:
             shape = list(made.shape)
-            shape[axis] = made.shape[axis] // share * units
+            shape[axis] = -(-rows * made.shape[axis] // seen)
             out = empty_like(made, shape)
         out.narrow(axis, at, made.shape[axis]).copy_(made)
         at += made.shape[axis]

@@ -70,7 +70,7 @@ class Upsample(nn.Module):
 
     def _doubled(self, frames: Tensor) -> Tensor:
         repeat, conv = self.resample
-        return conv(bands.by_rows(repeat, frames))
+        return conv(bands.by_rows(repeat, frames, grows=4))
 
     def _double_time(self, x: Tensor, past: Past) -> Tensor:
         if not past.fresh:
@@ -97,7 +97,8 @@ class AverageDown(nn.Module):
     def forward(self, x: Tensor, past: Past) -> Tensor:
         # Zeros before the first frame, so that it fills a block of its own.
         before = self.factor_t - 1 if past.fresh else 0
-        return bands.by_rows(partial(self._averaged, before), x, per=self.factor_hw)
+        change, rows = partial(self._averaged, before), self.factor_hw
+        return bands.by_rows(change, x, per=rows, grows=self.factor_t)
 
     def _averaged(self, before: int, x: Tensor) -> Tensor:
         x = rearrange(
@@ -122,7 +123,7 @@ class DuplicateUp(nn.Module):
         self.repeats = out_channels * factor_t * factor_hw**2 // in_channels
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
-        x = bands.by_rows(self._spread, x)
+        x = bands.by_rows(self._spread, x, grows=self.repeats)
         return x[:, :, self.factor_t - 1 :] if past.fresh else x
 
     def _spread(self, x: Tensor) -> Tensor:

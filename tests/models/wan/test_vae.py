@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from longtake.models.cpu import bands, channels_last, onednn
 from longtake.models.errors import ConfigError, FrameCountError
 from longtake.models.layers import ChannelNorm, video_layers
 from longtake.models.wan.config import VAE_PRESETS, VAEConfig
 from longtake.models.wan.vae import WanVAE
+from tests.looks import Looks
 from tests.models.tiny import NANO_LIKE, VAE_21, VAE_22, counted_layers, randomised, relative_error
 
 SLOW_TIME = replace(VAE_22, temporal=(False, False, True))  # 2 frames per latent frame
@@ -320,3 +322,29 @@ def test_the_quick_convolution_is_the_plain_one(rng, rows):
         quick = conv(x)
     torch.testing.assert_close(quick, conv(x), rtol=1e-5, atol=1e-6)
     assert not quick.is_mkldnn
+
+
+# Of large frames in bands
+
+
+@pytest.mark.parametrize("name", ["2.1", "2.2", "nano-like"])
+def test_large_frames_are_worked_on_in_bands_between_which_they_can_be_cancelled(name, monkeypatch):
+    config = replace(CONFIGS[name], width=8, decoder_width=8)
+    network = randomised(WanVAE(config), torch.Generator().manual_seed(17))
+    s, rng = config.stride_hw, torch.Generator().manual_seed(3)
+    pixels = torch.rand(1, 3, 1 + config.stride_t, 8 * s, 8 * s, generator=rng)
+    latents = torch.randn(1, config.latent_channels, 2, 6, 6, generator=rng)
+    with torch.no_grad():
+        whole = network.encode(pixels), network.decode(latents)
+        size = pixels.numel() * 4
+        monkeypatch.setattr(bands, "BYTES", size // 64)
+        monkeypatch.setattr(onednn, "PRODUCTS", 10**5)
+        monkeypatch.setattr(channels_last, "BLOCK", 2**10)
+        with Looks() as looks, bands.stoppable(looks.look):
+            encoded = network.encode(pixels)
+        with Looks() as looks_of_decoding, bands.stoppable(looks_of_decoding.look):
+            decoded = network.decode(latents)
+    assert torch.equal(encoded, whole[0])
+    assert torch.equal(decoded, whole[1])
+    assert looks.most < size / 3, looks.where
+    assert looks_of_decoding.most < size / 3, looks_of_decoding.where
