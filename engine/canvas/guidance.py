@@ -13,7 +13,6 @@ from ...models.cpu import bands
 from ..opaque import opaque
 from .codec import Codec
 from .driving import Driving
-from .picture import resampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +161,9 @@ def on_white(picture: Tensor, height: int, width: int) -> Tensor:
     scale = min(height / h, width / w)
     size = max(1, int(h * scale)), max(1, int(w * scale))
     pixels = rearrange(picture.float(), "h w c -> 1 c h w")
-    resized = pixels if size == (h, w) else resampled(pixels, size, mode="bilinear")
+    resized = pixels
+    if size != (h, w):
+        resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     out = torch.ones(height, width, 3)
     place = out[top : top + size[0], left : left + size[1]]

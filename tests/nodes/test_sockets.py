@@ -5,6 +5,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from longtake.models.cpu import bands
 from tests.nodes.conftest import ksampler
 from tests.nodes.test_long_take import BOARD, STORYBOARD, TAKE
 
@@ -201,3 +202,27 @@ def test_with_good_neighbours_all_of_them_run(all_nodes, host):
     for name in {name for name, _ in ours(all_nodes)} - {"lora", "brush"}:
         run = host.run(all_nodes, want=[name], executor=executor)
         assert run.success, (name, run.error)
+
+
+def test_cancel_is_looked_at_between_parts_of_what_a_node_works_on(host, monkeypatch):
+    from longtake.nodes.inputs import sockets
+
+    looks = []
+    monkeypatch.setattr(sockets, "check_cancelled", lambda: looks.append(1))
+    monkeypatch.setattr(bands, "BYTES", 2**10)
+    graph = {
+        "v": {
+            "class_type": "LongtakeLoadVAE",
+            "inputs": {"file": "nano (built in)", "dtype": "fp32"},
+        },
+        "i": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 32, "height": 32, "batch_size": 1, "color": 77},
+        },
+        "e": {
+            "class_type": "LongtakeEncode",
+            "inputs": {"image": ["i", 0], "vae": ["v", 0], "fps": 8.0},
+        },
+    }
+    assert host.run(graph, want=["e"]).error is None
+    assert len(looks) > 50

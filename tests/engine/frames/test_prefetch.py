@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.engine.frames.prefetch import abandoned, behind, prefetch
+from longtake.engine.frames import prefetch as stages
+from longtake.engine.frames.prefetch import abandoned, behind, beside, prefetch
 
 
 def threads() -> set[str]:
@@ -254,3 +255,76 @@ def test_a_stage_that_has_ended_leaves_no_holes_in_the_heap():
     kept = [*prefetch(items())], behind(items(), last)
     assert held() - before < 20, "54 MB were freed below each that is kept"
     assert all(np.all(one) for one in kept)
+
+
+# Work on one item that cannot be stopped in the middle
+
+
+def nothing() -> None:
+    pass
+
+
+def test_beside_gives_what_is_made_of_the_items():
+    closed = []
+
+    def items():
+        try:
+            yield from range(5)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    assert beside(items(), list, nothing) == [0, 1, 2, 3, 4]
+    assert closed == [threading.current_thread().name]  # they are made where they were before
+    assert beside((), sum, nothing) == 0
+
+
+def test_an_item_is_made_only_when_it_is_asked_for():
+    made = []
+
+    def use(rest):
+        first = next(rest)
+        time.sleep(0.1)
+        return first, list(made)
+
+    assert beside((made.append(n) or n for n in range(9)), use, nothing) == (0, [0])
+
+
+def test_an_error_of_the_items_or_of_their_use_is_told():
+    def broken():
+        yield 1
+        raise Broken
+
+    def use(rest):
+        for _ in rest:
+            raise Broken
+
+    for items, using in ((broken(), list), (range(3), use)):
+        with pytest.raises(Broken):
+            beside(items, using, nothing)
+
+
+def test_whoever_cancels_need_not_wait_for_what_cannot_be_stopped(monkeypatch):
+    monkeypatch.setattr(stages, "PATIENCE", 0.01)
+    at_work, go_on, ended = (threading.Event() for _ in range(3))
+    seen = []
+
+    def use(rest):
+        next(rest)
+        at_work.set()
+        assert go_on.wait(10)  # an encoder on a large frame
+        seen.append(abandoned())
+        try:
+            next(rest)
+        except stages.Closed:
+            ended.set()
+
+    def cancel():
+        if at_work.is_set():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        beside(range(3), use, cancel)
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(10)
+    assert seen == [True]

@@ -7,17 +7,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longtake.engine.canvas.guidance import on_white
+from longtake.engine.canvas.picture import fitted
+from longtake.engine.canvas.regions import Area, KeptPixels, Pictures, Widened
 from longtake.engine.frames import stream
+from longtake.engine.frames.composite import composited
 from longtake.engine.frames.stream import (
     ColoursSeen,
     all_frames,
     decoded_pieces,
+    edges,
     frame_stream,
     image_stream,
     to_bytes,
+    to_chunk,
     with_a_picture,
 )
+from longtake.engine.frames.watermark import embed_mark
+from longtake.engine.levels import as_numbers
+from longtake.engine.opaque import opaque
+from longtake.models.cpu import bands
 from longtake.models.errors import InputError, NoPictureError, NotFiniteError
+from tests.looks import Looks
 
 STRIDE = 3
 
@@ -147,3 +158,49 @@ def test_what_is_one_colour_is_known_while_it_passes():
     assert colours.only == (1, 2, 3)
     list(colours.seen([green + 9]))
     assert colours.only is None
+
+
+# Large pictures, between whose parts they can be cancelled
+
+
+def pictures(channels: int = 3) -> torch.Tensor:
+    return torch.rand(1, 61, 47, channels, generator=torch.Generator().manual_seed(4))
+
+
+def masked() -> KeptPixels:
+    alpha = torch.randint(0, 256, (1, 61, 47), dtype=torch.uint8)
+    return KeptPixels(Widened(Pictures(to_chunk(pictures()[:, 3:, 5:])), (5, 3, 0, 0)), (
+        Area(alpha, range(1)),
+    ), 1)  # fmt: skip
+
+
+LARGE = {
+    "an IMAGE's bytes": lambda: next(image_stream(pictures())),
+    "what is transparent": lambda: next(image_stream(pictures(4))),
+    "over white": lambda: opaque(pictures(4), over=1.0),
+    "decoded": lambda: to_bytes(pictures().movedim(-1, 1)[:, :, None] * 2 - 1),
+    "an IMAGE of decoded": lambda: all_frames(
+        lambda z, _: (pictures().movedim(-1, 1)[:, :, None] * 2 - 1, None), torch.zeros(1, 1, 1), 1
+    ),
+    "bytes as numbers": lambda: as_numbers(to_chunk(pictures())),
+    "colours": lambda: torch.stack(edges(pictures())),
+    "made wider": lambda: next(masked().backdrop.frames(None)),
+    "kept": lambda: next(composited([pictures()], masked(), None)),
+    "marked": lambda: next(embed_mark([to_chunk(pictures())], 5)),
+    "larger": lambda: fitted(pictures(), 97, 113, "crop"),
+    "smaller": lambda: fitted(pictures(), 31, 30, "pad"),
+    "a reference": lambda: on_white(pictures()[0], 61, 70),
+    "a larger reference": lambda: on_white(pictures()[0], 97, 113),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_pictures_are_worked_on_in_bands_and_come_out_the_same(name, monkeypatch):
+    torch.manual_seed(1)
+    whole = LARGE[name]()
+    monkeypatch.setattr(bands, "BYTES", 2**8)
+    torch.manual_seed(1)
+    with Looks() as looks, bands.stoppable(looks.look):
+        banded = LARGE[name]()
+    assert torch.equal(banded, whole)
+    assert looks.count >= 3

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +28,10 @@ from longtake.engine.container.publish import (
     video_bytes,
     writing_bytes,
 )
+from longtake.engine.frames import prefetch
 from longtake.engine.media import writer
 from longtake.engine.media.reader import read_frames
+from longtake.engine.media.sound import sound_frame
 from longtake.engine.media.writer import Quality, copy_video, write_video
 from longtake.models.errors import InputError, OutputError
 from pack import ROOT
@@ -587,3 +590,47 @@ def test_an_end_that_did_not_reach_the_disk_is_found(tmp_path, monkeypatch, name
     with pytest.raises(OutputError, match=f"{name} cannot be written: not all of it reached"):
         write_video(tmp_path / name, ramp(9), FPS, form=form)
     assert not list(tmp_path.iterdir())
+
+
+def test_sound_is_not_encoded_on_and_on_after_the_last_frame(tmp_path):
+    """An hour of it may be connected to a second of video."""
+
+    class Hour:
+        rate, layout, asked = 8000, "mono", 0
+
+        def frames(self):
+            for self.asked in range(4000):
+                yield sound_frame(np.zeros((1, 8000), np.float32), "mono", 8000, 8000 * self.asked)
+
+    hour = Hour()
+    black = torch.zeros(8, 64, 64, 3, dtype=torch.uint8)
+    write_video(tmp_path / "a.mp4", [black], Fraction(8), sound=hour)
+    assert hour.asked < 10
+    with av.open(tmp_path / "a.mp4") as container:
+        lengths = [float(s.duration * s.time_base) for s in container.streams]
+    assert lengths == pytest.approx([1, 1], abs=0.15)
+
+
+def test_cancel_is_looked_at_while_one_frame_is_encoded(tmp_path, monkeypatch):
+    encoding, may_end = threading.Event(), threading.Event()
+
+    def slow(stream, frame):
+        encoding.set()
+        assert may_end.wait(10)
+        return packets_of(stream, frame)
+
+    def check():
+        if encoding.is_set() and threading.current_thread() is threading.main_thread():
+            raise Cancelled
+
+    monkeypatch.setattr(writer, "packets_of", slow)
+    monkeypatch.setattr(prefetch, "PATIENCE", 0.01)
+    black = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
+    with pytest.raises(Cancelled):
+        write_video(tmp_path / "a.mp4", [black], Fraction(8), check=check)
+    assert not may_end.is_set()
+    may_end.set()
+    deadline = time.monotonic() + 10
+    while any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(tmp_path.iterdir())
