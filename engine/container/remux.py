@@ -53,6 +53,7 @@ def remux(
     with hidden_file(path, "whole", form.suffix) as whole:
         tags = {**(tags_of(source) if keep else {}), **(metadata or {})}
         check_complete(whole, path, _copy(source, whole, form, sound, tags, check, frames))
+        check()
         publish(whole, path, finish)
 
 

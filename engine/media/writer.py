@@ -34,7 +34,7 @@ from ..container.remux import remux, tag, tags_of, text_of
 from ..container.tracks import Track, copied_track, encoded_track, mux
 from ..container.verify import check_complete
 from ..files import hide
-from ..frames.prefetch import beside
+from ..frames.prefetch import Closed, abandoned, beside
 from .animation import check_animation, write_animation
 from .displayed import BT709
 from .reader import media_facts, read_frames
@@ -88,15 +88,19 @@ def write_video(
         Whatever `chunks`, `finish` or `check` raises. Nothing is left behind then, once the frame
         that an encoder has at hand is done.
     """
+    look = _unless_left(check)
 
     def write(chunks: Iterator[Any]) -> None:
         with hidden_file(part or path, "part", ".mp4") as growing:
-            frames = _Frames(chunks, fps, form, check)
+            frames = _Frames(chunks, fps, form, look)
             track = None if form.animation else sound
-            packets = _encode(growing, frames, form, quality, metadata or {}, track, check)
+            packets = _encode(growing, frames, form, quality, metadata or {}, track, look)
             check_complete(growing, path, packets)
             path.parent.mkdir(parents=True, exist_ok=True)  # a temp folder may be emptied any time
-            _copy(growing, path, form=form, finish=finish, check=check, quality=quality)
+            if form.animation:
+                _animated(growing, path, form, quality, look, finish=finish)
+            else:
+                remux(growing, path, form, finish=finish, check=look)
 
     try:
         refuse_existing(path)
@@ -126,37 +130,44 @@ def copy_video(
         quality: of an animation.
         The others, and what is raised: see remux.
     """
-    how = {"sound": sound, "finish": finish, "check": check, "quality": quality, "keep": keep}
-
-    def copy(_: Iterator[Any]) -> None:
-        _copy(source, path, metadata=metadata, form=form, **how)
-
-    beside((), copy, check)
-
-
-def _copy(
-    source: Path,
-    path: Path,
-    *,
-    form: Format,
-    finish: Finish | None,
-    check: Callable[[], Any],
-    quality: Quality,
-    metadata: Mapping[str, Any] | None = None,
-    sound: Sound | None = None,
-    keep: bool = True,
-) -> None:
-    """See `copy_video`."""
+    options = {"metadata": metadata, "finish": finish, "keep": keep}
     if not form.animation:
-        options = {"metadata": metadata, "finish": finish, "check": check, "keep": keep}
-        remux(source, path, form, sound=sound, **options)
+        remux(source, path, form, sound=sound, check=check, **options)
         return
     refuse_existing(path)
+    facts, look = media_facts(source), _unless_left(check)
+    check_format(form, facts.width, facts.height, facts.fps)
+    beside((), lambda _: _animated(source, path, form, quality, look, **options), check)
+
+
+def _animated(
+    source: Path,
+    path: Path,
+    form: Format,
+    quality: Quality,
+    check: Callable[[], Any],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    finish: Finish | None = None,
+    keep: bool = True,
+) -> None:
     with hidden_file(path, "whole", form.suffix) as whole:
         tags = {**(tags_of(source) if keep else {}), **(metadata or {})}
         _animate(source, whole, form, quality, tags, check)
         check_animation(whole, path)
+        check()
         publish(whole, path, finish)
+
+
+def _unless_left(check: Callable[[], Any]) -> Callable[[], Any]:
+    """check, for a thread that ends when nobody waits for it any more."""
+
+    def look() -> None:
+        if abandoned():
+            raise Closed
+        check()
+
+    return look
 
 
 class _Frames:

@@ -214,3 +214,9 @@ SCREEN_OF_4000 = (
 def test_the_brightest_light_is_the_one_that_the_file_tells_of(tmp_path, told, peak):
     path = hdr(tmp_path / "a.mp4", 16, told=told)
     assert media_facts(path).look.colours.peak == peak
+
+
+def test_a_file_that_is_too_fast_for_a_gif_is_told_so_before_it_is_drawn(tmp_path):
+    write_video(tmp_path / "a.mp4", [torch.zeros(4, 64, 64, 3, dtype=torch.uint8)], Fraction(480))
+    with pytest.raises(InputError, match="480 frames per second as gif: at most 100"):
+        copy_video(tmp_path / "a.mp4", tmp_path / "a.gif", form=FORMATS["gif"])
