@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...models.cpu import bands
 from ...models.errors import InputError, NotFiniteError
 from ..rounding import nearest
 from .scene_cut import detect_cuts, seam_is_cut
@@ -139,6 +140,7 @@ def _planned(
     first = last = None
     done = 0  # output frames so far
     for frame, cut in detect_cuts(frames, sensitivity):
+        bands.look()
         if last is None:
             first = frame
         else:
@@ -190,16 +192,16 @@ class TiledInterpolator:
     overlap: int = 128
 
     def __call__(self, items: list[Inbetween]) -> Tensor:
-        pairs = rearrange(self.sent(items), "b s h w c -> b s c h w").float().div_(255)
+        pairs = rearrange(self.sent(items), "b s h w c -> b s c h w")
+        pairs = bands.by_rows(lambda rows: rows.float().div_(255), pairs)
         times = torch.tensor([item.time for item in items], device=self.device)
         drawn = self.whole(pairs, times) if self.tile is None else self.tiled(pairs, times)
-        if not torch.isfinite(drawn).all():
+        if not bands.finite(drawn):
             raise NotFiniteError(
                 "the interpolation network gave NaN or infinite pixels: its weights are damaged, "
                 "or its dtype overflows; choose fp32."
             )
-        levels = drawn.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-        return rearrange(levels, "b c h w -> b h w c").contiguous().cpu()
+        return bands.by_rows(_levels, rearrange(drawn, "b c h w -> b h w c"), axis=1).cpu()
 
     def sent(self, items: list[Inbetween]) -> Tensor:
         """Both sources of each on the device, (b, 2, h, w, 3); one of several goes there once."""
@@ -231,7 +233,12 @@ class TiledInterpolator:
                 weight = (down[:, None] * across).to(pairs)
                 total[..., y, x] += weight * self.whole(pairs[..., y, x], times)
                 weights[y, x] += weight
-        return total / weights
+        return bands.by_rows(torch.div, total, weights)
+
+
+def _levels(pictures: Tensor) -> Tensor:
+    """(b, h, w, c) in [0, 1] -> uint8."""
+    return pictures.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 
 
 def tile_spans(length: int, tile: int, overlap: int) -> list[slice]:
