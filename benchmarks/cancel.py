@@ -25,7 +25,7 @@ from _measure import BUILT_IN, machine
 from _takes import apart, start_comfyui
 
 from longtake.engine.container.formats import FORMATS
-from longtake.engine.frames.prefetch import BESIDE
+from longtake.engine.frames.prefetch import ALONGSIDE
 from tests.in_process import Host, load_pack
 
 Graph = dict[str, dict[str, Any]]
@@ -53,7 +53,7 @@ class Looks:
     def look(self) -> None:
         """In a thread of its own all time counts that it worked; without any, that of all."""
         name = threading.current_thread().name
-        if not self.on or name == f"longtake-{BESIDE}":  # which nobody waits for
+        if not self.on or name == f"longtake-{ALONGSIDE}":  # which nobody waits for
             return
         where, thread = places(), threading.get_ident()
         now, own = time.process_time(), time.thread_time()

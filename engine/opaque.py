@@ -21,7 +21,7 @@ def opaque(pictures: Tensor, over: float = 0.0) -> Tensor:
             f"pictures of shape {tuple(pictures.shape)} are not an IMAGE: need "
             f"(frames, height, width, 3) with at least 1 frame."
         )
-    if not bands.finite(pictures, axis=1):
+    if not bands.all_finite(pictures, axis=1):
         raise NotFiniteError("the picture holds NaN or infinite pixels: check the node before.")
     if pictures.shape[-1] == 1:
         return pictures.expand(-1, -1, -1, 3)

@@ -28,7 +28,7 @@ def fitted(pictures: Tensor, height: int, width: int, how: str) -> Tensor:
         return pictures.float()
     h, w = inner_size(pictures.shape[1:3], height, width, how)
     resized = rearrange(pictures.float(), "n h w c -> n c h w")
-    resized = resampled(resized, (h, w), mode="bicubic", antialias=True)
+    resized = by_colour(resized, (h, w), mode="bicubic", antialias=True)
     resized = rearrange(resized.clamp_(0, 1), "n c h w -> n h w c")
     top, left = (h - height) // 2, (w - width) // 2
     if how == "pad":
@@ -51,7 +51,7 @@ def fitted_masks(masks: Tensor, height: int, width: int, how: str) -> Tensor:
     return F.pad(resized, (-left, width + left - w, -top, height + top - h))
 
 
-def resampled(pixels: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
+def by_colour(pixels: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
     """F.interpolate(pixels, size, **how), of large pictures a colour after the other.
 
     Args:

@@ -284,7 +284,7 @@ def checked_mask(
 ) -> Tensor:
     """(n, h, w) of 1 or of `frames` masks; see `drawn_area`."""
     mask = as_masks(mask)
-    if not bands.finite(mask):
+    if not bands.all_finite(mask):
         raise NotFiniteError("the mask holds NaN or infinite numbers: check the node before.")
     if 1 < len(mask) < frames:
         raise InputError(

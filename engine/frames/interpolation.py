@@ -196,7 +196,7 @@ class TiledInterpolator:
         pairs = bands.by_rows(lambda rows: rows.float().div_(255), pairs)
         times = torch.tensor([item.time for item in items], device=self.device)
         drawn = self.whole(pairs, times) if self.tile is None else self.tiled(pairs, times)
-        if not bands.finite(drawn):
+        if not bands.all_finite(drawn):
             raise NotFiniteError(
                 "the interpolation network gave NaN or infinite pixels: its weights are damaged, "
                 "or its dtype overflows; choose fp32."

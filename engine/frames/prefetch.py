@@ -15,7 +15,7 @@ from ..heap import give_back_holes
 T, R = TypeVar("T"), TypeVar("R")
 POLL = 0.05  # seconds between looks whether the other side has ended
 PATIENCE = 0.5  # seconds in which a thread may clean up before it is left to itself
-BESIDE = "beside"  # what such threads are called
+ALONGSIDE = "alongside"  # what such threads are called
 STOPS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar(
     "longtake_prefetch_stops", default=()
 )
@@ -104,7 +104,7 @@ def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) 
     return result
 
 
-def beside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callable[[], Any]) -> R:
+def alongside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callable[[], Any]) -> R:
     """`use(items)` in a thread of its own, which is left to itself once nobody waits any more.
 
     For what works on one item for long and cannot be stopped in the middle, as an encoder on a
@@ -131,7 +131,7 @@ def beside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callable[[
 
     context = contextvars.copy_context()
     context.run(STOPS.set, (*STOPS.get(), hand.stop))
-    thread, iterator = _started(context, BESIDE, work), iter(items)
+    thread, iterator = _started(context, ALONGSIDE, work), iter(items)
     try:
         while not ended:
             if hand.asked.acquire(timeout=POLL) and not ended:

@@ -40,7 +40,7 @@ def decoded_pieces(
     state, at = None, 0
     for piece in pieces:
         pixels, state = decode_piece(piece, state)
-        if not bands.finite(pixels):
+        if not bands.all_finite(pixels):
             raise NotFiniteError(
                 f"the decoder gave NaN or infinite pixels at latent frame {at}: "
                 f"the latents or the VAE's weights are damaged, or its dtype overflows."

@@ -34,7 +34,7 @@ from ..container.remux import remux, tag, tags_of, text_of
 from ..container.tracks import Track, copied_track, encoded_track, mux
 from ..container.verify import check_complete
 from ..files import hide
-from ..frames.prefetch import Closed, abandoned, beside
+from ..frames.prefetch import Closed, abandoned, alongside
 from .animation import check_animation, write_animation
 from .displayed import BT709
 from .reader import media_facts, read_frames
@@ -105,7 +105,7 @@ def write_video(
     try:
         refuse_existing(path)
         encoder_of(form)
-        beside(chunks, write, check)
+        alongside(chunks, write, check)
     finally:
         if hasattr(chunks, "close"):  # now, not when the traceback of an error is dropped
             chunks.close()
@@ -137,7 +137,7 @@ def copy_video(
     refuse_existing(path)
     facts, look = media_facts(source), _unless_left(check)
     check_format(form, facts.width, facts.height, facts.fps)
-    beside((), lambda _: _animated(source, path, form, quality, look, **options), check)
+    alongside((), lambda _: _animated(source, path, form, quality, look, **options), check)
 
 
 def _animated(

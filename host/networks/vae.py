@@ -486,7 +486,7 @@ def _check_image(image: Tensor, grid: Grid) -> None:
             f"frames of shape {tuple(image.shape)} are not an IMAGE: need "
             f"(frames, height, width, 3)."
         )
-    if not bands.finite(image, axis=1):
+    if not bands.all_finite(image, axis=1):
         raise NotFiniteError("the frames hold NaN or infinite pixels: check the node before.")
     grid.latent_frames(image.shape[0])
     for name, pixels in (("height", image.shape[1]), ("width", image.shape[2])):

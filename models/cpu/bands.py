@@ -118,7 +118,7 @@ def copied(x: Tensor) -> Tensor:
     return by_rows(torch.clone, x)
 
 
-def joined(parts: Sequence[Tensor], axis: int) -> Tensor:
+def concatenated(parts: Sequence[Tensor], axis: int) -> Tensor:
     """torch.cat(parts, axis)"""
     if sum(x.numel() * x.element_size() for x in parts) <= BYTES or not _may_part(parts[0]):
         return torch.cat(list(parts), axis)
@@ -144,7 +144,7 @@ def padded(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
     return out
 
 
-def finite(x: Tensor, axis: int = ROWS) -> bool:
+def all_finite(x: Tensor, axis: int = ROWS) -> bool:
     """Whether no number is NaN or infinite. On a card it waits for the numbers."""
     return all(bool(torch.isfinite(part).all()) for (part,) in bands(x, axis=axis))
 

@@ -115,4 +115,4 @@ def one_by_one(
         past = Past(state)
         parts.append(step(piece, past))
         state = past.state()
-    return parts[0] if len(parts) == 1 else bands.joined(parts, 2), state
+    return parts[0] if len(parts) == 1 else bands.concatenated(parts, 2), state

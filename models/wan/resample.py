@@ -44,7 +44,7 @@ class Downsample(nn.Module):
             return self.time_conv(past.before(x, 1))
         past.keep(x, 1)
         first = x[:, :, :1]
-        return first if x.shape[2] == 1 else bands.joined((first, self.time_conv(x)), 2)
+        return first if x.shape[2] == 1 else bands.concatenated((first, self.time_conv(x)), 2)
 
     def _halved(self, frames: Tensor) -> Tensor:
         _, conv = self.resample
@@ -77,7 +77,7 @@ class Upsample(nn.Module):
             return self._in_pairs(past.before(x, 2))
         # Wan's first frame passes untouched, and the frames after it do not see it either.
         first, rest = x[:, :, :1], past.before(x[:, :, 1:], 2)
-        return first if rest.shape[2] == 2 else bands.joined((first, self._in_pairs(rest)), 2)
+        return first if rest.shape[2] == 2 else bands.concatenated((first, self._in_pairs(rest)), 2)
 
     def _in_pairs(self, x: Tensor) -> Tensor:
         pattern = "b (p c) t h w -> b c (t p) h w"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from longtake.engine.frames import prefetch as stages
-from longtake.engine.frames.prefetch import abandoned, behind, beside, prefetch
+from longtake.engine.frames.prefetch import abandoned, alongside, behind, prefetch
 
 
 def threads() -> set[str]:
@@ -264,7 +264,7 @@ def nothing() -> None:
     pass
 
 
-def test_beside_gives_what_is_made_of_the_items():
+def test_alongside_gives_what_is_made_of_the_items():
     closed = []
 
     def items():
@@ -273,9 +273,9 @@ def test_beside_gives_what_is_made_of_the_items():
         finally:
             closed.append(threading.current_thread().name)
 
-    assert beside(items(), list, nothing) == [0, 1, 2, 3, 4]
+    assert alongside(items(), list, nothing) == [0, 1, 2, 3, 4]
     assert closed == [threading.current_thread().name]  # they are made where they were before
-    assert beside((), sum, nothing) == 0
+    assert alongside((), sum, nothing) == 0
 
 
 def test_an_item_is_made_only_when_it_is_asked_for():
@@ -286,7 +286,7 @@ def test_an_item_is_made_only_when_it_is_asked_for():
         time.sleep(0.1)
         return first, list(made)
 
-    assert beside((made.append(n) or n for n in range(9)), use, nothing) == (0, [0])
+    assert alongside((made.append(n) or n for n in range(9)), use, nothing) == (0, [0])
 
 
 def test_an_error_of_the_items_or_of_their_use_is_told():
@@ -300,7 +300,7 @@ def test_an_error_of_the_items_or_of_their_use_is_told():
 
     for items, using in ((broken(), list), (range(3), use)):
         with pytest.raises(Broken):
-            beside(items, using, nothing)
+            alongside(items, using, nothing)
 
 
 def test_whoever_cancels_need_not_wait_for_what_cannot_be_stopped(monkeypatch):
@@ -323,7 +323,7 @@ def test_whoever_cancels_need_not_wait_for_what_cannot_be_stopped(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        beside(range(3), use, cancel)
+        alongside(range(3), use, cancel)
     assert not ended.is_set()
     go_on.set()
     assert ended.wait(10)

@@ -49,7 +49,7 @@ def test_rows_in_bands_are_the_whole(name, rows, last):
 def test_the_result_lies_in_memory_as_the_whole_would(last):
     x = numbers(2, 3, 8, 10, last=last)
     assert bands.copied(x).stride() == x.clone().stride()
-    assert bands.joined((x, x), 0).stride() == torch.cat((x, x), 0).stride()
+    assert bands.concatenated((x, x), 0).stride() == torch.cat((x, x), 0).stride()
     assert bands.padded(x, SIDES[0]).stride() == F.pad(x, SIDES[0]).stride()
     assert bands.by_rows(torch.neg, x[:, :, :, 1:]).stride() == torch.neg(x[:, :, :, 1:]).stride()
 
@@ -60,7 +60,7 @@ def test_padding_joining_copying_and_adding(sides, last):
     x, y = numbers(2, 3, 8, 10, last=last), numbers(2, 3, 8, 10)
     assert torch.equal(bands.padded(x, sides), F.pad(x, sides))
     for axis in (0, 1, 2, 3):
-        assert torch.equal(bands.joined((x, y), axis), torch.cat((x, y), axis))
+        assert torch.equal(bands.concatenated((x, y), axis), torch.cat((x, y), axis))
     assert torch.equal(bands.copied(x), x)
     assert torch.equal(bands.fill(torch.empty(2, 3, 8, 10), x), x)
     assert not bands.fill(torch.ones(2, 3, 8, 10), 0).any()
@@ -72,9 +72,9 @@ def test_padding_joining_copying_and_adding(sides, last):
 @pytest.mark.parametrize("row", [0, 5, 7])
 def test_one_number_that_is_none_is_found(row):
     x = numbers(1, 3, 8, 10)
-    assert bands.finite(x)
+    assert bands.all_finite(x)
     x[0, 1, row, 2] = torch.nan
-    assert not bands.finite(x)
+    assert not bands.all_finite(x)
 
 
 def test_between_bands_it_can_be_stopped():
@@ -104,7 +104,7 @@ def test_what_is_small_is_done_at_once():
     with Looks() as looks, bands.stoppable(looks.look):
         parts = list(bands.bands(x, x))
         bands.padded(x, SIDES[0])
-        bands.joined((x, x), 1)
+        bands.concatenated((x, x), 1)
     assert [(a is x, b is x) for a, b in parts] == [(True, True)]
     assert looks.count == 0
 
@@ -112,5 +112,5 @@ def test_what_is_small_is_done_at_once():
 def test_a_graph_is_recorded_of_the_whole():
     x = numbers(1, 3, 8, 10).requires_grad_()
     assert len(list(bands.bands(x))) == 1
-    bands.padded(bands.joined((bands.copied(x), x), 1), SIDES[0]).sum().backward()
+    bands.padded(bands.concatenated((bands.copied(x), x), 1), SIDES[0]).sum().backward()
     assert x.grad.eq(2).all()
