@@ -136,11 +136,10 @@ def _planned(
     chunks: Iterable[Tensor], timing: Timing, sensitivity: float, tally: Tally
 ) -> Iterator[Tensor | Inbetween]:
     """The output frame by frame: one of the source, or what to draw."""
-    frames = (frame for chunk in chunks for frame in chunk)
+    frames = _one_by_one(chunks)
     first = last = None
     done = 0  # output frames so far
     for frame, cut in detect_cuts(frames, sensitivity):
-        bands.look()
         if last is None:
             first = frame
         else:
@@ -157,6 +156,13 @@ def _planned(
     while done < timing.frames(tally.sources):
         yield _frame_at(timing.position(done) - (tally.sources - 1), last, first, cut)
         done += 1
+
+
+def _one_by_one(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    for chunk in chunks:
+        for frame in chunk:
+            bands.look()  # of a large one a small copy takes a second
+            yield frame
 
 
 def _frame_at(time: Fraction, first: Tensor, second: Tensor, cut: bool) -> Tensor | Inbetween:

@@ -21,6 +21,7 @@ from longtake.engine.frames.interpolation import (
     target_rate,
     tile_spans,
 )
+from longtake.models.cpu import bands
 from longtake.models.errors import InputError, NotFiniteError
 from tests.engine.frames.test_scene_cut import clips
 
@@ -245,3 +246,15 @@ def test_a_loop_lasts_as_long_however_it_is_to_end(hold):
     """Its last frame leads back to the first, so there is something to draw up to the end."""
     assert Timing(Fraction(8), Fraction(24), loop=True, hold=hold).frames(17) == 51
     assert Timing(Fraction(8), Fraction(24), hold=hold).frames(17) == (51 if hold else 49)
+
+
+def test_cancel_is_looked_at_between_frames_and_parts_of_large_ones(monkeypatch):
+    monkeypatch.setattr(bands, "BYTES", 2**8)
+    chunk, looks = torch.randint(0, 256, (4, 32, 48, 3), dtype=torch.uint8), []
+    draw = TiledInterpolator(lambda pairs, times: pairs.mean(1), 16, tile=32, overlap=8)
+    with bands.stoppable(lambda: looks.append(1)):
+        timing = Timing(Fraction(8), Fraction(16))
+        stream = convert_rate([chunk], timing, draw, sensitivity=0)
+        frames = torch.cat(list(stream))
+    assert len(frames) == timing.frames(4)
+    assert len(looks) > 4 * 32
