@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 import { addBoard } from "./brush/on_node.js";
 import { choices, hasVideo, title, videoMenu } from "./menus/from_video.js";
 import { addStyle } from "./page/dom.js";
+import { nodeAt } from "./page/graph.js";
 import { openMenu } from "./page/menu.js";
 import { showPreview, showVideo } from "./page/preview.js";
 import { widgetOf } from "./page/widget.js";
@@ -26,8 +27,8 @@ app.registerExtension({
         window.addEventListener("pointerdown", press, { capture: true, passive: true });
         app.api.addEventListener("executed", showAgain);
         app.api.addEventListener("b_preview_with_metadata", ({ detail }) => {
-            const id = String(detail?.displayNodeId), node = app.graph.getNodeById(id);
-            if (samples(node)) showPreview(app, node, id);
+            const { node, key } = nodeAt(app, detail?.displayNodeId);
+            if (samples(node)) showPreview(app, node, key);
         });
     },
     nodeCreated(node) {
@@ -75,9 +76,9 @@ function coarsenArrows(node) {
 function showAgain({ detail }) {
     const id = String(detail?.display_node ?? detail?.node);
     const [text] = detail?.output?.text ?? [];
-    const node = app.graph.getNodeById(id);
+    const { node, key } = nodeAt(app, id);
     if (!isOurs(node)) return;
-    if (samples(node) && detail.output?.animated) showVideo(app, node, id); // it was stopped
+    if (samples(node) && detail.output?.animated) showVideo(app, node, key); // it was stopped
     if (typeof text !== "string") return;
     app.api.dispatchCustomEvent("progress_text", { nodeId: id, text });
 }

@@ -46,3 +46,16 @@ function linkOf(graph, id) {
     if (id === null || id === undefined) return null;
     return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
 }
+
+/** The node that a server names by its way through subgraphs ("5:4"), and the name that pages keep
+ *  what they show of it by; nothing where there is none. */
+export function nodeAt(app, way) {
+    const root = app.rootGraph ?? app.graph;
+    let node = null, graph = root;
+    for (const id of String(way).split(":")) {
+        node = graph?.getNodeById(id);
+        graph = node?.subgraph;
+    }
+    if (!node) return {};
+    return { node, key: node.graph === root ? String(node.id) : `${node.graph.id}:${node.id}` };
+}
