@@ -132,7 +132,7 @@ def roc(found: dict[str, dict[str, list[float]]]) -> dict:
     below = float(np.quantile(other, FALSE_ALARMS))
     curve = [
         {"distance": at, "found": share(known, at), "false": share(other, at)}
-        for at in (0.15, 0.18, 0.2, 0.22, 0.24, 0.25, 0.26, 0.28, 0.3, 0.32)
+        for at in (0.12, 0.14, 0.15, 0.16, 0.17, 0.18, 0.2, 0.22, 0.25, 0.3)
     ]
     ranks = np.searchsorted(np.sort(other), known)
     return {

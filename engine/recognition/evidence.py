@@ -6,7 +6,7 @@ from typing import Any
 
 from ..frames.watermark import ID_BITS, Mark
 from ..provenance.report import Report
-from .ledger import ALIKE, SOUND_ALIKE, Known
+from .ledger import ALIKE, SIMILAR, SOUND_ALIKE, Known
 from .reproduction import Reproduction, describe_reproduction
 
 DIGITS = ID_BITS // 4  # of a mark's id
@@ -142,6 +142,8 @@ def _picture_words(evidence: Evidence) -> str:
         return f"Ledger: none of its {evidence.lines} videos has pictures to compare."
     found, entry = known.pictures, known.entry
     measure = f"distance {found.distance:.2f} over {found.common} s; below {ALIKE:g} is known"
+    if not known.seen and found.distance < SIMILAR:
+        return f"Ledger: its pictures resemble {entry.name}'s, and may be of the like ({measure})."
     if not known.seen:
         return f"Ledger: its pictures are in none of {evidence.lines} videos ({measure})."
     return f"Ledger: its pictures are {entry.name}'s, saved {entry.at} ({measure})."

@@ -20,7 +20,8 @@ from . import picture_hash, sound_print
 from .match import NOTHING, Agreement, agree, signs
 
 FINE = 8  # moments a second at which a video that is looked up is hashed; kept ones: one a second
-ALIKE = 0.25  # distance of pictures below which a video counts as known
+ALIKE = 0.17  # distance of pictures below which a video counts as known
+SIMILAR = 0.25  # the same, below which it resembles one of the ledger; so do two of one scene
 SOUND_ALIKE = 0.35  # the same of sound
 VERSION = 1
 

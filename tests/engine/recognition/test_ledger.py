@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from longtake.engine.frames.watermark import Mark
+from longtake.engine.recognition.evidence import Evidence, describe_evidence
 from longtake.engine.recognition.ledger import (
     FINE,
+    Known,
     LedgerLine,
     Prints,
     Search,
@@ -19,6 +22,7 @@ from longtake.engine.recognition.ledger import (
     frame_numbers,
     moments,
 )
+from longtake.engine.recognition.match import Agreement
 from longtake.engine.recognition.picture_hash import (
     BYTES,
     CROPS,
@@ -190,3 +194,19 @@ def test_two_processes_write_whole_lines(tmp_path):
         f"{name} {n}".encode() for name in "ab" for n in range(40)
     )
     assert {len(line.split(b" ")[2]) for line in lines} == {9000}
+
+
+@pytest.mark.parametrize(
+    ("distance", "verdict", "says"),
+    [
+        (0.10, "known", "its pictures are mine.mp4's"),
+        (0.20, "unknown", "its pictures resemble mine.mp4's"),
+        (0.30, "unknown", "its pictures are in none of 3 videos"),
+    ],
+)
+def test_how_near_it_is_decides_what_is_said(distance, verdict, says):
+    line = LedgerLine("mine.mp4", "2026-12-01", "", Prints(np.zeros((1, 1, 32)), SILENT, 1.0))
+    known = Known(line, Agreement(distance, 4, 0), Agreement(0.5, 0, 0))
+    evidence = Evidence("there are none", Mark(0.0, None, 1.0, False), picture=known, lines=3)
+    assert evidence.verdict == verdict
+    assert says in describe_evidence(evidence)
