@@ -221,7 +221,7 @@ class Graphs:
         conditions = {"positive": ["text", 0], "negative": ["text", 0]}
         yield "Motion Brush", ours(
             "MotionBrush", **conditions, image=["image", 0], latent=["canvas", 0], **vae,
-            brush="[0s to 0.1s] 0.2 0.2 > 0.6 0.6", masks=["mask", 0],
+            brush="[0s to 0.1s] 0.2,0.2 -> 0.6,0.6", masks=["mask", 0],
         )  # fmt: skip
         sampled = {"model": ["model", 0], **conditions, "sigmas": ["sigmas", 0]}
         yield "Sample", ours("Sample", **sampled, latent=["strip", 0])
