@@ -177,7 +177,9 @@ def _write(
     if source is not None and (options.form.animation or may_be_copied(footage, options)):
         keep = not args.disable_metadata
         copy_video(source, path, sound=options.sound, keep=keep, **common)
-        return "made of its frames" if options.form.animation else "copied without loss"
+        if not options.form.animation:
+            return "copied without loss"
+        return ", ".join(("made of its frames", *footage.notes))
     colours = ColoursSeen()
     frames = colours.seen(prefetch(footage.stream()))
     marked = frames if options.mark is None else options.mark(frames)
