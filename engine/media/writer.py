@@ -7,7 +7,7 @@ gets its name.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -91,8 +91,8 @@ def write_video(
     look = _unless_left(check)
 
     def write(chunks: Iterator[Any]) -> None:
-        with hidden_file(part or path, "part", ".mp4") as growing:
-            frames = _Frames(chunks, fps, form, look)
+        frames = _Frames(chunks, fps, form, look)
+        with closing(frames), hidden_file(part or path, "part", ".mp4") as growing:
             track = None if form.animation else sound
             packets = _encode(growing, frames, form, quality, metadata or {}, track, look)
             check_complete(growing, path, packets)
@@ -184,8 +184,20 @@ class _Frames:
         check_format(form, self.width, self.height, fps)
         self._chunks, self._shape = chain([first], arrays), first.shape
         self.fps, self.count, self._check = fps, 0, check
+        self._encoder: av.VideoCodecContext | None = None
+
+    def close(self) -> None:
+        """Empty the encoder of what a writing that was stopped left in it.
+
+        An encoder that is freed waits for the frames it has at hand, and PyAV frees it under
+        Python's lock: no thread goes on for seconds. Emptied, it waits without the lock.
+        """
+        if self._encoder is not None and self._encoder.is_open:
+            with suppress(av.FFmpegError):  # at the end of a whole video it is empty
+                self._encoder.encode(None)
 
     def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
+        self._encoder = stream.codec_context
         for frame in _yuv_frames(self._chunks, self._shape):
             self._check()
             frame.pts, frame.time_base = self.count, 1 / self.fps

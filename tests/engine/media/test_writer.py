@@ -611,6 +611,21 @@ def test_sound_is_not_encoded_on_and_on_after_the_last_frame(tmp_path):
     assert lengths == pytest.approx([1, 1], abs=0.15)
 
 
+@pytest.mark.parametrize("name", ["mp4 h264", "mp4 h265", "mp4 av1", "webm vp9"])
+def test_an_encoder_that_is_stopped_is_emptied_before_it_is_freed(tmp_path, monkeypatch, name):
+    """PyAV frees it under Python's lock, and that waits for all frames it still has at hand."""
+    streams, made = [], writer._video_stream
+    monkeypatch.setattr(writer, "_video_stream", lambda *a: streams.append(made(*a)) or streams[0])
+    with pytest.raises(Cancelled):
+        write_video(tmp_path / "a", cancelled_after(9), FPS, form=FORMATS[name], quality=QUICK)
+    for thread in threading.enumerate():
+        if thread.name.startswith("longtake-"):
+            thread.join(10)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(av.error.EOFError):
+        streams[0].codec_context.encode(None)
+
+
 def test_cancel_is_looked_at_while_one_frame_is_encoded(tmp_path, monkeypatch):
     encoding, may_end = threading.Event(), threading.Event()
 
