@@ -26,6 +26,7 @@ from _takes import apart, start_comfyui
 
 from longtake.engine.container.formats import FORMATS
 from longtake.engine.frames.prefetch import ALONGSIDE
+from tests import host_models
 from tests.in_process import Host, load_pack
 
 Graph = dict[str, dict[str, Any]]
@@ -188,13 +189,15 @@ class Graphs:
             "all": node("SolidMask", value=1.0, width=half[0], height=half[1]),
             "mask": node("MaskComposite", x=64, y=64, **mask),
             "canvas": self.canvas(self.height),
+            "wan21": {"class_type": host_models.NODE, "inputs": {"name": "wan21_from_an_image"}},
+            "older": self.canvas(self.height, "wan21", 2),
             "strip": self.canvas(self.strip),
             "song": ours("LoadAudio", audio=SOUND),
         }
 
-    def canvas(self, height: int) -> dict[str, Any]:
+    def canvas(self, height: int, vae: str = "vae", out: int = 0) -> dict[str, Any]:
         size = {"width": self.width, "height": height}
-        return self.ours("Canvas", vae=["vae", 0], seconds=0.1, fps=8.0, **size)
+        return self.ours("Canvas", vae=[vae, out], seconds=0.1, fps=8.0, **size)
 
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         ours = self.ours
@@ -220,7 +223,7 @@ class Graphs:
         yield "Camera Path", ours("CameraPath", **image)
         conditions = {"positive": ["text", 0], "negative": ["text", 0]}
         yield "Motion Brush", ours(
-            "MotionBrush", **conditions, image=["image", 0], latent=["canvas", 0], **vae,
+            "MotionBrush", **conditions, image=["image", 0], latent=["older", 0], vae=["wan21", 2],
             brush="[0s to 0.1s] 0.2,0.2 -> 0.6,0.6", masks=["mask", 0],
         )  # fmt: skip
         sampled = {"model": ["model", 0], **conditions, "sigmas": ["sigmas", 0]}
@@ -306,6 +309,7 @@ def main() -> None:
     import nodes
 
     nodes.NODE_CLASS_MAPPINGS["BenchPicture"] = Picture
+    host_models.register_tiny_models()
     large_file(base / "input" / FILE, width, height)
     hour_of_sound(base / "input" / SOUND)
     host, graphs, rows = Host(base), Graphs(width, height, options.strip), []
