@@ -142,8 +142,14 @@ class VideoDecoder:
             yield torch.cat(some, dim=3)
 
     def _fits(self, latents: Tensor) -> bool:
-        """Whether to try; a GPU says so itself, a CPU's system ends whoever asks for too much."""
+        """Whether to try; a GPU says so itself, a CPU's system ends whoever asks for too much.
+
+        A network that pours is always tried: core's estimate is of the whole video, not of its
+        pieces, and on a CPU core would only decode it in the same way and hold all its pixels.
+        """
         device = self.vae.device
+        if pours(self.vae):
+            return True
         needed = self.vae.memory_used_decode(latents.shape, self.vae.vae_dtype)
         return not mm.is_device_cpu(device) or needed <= mm.get_total_memory(device)
 

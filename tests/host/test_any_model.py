@@ -243,6 +243,26 @@ def test_where_memory_does_not_suffice_it_is_decoded_in_tiles(pack, make, tiny, 
     assert (tiled[0].float() - whole).abs().mean() < 3 * by_card.tiles.mean + 1
 
 
+@pytest.mark.parametrize("of", [ltxv, minimax_h3], ids=lambda of: of.__name__)
+def test_a_network_that_pours_is_tried_whatever_core_estimates(pack, comfyui, of, monkeypatch):
+    """Core's estimate is of the whole video; without pieces it would hold all pixels as numbers."""
+    video, tiny = module("video.decoder"), of()
+    if not video.pours(tiny.vae):
+        pytest.skip("this host's gives all pixels at once")
+    size = (1, tiny.vae.latent_channels, 12, 2, 4)
+    z = torch.randn(size, generator=torch.Generator().manual_seed(0))
+
+    def decoded():
+        return torch.cat(list(video.VideoDecoder(tiny.vae).frames([z], 12)))
+
+    fits = decoded()
+    monkeypatch.setattr(tiny.vae, "memory_used_decode", lambda *_: float("inf"))
+    with Peak() as peak:  # of this thread; the network works in another one
+        made = decoded()
+    assert torch.equal(made, fits)
+    assert peak.most < 3 * made.nbytes  # of which numbers, 4 bytes each, would take 4 alone
+
+
 def test_a_longer_video_takes_no_more_memory_to_decode(pack, make, tiny):
     video = module("video.decoder")
     if video.pours(tiny.vae):
