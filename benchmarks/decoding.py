@@ -6,6 +6,8 @@ there before, the latents: at most, and while a chunk of frames is handed on. On
 core's own numbers in it. HunyuanVideo's network, which takes half a minute for a tile even when it
 is tiny, is not run: its latents are drawn as pixels, in whole pictures and, as memory would have
 it, in tiles. H3's is run, and drawn as well: that is what remains where its numbers lie on a card.
+LTX's network splits its work into pieces of so many bytes; a tiny one, with a 16th of its channels,
+would have 16 times as many frames in each, so it is given a 16th of the bytes. Both are run.
 Each way runs in a process of its own.
 
     python dev.py bench decoding --comfyui v0.33.0 --models minimax_h3 --frames 1443
@@ -27,7 +29,11 @@ from _measure import machine
 from _takes import apart, start_comfyui
 from torch import Tensor
 
-MODELS = ("minimax_h3", "ltxv", "hunyuan_video", "hunyuan_video in tiles", "minimax_h3 drawn")
+MODELS = (
+    *("minimax_h3", "ltxv", "hunyuan_video", "hunyuan_video in tiles", "minimax_h3 drawn"),
+    "ltxv in long pieces",
+)
+LTX_WIDTH = 128  # base channels of LTX's decoder
 
 
 def resident() -> float:
@@ -70,6 +76,8 @@ def vae_of(name: str):
     vae = getattr(host_models, name.split()[0])().vae
     if name == "minimax_h3 drawn":
         vae.first_stage_model.decode = poured
+    if name == "ltxv":
+        as_if_wide()
     if name.startswith("hunyuan"):
         grid = grid_of(vae)
 
@@ -81,6 +89,18 @@ def vae_of(name: str):
         if "tiles" not in name:
             vae.memory_used_decode = lambda shape, dtype: 0
     return vae
+
+
+def as_if_wide() -> None:
+    """Give LTX's tiny network as many frames at a time as one of its own width has."""
+    from comfy.ldm.lightricks.vae import causal_video_autoencoder as network
+
+    from tests.host_models.ltx import VAE_WIDTH
+
+    of = getattr(network, "get_max_chunk_size", None)  # no pieces on older hosts
+    if of is not None:
+        share = LTX_WIDTH // VAE_WIDTH["base_channels"]
+        network.get_max_chunk_size = lambda device: of(device) // share
 
 
 def poured(z: Tensor, output_buffer) -> Tensor:
