@@ -24,6 +24,7 @@ from PIL import Image, ImageSequence
 
 from dev import WORKFLOWS
 from headless import failure, saved_files
+from tests.workflows.templates import TEMPLATES, graph_file
 
 PICTURES = (".gif", ".png", ".webp", ".jpg")
 
@@ -61,13 +62,11 @@ def hashes(names: list[str]) -> dict[str, list[str]]:
 
 def without_files() -> list[str]:
     """Names of the workflows whose nodes ask for no models that one would have to download."""
-    graphs = {
-        path.stem: path.read_text(encoding="utf-8") for path in WORKFLOWS.parent.glob("*.json")
-    }
+    graphs = {name: json.loads(graph_file(name).read_text(encoding="utf-8")) for name in TEMPLATES}
     return sorted(
         name
         for name, graph in graphs.items()
-        if not any("models" in node["properties"] for node in json.loads(graph)["nodes"])
+        if not any("models" in node["properties"] for node in graph["nodes"])
     )
 
 

@@ -18,8 +18,9 @@ COMFYUI = ("../../scripts/app.js", "../../scripts/api.js")
 LONGEST = 60  # lines of a function
 FILES_IN_A_ROOM = 16
 IMPORTED = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']""")
-HAZARDS = re.compile(
-    r"\beval\b|\bnew Function\b|\bfetch\b|XMLHttpRequest|WebSocket|EventSource|sendBeacon"
+HAZARDS = re.compile(  # a file beside the module itself may be fetched
+    r"\beval\b|\bnew Function\b|\bfetch\b(?!\(new URL\(\"[\w.]+\", HERE\)\))"
+    r"|XMLHttpRequest|WebSocket|EventSource|sendBeacon"
     r"|importScripts|\bWorker\b|innerHTML|insertAdjacentHTML|document\.write|https?://(?!www\.w3\.org/)"
 )
 FUNCTION = re.compile(r"^( *)(?:export )?(?:async )?(?:function\b|[#\w]+\([^;=]*\) \{$)")

@@ -12,7 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from environment import comfyui_folder
 from pack import register
 from tests.workflows.templates import TEMPLATES, graph_file, prompt_file
