@@ -25,6 +25,7 @@ SETTINGS = {
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Workflow.ShowMissingNodesWarning": False,
 }
+PATIENCE = 40_000  # milliseconds; only a test that fails waits so long, or one on a busy machine
 READY = "window.app?.vueAppReady && window.app.graph && window.LiteGraph"
 # Files that nobody has made yet are asked for, the network is closed (--disable-api-nodes), and its
 # own first steps are logged.
@@ -88,7 +89,7 @@ class Page:
 
     def wait(self, script: str, value: Any = None) -> None:
         """Wait until a JavaScript function of one value returns something true."""
-        self._page.wait_for_function(script, arg=value, timeout=10_000)
+        self._page.wait_for_function(script, arg=value, timeout=PATIENCE)
 
     def open(self, graph: dict, name: str) -> None:
         """Open a graph as a file that was dropped, and wait until its nodes keep their places."""
