@@ -87,21 +87,10 @@ def behind(items: Iterable[T], use: Callable[[Iterator[T]], R], depth: int = 2) 
     line: _Line[T] = _Line(depth)
     ended: list[tuple[R | None, BaseException | None]] = []
 
-    def work() -> None:
-        try:
-            ended.append((use(line.items()), None))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            ended.append((None, error))
-        finally:
-            line.stop.set()
-
+    work = partial(_work, use, line.items(), ended, line.stop.set)
     thread = _started(contextvars.copy_context(), "behind", work)
     line.fill(partial(_hand_on, items))
-    _end(thread)
-    result, error = ended[0]
-    if error is not None:
-        raise error
-    return result
+    return _outcome(thread, ended)
 
 
 def alongside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callable[[], Any]) -> R:
@@ -121,14 +110,7 @@ def alongside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callabl
     hand: _Hand[T] = _Hand()
     ended: list[tuple[R | None, BaseException | None]] = []
 
-    def work() -> None:
-        try:
-            ended.append((use(hand.items()), None))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            ended.append((None, error))
-        finally:
-            hand.asked.release()
-
+    work = partial(_work, use, hand.items(), ended, hand.asked.release)
     context = contextvars.copy_context()
     context.run(STOPS.set, (*STOPS.get(), hand.stop))
     thread, iterator = _started(context, ALONGSIDE, work), iter(items)
@@ -144,6 +126,26 @@ def alongside(items: Iterable[T], use: Callable[[Iterator[T]], R], look: Callabl
     finally:
         if hasattr(iterator, "close"):
             iterator.close()
+    return _outcome(thread, ended)
+
+
+def _work(
+    use: Callable[[Iterator[T]], R],
+    items: Iterator[T],
+    ended: list[tuple[R | None, BaseException | None]],
+    after: Callable[[], Any],
+) -> None:
+    """What a thread does: `use(items)`, whose result or error goes into `ended`, then `after()`."""
+    try:
+        ended.append((use(items), None))
+    except BaseException as error:  # noqa: BLE001 - raised by `_outcome`
+        ended.append((None, error))
+    finally:
+        after()
+
+
+def _outcome(thread: threading.Thread, ended: list[tuple[R | None, BaseException | None]]) -> R:
+    """The result of a thread's work, once it has ended. Raises what that raised."""
     _end(thread)
     result, error = ended[0]
     if error is not None:
